@@ -1,0 +1,1 @@
+"""The door for people, and the local machine room; nobody imports it."""

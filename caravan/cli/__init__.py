@@ -1,0 +1,1 @@
+"""`caravan …`: one file per subject, each command one call into a room."""

@@ -1,0 +1,1 @@
+"""The words every room shares; this room imports nothing of ours."""

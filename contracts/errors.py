@@ -1,0 +1,123 @@
+"""The one error tree. Every error that reaches a person names the thing and the remedy.
+
+CaravanError
+├── SettingsError            a setting or a secret is missing or out of range
+├── StackError               a local service did not start, stop or answer
+│   └── PortTaken            another process listens where a service of ours should
+├── DataError                what came in can not be used
+│   ├── UnreadableFile       a file is truncated, of an unknown format, or lacks a required column
+│   ├── SchemaChanged        a partition has lost or retyped a column
+│   ├── EmptyPartition       a day without a single usable row
+│   └── NotEnoughData        too few rows for the verdict that was asked for
+├── ArtifactError            the object store, or what lies in it
+│   ├── StoreUnavailable     the object store does not answer
+│   ├── NotFound             no such object, partition, release or version
+│   ├── Conflict             somebody else wrote first
+│   └── Tampered             bytes differ from their manifest
+├── FeatureError             a feature table or the online store
+│   └── StaleFeatures        the newest value is older than its age limit
+├── TrainingError            training did not end with a usable model
+├── GateRefused              the challenger may not become a release
+├── RegistryError            the model registry does not answer or contradicts itself
+└── ServingError             a request or a release that the engine can not serve
+    ├── DeadlineExceeded     no answer within the time a shopper waits
+    └── ReleaseRefused       a release that failed verification or warm-up
+"""
+
+from __future__ import annotations
+
+
+class CaravanError(Exception):
+    """Base of every error of ours: `what` happened to which thing, and the `remedy`."""
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what} -> {self.remedy}" if self.remedy else self.what
+
+
+class SettingsError(CaravanError):
+    """A setting or a secret is missing or out of range."""
+
+
+class StackError(CaravanError):
+    """A local service did not start, stop or answer."""
+
+
+class PortTaken(StackError):
+    """Another process listens where a service of ours should."""
+
+
+class DataError(CaravanError):
+    """What came in can not be used."""
+
+
+class UnreadableFile(DataError):
+    """A file is truncated, of an unknown format, or lacks a required column."""
+
+
+class SchemaChanged(DataError):
+    """A partition has lost or retyped a column."""
+
+
+class EmptyPartition(DataError):
+    """A day without a single usable row."""
+
+
+class NotEnoughData(DataError):
+    """Too few rows for the verdict that was asked for."""
+
+
+class ArtifactError(CaravanError):
+    """The object store, or what lies in it."""
+
+
+class StoreUnavailable(ArtifactError):
+    """The object store does not answer."""
+
+
+class NotFound(ArtifactError):
+    """No such object, partition, release or version."""
+
+
+class Conflict(ArtifactError):
+    """Somebody else wrote first."""
+
+
+class Tampered(ArtifactError):
+    """Bytes differ from their manifest."""
+
+
+class FeatureError(CaravanError):
+    """A feature table or the online store."""
+
+
+class StaleFeatures(FeatureError):
+    """The newest value is older than its age limit."""
+
+
+class TrainingError(CaravanError):
+    """Training did not end with a usable model."""
+
+
+class GateRefused(CaravanError):
+    """The challenger may not become a release."""
+
+
+class RegistryError(CaravanError):
+    """The model registry does not answer or contradicts itself."""
+
+
+class ServingError(CaravanError):
+    """A request or a release that the engine can not serve."""
+
+
+class DeadlineExceeded(ServingError):
+    """No answer within the time a shopper waits."""
+
+
+class ReleaseRefused(ServingError):
+    """A release that failed verification or warm-up."""

@@ -1,0 +1,75 @@
+"""A region: one object store, one database, one registry, one online store, engines and an edge.
+
+Locally every service of a region listens on loopback at `base + slot`; the bases lie below the range the
+kernel hands out for outgoing connections (32768), so a busy machine does not take a port before we do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RegionName = Literal["primary", "standby"]
+
+CONTROL_BASE = 20000
+REGION_BASE: dict[RegionName, int] = {"primary": 21000, "standby": 22000}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPorts:
+    """Where the control group listens: Airflow, its database, and the servers of its task logs."""
+
+    airflow: int
+    airflow_postgres: int
+    airflow_worker_logs: int
+    airflow_trigger_logs: int
+
+    @classmethod
+    def at(cls, offset: int) -> ControlPorts:
+        base = CONTROL_BASE + offset
+        return cls(
+            airflow=base + 80,
+            airflow_postgres=base + 432,
+            airflow_worker_logs=base + 793,
+            airflow_trigger_logs=base + 794,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionPorts:
+    """Where one region listens. SeaweedFS opens an HTTP and a gRPC port for each of its four roles."""
+
+    postgres: int
+    redis: int
+    s3: int
+    s3_grpc: int
+    weed_master: int
+    weed_master_grpc: int
+    weed_volume: int
+    weed_volume_grpc: int
+    weed_filer: int
+    weed_filer_grpc: int
+    mlflow: int
+    engine: int
+    edge: int
+    edge_admin: int
+
+    @classmethod
+    def at(cls, region: RegionName, offset: int) -> RegionPorts:
+        base = REGION_BASE[region] + offset
+        return cls(
+            postgres=base + 432,
+            redis=base + 379,
+            s3=base + 333,
+            s3_grpc=base + 353,
+            weed_master=base + 340,
+            weed_master_grpc=base + 350,
+            weed_volume=base + 341,
+            weed_volume_grpc=base + 351,
+            weed_filer=base + 342,
+            weed_filer_grpc=base + 352,
+            mlflow=base + 500,
+            engine=base + 100,
+            edge=base + 200,
+            edge_admin=base + 201,
+        )

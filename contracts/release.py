@@ -1,0 +1,30 @@
+"""A release: one directory, named by the digest of its manifest, and the files every bundle has.
+
+Nothing in a bundle can run code when it is read: ONNX programs, safetensors, NumPy arrays without objects,
+Parquet and JSON.
+"""
+
+from __future__ import annotations
+
+import re
+
+DIGEST = re.compile(r"^[0-9a-f]{64}$")
+
+#: ONNX: `items` int64 [B, L] (1-based item index, 0 pads on the right), `lengths` int64 [B]
+#: -> `query` float32 [B, D]. Scores are `query @ ITEM_VECTORS.T` (+ ITEM_BIAS where the file exists).
+SEQUENCE_PROGRAM = "model/sequence.onnx"
+WEIGHTS = "model/weights.safetensors"
+MODEL_CONFIG = "model/config.json"
+ITEMS = "items/items.parquet"  # CATALOG columns; row r is item index r + 1
+ITEM_VECTORS = "items/vectors.npy"  # float32 [N, D]
+ITEM_BIAS = "items/bias.npy"  # float32 [N], optional
+ITEM_TEXT_VECTORS = "items/text_vectors.npy"  # float32 [N, 384], unit length
+BM25 = "search/bm25"  # a folder, see retrieval.bm25
+ENCODER = "encoder"  # a folder, see retrieval.encoder
+POPULAR = "fallback/popular.json"  # {"all": [item_id, ...], "<category>": [...]}, best first
+FEATURES = "features.json"  # feature service, views, age limits
+EVALUATION = "evaluation.json"
+GATE = "gate.json"
+LINEAGE = "lineage.json"
+REFERENCE_FEATURES = "reference/features.parquet"  # what drift is measured against
+REFERENCE_SCORES = "reference/scores.parquet"

@@ -1,0 +1,149 @@
+"""The environment, read once, frozen.
+
+Every setting is an environment variable `CARAVAN_<NAME>`; secrets may also be files of that name in a folder
+(`CARAVAN_SECRETS_DIR`, by default `<home>/secrets`), which is how the embedded stack and Docker secrets hand
+them over. An address that is not set is derived from the region's local ports.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.errors import SettingsError
+from contracts.region import ControlPorts, RegionName, RegionPorts
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Times are seconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="CARAVAN_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    # where
+    home: Path = Field(default=Path(".caravan"), description="Folder of all local state.")
+    region: RegionName = Field(default="primary", description="The region this process belongs to.")
+    host: str = Field(default="127.0.0.1", description="Address that local services bind to.")
+    port_offset: int = Field(default=0, ge=0, le=9000, description="Added to every local port.")
+
+    # addresses; empty means: the region's own local port
+    database_host: str = Field(default="", description="PostgreSQL host[:port] of the region.")
+    redis_host: str = Field(default="", description="Redis host[:port] of the region.")
+    s3_endpoint: str = Field(default="", description="Object store URL.")
+    mlflow_url: str = Field(default="", description="MLflow server URL.")
+    engine_url: str = Field(default="", description="Serving engine URL.")
+    edge_url: str = Field(default="", description="Envoy URL that shoppers use.")
+    airflow_url: str = Field(default="", description="Airflow API server URL.")
+
+    # names
+    bucket: str = Field(default="caravan", description="Bucket of lake and releases.")
+    mlflow_bucket: str = Field(default="mlflow", description="Bucket of MLflow's proxied artifacts.")
+    shop: str = Field(default="shop", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Default data source.")
+
+    # engines and behaviour
+    feature_engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="Engine of feature tables.")
+    engine_slot: str = Field(default="champion", description="Which pointer this serving engine follows.")
+    request_deadline: float = Field(default=1.0, gt=0, description="Longest time one answer may take.")
+    online_read_deadline: float = Field(default=0.05, gt=0, description="Longest wait for the online store.")
+    feature_age_limit: float = Field(default=3 * 86400.0, gt=0, description="Oldest feature served as fresh.")
+    training_processes: int = Field(default=1, ge=1, description="torchrun processes per node.")
+    training_nodes: int = Field(default=1, ge=1, description="torchrun nodes.")
+    training_rendezvous: str = Field(default="", description="host:port of torchrun's rendezvous.")
+
+    # secrets
+    postgres_password: SecretStr | None = None
+    redis_password: SecretStr | None = None
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
+    mlflow_username: str = "caravan"
+    mlflow_password: SecretStr | None = None
+    pseudonym_key: SecretStr | None = None
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def control_ports(self) -> ControlPorts:
+        return ControlPorts.at(self.port_offset)
+
+    @property
+    def ports(self) -> RegionPorts:
+        return self.ports_of(self.region)
+
+    def ports_of(self, region: RegionName) -> RegionPorts:
+        return RegionPorts.at(region, self.port_offset)
+
+    @property
+    def region_home(self) -> Path:
+        """State of this process's region."""
+        return self.home / "regions" / self.region
+
+    @property
+    def cache(self) -> Path:
+        """Verified copies of objects, and staging; may be deleted at any time while nothing runs."""
+        return self.region_home / "cache"
+
+    def secret(self, name: str) -> str:
+        """The secret `name`, or an error that says how to get one."""
+        value = getattr(self, name)
+        if value is None:
+            raise SettingsError(
+                f"the secret {name} is not set",
+                remedy=f"start the stack with `caravan up`, or set CARAVAN_{name.upper()} or CARAVAN_SECRETS_DIR",
+            )
+        return str(value.get_secret_value())
+
+    def database_url(self, database: str) -> str:
+        """SQLAlchemy URL of one of the region's databases: caravan, mlflow, mlflow_auth or feast."""
+        host = self.database_host or f"{self.host}:{self.ports.postgres}"
+        return f"postgresql+psycopg2://caravan:{self.secret('postgres_password')}@{host}/{database}"
+
+    @property
+    def redis_address(self) -> tuple[str, int]:
+        host, _, port = (self.redis_host or f"{self.host}:{self.ports.redis}").partition(":")
+        return host, int(port or 6379)
+
+    @property
+    def s3_url(self) -> str:
+        return self.s3_endpoint or f"http://{self.host}:{self.ports.s3}"
+
+    @property
+    def mlflow_address(self) -> str:
+        return self.mlflow_url or f"http://{self.host}:{self.ports.mlflow}"
+
+    @property
+    def engine_address(self) -> str:
+        return self.engine_url or f"http://{self.host}:{self.ports.engine}"
+
+    @property
+    def edge_address(self) -> str:
+        return self.edge_url or f"http://{self.host}:{self.ports.edge}"
+
+    @property
+    def airflow_address(self) -> str:
+        return self.airflow_url or f"http://{self.host}:{self.control_ports.airflow}"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Settings from the environment and the secrets folder; `overrides` win. Raises SettingsError."""
+    home = Path(str(overrides.get("home") or os.environ.get("CARAVAN_HOME") or ".caravan"))
+    secrets = Path(os.environ.get("CARAVAN_SECRETS_DIR") or home / "secrets").expanduser()
+    try:
+        return Settings(_secrets_dir=secrets if secrets.is_dir() else None, **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"CARAVAN_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise SettingsError(f"settings are not usable: {problems}", remedy="see docs/settings.md") from None
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read at first use."""
+    return read_settings()
