@@ -1,0 +1,139 @@
+"""The MLflow registry as we use it: one registered model per source, one version per release digest.
+
+A version's files are the release's manifest and reports, proxied by the MLflow server; the bundle's bytes live in
+our own store under the digest, which the tag `caravan.digest` names. Aliases: `challenger`, `canary`, `champion`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import RegistryError
+from contracts.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DIGEST_TAG = "caravan.digest"
+ALIASES = ("challenger", "canary", "champion")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One registered version of a source's model."""
+
+    number: int
+    digest: str
+    run_id: str
+
+
+def model_name(source: str) -> str:
+    return f"recommender-{source}"
+
+
+def mlflow_client(s: Settings) -> MlflowClient:
+    """A client that is signed in to the region's MLflow server."""
+    os.environ["MLFLOW_TRACKING_USERNAME"] = s.mlflow_username
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = s.secret("mlflow_password")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    import mlflow
+
+    mlflow.set_tracking_uri(s.mlflow_address)
+    return mlflow.MlflowClient(tracking_uri=s.mlflow_address)
+
+
+class Registry:
+    """Versions and aliases, through an MLflow client."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    @classmethod
+    def of(cls, s: Settings) -> Registry:
+        return cls(mlflow_client(s))
+
+    def register(
+        self, source: str, digest: str, *, run_id: str, metrics: dict[str, float], tags: dict[str, str]
+    ) -> int:
+        """The version that stands for `digest`; made now unless it exists, so a repeated call adds nothing."""
+        name = model_name(source)
+        with _speaking():
+            self._ensure_model(name, source)
+            found = self._find(name, digest)
+            if found is not None:
+                return found.number
+            version = self._client.create_model_version(
+                name,
+                source=f"{self._client.get_run(run_id).info.artifact_uri}/release",
+                run_id=run_id,
+                tags={**tags, DIGEST_TAG: digest, **{f"metric.{k}": f"{v:.6g}" for k, v in sorted(metrics.items())}},
+                description=f"Release {digest[:12]}",
+            )
+            return int(version.version)
+
+    def versions(self, source: str) -> list[Version]:
+        """Every version, oldest first."""
+        with _speaking():
+            return sorted(self._versions(model_name(source), ""), key=lambda v: v.number)
+
+    def alias(self, source: str, name: str) -> Version | None:
+        """The version an alias stands on, or None."""
+        from mlflow.exceptions import MlflowException
+
+        with _speaking():
+            try:
+                return _version(self._client.get_model_version_by_alias(model_name(source), name))
+            except MlflowException as error:
+                if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                    return None
+                raise
+
+    def set_alias(self, source: str, name: str, version: int) -> None:
+        if name not in ALIASES:
+            raise RegistryError(f"{name} is no alias of ours", remedy=f"use one of {', '.join(ALIASES)}")
+        with _speaking():
+            self._client.set_registered_model_alias(model_name(source), name, str(version))
+
+    def _ensure_model(self, name: str, source: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name, description=f"Recommendation and search for {source}")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _find(self, name: str, digest: str) -> Version | None:
+        return next(iter(self._versions(name, f" and tags.`{DIGEST_TAG}` = '{digest}'")), None)
+
+    def _versions(self, name: str, condition: str) -> list[Version]:
+        found: list[Version] = []
+        token = None
+        while True:
+            page = self._client.search_model_versions(f"name = '{name}'{condition}", page_token=token)
+            found += [_version(v) for v in page]
+            token = page.token
+            if not token:
+                return found
+
+
+def _version(version: Any) -> Version:
+    return Version(number=int(version.version), digest=version.tags.get(DIGEST_TAG, ""), run_id=version.run_id or "")
+
+
+@contextmanager
+def _speaking() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(
+            f"the model registry refused or did not answer: {error.message}",
+            remedy="`caravan status` shows whether MLflow runs; see `caravan logs mlflow`",
+        ) from error

@@ -1,0 +1,42 @@
+"""The command `caravan`: mounts one file per subject, and turns our errors into two lines and exit code 1."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from caravan.cli import chain, data, demo, evaluate_recommend, evaluate_search, features, stack
+from contracts.errors import CaravanError
+
+app = typer.Typer(
+    name="caravan",
+    help="From a shop's raw events to served search and recommendations.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+evaluate = typer.Typer(help="Measure the default recipe or the search on any data in the contract.", no_args_is_help=True)
+evaluate.command("recommend")(evaluate_recommend.recommend)
+evaluate.command("search")(evaluate_search.search)
+app.add_typer(evaluate, name="evaluate")
+
+for _command in (stack.up, stack.down, stack.status, stack.logs, data.ingest, data.convert, chain.nightly, chain.backfill):
+    app.command()(_command)
+app.command()(demo.demo)
+app.add_typer(data.shop, name="shop")
+app.add_typer(features.app, name="features")
+
+
+def main() -> None:
+    """Entry point. Set CARAVAN_TRACE=1 to see the whole traceback of an error."""
+    try:
+        app()
+    except CaravanError as error:
+        if os.environ.get("CARAVAN_TRACE"):
+            raise
+        typer.secho(f"error: {error.what}", fg=typer.colors.RED, err=True)
+        if error.remedy:
+            typer.secho(f"  try: {error.remedy}", err=True)
+        sys.exit(1)

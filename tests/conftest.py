@@ -1,0 +1,55 @@
+"""Fixtures that every room shares."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.settings import Settings, read_settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+#: Port offsets that a test run may take, tried in order, so that two runs on one machine do not meet.
+OFFSETS = (3000, 5200, 7400)
+
+
+def free_offset() -> int:
+    """The first offset at which nothing listens on the stack's first ports."""
+    for offset in OFFSETS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", 21333 + offset))
+            except OSError:
+                continue
+            return offset
+    pytest.fail(f"all port offsets for tests are taken: {OFFSETS}; stop the other test run")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of public data sets beside the project; tests that need it skip where it is absent."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the public data sets (../shared/data) are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a running region; CARAVAN_TEST_HOME names one that runs already, else one is started."""
+    running = os.environ.get("CARAVAN_TEST_HOME")
+    if running:
+        yield read_settings(home=Path(running), port_offset=int(os.environ.get("CARAVAN_PORT_OFFSET", "0")))
+        return
+    from caravan.stack import down, up
+
+    home = tmp_path_factory.mktemp("caravan")
+    s = up(read_settings(home=home, port_offset=free_offset()), regions=("primary",), control=False)
+    try:
+        yield s
+    finally:
+        down(s)
