@@ -1,0 +1,1 @@
+"""What training, serving and monitoring must do alike: tokenization, search indexes, ranking metrics."""

@@ -1,0 +1,156 @@
+"""A BM25 index whose scores are computed when it is built: a query only adds up its terms' postings.
+
+The folder holds plain arrays and JSON (`np.load` without pickle, memory-mapped), so nothing in it can run code,
+and the same texts give the same bytes:
+
+    config.json       format, tokenizer version, k1, b, documents
+    vocabulary.json   the terms, sorted; position = term number
+    offsets.npy       int64 [V + 1]  where each term's postings begin
+    documents.npy     int32 [P]      document numbers, rising within a term
+    weights.npy       float32 [P]    that term's share of that document's score
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import UnreadableFile
+from retrieval import tokenize
+from retrieval.topk import top_k
+
+FORMAT = 1
+K1 = 1.2
+B = 0.75
+
+
+class BM25Index:
+    """BM25 in Lucene's form: idf = ln(1 + (N - df + 0.5) / (df + 0.5)), never negative."""
+
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        offsets: NDArray[np.int64],
+        documents: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        *,
+        size: int,
+        k1: float,
+        b: float,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.offsets = offsets
+        self.documents = documents
+        self.weights = weights
+        self.size = size
+        self.k1 = k1
+        self.b = b
+
+    def __len__(self) -> int:
+        return self.size
+
+    @classmethod
+    def build(cls, texts: Iterable[str], *, k1: float = K1, b: float = B) -> BM25Index:
+        """Index `texts`; a text's number is its position."""
+        first_seen: dict[str, int] = {}
+        terms: list[int] = []
+        lengths: list[int] = []
+        for text in texts:
+            found = tokenize.tokens(text)
+            terms.extend([first_seen.setdefault(term, len(first_seen)) for term in found])
+            lengths.append(len(found))
+        size, width = len(lengths), len(first_seen)
+        vocabulary = {term: number for number, term in enumerate(sorted(first_seen))}
+        renumber = np.empty(width, dtype=np.int64)
+        for term, number in first_seen.items():
+            renumber[number] = vocabulary[term]
+        length = np.asarray(lengths, dtype=np.int64)
+        owner = np.repeat(np.arange(size, dtype=np.int64), length)
+        # one integer per (term, document), so that sorting groups postings by term and orders their documents
+        keys, counts = np.unique(renumber[np.asarray(terms, dtype=np.int64)] * max(size, 1) + owner, return_counts=True)
+        term, document = np.divmod(keys, max(size, 1))
+        frequency = np.bincount(term, minlength=width)
+        idf = np.log1p((size - frequency + 0.5) / (frequency + 0.5))
+        mean = max(float(length.mean()), 1e-9) if size else 1.0
+        damping = k1 * (1.0 - b + b * length[document] / mean)
+        return cls(
+            vocabulary,
+            np.concatenate([[0], np.cumsum(frequency)]).astype(np.int64),
+            document.astype(np.int32),
+            (idf[term] * counts / (counts + damping)).astype(np.float32),
+            size=size,
+            k1=k1,
+            b=b,
+        )
+
+    def scores(self, query: str) -> NDArray[np.float32]:
+        """The score of every document, float32 [N]; 0 where no term of `query` occurs. A repeated term counts again."""
+        total = np.zeros(self.size, dtype=np.float32)
+        for term in tokenize.tokens(query):
+            number = self.vocabulary.get(term)
+            if number is not None:
+                begin, end = self.offsets[number], self.offsets[number + 1]
+                total[self.documents[begin:end]] += self.weights[begin:end]  # a document occurs once per term
+        return total
+
+    def search(self, query: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Numbers and scores of the `k` best documents that share a term with `query`, best first; maybe fewer."""
+        scores = self.scores(query)
+        return top_k(scores, k, exclude=scores <= 0)
+
+    def save(self, directory: Path) -> None:
+        """Write the index into `directory`, which may exist. The same index gives the same bytes."""
+        directory.mkdir(parents=True, exist_ok=True)
+        config = {"format": FORMAT, "tokenizer": tokenize.VERSION, "k1": self.k1, "b": self.b, "documents": self.size}
+        (directory / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+        (directory / "vocabulary.json").write_text(
+            json.dumps(list(self.vocabulary), ensure_ascii=False, separators=(",\n", ":")), encoding="utf-8"
+        )
+        for name in ("offsets", "documents", "weights"):
+            np.save(directory / f"{name}.npy", np.ascontiguousarray(getattr(self, name)), allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path) -> BM25Index:
+        """The index in `directory`, memory-mapped and checked. Raises UnreadableFile."""
+        try:
+            config = json.loads((directory / "config.json").read_text())
+            words = json.loads((directory / "vocabulary.json").read_text(encoding="utf-8"))
+            offsets, documents, weights = (
+                np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in ("offsets", "documents", "weights")
+            )
+            if (config["format"], config["tokenizer"]) != (FORMAT, tokenize.VERSION):
+                raise ValueError("it was built with another format or tokenizer")
+            index = cls(
+                {word: number for number, word in enumerate(words)},
+                np.asarray(offsets),
+                documents,
+                weights,
+                size=int(config["documents"]),
+                k1=float(config["k1"]),
+                b=float(config["b"]),
+            )
+            index._check()
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise UnreadableFile(
+                f"the BM25 index in {directory} is not usable: {error}", remedy="build it again from the catalog"
+            ) from error
+        return index
+
+    def _check(self) -> None:
+        """Refuse arrays that could make a query read out of bounds."""
+        arrays = ((self.offsets, "<i8"), (self.documents, "<i4"), (self.weights, "<f4"))
+        if any(array.dtype != np.dtype(kind) or array.ndim != 1 for array, kind in arrays):
+            raise ValueError("an array has the wrong type")
+        if len(self.offsets) != len(self.vocabulary) + 1 or len(self.documents) != len(self.weights):
+            raise ValueError("the arrays do not belong together")
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.documents) or np.any(np.diff(self.offsets) < 0):
+            raise ValueError("the offsets are out of order")
+        if len(self.documents) and not 0 <= int(self.documents.min()) <= int(self.documents.max()) < self.size:
+            raise ValueError("a document number is out of range")
+        if not np.isfinite(self.weights).all():
+            raise ValueError("a weight is not a number")
