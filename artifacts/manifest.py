@@ -76,7 +76,9 @@ class Manifest:
         for path in sorted(directory.rglob("*")):
             name = path.relative_to(directory).as_posix()
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise ArtifactError(f"{name} in {directory} is a link or a special file", remedy="put a plain file there")
+                raise ArtifactError(
+                    f"{name} in {directory} is a link or a special file", remedy="put a plain file there"
+                )
             if path.is_file():
                 entries.append(FileEntry(path=checked(name), size=path.stat().st_size, sha256=sha256_of(path)))
         entries.sort(key=lambda e: e.path)

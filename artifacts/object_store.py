@@ -102,7 +102,7 @@ class ObjectStore:
                 return
 
     def put(self, key: str, body: bytes | Path, *, if_absent: bool = False, if_match: str | None = None) -> Stored:
-        """Write one object. `if_absent` and `if_match` (an etag) make it conditional: Conflict when they do not hold."""
+        """Write one object; `if_absent` and `if_match` (an etag) make it conditional: Conflict when they fail."""
         if isinstance(body, Path) and body.stat().st_size > MULTIPART and not if_absent and if_match is None:
             with self._speaking(key):
                 self._client.upload_file(str(body), self.bucket, key, Config=_transfer())

@@ -142,7 +142,9 @@ def point(store: Store, ref: str, digest: str, *, expected: str | None = ANY) ->
     if current == digest:
         return False
     if expected not in (ANY, current):
-        raise Conflict(f"{ref} points to {current[:12]}, not to {str(expected)[:12]}", remedy="read it again, then retry")
+        raise Conflict(
+            f"{ref} points to {current[:12]}, not to {str(expected)[:12]}", remedy="read it again, then retry"
+        )
     store.put(ref_key(ref), body, if_match=etag)
     return True
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def stack() -> Iterator[Settings]:
     """Settings of a running region; CARAVAN_TEST_HOME names one that runs already, else one is started."""
     running = os.environ.get("CARAVAN_TEST_HOME")
     if running:
@@ -47,9 +49,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         return
     from caravan.stack import down, up
 
-    home = tmp_path_factory.mktemp("caravan")
+    # not pytest's own folder: PostgreSQL may run as another user, who has to reach its data
+    home = Path(tempfile.mkdtemp(prefix="caravan-test-"))
+    home.chmod(0o711)
     s = up(read_settings(home=home, port_offset=free_offset()), regions=("primary",), control=False)
     try:
         yield s
     finally:
         down(s)
+        shutil.rmtree(home, ignore_errors=True)

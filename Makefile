@@ -1,0 +1,53 @@
+# Short names for what `caravan` and pytest do. `make demo` and `make test` are all a new machine needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# a folder of wheels to prefer, where the machine names one (a CPU build of torch, say)
+FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),)
+
+.PHONY: help install demo up down status test lint soak bench screenshots clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND_LINKS) -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/uv pip check --quiet --python $(BIN)/python
+	touch $@
+
+install: $(STAMP) ## Install everything into .venv
+
+demo: $(STAMP) ## Start the stack, run one night on a generated shop, show the answers
+	$(BIN)/caravan demo
+
+up: $(STAMP) ## Start the embedded stack
+	$(BIN)/caravan up
+
+down: $(STAMP) ## Stop it
+	$(BIN)/caravan down
+
+status: $(STAMP) ## Show it
+	$(BIN)/caravan status
+
+test: $(STAMP) ## All tests, with small counts
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Only style and types
+	$(BIN)/python -m pytest tests/test_style.py tests/test_architecture.py
+
+soak: $(STAMP) ## Fault and fuzz tests up to any count, resumable: make soak ARGS="--count 1000"
+	$(BIN)/python -m tests.faults.soak $(ARGS)
+
+bench: $(STAMP) ## Every benchmark, as docs/benchmarks.md shows them
+	$(BIN)/python -m tests.bench
+
+screenshots: $(STAMP) ## Take the pictures in docs/images from the running stack (needs chromium)
+	$(BIN)/python -m tests.browser.screenshots
+
+clean: ## Stop the stack and delete its state
+	-test -x $(BIN)/caravan && $(BIN)/caravan down
+	rm -rf .caravan

@@ -1,0 +1,104 @@
+"""The house rules, read from the syntax tree, so that the plan cannot drift from the code."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: A room imports from the lines below it only; rooms on one line never import each other.
+LAYERS: list[set[str]] = [
+    {"contracts"},
+    {"artifacts"},
+    {"retrieval", "ingestion", "feature_repo"},
+    {"training", "serving", "monitoring"},
+    {"releases"},
+    {"recovery"},
+    {"caravan", "caravan_airflow"},
+]
+ROOMS = set().union(*LAYERS)
+LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
+FOLDERS = {room: ROOT / ("plugins/caravan_airflow" if room == "caravan_airflow" else room) for room in ROOMS}
+HEAVY = {"torch", "transformers", "mlflow", "feast", "evidently", "pandas", "onnxruntime", "pyspark", "ibis"}
+
+
+def sources(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def imports(path: Path, *, module_level: bool = False) -> set[str]:
+    """First parts of the names that a file imports; those under TYPE_CHECKING do not run and do not count."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if module_level and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name.split(".")[0] for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+                found.add(child.module.split(".")[0])
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+def files() -> list[tuple[str, Path]]:
+    return [(room, path) for room, folder in sorted(FOLDERS.items()) for path in sources(folder)]
+
+
+@pytest.mark.parametrize(("room", "path"), files(), ids=lambda v: v if isinstance(v, str) else v.name)
+def test_a_room_imports_only_from_below(room: str, path: Path) -> None:
+    for name in imports(path) & ROOMS - {room}:
+        assert LAYER[name] < LAYER[room], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_airflow_and_feast_stay_in_their_rooms() -> None:
+    for room, path in files():
+        found = imports(path)
+        assert room == "caravan_airflow" or "airflow" not in found, path
+        assert room == "feature_repo" or "feast" not in found, path
+
+
+def test_serving_runs_without_torch_and_training() -> None:
+    for path in sources(ROOT / "serving"):
+        assert not imports(path) & {"torch", "training", "transformers"}, path
+
+
+def test_a_dag_file_is_wiring_and_light() -> None:
+    for path in sources(ROOT / "dags"):
+        found = imports(path, module_level=True)
+        assert not found & HEAVY, path
+        assert not found & (ROOMS - {"caravan_airflow", "contracts"}), path
+    for path in sources(ROOT / "plugins"):
+        assert not imports(path, module_level=True) & HEAVY, path
+
+
+def test_no_dag_or_plugin_hides_a_room() -> None:
+    for folder in ("dags", "plugins"):
+        assert not {p.stem for p in (ROOT / folder).iterdir()} & (ROOMS - {"caravan_airflow"})
+
+
+def test_nothing_is_pickled() -> None:
+    """Reading a pickle runs code; no room may read or write one."""
+    for _, path in files():
+        assert not imports(path) & {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}, path
+        text = path.read_text()
+        assert "allow_pickle=True" not in text, path
+        assert "torch.load(" not in text, path
+
+
+def test_files_have_one_subject() -> None:
+    long = {str(p.relative_to(ROOT)): n for _, p in files() if (n := len(p.read_text().splitlines())) > 300}
+    assert not long, "files over 300 lines usually hide two"
+
+
+def test_no_name_says_nothing() -> None:
+    for _, path in files():
+        assert path.stem not in {"utils", "util", "helpers", "helper", "manager", "common", "misc"}, path

@@ -1,0 +1,34 @@
+"""ruff and mypy are part of the tests, so that one command says whether a change may land."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "--output-format", "concise", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+    ],
+    ids=["lint", "format", "types"],
+)
+def test_the_code_is_clean(command: list[str]) -> None:
+    result = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_pins_are_exact_and_agree() -> None:
+    pins = {
+        name: dict(line.split(";")[0].strip().split("==") for line in (ROOT / name).read_text().splitlines() if line)
+        for name in ("requirements.txt", "requirements-dev.txt")
+    }
+    run, dev = pins["requirements.txt"], pins["requirements-dev.txt"]
+    assert {k: dev[k] for k in run} == run
