@@ -1,0 +1,1 @@
+"""Feast definitions, and the feature tables behind them."""
