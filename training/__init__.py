@@ -1,0 +1,1 @@
+"""Feature tables -> a measured release bundle: train, evaluate, gate, bundle."""

