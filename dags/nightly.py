@@ -1,0 +1,186 @@
+"""`nightly`: one day of one shop, from landed events to served answers. Wiring only.
+
+The work is in the rooms; plugins/caravan_airflow/tasks.py calls them. Between tasks travel identifiers, never data.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, task
+from caravan_airflow import assets
+from caravan_airflow.form import nightly_params
+from caravan_airflow.links import DriftReportLink, MlflowLink
+from caravan_airflow.retries import REFUSALS_ARE_FINAL
+
+DOC = """
+### One night of a shop
+
+Takes the events of one day, and ends with an engine that serves the release trained on them.
+
+| step | reads | makes |
+|---|---|---|
+| validate | landed events and catalog | partitions `events` and `catalog`; bad rows kept apart with their reasons |
+| features | clean events | feature tables of the day |
+| materialize | feature tables | the online store, never beyond the end of the day |
+| train | feature tables, clean events | a model, in a child process that resumes after a crash |
+| evaluate | model, champion, later days | metrics with intervals, for both on the same days |
+| gate | evaluation | go, or a refusal with reasons; the champion goes on serving |
+| register | evaluation | the release, one version in MLflow, alias `challenger` |
+| deploy | release | the engine serves it; alias `champion` |
+| report | features and scores | drift against the champion's training window, HTML and JSON |
+
+**Start it by hand** with the form: day, data source, recipe. **Backfill** any range of days with the form's source;
+the dates are the days. Running a day again changes nothing: the same inputs give the same digests.
+
+A run of the schedule for day D starts when D is over, at D+1 00:00 UTC.
+"""
+
+with DAG(
+    dag_id="nightly",
+    dag_display_name="Nightly",
+    description="One day of one shop: from landed events to served answers",
+    doc_md=DOC,
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(1990, 1, 1),  # backfills may go this far; catchup=False, so the schedule never does
+    catchup=False,
+    max_active_runs=1,
+    params=nightly_params(),
+    render_template_as_native_obj=False,
+    tags=["caravan", "chain"],
+    default_args={
+        "owner": "data-platform",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=20),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=5),
+        "retry_policy": REFUSALS_ARE_FINAL,
+        "execution_timeout": timedelta(minutes=30),
+    },
+    dagrun_timeout=timedelta(hours=12),
+) as dag:
+
+    @task(
+        inlets=[assets.LANDING],
+        outlets=[assets.EVENTS],
+        doc_md="Splits the day's landed rows into kept and quarantined (kept + quarantined = read) and publishes both. "
+        "Fails when a column was lost or retyped, or nothing usable came.",
+    )
+    def validate(**context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.validate(context)
+
+    @task(
+        inlets=[assets.EVENTS],
+        outlets=[assets.FEATURES],
+        execution_timeout=timedelta(hours=2),
+        doc_md="Builds the day's feature tables: activity, affinity, recent sequence, popularity, item text vectors.",
+    )
+    def features(clean: dict[str, str], **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.features(context, clean)
+
+    @task(
+        inlets=[assets.FEATURES],
+        outlets=[assets.ONLINE_FEATURES],
+        doc_md="Applies the feature definitions and brings the online store up to the end of the day.",
+    )
+    def materialize(tables: dict[str, str], **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.materialize(context, tables)
+
+    @task(
+        owner="machine-learning",
+        inlets=[assets.FEATURES],
+        outlets=[assets.MODEL],
+        execution_timeout=timedelta(hours=6),
+        doc_md="Trains the recipe in a child process (torchrun). A killed trainer resumes from its checkpoint.",
+    )
+    def train(tables: dict[str, str], **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.train(context, tables)
+
+    @task(
+        owner="machine-learning",
+        inlets=[assets.MODEL, assets.CHAMPION],
+        outlets=[assets.EVALUATION],
+        execution_timeout=timedelta(hours=2),
+        doc_md="Ranks the whole catalogue for later days than the model saw: challenger, champion, popularity and "
+        "last-item neighbours, with bootstrap intervals.",
+    )
+    def evaluate(model: str, **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.evaluate(context, model)
+
+    @task(
+        owner="machine-learning",
+        inlets=[assets.EVALUATION],
+        outlets=[assets.VERDICT],
+        doc_md="Refuses NaN, a regression beyond the interval, or too little data. Red means: the champion goes on "
+        "serving, and the reasons are in the log.",
+    )
+    def gate(evaluation: str, **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.gate(context, evaluation)
+
+    @task(
+        owner="machine-learning",
+        inlets=[assets.VERDICT],
+        outlets=[assets.RELEASE],
+        doc_md="Assembles the release, publishes it under its digest and registers one version in MLflow, "
+        "alias `challenger`.",
+    )
+    def register(evaluation: str, **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.register(context, evaluation)
+
+    @task(
+        owner="search-and-recommendations",
+        inlets=[assets.RELEASE],
+        outlets=[assets.CHAMPION],
+        doc_md="Points the engine at the release, waits until it serves that very digest, then moves the alias "
+        "`champion`. A release the engine refuses is taken back. An older day never replaces a newer champion.",
+    )
+    def deploy(release: str, **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.deploy(context, release)
+
+    @task(
+        owner="machine-learning",
+        inlets=[assets.FEATURES, assets.CHAMPION],
+        outlets=[assets.DRIFT],
+        doc_md="Compares the day's features and scores with the training window of the champion that was serving. "
+        "Too few rows say 'not enough data', never 'drift'. Runs after a refusal too: that is when it is read.",
+    )
+    def report(evaluation: str, release: str, **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.report(context, evaluation, release)
+
+    clean = validate()
+    tables = features(clean)
+    online = materialize(tables)
+    model = train(tables)
+    evaluation = evaluate(model)
+    passed = gate(evaluation)
+    release = register(passed)
+    serving = deploy(release)
+    drift = report(evaluation, release)
+
+    online >> model
+    # A teardown runs whatever became of the steps before it, and leaves the run's verdict to them: a refused
+    # release is reported on too, and stays red.
+    serving >> drift.as_teardown()
+
+    for made in (model, evaluation, release, serving):
+        made.operator.operator_extra_links = (MlflowLink(),)
+    drift.operator.operator_extra_links = (DriftReportLink(), MlflowLink())

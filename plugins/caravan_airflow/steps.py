@@ -1,0 +1,102 @@
+"""From Airflow's context to one of our functions and back.
+
+`@step` lets a DAG task be one call: it reads day, source and recipe out of the context, says in the log what
+is about to happen, tells the assets which digest was made, and lays links to the evidence on the task's page.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from caravan_airflow.form import RECIPES, SOURCE_PATTERN
+from contracts.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+#: XCom keys under which a step leaves its links; plugins/caravan_airflow/links.py turns them into buttons.
+LINKS = {"mlflow": "MLflow", "report": "Drift report"}
+
+P = ParamSpec("P")
+Made = str | dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one run of the chain is about."""
+
+    day: str
+    source: str
+    recipe: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a step made: a digest (or several, by name), and pages that show it."""
+
+    made: Made
+    links: dict[str, str] = field(default_factory=dict)
+
+
+class NothingToDo(Exception):
+    """There is no work for this run, and that is all right; the rest of the chain is skipped."""
+
+
+def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
+    """Day, source and recipe of the run that `context` belongs to.
+
+    The day is the one from the form; else the first day of the data interval (a scheduled run or a backfill of D
+    has the interval [D, D+1)); else, without any interval, the day before the run was asked for. Raises
+    SettingsError for a day that is not over, and for words that the form would not have let through.
+    """
+    now = now or datetime.now(UTC)
+    params, dag_run = context["params"], context["dag_run"]
+    source, recipe, wanted = str(params["source"]), str(params["recipe"]), params.get("day")
+    if not re.match(SOURCE_PATTERN, source) or recipe not in RECIPES:
+        raise SettingsError(
+            f"source {source!r} or recipe {recipe!r} is not usable", remedy="start the run from its form"
+        )
+    if wanted and str(dag_run.run_type) == "backfill":
+        raise SettingsError("this backfill also names a day", remedy="leave Day empty: a backfill's dates are its days")
+    start = dag_run.data_interval_start
+    try:
+        day = date.fromisoformat(wanted) if wanted else (start or dag_run.run_after - timedelta(days=1)).date()
+    except ValueError:
+        raise SettingsError(f"{wanted!r} is not a day", remedy="write it as YYYY-MM-DD") from None
+    if day >= now.date():
+        raise SettingsError(
+            f"{day} is not over yet", remedy=f"choose {now.date() - timedelta(days=1)} or an earlier day"
+        )
+    return Run(day=day.isoformat(), source=source, recipe=recipe)
+
+
+def step(function: Callable[Concatenate[Run, P], Outcome]) -> Callable[Concatenate[Mapping[str, Any], P], Made]:
+    """Let `function` of a Run be called with Airflow's context; the plain one stays at `.__wrapped__`."""
+
+    @wraps(function)
+    def call(context: Mapping[str, Any], /, *args: P.args, **kwargs: P.kwargs) -> Made:
+        run = chosen(context)
+        log.info("%s of %s for %s (recipe %s)", function.__name__, run.day, run.source, run.recipe)
+        start = time.monotonic()
+        try:
+            outcome = function(run, *args, **kwargs)
+        except NothingToDo as reason:
+            from airflow.sdk.exceptions import AirflowSkipException
+
+            raise AirflowSkipException(str(reason)) from None
+        about = outcome.made if isinstance(outcome.made, dict) else {"digest": outcome.made}
+        for asset in context["task"].outlets:
+            context["outlet_events"][asset].extra = {"source": run.source, "day": run.day, **about}
+        for name, url in outcome.links.items():
+            log.info("%s: %s", LINKS[name], url)
+            context["ti"].xcom_push(key=name, value=url)
+        log.info("%s took %.1f s", function.__name__, time.monotonic() - start)
+        return outcome.made
+
+    return call

@@ -1,0 +1,221 @@
+"""The steps of the nightly chain: each wires rooms together for one day of one source, and says what it did.
+
+Plain functions of a Run (`features.__wrapped__(run, ...)`), callable and tested without Airflow. Imports of the
+rooms are inside, so that a task process loads only what it uses. What they return are identifiers.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from caravan_airflow.steps import NothingToDo, Outcome, Run, step
+from contracts.settings import settings
+
+if TYPE_CHECKING:
+    from artifacts.manifest import Manifest
+    from artifacts.object_store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+@step
+def validate(run: Run) -> Outcome:
+    """Landed events and catalog -> clean partitions; digests of both."""
+    from artifacts.lake import Lake
+    from ingestion.validate import validate_day
+
+    s = settings()
+    lake = Lake.of(s, run.source)
+    event_log = s.region_home / "event-log"
+    if not lake.partitions("landing-events") and not event_log.is_dir():
+        raise NothingToDo(f"nothing has landed for {run.source} yet; `caravan ingest` brings the first events")
+    report = validate_day(lake, run.day, event_log=event_log)
+    log.info("%s", report)
+    digests = {table: lake.manifest(table, run.day).digest for table in ("events", "catalog")}
+    return Outcome(made=digests)
+
+
+@step
+def features(run: Run, clean: dict[str, str]) -> Outcome:
+    """Clean events -> the feature tables of the day; digest of each by its name."""
+    from artifacts.lake import Lake
+    from feature_repo.tables import build
+    from retrieval.encoder import TextEncoder
+    from training.models.text import encoder_directory
+
+    s = settings()
+    log.info("reads events %s and catalog %s", clean["events"][:12], clean["catalog"][:12])
+    encoder = TextEncoder.load(encoder_directory(s))
+    built = build(Lake.of(s, run.source), run.day, engine=s.feature_engine, encode=encoder.encode)
+    for table, manifest in built.items():
+        log.info("wrote %s %s: %d bytes, %s", table, manifest.digest[:12], manifest.size, manifest.meta)
+    return Outcome(made={table: manifest.digest for table, manifest in built.items()})
+
+
+@step
+def materialize(run: Run, tables: dict[str, str]) -> Outcome:
+    """Feature tables -> the online store, up to the end of the day and not beyond; the tables' digests again."""
+    from feature_repo import store
+
+    s = settings()
+    store.apply(s, run.source)
+    log.info("%s", store.materialize(s, run.source, run.day))
+    return Outcome(made=tables)
+
+
+@step
+def train(run: Run, tables: dict[str, str]) -> Outcome:
+    """Features and events -> a trained model, through torchrun in a child process; its digest."""
+    from training.train import train as train_model
+
+    s = settings()
+    log.info("reads %s", ", ".join(f"{table} {digest[:12]}" for table, digest in sorted(tables.items())))
+    model = train_model(s, run.source, run.day, run.recipe)
+    about = _manifest(model)
+    log.info("model %s: %s", model[:12], about.meta)
+    return Outcome(made=model, links={"mlflow": _run_page(about.meta)})
+
+
+@step
+def evaluate(run: Run, model: str) -> Outcome:
+    """Challenger against the champion it meets on the same later days; digest of the evaluation.
+
+    The champion is looked up once and remembered with the model: running the day again, after other releases
+    have become champion, repeats this comparison instead of making another one.
+    """
+    from artifacts.publish import point, resolve
+    from training.evaluate import evaluate as evaluate_model
+
+    s = settings()
+    store, remembered = _store(), f"evaluations/{run.source}/{model}"
+    evaluation = resolve(store, remembered)
+    if evaluation is None:
+        champion = _champion_to_meet(run)
+        log.info("challenger %s meets %s", model[:12], f"champion {champion[:12]}" if champion else "no champion yet")
+        evaluation = evaluate_model(s, run.source, model, champion)
+        point(store, remembered, evaluation, expected=None)
+    else:
+        log.info("model %s was evaluated before; nothing to do", model[:12])
+    log.info("evaluation %s: %s", evaluation[:12], _manifest(evaluation).meta)
+    return Outcome(made=evaluation, links={"mlflow": _run_page(_manifest(model).meta)})
+
+
+@step
+def gate(run: Run, evaluation: str) -> Outcome:
+    """Go, or GateRefused with the reasons; the evaluation's digest again."""
+    from training.gate import gate as decide
+
+    log.info("%s", decide(settings(), run.source, evaluation))
+    return Outcome(made=evaluation)
+
+
+@step
+def register(run: Run, evaluation: str) -> Outcome:
+    """Evaluation -> the release, published and registered once, alias `challenger` when it is the newest."""
+    from artifacts.registry import Registry, model_name
+    from training.bundle import assemble
+
+    s = settings()
+    release = assemble(s, run.source, evaluation)
+    about = _manifest(release)
+    registry = Registry.of(s)
+    version = registry.register(
+        run.source,
+        release,
+        run_id=str(about.meta["run_id"]),
+        metrics=about.meta.get("metrics", {}),
+        tags={"caravan.day": run.day, "caravan.recipe": run.recipe},
+    )
+    challenger = registry.alias(run.source, "challenger")
+    if challenger is None or challenger.number < version:
+        registry.set_alias(run.source, "challenger", version)
+    log.info("release %s (%d bytes, %d files) is version %d", release[:12], about.size, len(about.files), version)
+    page = f"{s.mlflow_address}/#/models/{model_name(run.source)}/versions/{version}"
+    return Outcome(made=release, links={"mlflow": page})
+
+
+@step
+def deploy(run: Run, release: str) -> Outcome:
+    """The engine serves `release`, then the alias `champion` stands on it; digest of the champion afterwards."""
+    from artifacts.registry import Registry, model_name
+    from caravan_airflow.deployment import Standing, switch
+
+    s = settings()
+    registry = Registry.of(s)
+    version = next(v.number for v in registry.versions(run.source) if v.digest == release)
+    page = f"{s.mlflow_address}/#/models/{model_name(run.source)}/versions/{version}"
+    champion = registry.alias(run.source, "champion")
+    if champion is not None and champion.digest != release:
+        present = Standing(day=_day(champion.digest), version=champion.number)
+        if not Standing(day=run.day, version=version).outranks(present):
+            log.info("champion is version %d of %s, later than %s: it stays", present.version, present.day, run.day)
+            return Outcome(made=champion.digest, links={"mlflow": page})
+    moved = switch(s, _store(), release)
+    if champion is None or champion.digest != release:
+        registry.set_alias(run.source, "champion", version)
+    log.info("version %d %s champion; shoppers reach it at %s", version, "is now" if moved else "stays", s.edge_address)
+    return Outcome(made=release, links={"mlflow": page})
+
+
+@step
+def report(run: Run, evaluation: str | None, release: str | None) -> Outcome:
+    """Drift of the day's features and scores against the champion that was serving; digest of the report.
+
+    Without an earlier champion (the first release of a source) the reference is the release's own window.
+    """
+    from artifacts.lake import Lake
+    from monitoring.drift import report as report_drift
+
+    s = settings()
+    lake = Lake.of(s, run.source)
+    met = _manifest(evaluation).meta.get("champion") if evaluation else None
+    reference = met or release
+    if lake.digest("shopper_activity", run.day) is None or reference is None:
+        raise NothingToDo("there are no features of this day, or no release to compare them with")
+    run_id = str(_manifest(evaluation).meta["run_id"]) if evaluation else None
+    drift = report_drift(s, run.source, run.day, reference, run_id=run_id)
+    log.info("%s", drift)
+    links = {"report": drift.page, "mlflow": _run_page({"run_id": run_id})} if run_id else {}
+    return Outcome(made=drift.digest, links=links)
+
+
+def _store() -> ObjectStore:
+    from artifacts.object_store import ObjectStore
+
+    return ObjectStore.of(settings())
+
+
+def _manifest(digest: str) -> Manifest:
+    from artifacts.publish import read_manifest
+
+    return read_manifest(_store(), digest)
+
+
+def _day(release: str) -> str:
+    return str(_manifest(release).meta["day"])
+
+
+def _champion_to_meet(run: Run) -> str | None:
+    """The champion's digest, unless it has seen later days than this run's: it would know the answers."""
+    from artifacts.registry import Registry
+
+    champion = Registry.of(settings()).alias(run.source, "champion")
+    if champion is None:
+        return None
+    if _day(champion.digest) > run.day:
+        log.info(
+            "champion %s is of %s, later than %s: not comparable", champion.digest[:12], _day(champion.digest), run.day
+        )
+        return None
+    return champion.digest
+
+
+def _run_page(meta: dict[str, Any]) -> str:
+    """The MLflow page of the training run that `meta` names."""
+    s = settings()
+    from artifacts.registry import mlflow_client
+
+    run_id = str(meta["run_id"])
+    experiment = mlflow_client(s).get_run(run_id).info.experiment_id
+    return f"{s.mlflow_address}/#/experiments/{experiment}/runs/{run_id}"

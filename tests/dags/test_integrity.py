@@ -1,0 +1,146 @@
+"""Every DAG: parses fast, imports nothing heavy, only wires, and can be understood in the UI."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+DAGS = sorted((REPOSITORY / "dags").glob("*.py"))
+#: Seconds; two cores may be busy with other tests, so the best of three counts.
+PARSE_BUDGET = 0.5
+ORDER = ["validate", "features", "materialize", "train", "evaluate", "gate", "register", "deploy", "report"]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Airflow's own folder in a temporary place, and the paths that Airflow puts before a DAG file."""
+    home = tmp_path_factory.mktemp("airflow")
+    return os.environ | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "CARAVAN_HOME": str(home / "caravan"),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "plugins"), str(REPOSITORY / "dags")]),
+    }
+
+
+@pytest.fixture(scope="module")
+def facts(environment: dict[str, str]) -> Any:
+    """Facts of a DAG file, by its path."""
+
+    @functools.cache
+    def inspect(path: Path) -> dict[str, Any]:
+        runs = []
+        for _ in range(3):
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.dags.inspect_dag", str(path)],
+                cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+            if runs[-1]["seconds"] < PARSE_BUDGET:
+                break
+        return min(runs, key=lambda run: float(run["seconds"]))
+
+    return inspect
+
+
+@pytest.fixture(params=DAGS, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_parses_in_well_under_a_second_without_heavy_modules(path: Path, facts: Any) -> None:
+    found = facts(path)
+    assert found["heavy"] == []
+    assert found["seconds"] < PARSE_BUDGET
+
+
+def test_the_file_name_is_the_dag_id(path: Path, facts: Any) -> None:
+    assert list(facts(path)["dags"]) == [path.stem]
+
+
+def test_a_person_understands_it_in_the_ui(path: Path, facts: Any) -> None:
+    dag = facts(path)["dags"][path.stem]
+    assert dag["doc"]
+    assert dag["description"]
+    assert dag["tags"]
+    for name, task in dag["tasks"].items():
+        assert task["doc"], name
+        assert task["owner"] not in ("", "airflow"), name
+
+
+def test_every_task_has_retries_and_a_timeout(path: Path, facts: Any) -> None:
+    for name, task in facts(path)["dags"][path.stem]["tasks"].items():
+        assert task["retries"] >= 1, name
+        assert task["retry_delay"] > 0, name
+        assert task["timeout"], name
+
+
+def test_every_parameter_is_typed_and_explained(path: Path, facts: Any) -> None:
+    for name, param in facts(path)["dags"][path.stem]["params"].items():
+        schema = param["schema"]
+        assert schema["title"], name
+        assert param["description"], name
+        assert schema["type"], name
+        assert {"format", "pattern", "enum"} & schema.keys(), f"{name} takes any text"
+
+
+def test_parameters_never_reach_a_template(path: Path, facts: Any) -> None:
+    for name, task in facts(path)["dags"][path.stem]["tasks"].items():
+        assert task["templated"] == [], name
+    source = path.read_text()
+    assert "{{" not in source
+    assert "bash" not in source.lower()
+
+
+def test_a_task_body_is_one_import_and_one_call(path: Path) -> None:
+    def is_task(node: ast.FunctionDef) -> bool:
+        return any("task" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+    tree = ast.parse(path.read_text())
+    bodies = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert bodies
+    for function in bodies:
+        assert is_task(function), f"{function.name} is not a task: it belongs into plugins/caravan_airflow"
+        kinds = [type(statement) for statement in function.body]
+        assert kinds == [ast.ImportFrom, ast.Return], function.name
+        returned = function.body[1]
+        assert isinstance(returned, ast.Return)
+        assert isinstance(returned.value, ast.Call), function.name
+
+
+def test_the_nightly_chain_is_whole_and_in_order(facts: Any) -> None:
+    dag = facts(REPOSITORY / "dags" / "nightly.py")["dags"]["nightly"]
+    assert list(dag["tasks"]) == ORDER
+    for before, after in itertools.pairwise(ORDER):
+        assert before in dag["tasks"][after]["upstream"], f"{before} -> {after}"
+    assert dag["catchup"] is False
+    assert dag["max_active_runs"] == 1
+    assert dag["timetable"] == "CronDataIntervalTimetable"
+    assert {name for name, task in dag["tasks"].items() if task["teardown"]} == {"report"}
+    assert all(task["outlets"] and task["inlets"] for task in dag["tasks"].values())
+    assert set(dag["params"]) == {"day", "source", "recipe"}
+
+
+def test_airflow_loads_the_plugin_and_nothing_else_from_the_folder(environment: dict[str, str]) -> None:
+    script = (
+        "from airflow._shared.module_loading.file_discovery import find_path_from_directory as find\n"
+        "print('\\n'.join(find('plugins', '.airflowignore', 'glob')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = {line for line in done.stdout.splitlines() if line.endswith(".py")}
+    assert found == {"plugins/caravan_airflow/plugin.py"}
