@@ -1,0 +1,346 @@
+"""The HTTP side: routes, errors, and the parts of an engine put together."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from contracts.errors import ServingError
+from contracts.events import MAX_ID, MAX_QUERY
+from serving.candidates import Fallback
+from serving.engine import Engine
+from serving.event_log import EventLog
+from serving.gate import App, Gate, Limits
+from serving.intake import Identifiers, Intake
+from serving.meters import Meters
+from serving.pipeline import answer_items, describe_item, recommend
+from serving.pusher import Push, Pusher
+from serving.query_vectors import QueryVectors
+from serving.release import Release
+from serving.schemas import MAX_K, Answer, EventsAnswer, EventsRequest, Problem, Readiness, RecommendRequest
+from serving.search import Ranking, search, similar
+from serving.shoppers import OnlineShoppers, Reader
+from serving.side_effects import log_impressions
+from serving.watch import Watch
+
+log = logging.getLogger(__name__)
+
+#: Longest time a stopping engine waits for the answers under way, seconds.
+DRAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything the routes use; made once per process."""
+
+    engine: Engine
+    shoppers: OnlineShoppers
+    identifiers: Identifiers
+    log: EventLog
+    pusher: Pusher
+    intake: Intake
+    vectors: QueryVectors
+    meters: Meters
+    limits: Limits
+    search_pool: ThreadPoolExecutor
+
+
+def assemble(
+    *,
+    make_reader: Callable[[str], Reader],
+    push: Push,
+    identifiers: Identifiers,
+    log: EventLog,
+    online_read_deadline: float,
+    limits: Limits | None = None,
+) -> Parts:
+    """Parts around the seams that touch other rooms; the engine has no release yet."""
+    meters = Meters()
+    shoppers = OnlineShoppers(make_reader, online_read_deadline)
+
+    def swapped(release: Release) -> None:
+        meters.serve(release.digest, release.source)
+
+    engine = Engine(prepare=shoppers.prepare, on_swap=swapped)
+    pusher = Pusher(push)
+    meters.ready.set_function(lambda: float(engine.ready))
+    meters.log_lag.set_function(lambda: log.lag)
+    meters.push_backlog.set_function(lambda: float(pusher.backlog))
+    return Parts(
+        engine=engine,
+        shoppers=shoppers,
+        identifiers=identifiers,
+        log=log,
+        pusher=pusher,
+        intake=Intake(log, pusher, identifiers),
+        vectors=QueryVectors(),
+        meters=meters,
+        limits=limits or Limits(),
+        # One thread: encoding a text keeps a core busy for milliseconds, outside the GIL; recommendations go on.
+        search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
+    )
+
+
+class NotReady(ServingError):
+    """No release serves yet."""
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text}
+    for status, text in {
+        400: "The request can not be read.",
+        413: "The body is too large.",
+        422: "A field is missing, wrong or out of range.",
+        503: "Not ready, overloaded or out of time; try again.",
+    }.items()
+}
+_UNKNOWN_ITEM: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such item."}}
+
+
+def _nothing() -> None:
+    pass
+
+
+def create_app(parts: Parts, *, start: Callable[[], None] = _nothing, stop: Callable[[], None] = _nothing) -> App:
+    """The ASGI application. `start` and `stop` run with the server, e.g. to follow a pointer."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sys.setswitchinterval(0.0005)  # a thread that loads or encodes hands the core back sooner
+        gc.set_threshold(50_000, 20, 100)
+        start()
+        yield
+        parts.engine.drain()
+        for _tick in range(int(DRAIN_SECONDS / 0.02)):
+            if not gate.busy:
+                break
+            await asyncio.sleep(0.02)
+        stop()
+        parts.search_pool.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(parts.pusher.close)
+        await asyncio.to_thread(parts.log.close)
+
+    app = FastAPI(
+        title="Caravan serving",
+        summary="Recommendations, search and similar items from one release; shopper events in.",
+        version="1",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        responses=_PROBLEMS,
+    )
+    _add_errors(app)
+    _add_answers(app, parts)
+    _add_operations(app, parts)
+    gate = Gate(app, parts.meters, parts.limits)
+    return gate
+
+
+def _add_answers(app: FastAPI, parts: Parts) -> None:
+    meters = parts.meters
+
+    @app.post("/recommend", response_model=Answer, summary="Rank the catalog for a shopper")
+    async def post_recommend(request: Request, body: RecommendRequest) -> Response:
+        watch = Watch()
+        release = _release(parts)
+        user = parts.identifiers.hash(body.user_id)
+        result = await recommend(release, parts.shoppers, user, body, watch)
+        items = answer_items(release, result.chosen)
+        watch.lap("answer")
+        request_id = request.state.request_id
+        session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
+        if len(items):
+            log_impressions(parts.log, release, user, session, result.chosen, request_id)
+        watch.lap("side_effects")
+        timings = watch.total()
+        meters.answered("recommend", timings, result.fallback, len(items))
+        for name, count in result.removed.items():
+            if count:
+                meters.removed.labels(name).inc(count)
+        if result.query.stale:
+            meters.stale.inc()
+        return _answer(release, request_id, items, result.fallback, timings, {"stale": result.query.stale})
+
+    @app.get("/search", response_model=Answer, summary="Find items by text")
+    async def get_search(
+        request: Request,
+        q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY, examples=["walnut desk lamp"])],
+        k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+        user_id: Annotated[str | None, Query(min_length=1, max_length=MAX_ID)] = None,
+    ) -> Response:
+        del user_id  # part of the contract; this search is the same for everyone
+        watch = Watch()
+        release = _release(parts)
+        text = q.strip()
+        if not text:
+            raise HTTPException(422, "q is empty")
+        loop = asyncio.get_running_loop()
+        ranking, fallback = await loop.run_in_executor(parts.search_pool, _find, parts, release, text, k, watch)
+        items = _described(release, ranking)
+        watch.lap("answer")
+        timings = watch.total()
+        meters.answered("search", timings, fallback, len(items))
+        return _answer(release, request.state.request_id, items, fallback, timings)
+
+    @app.get("/similar/{item_id}", response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like an item")
+    async def get_similar(
+        request: Request,
+        item_id: Annotated[str, PathParameter(min_length=1, max_length=MAX_ID, examples=["i-0042"])],
+        k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+    ) -> Response:
+        watch = Watch()
+        release = _release(parts)
+        row = release.items.index.get(item_id)
+        if row is None:
+            raise HTTPException(404, "no such item in this release")
+        ranking = similar(release, row, k)
+        watch.lap("similar")
+        items = _described(release, ranking)
+        watch.lap("answer")
+        timings = watch.total()
+        meters.answered("similar", timings, None, len(items))
+        return _answer(release, request.state.request_id, items, None, timings)
+
+    @app.post("/events", response_model=EventsAnswer, summary="Take shopper events; on disk before the answer")
+    async def post_events(request: Request, body: EventsRequest) -> Response:
+        watch = Watch()
+        release = _release(parts)
+        receipt = await parts.intake.take(body.events, release.source, watch)
+        fallback = None if receipt.online else Fallback.NOT_ONLINE_YET
+        timings = watch.total()
+        meters.answered("events", timings, fallback, None)
+        counts = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
+        for verdict, count in counts.items():
+            if count:
+                meters.events.labels(verdict).inc(count)
+        content = {
+            "release": release.digest,
+            "request_id": request.state.request_id,
+            **counts,
+            "online": receipt.online,
+            "verdicts": receipt.verdicts,
+            "fallback": fallback is not None,
+            "fallback_reason": fallback,
+            "timings_ms": timings,
+        }
+        if receipt.rejected == len(body.events):
+            error = {"error": "no event could be accepted", "remedy": "see the reason in each verdict"}
+            return _json(content | error, 422)
+        return _json(content)
+
+
+def _add_operations(app: FastAPI, parts: Parts) -> None:
+    engine = parts.engine
+
+    @app.get("/healthz", summary="The process lives")
+    async def get_healthz() -> Response:
+        return _json({"alive": True})
+
+    @app.get(
+        "/readyz",
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "Not ready, and why."}},
+        summary="A release serves, and which",
+    )
+    async def get_readyz() -> Response:
+        release, state = engine.current, engine.state
+        content = {
+            "ready": engine.ready,
+            "stage": state.stage,
+            "release": release and release.digest,
+            "source": release and release.source,
+            "reason": state.reason,
+            "refused": state.refused,
+            "items": release and len(release.items),
+        }
+        return _json(content, 200 if engine.ready else 503)
+
+    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def get_metrics() -> Response:
+        return Response(parts.meters.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _find(parts: Parts, release: Release, text: str, k: int, watch: Watch) -> tuple[Ranking, Fallback | None]:
+    """Search, in the search thread: encode the query (or remember it), score, fuse."""
+    watch.lap("queue")
+    vector, fallback = parts.vectors.of(release, text)
+    watch.lap("encode")
+    ranking = search(release, text, k, vector)
+    watch.lap("rank")
+    return ranking, fallback
+
+
+def _release(parts: Parts) -> Release:
+    """The release that serves this request from its first to its last line, whatever is swapped meanwhile."""
+    release = parts.engine.current
+    if release is None:
+        raise NotReady(f"no release serves yet: {parts.engine.state.reason}", remedy="ask /readyz, then try again")
+    return release
+
+
+def _described(release: Release, ranking: Ranking) -> list[dict[str, Any]]:
+    rows = zip(ranking.index.tolist(), ranking.score.tolist(), strict=True)
+    return [describe_item(release.items, row, score) for row, score in rows]
+
+
+def _answer(
+    release: Release,
+    request_id: str,
+    items: list[dict[str, Any]],
+    fallback: Fallback | None,
+    timings: dict[str, float],
+    more: dict[str, Any] | None = None,
+) -> Response:
+    content: dict[str, Any] = {"release": release.digest, "request_id": request_id, "items": items}
+    content["fallback"] = fallback is not None
+    if fallback is not None:
+        content["fallback_reason"] = fallback
+    return _json(content | (more or {}) | {"timings_ms": timings})
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type="application/json", headers=headers)
+
+
+_REMEDIES = {
+    404: "see /docs for the routes, and the catalog for the items",
+    405: "see /docs for the methods of each route",
+    422: "see /docs for the fields and their ranges",
+}
+
+
+def _add_errors(app: FastAPI) -> None:
+    def problem(request: Request, status: int, error: str, remedy: str, headers: Any = None) -> Response:
+        content = {"error": error, "remedy": remedy, "request_id": request.state.request_id}
+        return _json(content, status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]  # never repeats what was sent
+        where = ".".join(str(part) for part in first["loc"] if part != "body")[:80].encode(errors="replace").decode()
+        if first["type"] == "json_invalid":
+            return problem(request, 400, "the body is not JSON", "send one JSON object as application/json")
+        return problem(request, 422, f"{where}: {first['msg']}" if where else first["msg"], _REMEDIES[422])
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        remedy = _REMEDIES.get(error.status_code, "see /docs")
+        return problem(request, error.status_code, str(error.detail), remedy, error.headers)
+
+    @app.exception_handler(ServingError)
+    async def unavailable(request: Request, error: ServingError) -> Response:
+        return problem(request, 503, error.what, error.remedy or "try again", {"retry-after": "1"})

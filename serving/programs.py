@@ -1,0 +1,59 @@
+"""The exported programs a release brings, run by ONNX Runtime on one thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import ReleaseRefused
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+#: Items of a history that are looked at when the program does not fix a length of its own.
+LONGEST_HISTORY = 50
+
+
+def session(path: Path) -> InferenceSession:
+    """An inference session that neither starts threads nor spins: the engine shares its core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+
+
+class SequenceProgram:
+    """A shopper's history -> the query vector, see contracts.release.SEQUENCE_PROGRAM."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = session(path)
+        shapes = {value.name: value.shape for value in self._session.get_inputs()}
+        if set(shapes) != {"items", "lengths"} or [v.name for v in self._session.get_outputs()] != ["query"]:
+            raise ReleaseRefused(
+                f"{path.name} does not map items and lengths to query", remedy="export it as contracts.release says"
+            )
+        fixed = shapes["items"][1]
+        self._padded = fixed if isinstance(fixed, int) else None
+        self.longest = self._padded or LONGEST_HISTORY
+
+    def query(self, history: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The query vector float32 [D] of `history`, item indexes int64 [L], oldest first, L >= 1.
+
+        Only the newest items that the program can see are used. No padding is computed where the length is free.
+        """
+        recent = history[-self.longest :] + 1
+        items = recent[None, :]
+        if self._padded:
+            items = np.zeros((1, self._padded), dtype=np.int64)
+            items[0, : len(recent)] = recent
+        lengths = np.array([len(recent)], dtype=np.int64)
+        (query,) = self._session.run(["query"], {"items": items, "lengths": lengths})
+        return np.asarray(query[0], dtype=np.float32)

@@ -1,0 +1,196 @@
+"""What goes in and out over HTTP, with examples; the OpenAPI page is made from these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+
+from contracts.events import MAX_QUERY, Identifier
+
+MAX_K = 100
+MAX_EXCLUDE = 1000
+MAX_CONTEXT_ITEMS = 50
+MAX_EVENTS = 500
+#: Bytes of one request's body.
+MAX_BODY = 1_048_576
+
+_EXAMPLE_ITEM: JsonDict = {
+    "item_id": "i-0042",
+    "title": "Walnut desk lamp",
+    "category": "home/lighting",
+    "price": 39.9,
+    "currency": "EUR",
+    "score": 4.31,
+}
+_EXAMPLE_ANSWER: JsonDict = {
+    "release": "9f2c" + "0" * 60,
+    "request_id": "0b9f6c1e-52b3-4f0e-9a44-6f6f5c1d9a10",
+    "items": [_EXAMPLE_ITEM],
+    "fallback": False,
+    "timings_ms": {"online_read": 0.6, "sources": 1.1, "total": 2.4},
+}
+
+
+class Context(BaseModel):
+    """What the shop knows about this moment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: Annotated[list[Identifier], Field(max_length=MAX_CONTEXT_ITEMS)] = Field(
+        default=[], description="Items of this session, oldest first; they continue the shopper's history."
+    )
+    category: Annotated[str, StringConstraints(max_length=MAX_QUERY)] | None = Field(
+        default=None, description="Where the shopper is; its popular items come first in a fallback."
+    )
+
+
+class RecommendRequest(BaseModel):
+    """`POST /recommend`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"user_id": "shopper-7", "k": 10, "context": {"items": ["i-0007"]}, "exclude": ["i-0001"]}]
+        },
+    )
+
+    user_id: Identifier = Field(description="As the shop knows the shopper; hashed before anything else happens.")
+    session_id: Identifier | None = None
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    context: Context = Context()
+    exclude: Annotated[list[Identifier], Field(max_length=MAX_EXCLUDE)] = Field(
+        default=[], description="Items that must not be in the answer."
+    )
+    hide_purchased: bool = Field(default=True, description="Leave out what the shopper bought.")
+    hide_seen: bool = Field(default=False, description="Leave out everything in the shopper's recent history.")
+    max_per_category: Annotated[int, Field(ge=1, le=MAX_K)] | None = Field(
+        default=None, description="At most so many items of one category."
+    )
+
+
+class AnswerItem(BaseModel):
+    """One ranked item."""
+
+    item_id: str
+    title: str
+    category: str | None = None
+    price: float | None = None
+    currency: str | None = None
+    score: float
+    source: str | None = Field(default=None, description="Which candidate source found it: sequence or popular.")
+
+
+class Answer(BaseModel):
+    """What /recommend, /search and /similar answer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_ANSWER]})
+
+    release: str = Field(description="Digest of the release that answered.")
+    request_id: str
+    items: list[AnswerItem]
+    fallback: bool = Field(description="True when the answer is not what the release can do at its best.")
+    fallback_reason: str | None = Field(default=None, description="Why; see docs/serving.md for all values.")
+    stale: bool | None = Field(default=None, description="True when the shopper's features are past their age limit.")
+    timings_ms: dict[str, float] = Field(description="Milliseconds per stage, and `total`.")
+
+
+class EventsRequest(BaseModel):
+    """`POST /events`; each event is judged on its own."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "events": [
+                        {
+                            "event_id": "e-1",
+                            "event_time": "2026-01-05T12:00:00Z",
+                            "user_id": "shopper-7",
+                            "session_id": "s-1",
+                            "kind": "view",
+                            "item_id": "i-0042",
+                        }
+                    ]
+                }
+            ]
+        },
+    )
+
+    events: Annotated[list[Any], Field(min_length=1, max_length=MAX_EVENTS)]
+
+
+class Verdict(BaseModel):
+    """What became of one event: accepted, duplicate (known already) or rejected (with the reason)."""
+
+    event_id: str | None
+    status: str
+    reason: str | None = None
+
+
+class EventsAnswer(BaseModel):
+    """What /events answers; accepted events are on disk by then."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "release": "9f2c" + "0" * 60,
+                    "request_id": "0b9f6c1e-52b3-4f0e-9a44-6f6f5c1d9a10",
+                    "accepted": 1,
+                    "duplicates": 0,
+                    "rejected": 0,
+                    "online": True,
+                    "verdicts": [{"event_id": "e-1", "status": "accepted"}],
+                    "fallback": False,
+                    "timings_ms": {"validate": 0.1, "log": 1.9, "push": 2.2, "total": 4.4},
+                }
+            ]
+        }
+    )
+
+    release: str
+    request_id: str
+    accepted: int
+    duplicates: int
+    rejected: int
+    online: bool = Field(description="True when the online store has them: the next answer knows.")
+    verdicts: list[Verdict]
+    fallback: bool = Field(description="True when events wait to reach the online store.")
+    fallback_reason: str | None = None
+    timings_ms: dict[str, float]
+
+
+class Problem(BaseModel):
+    """Every error, of whatever route."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"error": "q is empty", "remedy": "send at least one character", "request_id": "0b9f6c1e"}]
+        }
+    )
+
+    error: str
+    remedy: str
+    request_id: str
+
+
+class Readiness(BaseModel):
+    """What the engine serves, and what it last refused."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"ready": True, "stage": "serving", "release": "9f2c" + "0" * 60, "source": "shop"}]
+        }
+    )
+
+    ready: bool
+    stage: str = Field(description="starting, waiting, loading, warming, serving or draining.")
+    release: str | None = None
+    source: str | None = None
+    reason: str | None = Field(default=None, description="Why it is not ready, or why the newest release was refused.")
+    refused: str | None = Field(default=None, description="Digest of the release refused last.")
+    items: int | None = None

@@ -1,0 +1,26 @@
+"""Where the milliseconds of one answer went."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+
+class Watch:
+    """Laps of one request, by stage, in milliseconds."""
+
+    __slots__ = ("_last", "_start", "ms")
+
+    def __init__(self) -> None:
+        self._start = self._last = perf_counter()
+        self.ms: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """Everything since the last lap was `stage`."""
+        now = perf_counter()
+        self.ms[stage] = round((now - self._last) * 1000.0, 3)
+        self._last = now
+
+    def total(self) -> dict[str, float]:
+        """All laps, and `total`."""
+        self.ms["total"] = round((perf_counter() - self._start) * 1000.0, 3)
+        return self.ms
