@@ -45,6 +45,7 @@ with DAG(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(1990, 1, 1),  # backfills may go this far; catchup=False, so the schedule never does
     catchup=False,
+    is_paused_upon_creation=False,  # on from the start: without any landed data the schedule's runs end at once
     max_active_runs=1,
     params=nightly_params(),
     render_template_as_native_obj=False,

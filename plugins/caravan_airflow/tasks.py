@@ -27,10 +27,9 @@ def validate(run: Run) -> Outcome:
 
     s = settings()
     lake = Lake.of(s, run.source)
-    event_log = s.region_home / "event-log"
-    if not lake.partitions("landing-events") and not event_log.is_dir():
+    if not lake.partitions("landing-events") and not lake.partitions("landing-catalog"):
         raise NothingToDo(f"nothing has landed for {run.source} yet; `caravan ingest` brings the first events")
-    report = validate_day(lake, run.day, event_log=event_log)
+    report = validate_day(lake, run.day, event_log=s.region_home / "event-log")
     log.info("%s", report)
     digests = {table: lake.manifest(table, run.day).digest for table in ("events", "catalog")}
     return Outcome(made=digests)

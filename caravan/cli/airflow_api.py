@@ -1,0 +1,154 @@
+"""The part of Airflow's REST API that the command line uses, signed in as the stack's admin."""
+
+from __future__ import annotations
+
+import time
+from datetime import date
+from typing import Any
+
+import httpx
+
+from caravan.stack import credentials
+from contracts.errors import CaravanError, StackError
+from contracts.settings import Settings
+
+ENDED = {"success", "failed"}
+#: Seconds a new installation may take until its scheduler knows the DAG.
+FIRST_PARSE = 60.0
+
+
+class Airflow:
+    """A signed-in client; tokens are renewed when they run out."""
+
+    def __init__(self, client: httpx.Client, username: str, password: str) -> None:
+        self._client = client
+        self._login = {"username": username, "password": password}
+        self._token = ""
+
+    @classmethod
+    def of(cls, s: Settings) -> Airflow:
+        client = httpx.Client(base_url=s.airflow_address, timeout=30.0, trust_env=False)
+        return cls(client, "admin", credentials.read(s, "airflow_admin_password"))
+
+    def call(self, method: str, path: str, *, json: object = None, params: dict[str, Any] | None = None) -> Any:
+        """One request to /api/v2. Raises StackError when Airflow does not answer, CaravanError when it refuses."""
+        answer = self._send(method, path, json, params)
+        if answer.status_code == 401:
+            self._sign_in()
+            answer = self._send(method, path, json, params)
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        remedy = {404: "wait until Airflow has read dags/, then try again", 409: "wait until it has ended"}
+        raise CaravanError(
+            f"Airflow refused {method} {path}: {_detail(answer)}",
+            remedy=remedy.get(answer.status_code, "see `caravan logs airflow`"),
+        )
+
+    def ensure_ready(self, dag: str) -> bool:
+        """Wait until Airflow knows `dag`, and switch it on; True when it was paused."""
+        deadline = time.monotonic() + FIRST_PARSE
+        while True:
+            try:
+                about = self.call("GET", f"/dags/{dag}")
+                break
+            except StackError:
+                raise
+            except CaravanError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+        if about["is_paused"]:
+            self.call("PATCH", f"/dags/{dag}", json={"is_paused": False})
+        return bool(about["is_paused"])
+
+    def trigger(self, dag: str, conf: dict[str, Any], *, note: str) -> str:
+        """Start a run with the form's values; its id. It has no logical date: the form names the day."""
+        run = self.call("POST", f"/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf, "note": note})
+        return str(run["dag_run_id"])
+
+    def run(self, dag: str, run_id: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/dags/{dag}/dagRuns/{run_id}"))
+
+    def tasks(self, dag: str, run_id: str) -> list[dict[str, Any]]:
+        """The run's task instances."""
+        found = self.call("GET", f"/dags/{dag}/dagRuns/{run_id}/taskInstances", params={"limit": 100})
+        return list(found["task_instances"])
+
+    def backfill(self, dag: str, first: date, last: date, conf: dict[str, Any]) -> int:
+        """Airflow's own backfill of the days `first` to `last`, one after the other, done ones again; its id."""
+        body = {
+            "dag_id": dag,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z",
+            "dag_run_conf": conf,
+            "reprocess_behavior": "completed",
+            "max_active_runs": 1,
+            "run_backwards": False,
+        }
+        return int(self.call("POST", "/backfills", json=body)["id"])
+
+    def backfill_state(self, number: int) -> dict[str, Any]:
+        return dict(self.call("GET", f"/backfills/{number}"))
+
+    def runs_between(self, dag: str, first: date, last: date) -> list[dict[str, Any]]:
+        """Runs by logical date, oldest first."""
+        params = {
+            "logical_date_gte": f"{first}T00:00:00Z",
+            "logical_date_lte": f"{last}T00:00:00Z",
+            "order_by": "logical_date",
+            "limit": 100,
+        }
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.call("GET", f"/dags/{dag}/dagRuns", params={**params, "offset": len(found)})
+            found += page["dag_runs"]
+            if len(found) >= page["total_entries"] or not page["dag_runs"]:
+                return found
+
+    def log(self, dag: str, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
+        """A task's log as events with `event`, `level` and, for an exception, `error_detail`."""
+        path = f"/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{max(attempt, 1)}"
+        content = self.call("GET", path, params={"full_content": True})["content"]
+        return [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content]
+
+    def _send(self, method: str, path: str, json: object, params: dict[str, Any] | None) -> httpx.Response:
+        if not self._token:
+            self._sign_in()
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        return self._reach(method, f"/api/v2{path}", json=json, params=params, headers=headers)
+
+    def _sign_in(self) -> None:
+        answer = self._reach("POST", "/auth/token", json=self._login)
+        if not answer.is_success:
+            raise StackError(
+                f"Airflow does not let the admin in ({answer.status_code})",
+                remedy="`caravan up` sets its users up again from the secrets folder",
+            )
+        self._token = str(answer.json()["access_token"])
+
+    def _reach(self, method: str, path: str, **options: Any) -> httpx.Response:
+        last: httpx.HTTPError | None = None
+        for pause in (0.5, 2.0, 0.0):
+            try:
+                return self._client.request(method, path, **options)
+            except httpx.ConnectError as error:
+                last = error
+            except httpx.HTTPError as error:
+                last = error
+                if method != "GET":  # it may have been done
+                    break
+            time.sleep(pause)
+        raise StackError(
+            f"Airflow at {self._client.base_url} does not answer ({type(last).__name__})",
+            remedy="`caravan status` shows whether it runs; `caravan up` starts it",
+        ) from last
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json().get("detail", "")
+    except (ValueError, AttributeError):
+        detail = answer.text[:300]
+    if isinstance(detail, list):
+        detail = "; ".join(str(part.get("msg", part)) if isinstance(part, dict) else str(part) for part in detail)
+    return f"{detail} ({answer.status_code})"

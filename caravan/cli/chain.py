@@ -1,0 +1,203 @@
+"""`caravan nightly` and `caravan backfill`: start the chain through Airflow, and follow it until it has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from caravan.cli.airflow_api import ENDED, Airflow
+from contracts.errors import CaravanError, SettingsError
+from contracts.settings import Settings, settings
+
+DAG = "nightly"
+LOG_TAIL = 12
+POLL_SECONDS = 1.0
+COLOURS = {
+    "success": "green", "failed": "bold red", "upstream_failed": "red", "up_for_retry": "yellow",
+    "running": "cyan", "skipped": "magenta",
+}  # fmt: skip
+
+Source = Annotated[str, typer.Option("--source", help="Data source, as named at `caravan ingest`.")]
+Recipe = Annotated[str, typer.Option("--recipe", help="How to train; see training/recipes.py.")]
+console = Console()
+
+
+def nightly(
+    day: Annotated[str, typer.Option("--day", help="Day to process, YYYY-MM-DD (UTC). Default: yesterday.")] = "",
+    source: Source = "",
+    recipe: Recipe = "default",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it has ended.")] = True,
+) -> None:
+    """Run the nightly chain for one day, through Airflow."""
+    s = settings()
+    chosen = _day(day) if day else datetime.now(UTC).date() - timedelta(days=1)
+    source = source or s.shop
+    airflow = Airflow.of(s)
+    if airflow.ensure_ready(DAG):
+        console.print(f"{DAG} was paused; it is on now")
+    conf = {"day": chosen.isoformat(), "source": source, "recipe": recipe}
+    run_id = airflow.trigger(DAG, conf, note=f"{source}, {chosen}, recipe {recipe}; started with `caravan nightly`")
+    console.print(f"started {_page(s, run_id)}")
+    if not wait:
+        return
+    try:
+        follow(airflow, lambda: [airflow.run(DAG, run_id)], done=lambda runs: runs[0]["state"] in ENDED)
+    except KeyboardInterrupt:
+        console.print(f"not following any more; the run goes on at {_page(s, run_id)}")
+        return
+    _conclude(airflow, s, [airflow.run(DAG, run_id)])
+
+
+def backfill(
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD (UTC).")],
+    last: Annotated[str, typer.Option("--to", help="Last day, included.")],
+    source: Source = "",
+    recipe: Recipe = "default",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it has ended.")] = True,
+) -> None:
+    """Run the nightly chain for a range of days, oldest first, with Airflow's own backfill."""
+    s = settings()
+    start, stop = _day(first), _day(last)
+    if stop < start:
+        raise SettingsError(f"--to {stop} lies before --from {start}", remedy="swap them")
+    source = source or s.shop
+    airflow = Airflow.of(s)
+    if airflow.ensure_ready(DAG):
+        console.print(f"{DAG} was paused; it is on now")
+    number = airflow.backfill(DAG, start, stop, {"source": source, "recipe": recipe})
+    console.print(f"backfill {number} of {source}, {start} to {stop}: {s.airflow_address}/dags/{DAG}/backfills")
+    if not wait:
+        return
+
+    def runs() -> list[dict[str, Any]]:
+        return [run for run in airflow.runs_between(DAG, start, stop) if run["run_type"] == "backfill"]
+
+    try:
+        follow(airflow, runs, done=lambda _: airflow.backfill_state(number)["completed_at"] is not None)
+    except KeyboardInterrupt:
+        console.print("not following any more; the backfill goes on")
+        return
+    ended, wanted = runs(), (stop - start).days + 1
+    if len(ended) != wanted:
+        raise CaravanError(
+            f"{len(ended)} of {wanted} days have a run", remedy=f"see {s.airflow_address}/dags/{DAG}/backfills"
+        )
+    _conclude(airflow, s, ended)
+
+
+def follow(
+    airflow: Airflow, runs: Callable[[], list[dict[str, Any]]], *, done: Callable[[list[dict[str, Any]]], bool]
+) -> None:
+    """Show the tasks of `runs` until they are `done`: a live table in a terminal, else a line per change."""
+    seen: dict[tuple[str, str], str] = {}
+    with Live(console=console, refresh_per_second=4, transient=False, auto_refresh=False) as live:
+        while True:
+            present = runs()
+            tasks = {str(run["dag_run_id"]): airflow.tasks(DAG, run["dag_run_id"]) for run in present}
+            if console.is_terminal:
+                live.update(_table(present, tasks), refresh=True)
+            else:
+                _print_changes(present, tasks, seen)
+            if done(present):
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def _table(runs: list[dict[str, Any]], tasks: dict[str, list[dict[str, Any]]]) -> Table:
+    """One row per task of a single run; of several runs, one row per day and one column per task."""
+    if len(runs) == 1:
+        table = Table("task", "state", "seconds", "try", title=_day_of(runs[0]))
+        for task in _in_order(tasks[runs[0]["dag_run_id"]]):
+            table.add_row(task["task_id"], _painted(task["state"]), _seconds(task), str(task["try_number"]))
+        return table
+    names = [task["task_id"] for task in _in_order(next(iter(tasks.values()), []))]
+    table = Table("day", *names, "run")
+    for run in runs:
+        state = {task["task_id"]: task for task in tasks[run["dag_run_id"]]}
+        cells = [f"{_painted(state[n]['state'])} {_seconds(state[n])}" if n in state else "" for n in names]
+        table.add_row(_day_of(run), *cells, _painted(run["state"]))
+    return table
+
+
+def _print_changes(
+    runs: list[dict[str, Any]], tasks: dict[str, list[dict[str, Any]]], seen: dict[tuple[str, str], str]
+) -> None:
+    for run in runs:
+        for task in _in_order(tasks[run["dag_run_id"]]):
+            key, state = (run["dag_run_id"], task["task_id"]), str(task["state"])
+            if task["state"] and seen.get(key) != state and state not in ("scheduled", "queued"):
+                seconds = f" {_seconds(task)} s" if task["duration"] and state != "running" else ""
+                console.print(f"{_day_of(run)} {task['task_id']:<12} {state}{seconds}", highlight=False)
+            seen[key] = state
+
+
+def _conclude(airflow: Airflow, s: Settings, runs: list[dict[str, Any]]) -> None:
+    """Say how it ended; for every task that failed, its error and the end of its log. Exit code 1 if any did."""
+    bad = 0
+    for run in runs:
+        for task in _in_order(airflow.tasks(DAG, run["dag_run_id"])):
+            if task["state"] == "failed":
+                bad += 1
+                _explain(airflow, run, task)
+        bad += run["state"] != "success"
+    for run in runs:
+        console.print(
+            f"{_day_of(run)}: [{COLOURS.get(run['state'], '')}]{run['state']}[/] {_page(s, run['dag_run_id'])}"
+        )
+    if bad:
+        raise typer.Exit(1)
+
+
+def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> None:
+    events = airflow.log(DAG, run["dag_run_id"], task["task_id"], task["try_number"])
+    error = next((e["error_detail"][0] for e in reversed(events) if e.get("error_detail")), None)
+    console.rule(f"{_day_of(run)} {task['task_id']} failed")
+    for event in [e for e in events if not str(e.get("event", "")).startswith("::")][-LOG_TAIL:]:
+        console.print(f"  {event.get('level', ''):<8} {event.get('event', '')}", markup=False, highlight=False)
+    if error:
+        what, _, remedy = str(error.get("exc_value", "")).partition(" -> ")
+        console.print(f"{error.get('exc_type')}: {what}", style="red", markup=False, highlight=False)
+        if remedy:
+            console.print(f"  try: {remedy}", markup=False, highlight=False)
+
+
+def _in_order(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In the order of the chain: what started first, then what has not started, by priority."""
+    return sorted(tasks, key=lambda t: (t["start_date"] or "9", -int(t.get("priority_weight") or 0)))
+
+
+def _painted(state: str | None) -> str:
+    return f"[{COLOURS[state]}]{state}[/]" if state in COLOURS else (state or "-")
+
+
+def _seconds(task: dict[str, Any]) -> str:
+    if task["duration"]:
+        return f"{task['duration']:.1f}"
+    if task["state"] == "running" and task["start_date"]:
+        started = datetime.fromisoformat(task["start_date"].replace("Z", "+00:00"))
+        return f"{(datetime.now(UTC) - started).total_seconds():.0f}"
+    return ""
+
+
+def _day_of(run: dict[str, Any]) -> str:
+    conf = run.get("conf") or {}
+    day = conf.get("day") or str(run.get("logical_date") or "")[:10]
+    return f"{conf.get('source', '')} {day}".strip()
+
+
+def _page(s: Settings, run_id: str) -> str:
+    return f"{s.airflow_address}/dags/{DAG}/runs/{run_id}"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is not a day", remedy="write it as YYYY-MM-DD") from None
