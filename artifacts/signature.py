@@ -1,0 +1,110 @@
+"""Signatures of releases: OpenSSF model-signing with an elliptic key of ours, no network.
+
+What is signed is the canonical manifest, which names every file with its size and SHA-256: one small signature
+covers the whole release. It lies at `signatures/<digest>.json` (a Sigstore bundle), because signing the same
+manifest twice gives different bytes and so can not be part of what the digest names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+from artifacts.publish import Store, fetch, read_manifest
+from contracts.errors import Conflict, NotFound, Tampered
+from contracts.settings import Settings
+
+_PUBLIC_KEY = re.compile(r"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.S)
+
+
+def signature_key(digest: str) -> str:
+    return f"signatures/{digest}.json"
+
+
+def new_signing_key() -> str:
+    """A private key (P-256) in PEM."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def sign(store: Store, digest: str, s: Settings) -> None:
+    """Sign the published manifest `digest`, unless a signature that we trust is there already."""
+    from model_signing import signing
+
+    try:
+        verify(store, digest, s)
+    except Tampered:
+        manifest = read_manifest(store, digest)
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            key, signature = root / "key", root / "signature"
+            key.touch(mode=0o600)
+            key.write_text(s.secret("signing_key"))
+            signing.Config().use_elliptic_key_signer(private_key=key).sign(
+                _laid_out(root, manifest.to_bytes()), signature
+            )
+            try:
+                store.put(signature_key(digest), signature.read_bytes(), if_absent=True)
+            except Conflict:  # a signature we do not trust, or one that another process laid there just now
+                store.put(signature_key(digest), signature.read_bytes())
+
+
+def verify(store: Store, digest: str, s: Settings) -> None:
+    """Raise Tampered unless the manifest `digest` is signed by a key we trust.
+
+    Trusted are the public keys in `verify_keys` (PEM, one after the other: the present one and those it
+    replaced), and the public half of our own signing key.
+    """
+    from model_signing import verifying
+
+    manifest = read_manifest(store, digest)
+    try:
+        bundle = store.get(signature_key(digest))
+    except NotFound:
+        raise Tampered(
+            f"{manifest.kind} {digest[:12]} is not signed", remedy="only what the registry step published may be served"
+        ) from None
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        signature, key = root / "signature", root / "key"
+        signature.write_bytes(bundle)
+        signed = _laid_out(root, manifest.to_bytes())
+        for public in _trusted(s):
+            key.write_text(public)
+            try:
+                verifying.Config().use_elliptic_key_verifier(public_key=key).verify(signed, signature)
+                return
+            except (ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError):
+                continue  # another key's, or no signature at all; the library has no error class of its own
+    raise Tampered(
+        f"the signature of {manifest.kind} {digest[:12]} is not by a key we trust",
+        remedy="check CARAVAN_VERIFY_KEYS; if the key is right, publish the release again",
+    )
+
+
+def fetch_signed(store: Store, digest: str, cache: Path, s: Settings) -> Path:
+    """Like `publish.fetch`, for what must be signed."""
+    verify(store, digest, s)
+    return fetch(store, digest, cache)
+
+
+def _laid_out(root: Path, manifest: bytes) -> Path:
+    folder = root / "signed"
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(manifest)
+    return folder
+
+
+def _trusted(s: Settings) -> list[str]:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+    keys = _PUBLIC_KEY.findall(s.verify_keys.get_secret_value()) if s.verify_keys else []
+    if s.signing_key:
+        own = load_pem_private_key(s.signing_key.get_secret_value().encode(), None).public_key()
+        keys.append(own.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+    return keys
