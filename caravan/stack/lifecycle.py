@@ -1,0 +1,252 @@
+"""Up, down and status of the local stack."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import get_args
+
+from caravan.stack import control as control_group
+from caravan.stack import credentials, processes, supervisor
+from caravan.stack import region as region_group
+from caravan.stack.program import Program
+from contracts.errors import StackError
+from contracts.region import RegionName
+from contracts.settings import Settings
+
+#: Called with a program's name, what it does now, and seconds since its start. May be called from several threads.
+Progress = Callable[[str, str, float], None]
+GROUPS = ("control", *get_args(RegionName))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceStatus:
+    """One line of `caravan status`; memory in bytes, uptime in seconds."""
+
+    name: str
+    group: str
+    service: str
+    state: str
+    address: str
+    pid: int
+    memory: int
+    uptime: float
+
+
+def up(
+    s: Settings,
+    regions: Sequence[RegionName] = ("primary",),
+    control: bool = True,
+    progress: Progress = lambda name, what, seconds: None,
+) -> Settings:
+    """Start what does not run yet, wait until all of it answers, and return `s` with its secrets.
+
+    Groups that are not asked for are left as they are. Raises PortTaken before anything starts, StackError when
+    a service does not answer in time; what did start then keeps running, for `caravan logs`.
+    """
+    s = s.model_copy(update={"home": s.home.resolve()})
+    _make_folders(s, regions)
+    with _lock(s):
+        s = credentials.ensure(s)
+        asked = [*(["control"] if control else []), *regions]
+        wanted = {group: _programs(s, group) for group in asked}
+        if not supervisor.runs(s):
+            processes.end(processes.of_stack(s.home, supervisor.session(s)))
+        _check_ports(s, wanted)
+        for group, programs in wanted.items():
+            supervisor.write_group(s, group, programs)
+        if supervisor.runs(s):
+            supervisor.reload(s)
+        else:
+            supervisor.start(s)
+        _start(s, [program for programs in wanted.values() for program in programs], progress)
+    return s
+
+
+def down(s: Settings, progress: Progress = lambda name, what, seconds: None) -> None:
+    """Stop everything, the supervisor too, and see to it that no process stays. Fine when nothing runs."""
+    s = s.model_copy(update={"home": s.home.resolve()})
+    if not supervisor.run_folder(s).is_dir():
+        return
+    with _lock(s):
+        began = time.monotonic()
+        ours = processes.of_stack(s.home, supervisor.session(s))
+        if supervisor.runs(s):
+            running = {name for name, about in supervisor.processes(s).items() if about["pid"]}
+            # services before the stores they write to
+            for stores in (False, True):
+                _stop(s, [p for p in _known(s) if p.is_store == stores and p.name in running], progress, began)
+            ours = [*ours, *processes.of_stack(s.home, supervisor.session(s))]
+            supervisor.call(s, "shutdown")
+            processes.wait_until_gone(ours, 10)
+        processes.end(processes.of_stack(s.home, supervisor.session(s)))
+        supervisor.socket_path(s).unlink(missing_ok=True)
+        for leftover in ("session.json", "supervisord.pid", *(f"group-{g}.conf" for g in supervisor.groups(s))):
+            (supervisor.run_folder(s) / leftover).unlink(missing_ok=True)
+
+
+def status(s: Settings) -> list[ServiceStatus]:
+    """Every service of the groups that were started, in the order of `up`. Empty when the stack is down."""
+    s = s.model_copy(update={"home": s.home.resolve()})
+    known = supervisor.processes(s)
+    shown = [program for program in _known(s) if program.name in known]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda program: _status_of(program, known[program.name]), shown))
+
+
+def programs(s: Settings) -> list[Program]:
+    """The programs of the groups that were started (after `down`: of all groups with logs)."""
+    return _known(s) or [p for group in GROUPS if (s.home / "logs" / group).is_dir() for p in _programs(s, group)]
+
+
+def _status_of(program: Program, about: dict[str, object]) -> ServiceStatus:
+    state, pid = str(about["statename"]).lower(), int(str(about["pid"]))
+    started = float(str(about["start"]))
+    if state == "running":
+        state = "ready" if program.ready(0.0) else "not answering"
+    return ServiceStatus(
+        name=program.name,
+        group=program.group,
+        service=program.service,
+        state=state,
+        address=program.address,
+        pid=pid,
+        memory=processes.memory_of(pid) if pid else 0,
+        uptime=max(0.0, time.time() - started) if pid else 0.0,
+    )
+
+
+def _programs(s: Settings, group: str) -> list[Program]:
+    if group == "control":
+        return control_group.programs(s)
+    return region_group.programs(s.model_copy(update={"region": group}))
+
+
+def _known(s: Settings) -> list[Program]:
+    s = credentials.ensure(s) if supervisor.groups(s) else s
+    return [program for group in GROUPS if group in supervisor.groups(s) for program in _programs(s, group)]
+
+
+def _make_folders(s: Settings, regions: Sequence[str]) -> None:
+    if shutil.disk_usage(next(p for p in (s.home, *s.home.parents) if p.exists())).free < 1 << 30:
+        raise StackError(f"less than 1 GB is free at {s.home}", remedy="make room, or set CARAVAN_HOME elsewhere")
+    # PostgreSQL may run as another user, who passes through these folders but may not look around
+    for folder in (s.home, s.home / "control", s.home / "regions", *(s.home / "regions" / r for r in regions)):
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            folder.chmod(0o711)
+    for folder in (s.home / "logs", supervisor.run_folder(s)):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
+
+
+@contextmanager
+def _lock(s: Settings) -> Iterator[None]:
+    """Only one `up` or `down` at a time; the kernel drops the lock of a process that dies."""
+    with (supervisor.run_folder(s) / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"another `caravan up` or `caravan down` works on {s.home}", remedy="wait until it is done"
+            ) from None
+        yield
+
+
+def _check_ports(s: Settings, wanted: dict[str, list[Program]]) -> None:
+    running = {name for name, about in supervisor.processes(s).items() if about["pid"]}
+    ports = {
+        port: f"{program.name} ({label})"
+        for programs in wanted.values()
+        for program in programs
+        if program.name not in running
+        for label, port in program.ports.items()
+    }
+    processes.check_ports(s.host, ports)
+
+
+def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
+    """Start all programs at once, each when those it needs are ready; fail at the first that fails."""
+    ready = {program.name: threading.Event() for program in wanted}
+    failed = threading.Event()
+
+    def bring_up(program: Program) -> None:
+        began = time.monotonic()
+
+        def tell(what: str) -> None:
+            progress(program.name, what, time.monotonic() - began)
+
+        try:
+            for service in program.after:
+                waited = ready[f"{program.group}-{service}"]
+                while not waited.wait(0.1):
+                    if failed.is_set():
+                        return
+            began = time.monotonic()
+            about = supervisor.processes(s).get(program.name, {})
+            since = float(about.get("start", 0)) - 1
+            if not about.get("pid"):
+                tell("preparing")
+                program.prepare()
+                tell("starting")
+                since = time.time() - 1
+                supervisor.call(s, "startProcess", program.process, False)
+            _await(s, program, since, failed, tell)
+            program.finish()
+            tell("ready")
+            ready[program.name].set()
+        except BaseException:
+            failed.set()
+            tell("failed")
+            raise
+
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        futures = [pool.submit(bring_up, program) for program in wanted]
+        wait(futures, return_when=FIRST_EXCEPTION)
+    for future in futures:
+        future.result()
+
+
+def _await(s: Settings, program: Program, since: float, failed: threading.Event, tell: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + program.patience
+    while not failed.is_set():
+        state = supervisor.processes(s).get(program.name, {}).get("statename", "GONE")
+        if state in {"FATAL", "GONE", "EXITED", "STOPPED"}:
+            raise StackError(f"{program.name} does not start:\n{_tail(s, program)}", remedy=f"caravan logs {program.name}")
+        if program.ready(since):
+            return
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"{program.name} does not answer after {program.patience:.0f} s:\n{_tail(s, program)}",
+                remedy=f"caravan logs {program.name}",
+            )
+        tell("starting")
+        time.sleep(0.2)
+
+
+def _tail(s: Settings, program: Program, lines: int = 6) -> str:
+    try:
+        text = supervisor.log_file(s, program).read_text(errors="replace")
+    except FileNotFoundError:
+        return "(no log)"
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+
+
+def _stop(s: Settings, wanted: list[Program], progress: Progress, began: float) -> None:
+    def stop(program: Program) -> None:
+        progress(program.name, "stopping", time.monotonic() - began)
+        try:
+            supervisor.call(s, "stopProcess", program.process, True)
+        except xmlrpc.client.Fault:
+            pass  # it has ended by itself
+        progress(program.name, "stopped", time.monotonic() - began)
+
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        list(pool.map(stop, wanted))

@@ -1,0 +1,244 @@
+"""The programs of one region: PostgreSQL, Redis, SeaweedFS, MLflow, the serving engine and Envoy."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from caravan.stack import binaries, credentials, environment, probe
+from caravan.stack.credentials import write_private
+from caravan.stack.postgres import Cluster, ensure_databases
+from caravan.stack.program import Program
+from contracts.settings import Settings
+
+#: Databases of a region, all owned by the role `caravan`.
+DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
+
+
+def programs(s: Settings) -> list[Program]:
+    """All programs of the region `s.region`. Needs the secrets to exist."""
+    found = [_postgres(s), _redis(s), _object_store(s), _mlflow(s)]
+    # a checkout in which these are not written yet still has its stores
+    if (environment.REPOSITORY / "serving" / "__main__.py").is_file():
+        found.append(_engine(s))
+    if (environment.REPOSITORY / "serving" / "edge.py").is_file():
+        found.append(_edge(s))
+    return found
+
+
+def cluster(s: Settings) -> Cluster:
+    """The region's PostgreSQL."""
+    return Cluster(
+        folder=s.region_home / "postgres",
+        host=s.host,
+        port=s.ports.postgres,
+        superuser_password=credentials.read(s, "postgres_superuser_password"),
+    )
+
+
+def _postgres(s: Settings) -> Program:
+    server = cluster(s)
+    return server.program(
+        s.region, {}, partial(ensure_databases, server, "caravan", s.secret("postgres_password"), DATABASES)
+    )
+
+
+def _redis(s: Settings) -> Program:
+    folder = s.region_home / "redis"
+    configuration = folder / "redis.conf"
+
+    def prepare() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = {
+            "bind": s.host,
+            "port": s.ports.redis,
+            "requirepass": s.secret("redis_password"),
+            "dir": f'"{folder}"',
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "aof-use-rdb-preamble": "yes",
+            "save": '""',
+            "daemonize": "no",
+            "tcp-backlog": 128,
+        }
+        write_private(configuration, "".join(f"{name} {value}\n" for name, value in lines.items()))
+
+    return Program(
+        group=s.region,
+        service="redis",
+        command=(str(binaries.redis_server()), str(configuration)),
+        directory=s.region_home,
+        ports={"Redis": s.ports.redis},
+        address=f"{s.host}:{s.ports.redis}",
+        prepare=prepare,
+        ready=lambda _: probe.redis(s.host, s.ports.redis, s.secret("redis_password")),
+        is_store=True,
+    )
+
+
+def _object_store(s: Settings) -> Program:
+    folder, ports = s.region_home / "seaweedfs", s.ports
+    identities = folder / "identities.json"
+
+    def prepare() -> None:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        # sockets of a server that was killed; relative, because a socket's path has 107 bytes at most
+        for socket in ("filer.sock", "s3.sock"):
+            (folder / socket).unlink(missing_ok=True)
+        identity = {
+            "name": "caravan",
+            "credentials": [{"accessKey": s.secret("s3_access_key"), "secretKey": s.secret("s3_secret_key")}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        write_private(identities, json.dumps({"identities": [identity]}))
+        # one volume file per bucket is enough for one machine; the default lays out seven
+        (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
+
+    options = {
+        "dir": "data",
+        "ip": s.host,
+        "ip.bind": s.host,
+        "master.port": ports.weed_master,
+        "master.port.grpc": ports.weed_master_grpc,
+        "master.telemetry": "false",
+        "master.volumeSizeLimitMB": 1024,
+        "volume.port": ports.weed_volume,
+        "volume.port.grpc": ports.weed_volume_grpc,
+        "volume.max": 0,
+        "volume.index": "leveldb",
+        "volume.preStopSeconds": 0,
+        "filer": "true",
+        "filer.port": ports.weed_filer,
+        "filer.port.grpc": ports.weed_filer_grpc,
+        "filer.localSocket": "filer.sock",
+        "filer.disableDirListing": "true",
+        "s3": "true",
+        "s3.port": ports.s3,
+        "s3.port.grpc": ports.s3_grpc,
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.localSocket": "s3.sock",
+        "s3.config": identities.name,
+        "s3.iam": "false",
+        "s3.autoCreateBucket": "false",
+    }
+    return Program(
+        group=s.region,
+        service="s3",
+        command=(str(binaries.weed()), "-logtostderr=true", "-v=0", "server", *(f"-{k}={v}" for k, v in options.items())),
+        directory=folder,
+        environment={"GOMEMLIMIT": "200MiB", "GOGC": "50", "HOME": str(folder)},
+        ports={
+            "S3": ports.s3,
+            "S3 gRPC": ports.s3_grpc,
+            "SeaweedFS master": ports.weed_master,
+            "SeaweedFS master gRPC": ports.weed_master_grpc,
+            "SeaweedFS volume": ports.weed_volume,
+            "SeaweedFS volume gRPC": ports.weed_volume_grpc,
+            "SeaweedFS filer": ports.weed_filer,
+            "SeaweedFS filer gRPC": ports.weed_filer_grpc,
+        },
+        address=s.s3_url,
+        prepare=prepare,
+        ready=lambda _: probe.http(f"http://{s.host}:{ports.s3}/healthz"),
+        finish=lambda: _ensure_buckets(s),
+        is_store=True,
+    )
+
+
+def _ensure_buckets(s: Settings) -> None:
+    from artifacts.object_store import ObjectStore
+
+    for bucket in (s.bucket, s.mlflow_bucket):
+        ObjectStore.of(s, bucket).ensure_bucket()
+
+
+def _mlflow(s: Settings) -> Program:
+    folder, port = s.region_home / "mlflow", s.ports.mlflow
+    basic_auth = folder / "basic_auth.ini"
+
+    def prepare() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = {
+            "default_permission": "READ",
+            "database_uri": s.database_url("mlflow_auth").replace("%", "%%"),
+            "admin_username": s.mlflow_username,
+            "admin_password": s.secret("mlflow_password").replace("%", "%%"),
+            "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+            # checking a password costs 50 ms of hashing; ten seconds is how long a revoked one may live on
+            "auth_cache_ttl_seconds": "10",
+        }
+        write_private(basic_auth, "[mlflow]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
+
+    return Program(
+        group=s.region,
+        service="mlflow",
+        command=(
+            binaries.python(), "-m", "mlflow", "server", "--host", s.host, "--port", str(port), "--workers", "1",
+            "--app-name", "basic-auth",
+            "--artifacts-destination", f"s3://{s.mlflow_bucket}",
+            "--allowed-hosts", f"{s.host},{s.host}:{port},localhost,localhost:{port}",
+            "--cors-allowed-origins", f"http://{s.host}:{port},http://localhost:{port}",
+        ),  # fmt: skip
+        directory=folder,
+        environment={
+            "MLFLOW_BACKEND_STORE_URI": s.database_url("mlflow"),
+            "MLFLOW_AUTH_CONFIG_PATH": str(basic_auth),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": credentials.read(s, "mlflow_flask_key"),
+            "MLFLOW_S3_ENDPOINT_URL": s.s3_url,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "AWS_ACCESS_KEY_ID": s.secret("s3_access_key"),
+            "AWS_SECRET_ACCESS_KEY": s.secret("s3_secret_key"),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "OMP_NUM_THREADS": "1",
+        },
+        ports={"MLflow": port},
+        address=s.mlflow_address,
+        after=("postgres",),
+        prepare=prepare,
+        ready=lambda _: probe.http(f"http://{s.host}:{port}/health"),
+    )
+
+
+def _engine(s: Settings) -> Program:
+    return Program(
+        group=s.region,
+        service="engine",
+        command=(binaries.python(), "-m", "serving"),
+        directory=s.region_home,
+        environment={**environment.of_settings(s), "CARAVAN_ENGINE_SLOT": s.engine_slot},
+        ports={"serving engine": s.ports.engine},
+        address=s.engine_address,
+        # alive, not ready: before the first release there is nothing it could serve
+        ready=lambda _: probe.http(f"http://{s.host}:{s.ports.engine}/healthz"),
+    )
+
+
+def _edge(s: Settings) -> Program:
+    folder = s.region_home / "edge"
+
+    def prepare() -> None:
+        from serving import edge
+
+        folder.mkdir(parents=True, exist_ok=True)
+        written = edge.write(folder, s)
+        bootstrap = folder / "bootstrap.yaml"
+        if written != bootstrap:
+            bootstrap.unlink(missing_ok=True)
+            bootstrap.symlink_to(written)
+
+    return Program(
+        group=s.region,
+        service="edge",
+        command=(
+            str(binaries.envoy()), "-c", str(folder / "bootstrap.yaml"), "--file-flush-interval-msec", "250",
+            "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
+        ),  # fmt: skip
+        directory=s.region_home,
+        ports={"Envoy": s.ports.edge, "Envoy admin": s.ports.edge_admin},
+        address=s.edge_address,
+        prepare=prepare,
+        ready=lambda _: probe.http(f"http://{s.host}:{s.ports.edge_admin}/ready"),
+    )

@@ -1,0 +1,183 @@
+"""The supervisor daemon of one stack: its configuration, its life, and the questions we ask it.
+
+Each group of programs has a file of its own, so a second region joins while the first one runs. The daemon opens
+a session of its own, which it writes down: whatever stays in that session is found again after it is killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from caravan.stack import binaries, environment
+from caravan.stack.credentials import write_private
+from caravan.stack.program import Program
+from contracts.errors import StackError
+from contracts.settings import Settings
+
+#: A unix socket's path may have 107 bytes; supervisor first binds a name that is longer by its pid.
+LONGEST_SOCKET_PATH = 90
+
+
+def run_folder(s: Settings) -> Path:
+    return s.home / "run"
+
+
+def log_file(s: Settings, program: Program) -> Path:
+    return s.home / "logs" / program.group / f"{program.service}.log"
+
+
+def socket_path(s: Settings) -> Path:
+    """The daemon's socket: in the stack's home, or in the temporary folder when that path is too long."""
+    inside = run_folder(s) / "supervisor.sock"
+    if len(os.fsencode(inside)) <= LONGEST_SOCKET_PATH:
+        return inside
+    short = hashlib.sha256(os.fsencode(s.home)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"caravan-{os.getuid()}-{short}.sock"
+
+
+def write_group(s: Settings, group: str, programs: Iterable[Program]) -> None:
+    """Write the configuration of one group; the daemon reads it at its next start or `reload`."""
+    sections = [f"[group:{group}]\nprograms={','.join(p.name for p in programs)}\n"]
+    for program in programs:
+        options: dict[str, object] = {
+            "command": shlex.join(program.command),
+            "directory": program.directory,
+            "environment": ",".join(f'{name}="{_plain(value)}"' for name, value in program.environment.items()),
+            "autostart": "false",
+            "autorestart": "true",
+            "startsecs": 1,
+            "startretries": 5,
+            "stopsignal": program.stop_signal,
+            "stopwaitsecs": 20,
+            "stopasgroup": str(program.stop_as_group).lower(),
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": log_file(s, program),
+            "stdout_logfile_maxbytes": "20MB",
+            "stdout_logfile_backups": 1,
+        }
+        # supervisor expands `%`
+        lines = (f"{name}={str(value).replace('%', '%%')}\n" for name, value in options.items())
+        sections.append(f"[program:{program.name}]\n{''.join(lines)}")
+        log_file(s, program).parent.mkdir(parents=True, exist_ok=True)
+    write_private(run_folder(s) / f"group-{group}.conf", "\n".join(sections))
+
+
+def _plain(value: str) -> str:
+    if '"' in value or "\n" in value or "\\" in value:
+        raise StackError(
+            "a setting holds a quote, a backslash or a line break, which the supervisor's file can not carry",
+            remedy="use other characters in paths and secrets",
+        )
+    return value
+
+
+def groups(s: Settings) -> list[str]:
+    """Groups that have a configuration, running or not."""
+    return sorted(f.stem.removeprefix("group-") for f in run_folder(s).glob("group-*.conf"))
+
+
+def session(s: Settings) -> tuple[int, float] | None:
+    """Session id of the newest daemon and when it began (seconds since 1970), if this boot has seen one."""
+    try:
+        written = json.loads((run_folder(s) / "session.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if abs(written["boot"] - psutil.boot_time()) > 60:
+        return None
+    return int(written["session"]), float(written["began"])
+
+
+def start(s: Settings) -> None:
+    """Start the daemon; its programs start when asked. Raises StackError when it does not answer in ten seconds."""
+    folder, socket = run_folder(s), socket_path(s)
+    socket.unlink(missing_ok=True)
+    main = {
+        "supervisord": {
+            "nodaemon": "true",
+            "logfile": folder / "supervisord.log",
+            "logfile_maxbytes": "5MB",
+            "logfile_backups": 1,
+            "pidfile": folder / "supervisord.pid",
+            "childlogdir": folder,
+            "minfds": 1024,
+        },
+        "unix_http_server": {"file": socket, "chmod": "0600"},
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        },
+        "include": {"files": folder / "group-*.conf"},
+    }
+    if os.geteuid() == 0:
+        main["supervisord"]["user"] = "root"
+    text = "\n".join(
+        f"[{section}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())
+        for section, options in main.items()
+    )
+    write_private(folder / "supervisord.conf", text)
+    began = time.time()
+    with (folder / "supervisord.out").open("wb") as out:
+        daemon = subprocess.Popen(
+            [binaries.python(), "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment.base(s), cwd=folder, start_new_session=True,
+        )  # fmt: skip
+    about = {"session": daemon.pid, "began": began, "boot": psutil.boot_time()}
+    write_private(folder / "session.json", json.dumps(about))
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if daemon.poll() is not None:
+            break
+        if runs(s):
+            return
+        time.sleep(0.05)
+    raise StackError("the supervisor did not start", remedy=f"see {folder / 'supervisord.out'}")
+
+
+def call(s: Settings, method: str, *arguments: Any) -> Any:
+    """One XML-RPC call, for example `call(s, "getState")`. Raises OSError or xmlrpc.client.Fault."""
+    from supervisor.xmlrpc import SupervisorTransport
+
+    transport = SupervisorTransport(None, None, f"unix://{socket_path(s)}")
+    try:
+        server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+        return getattr(server.supervisor, method)(*arguments)
+    finally:
+        transport.close()
+
+
+def runs(s: Settings) -> bool:
+    """Whether the daemon answers."""
+    try:
+        return bool(call(s, "getState")["statename"] == "RUNNING")
+    except (OSError, xmlrpc.client.Error, EOFError):
+        return False
+
+
+def processes(s: Settings) -> dict[str, dict[str, Any]]:
+    """What supervisor knows of each program, by the program's name; empty when the daemon does not run."""
+    try:
+        return {about["name"]: about for about in call(s, "getAllProcessInfo")}
+    except (OSError, xmlrpc.client.Error, EOFError):
+        return {}
+
+
+def reload(s: Settings) -> None:
+    """Take in new and changed groups. A changed group is stopped and added anew; others keep running."""
+    [[added, changed, removed]] = call(s, "reloadConfig")
+    for group in [*changed, *removed]:
+        call(s, "stopProcessGroup", group)
+        call(s, "removeProcessGroup", group)
+    for group in [*added, *changed]:
+        call(s, "addProcessGroup", group)
