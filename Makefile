@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # a folder of wheels to prefer, where the machine names one (a CPU build of torch, say)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),)
 
-.PHONY: help install demo up down status test lint soak bench screenshots clean
+.PHONY: help install demo up down status test lint soak bench screenshots lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,14 @@ bench: $(STAMP) ## Every benchmark, as docs/benchmarks.md shows them
 
 screenshots: $(STAMP) ## Take the pictures in docs/images from the running stack (needs chromium)
 	$(BIN)/python -m tests.browser.screenshots
+
+# torch keeps no local build tag: the plain version is the CPU build where one is provided, the GPU build elsewhere
+COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-find-links $(FIND_LINKS)
+lock: $(STAMP) ## Pin what requirements.in and requirements-dev.in ask for
+	sed -i '/^torch==/d' requirements.txt requirements-dev.txt
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	sed -i 's/^torch==\([0-9.]*\)+.*/torch==\1/' requirements.txt requirements-dev.txt
 
 clean: ## Stop the stack and delete its state
 	-test -x $(BIN)/caravan && $(BIN)/caravan down
