@@ -34,7 +34,7 @@ class Program:
     stop_signal: str = "TERM"
     stop_as_group: bool = True
     is_store: bool = False
-    patience: float = 120.0
+    patience: float = 300.0
 
     @property
     def name(self) -> str:
