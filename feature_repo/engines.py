@@ -1,0 +1,105 @@
+"""The two engines that compute feature tables: DuckDB in this process, or a local Spark.
+
+Both are handed the same Ibis expressions. Results come back as Arrow batches in the order the expression asks
+for, so that the writer can lay the same bytes whichever engine computed them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from contracts.errors import FeatureError
+
+EngineName = Literal["duckdb", "spark"]
+
+#: DuckDB spills to disk beyond this; Spark's driver gets as much heap.
+MEMORY = "1GB"
+BATCH_ROWS = 64 * 1024
+
+
+class Engine(Protocol):
+    """What building feature tables needs from an engine; the seam between the two."""
+
+    def read(self, name: str, files: Sequence[Path]) -> Any:
+        """An Ibis table over Parquet `files` of one schema."""
+
+    def batches(self, expression: Any) -> Iterator[pa.RecordBatch]:
+        """The rows of `expression`, in its order."""
+
+
+class DuckDB:
+    """DuckDB in this process: streams, and spills to `scratch` when memory is short."""
+
+    def __init__(self, scratch: Path) -> None:
+        import ibis
+
+        self._ibis = ibis.duckdb.connect(
+            threads=min(os.cpu_count() or 1, 8), memory_limit=MEMORY, temp_directory=str(scratch)
+        )
+
+    def read(self, name: str, files: Sequence[Path]) -> Any:
+        return self._ibis.read_parquet([str(f) for f in files], table_name=name)
+
+    def batches(self, expression: Any) -> Iterator[pa.RecordBatch]:
+        # not Ibis' to_pyarrow_batches: it calls a method that DuckDB 2 has removed
+        relation = self._ibis.con.sql(self._ibis.compile(expression))
+        yield from relation.to_arrow_reader(BATCH_ROWS)
+
+    def close(self) -> None:
+        self._ibis.disconnect()
+
+
+class Spark:
+    """Spark in local mode on loopback, in UTC. Needs Java 17."""
+
+    def __init__(self, scratch: Path) -> None:
+        import ibis
+        from pyspark.sql import SparkSession
+
+        options = {
+            "spark.sql.session.timeZone": "UTC",
+            "spark.ui.enabled": "false",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.memory": MEMORY.removesuffix("B").lower(),
+            "spark.local.dir": str(scratch),
+            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+            "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+            "spark.sql.execution.arrow.pyspark.enabled": "true",
+            "spark.log.level": "ERROR",
+        }
+        builder = SparkSession.builder.master(f"local[{os.cpu_count() or 1}]").appName("caravan-features")
+        try:
+            self._session = builder.config(map=options).getOrCreate()
+        except Exception as error:
+            raise FeatureError(
+                f"Spark did not start: {error}",
+                remedy="install Java 17 and set JAVA_HOME, or use CARAVAN_FEATURE_ENGINE=duckdb",
+            ) from error
+        self._ibis = ibis.pyspark.connect(self._session)
+
+    def read(self, name: str, files: Sequence[Path]) -> Any:
+        self._session.read.parquet(*[str(f) for f in files]).createOrReplaceTempView(name)
+        return self._ibis.table(name)
+
+    def batches(self, expression: Any) -> Iterator[pa.RecordBatch]:
+        yield from self._ibis.to_pyarrow(expression).to_batches(BATCH_ROWS)
+
+    def close(self) -> None:
+        self._session.stop()
+
+
+@contextmanager
+def engine(name: EngineName, scratch: Path) -> Iterator[Engine]:
+    """The engine `name`, closed at the end; `scratch` is a folder for what does not fit in memory."""
+    opened = {"duckdb": DuckDB, "spark": Spark}[name](scratch)
+    try:
+        yield opened
+    finally:
+        opened.close()
