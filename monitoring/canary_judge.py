@@ -1,0 +1,223 @@
+"""The verdict on a canary: pure functions from counts and a time to VOID, ABORT, ADVANCE, PROMOTE or HOLD.
+
+    state = begin(policy, release=digest, at=now)
+    state, verdict = judge(policy, state, outcomes, now=now)     # as often as one likes
+    state = advance(policy, state, outcomes, at=now)             # when the traffic has moved to the next step
+
+Counts are totals, so judging the same ones twice changes nothing, and a controller that restarts goes on from
+`CanaryState.from_json(state.to_json())`. No clock is read and nothing is written here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from contracts.errors import SettingsError
+from monitoring.canary_policy import CanaryPolicy
+from monitoring.e_process import log_e_harm, log_e_mismatch, log_e_proof
+from monitoring.guardrails import Guardrail, Outcomes, Tally
+
+
+class Decision(StrEnum):
+    """What to do with the canary."""
+
+    VOID = "void"  # the split is broken: the run says nothing; canary to 0
+    ABORT = "abort"  # harm is shown: canary to 0, and this digest stays out
+    ADVANCE = "advance"  # on to the next step
+    PROMOTE = "promote"  # harmlessness is proven
+    HOLD = "hold"  # not known yet
+
+
+FINAL = (Decision.VOID, Decision.ABORT, Decision.PROMOTE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryState:
+    """What is remembered between looks. Times in seconds since 1970; peaks are the largest log e so far.
+
+    `tallies` are the last usable counts, `shoppers_at_step` the exposed (control, canary) when the step began.
+    """
+
+    release: str
+    policy: str
+    step: int
+    step_started: float
+    shoppers_at_step: tuple[float, float] = (0, 0)
+    peaks: dict[str, float] = field(default_factory=dict)
+    mismatch_peak: float = 0.0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    final: Decision | None = None
+
+    def to_json(self) -> str:
+        """As JSON, to be kept by the controller."""
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> CanaryState:
+        """The state that `to_json` wrote."""
+        body: dict[str, Any] = json.loads(text)
+        control, canary = body.pop("shoppers_at_step")
+        tallies = {name: Tally(**tally) for name, tally in body.pop("tallies").items()}
+        final = body.pop("final")
+        return cls(
+            **body, shoppers_at_step=(control, canary), tallies=tallies, final=Decision(final) if final else None
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What one guardrail says. Events and shoppers per arm; `log_e_*` are natural logarithms, `abort` the peak's.
+
+    `proof` is None where the counts could not be used; `problem` says why.
+    """
+
+    guardrail: str
+    control_events: float = 0
+    control_shoppers: float = 0
+    canary_events: float = 0
+    canary_shoppers: float = 0
+    log_e_abort: float = 0.0
+    log_e_proof: float | None = None
+    aborts: bool = False
+    proven: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The decision, its reasons and the evidence. `overdue`: held past the step's maximum time, so ask a person."""
+
+    decision: Decision
+    step: int
+    share: float
+    reasons: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    log_e_mismatch: float
+    overdue: bool = False
+
+
+def begin(policy: CanaryPolicy, *, release: str, at: float) -> CanaryState:
+    """The state of a canary whose first step starts now. `release`: its digest."""
+    return CanaryState(release=release, policy=policy.digest, step=0, step_started=at)
+
+
+def judge(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: float) -> tuple[CanaryState, Verdict]:
+    """Look at the totals so far; returns the state to keep and the verdict. A final decision is never taken back.
+
+    Raises SettingsError when the state belongs to another policy.
+    """
+    _check(policy, state)
+    evidence, peaks, tallies = [], dict(state.peaks), dict(state.tallies)
+    for guardrail in policy.guardrails:
+        found = _weigh(policy, guardrail, outcomes.tallies.get(guardrail.name), state, now)
+        evidence.append(found)
+        peaks[guardrail.name] = found.log_e_abort
+        if found.log_e_proof is not None:
+            tallies[guardrail.name] = outcomes.tallies[guardrail.name]
+    lost = outcomes.problem()
+    mismatch = state.mismatch_peak
+    if lost is None:
+        canary, control = outcomes.canary_shoppers or 0, outcomes.control_shoppers or 0
+        mismatch = max(mismatch, float(log_e_mismatch(canary, control)))
+
+    decision, reasons = _decide(policy, state, outcomes, evidence, mismatch, lost, now)
+    step = policy.steps[state.step]
+    verdict = Verdict(
+        decision=decision,
+        step=state.step,
+        share=step.share,
+        reasons=tuple(reasons),
+        evidence=tuple(evidence),
+        log_e_mismatch=mismatch,
+        overdue=decision is Decision.HOLD and now - state.step_started > step.maximum_s,
+    )
+    final = decision if decision in FINAL else None
+    return replace(state, peaks=peaks, mismatch_peak=mismatch, tallies=tallies, final=final), verdict
+
+
+def advance(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, at: float) -> CanaryState:
+    """The state in the next step, whose traffic flows since `at`; evidence stays. The last step stays the last."""
+    _check(policy, state)
+    if state.final or state.step + 1 >= len(policy.steps):
+        return state
+    shoppers = (outcomes.control_shoppers or 0, outcomes.canary_shoppers or 0)
+    return replace(state, step=state.step + 1, step_started=at, shoppers_at_step=shoppers)
+
+
+def _check(policy: CanaryPolicy, state: CanaryState) -> None:
+    if state.policy != policy.digest:
+        raise SettingsError(
+            f"the canary policy has changed since {state.release[:12]} started",
+            remedy="judge it by the policy it started with, or start it anew",
+        )
+
+
+def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, state: CanaryState, now: float) -> Evidence:
+    """Evidence of one guardrail. Late counts can still abort, unusable ones can not; neither can prove."""
+    peak = state.peaks.get(guardrail.name, 0.0)
+    problem = "no outcomes" if tally is None else tally.problem(state.tallies.get(guardrail.name))
+    if tally is None or problem is not None:
+        aborts = peak >= policy.log_abort
+        return Evidence(guardrail=guardrail.name, log_e_abort=peak, aborts=aborts, problem=problem)
+    k, n_k = float(tally.control_events or 0), float(tally.control_shoppers or 0)
+    c, n_c = float(tally.canary_events or 0), float(tally.canary_shoppers or 0)
+    worse, other, settled = (c, k, n_c) if guardrail.harm == "more" else (k, c, n_k)
+    peak = max(peak, float(log_e_harm(worse, other)))
+    proof = float(log_e_proof(worse, other, settled, ratio=guardrail.ratio, delta=guardrail.delta))
+    lag = now - tally.complete_until
+    late = f"outcomes are {lag:.0f} s late" if lag > policy.maximum_lag_s else None
+    return Evidence(
+        guardrail=guardrail.name,
+        control_events=k,
+        control_shoppers=n_k,
+        canary_events=c,
+        canary_shoppers=n_c,
+        log_e_abort=peak,
+        log_e_proof=proof,
+        aborts=peak >= policy.log_abort,
+        proven=late is None and proof >= policy.log_proof,
+        problem=late,
+    )
+
+
+def _decide(
+    policy: CanaryPolicy,
+    state: CanaryState,
+    outcomes: Outcomes,
+    evidence: list[Evidence],
+    mismatch: float,
+    lost: str | None,
+    now: float,
+) -> tuple[Decision, list[str]]:
+    """The decision and its reasons, the gravest first."""
+    if state.final:
+        return state.final, [f"decided before: {state.final}"]
+    if mismatch >= policy.log_mismatch:
+        split = f"{outcomes.canary_shoppers} canary and {outcomes.control_shoppers} control shoppers"
+        return Decision.VOID, [f"the split is broken: {split} do not come from a fair split"]
+    if harmful := [e for e in evidence if e.aborts]:
+        return Decision.ABORT, [
+            f"{e.guardrail}: {e.canary_events:.0f} canary and {e.control_events:.0f} control shoppers" for e in harmful
+        ]
+    if problems := [f"{e.guardrail}: {e.problem}" for e in evidence if e.problem] + ([lost] if lost else []):
+        return Decision.HOLD, problems
+    step = policy.steps[state.step]
+    before_control, before_canary = state.shoppers_at_step
+    gained = min(
+        float(outcomes.control_shoppers or 0) - before_control, float(outcomes.canary_shoppers or 0) - before_canary
+    )
+    waiting = []
+    if gained < step.minimum_shoppers:
+        waiting.append(f"{gained:.0f} of {step.minimum_shoppers} shoppers in this step")
+    if now - state.step_started < step.minimum_s:
+        waiting.append(f"{now - state.step_started:.0f} of {step.minimum_s:.0f} seconds in this step")
+    if waiting:
+        return Decision.HOLD, waiting
+    if state.step + 1 < len(policy.steps):
+        return Decision.ADVANCE, [f"{gained:.0f} shoppers in this step, no harm shown"]
+    if unproven := [f"{e.guardrail}: not proven yet" for e in evidence if not e.proven]:
+        return Decision.HOLD, unproven
+    return Decision.PROMOTE, ["every guardrail is proven"]

@@ -1,0 +1,103 @@
+"""The settings of a canary: guardrails, steps, error rates; checked when they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+from contracts.errors import SettingsError
+from monitoring.guardrails import GUARDRAILS, Guardrail
+
+MINUTE, HOUR = 60.0, 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One share of the traffic. `share` in percent, for the canary and again for the control; times in seconds.
+
+    The step is over when the smaller arm has gained `minimum_shoppers` and `minimum_s` have passed; after
+    `maximum_s` without a verdict a person is asked.
+    """
+
+    share: float
+    minimum_shoppers: int
+    minimum_s: float
+    maximum_s: float
+
+    def __post_init__(self) -> None:
+        problems = [
+            (not 0 < self.share <= 50, "share: above 0, at most 50: the control is of the same size"),
+            (self.minimum_shoppers < 1, "minimum_shoppers: at least 1"),
+            (not 0 <= self.minimum_s < self.maximum_s < math.inf, "0 <= minimum_s < maximum_s"),
+        ]
+        if wrong := [rule for broken, rule in problems if broken]:
+            raise SettingsError(f"a canary step of {self.share} % is not usable", remedy="; ".join(wrong))
+
+
+#: For a shop with thousands of shoppers a day. The last step covers a day at least, so that no hour goes unseen.
+STEPS = (
+    Step(share=1, minimum_shoppers=100, minimum_s=15 * MINUTE, maximum_s=12 * HOUR),
+    Step(share=5, minimum_shoppers=250, minimum_s=30 * MINUTE, maximum_s=12 * HOUR),
+    Step(share=25, minimum_shoppers=1000, minimum_s=1 * HOUR, maximum_s=24 * HOUR),
+    Step(share=50, minimum_shoppers=1000, minimum_s=24 * HOUR, maximum_s=96 * HOUR),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryPolicy:
+    """What a canary is judged by. SettingsError when it contradicts itself.
+
+    `alpha`: probability that a harmless release is ever aborted, over all guardrails together. `beta`: probability that
+    one over the line of any guardrail is promoted. `mismatch_alpha`: that a fair split is called broken.
+    `maximum_lag_s`: a log that is complete only up to longer ago than this is late.
+    """
+
+    guardrails: tuple[Guardrail, ...] = GUARDRAILS
+    steps: tuple[Step, ...] = STEPS
+    alpha: float = 0.01
+    beta: float = 0.01
+    mismatch_alpha: float = 0.001
+    maximum_lag_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        names = [g.name for g in self.guardrails]
+        shares = [s.share for s in self.steps]
+        problems = [
+            (not names, "guardrails: at least one"),
+            (len(set(names)) < len(names), "guardrails: each name once"),
+            (not shares, "steps: at least one"),
+            (
+                any(b <= a for a, b in pairwise(shares)),
+                "steps: growing shares, so no shopper moves",
+            ),
+            (not 0 < self.alpha < 1, "alpha: between 0 and 1"),
+            (not 0 < self.beta < 1, "beta: between 0 and 1"),
+            (not 0 < self.mismatch_alpha < 1, "mismatch_alpha: between 0 and 1"),
+            (not 0 < self.maximum_lag_s < math.inf, "maximum_lag_s: above 0"),
+        ]
+        if wrong := [rule for broken, rule in problems if broken]:
+            raise SettingsError("the canary policy is not usable", remedy="; ".join(wrong))
+
+    @property
+    def log_abort(self) -> float:
+        """log of the evidence at which one of m guardrails aborts: m / alpha."""
+        return math.log(len(self.guardrails) / self.alpha)
+
+    @property
+    def log_proof(self) -> float:
+        """log of the evidence that every guardrail needs: 1 / beta. All must prove, so nothing is divided by m."""
+        return -math.log(self.beta)
+
+    @property
+    def log_mismatch(self) -> float:
+        """log of the evidence at which the split counts as broken."""
+        return -math.log(self.mismatch_alpha)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings: evidence gathered under one policy is not judged by another."""
+        body = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(body.encode()).hexdigest()

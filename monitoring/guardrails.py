@@ -1,0 +1,168 @@
+"""What a canary is judged by: guardrails, and counts of shoppers, at most one event per shopper and guardrail.
+
+Counting each failure instead of each failing shopper breaks the test: the same few shoppers fail again and again and
+always sit on the same side, so their events are not independent coins. See docs/canary.md for by how much.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from contracts.errors import SettingsError
+
+Arm = Literal["control", "canary"]
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guardrail:
+    """One kind of event, and how much worse the canary may not be.
+
+    `harm`: "more" when an event is harm (an error), "less" when its absence is (a click). `ratio` (R1 > 1) and `delta`
+    (a rate per shopper) draw the line that a promotion must prove the canary to be below: max(ratio x control, delta).
+    With harm "less" the arms change places: the control's rate must be below max(ratio x canary, delta). delta = 0
+    demands the ratio: for events so frequent that a control without any means a broken log.
+    `follow_up_s`: seconds after the first exposure in which a shopper's event is awaited.
+    """
+
+    name: str
+    harm: Literal["more", "less"] = "more"
+    ratio: float = 2.0
+    delta: float = 0.005
+    follow_up_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        problems = [
+            (not NAME.match(self.name), "name: small letters, digits and _, at most 41"),
+            (self.harm not in ("more", "less"), "harm: 'more' or 'less'"),
+            (not (math.isfinite(self.ratio) and self.ratio > 1), "ratio: above 1"),
+            (not 0 <= self.delta < 1, "delta: at least 0 and below 1"),
+            (not (math.isfinite(self.follow_up_s) and self.follow_up_s >= 0), "follow_up_s: not negative"),
+        ]
+        if wrong := [rule for broken, rule in problems if broken]:
+            raise SettingsError(f"guardrail {self.name!r} is not usable", remedy="; ".join(wrong))
+
+
+#: What every release is judged by. Carts and purchases are rarer than clicks, so their margins are wider.
+GUARDRAILS = (
+    Guardrail(name="errors"),
+    Guardrail(name="timeouts"),
+    Guardrail(name="over_budget"),
+    Guardrail(name="fallbacks"),
+    Guardrail(name="empty_answers"),
+    Guardrail(name="unknown_items"),
+    Guardrail(name="stale_features"),
+    Guardrail(name="clicks", harm="less", ratio=1.25, delta=0.0, follow_up_s=300.0),
+    Guardrail(name="carts", harm="less", ratio=1.5, follow_up_s=1800.0),
+    Guardrail(name="purchases", harm="less", ratio=2.0, follow_up_s=1800.0),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Totals of one guardrail since the release's start. Counts are shoppers; None or NaN is "not known".
+
+    `*_shoppers`: settled ones (with an event, or past their follow-up); `*_events`: those with an event;
+    `complete_until`: the time, in seconds since 1970, up to which the source's log has been read to the end.
+    """
+
+    control_shoppers: float | None
+    control_events: float | None
+    canary_shoppers: float | None
+    canary_events: float | None
+    complete_until: float
+
+    def problem(self, earlier: Tally | None = None) -> str | None:
+        """Why these counts can not be judged, or None. `earlier`: the last counts that could; they never go down."""
+        for field in fields(self)[:4]:
+            value = getattr(self, field.name)
+            if value is None or not math.isfinite(value) or value < 0 or value != int(value):
+                return f"{field.name} is {value}, not a count"
+            before = getattr(earlier, field.name) if earlier else 0
+            if value < before:
+                return f"{field.name} went down from {before:.0f} to {value:.0f}: outcomes were lost"
+        for arm in ("control", "canary"):
+            if getattr(self, f"{arm}_events") > getattr(self, f"{arm}_shoppers"):
+                return f"more {arm} shoppers with an event than shoppers"
+        if not math.isfinite(self.complete_until):
+            return "it is not known up to when the log is complete"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """All that is known of a running canary: shoppers exposed per arm so far, and the tally of each guardrail."""
+
+    control_shoppers: float | None
+    canary_shoppers: float | None
+    tallies: Mapping[str, Tally]
+
+    def problem(self) -> str | None:
+        """Why the number of exposed shoppers can not be used, or None."""
+        for arm, value in (("control", self.control_shoppers), ("canary", self.canary_shoppers)):
+            if value is None or not math.isfinite(value) or value < 0 or value != int(value):
+                return f"exposed {arm} shoppers are {value}, not a count"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """A shopper met an arm; repeated ones count once. `at` in seconds since 1970."""
+
+    shopper: str
+    arm: Arm
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShopperEvent:
+    """A shopper had an event of a guardrail; repeated ones count once."""
+
+    shopper: str
+    guardrail: str
+    at: float
+
+
+def count_outcomes(
+    guardrails: Iterable[Guardrail],
+    exposures: Iterable[Exposure],
+    events: Iterable[ShopperEvent],
+    *,
+    complete_until: Mapping[str, float],
+) -> Outcomes:
+    """Counts per guardrail and arm: each shopper once, in the first arm met, whatever the order of the input.
+
+    An event from before the shopper's first exposure belongs to the champion and is left out; so is one later than
+    the guardrail's `complete_until`, since the other arm's may not be in yet. A guardrail that `complete_until` does
+    not name has no source and gets no tally: the judge then holds.
+    """
+    first: dict[str, tuple[float, Arm]] = {}
+    for e in exposures:
+        first[e.shopper] = min(first.get(e.shopper, (e.at, e.arm)), (e.at, e.arm))
+    seen: dict[str, set[str]] = {}
+    for event in events:
+        met = first.get(event.shopper)
+        if met and met[0] <= event.at <= complete_until.get(event.guardrail, -math.inf):
+            seen.setdefault(event.guardrail, set()).add(event.shopper)
+    tallies: dict[str, Tally] = {}
+    for guardrail in guardrails:
+        if (until := complete_until.get(guardrail.name)) is None:
+            continue
+        with_event = seen.get(guardrail.name, set())
+        counts = {"control_shoppers": 0, "control_events": 0, "canary_shoppers": 0, "canary_events": 0}
+        for shopper, (at, arm) in first.items():
+            counts[f"{arm}_events"] += shopper in with_event
+            counts[f"{arm}_shoppers"] += shopper in with_event or at + guardrail.follow_up_s <= until
+        tallies[guardrail.name] = Tally(
+            control_shoppers=counts["control_shoppers"],
+            control_events=counts["control_events"],
+            canary_shoppers=counts["canary_shoppers"],
+            canary_events=counts["canary_events"],
+            complete_until=until,
+        )
+    arms = [arm for _, arm in first.values()]
+    return Outcomes(control_shoppers=arms.count("control"), canary_shoppers=arms.count("canary"), tallies=tallies)
