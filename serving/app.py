@@ -90,7 +90,8 @@ def assemble(
         vectors=QueryVectors(),
         meters=meters,
         limits=limits or Limits(),
-        # One thread: encoding a text keeps a core busy for milliseconds, outside the GIL; recommendations go on.
+        # One thread: encoding a text, or comparing one with all, keeps a core busy for milliseconds, outside the GIL;
+        # on the event loop every recommendation would wait for it.
         search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
     )
 
@@ -207,8 +208,9 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         row = release.items.index.get(item_id)
         if row is None:
             raise HTTPException(404, "no such item in this release")
-        ranking = similar(release, row, k)
-        watch.lap("similar")
+        loop = asyncio.get_running_loop()
+        ranking = await loop.run_in_executor(parts.search_pool, similar, release, row, k)
+        watch.lap("rank")
         items = _described(release, ranking)
         watch.lap("answer")
         timings = watch.total()

@@ -69,9 +69,15 @@ class OnlineShoppers:
         self._readers: dict[str, Reader] = {}
 
     def prepare(self, source: str) -> None:
-        """Make the reader of `source`; slow (imports), so the engine calls it before a release is swapped in."""
+        """Make the reader of `source`; slow (imports), so the engine calls it before a release is swapped in.
+
+        Without a reader every answer is a labelled fallback: trouble with the store must not stop a release.
+        """
         if source not in self._readers:
-            self._readers[source] = self._make_reader(source)
+            try:
+                self._readers[source] = self._make_reader(source)
+            except Exception:
+                log.exception("no reader for the online store of %s", source)
 
     async def read(self, source: str, user: str) -> Shopper | Fallback:
         """The shopper, or why there is none: unknown, too late, or the store does not answer."""

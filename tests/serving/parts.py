@@ -1,0 +1,111 @@
+"""An engine in this process, with hand-written stand-ins where it touches other rooms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from artifacts.manifest import Manifest
+from ingestion.pseudonymize import Pseudonymizer
+from serving.app import Parts, assemble, create_app
+from serving.event_log import EventLog
+from serving.gate import Limits
+
+KEY = "a key of the tests"
+IDENTIFIERS = Pseudonymizer(KEY)
+
+
+@dataclass
+class Found:
+    """What feature_repo.reader answers, as far as the engine looks."""
+
+    items: list[str]
+    kinds: list[str]
+    stale: bool = False
+
+
+@dataclass
+class FakeReader:
+    """Knows the shoppers it was given, by their hashed name; may sleep or fail instead."""
+
+    shoppers: dict[str, Found] = field(default_factory=dict)
+    sleep: float = 0.0
+    error: Exception | None = None
+    reads: int = 0
+
+    def know(self, user: str, items: list[str], kinds: list[str] | None = None, *, stale: bool = False) -> None:
+        found = Found(items=items, kinds=kinds or ["view"] * len(items), stale=stale)
+        self.shoppers[IDENTIFIERS.hash(user)] = found
+
+    async def shopper(self, user_id: str, deadline: float) -> Found:
+        self.reads += 1
+        await asyncio.sleep(self.sleep)
+        if self.error is not None:
+            raise self.error
+        return self.shoppers.get(user_id, Found([], []))
+
+
+@dataclass
+class FakeOnline:
+    """Takes pushed events; may fail."""
+
+    pushed: list[dict[str, Any]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def push(self, source: str, events: list[dict[str, Any]]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.pushed += events
+
+
+@contextmanager
+def parts_of(
+    folder: Path,
+    *,
+    reader: FakeReader | None = None,
+    online: FakeOnline | None = None,
+    limits: Limits | None = None,
+    **log: Any,
+) -> Iterator[Parts]:
+    """Parts whose event log lies below `folder`; no release yet."""
+    parts = assemble(
+        make_reader=lambda _source: reader or FakeReader(),
+        push=(online or FakeOnline()).push,
+        identifiers=IDENTIFIERS,
+        log=EventLog(folder / "event-log", "test", **log),
+        online_read_deadline=0.05,
+        limits=limits,
+    )
+    try:
+        yield parts
+    finally:
+        parts.pusher.close()
+        parts.log.close()
+        parts.search_pool.shutdown()
+
+
+def load(parts: Parts, directory: Path, source: str = "shop") -> str:
+    """Let the engine serve the bundle in `directory`; returns its digest."""
+    meta = {"source": source}
+    digest = Manifest.describe(directory, kind="release", meta=meta).digest
+    parts.engine.load(directory, digest=digest, meta=meta)
+    return digest
+
+
+@asynccontextmanager
+async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+    """HTTP against the application, without a socket."""
+    transport = httpx.ASGITransport(app=create_app(parts))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
+        yield http
+
+
+def logged(folder: Path) -> list[bytes]:
+    """All lines of the event log below `folder`."""
+    return [line for path in sorted((folder / "event-log").rglob("*.jsonl")) for line in path.read_bytes().splitlines()]
