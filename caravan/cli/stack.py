@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -16,7 +16,7 @@ from contracts.region import RegionName
 
 def up(
     region: Annotated[
-        list[str] | None, typer.Option(help="Region to start: primary or standby; may be given twice. Default: primary.")
+        list[str] | None, typer.Option(help="primary (the default) or standby; may be given twice.")
     ] = None,
     control: Annotated[bool, typer.Option(help="Start Airflow too (and leave it as it is with --no-control).")] = True,
 ) -> None:
@@ -65,7 +65,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def logs(
-    service: Annotated[str, typer.Argument(help="For example mlflow, standby-mlflow, scheduler; see `caravan status`.")],
+    service: Annotated[str, typer.Argument(help="A name from `caravan status`, with or without its group.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines to begin with.")] = 100,
 ) -> None:
@@ -97,13 +97,11 @@ def logs(
 
 
 def _regions(names: list[str] | None) -> tuple[RegionName, ...]:
-    found: list[RegionName] = []
-    for name in names or ["primary"]:
-        if name != "primary" and name != "standby":
-            raise SettingsError(f"there is no region {name}", remedy="use primary or standby")
-        if name not in found:
-            found.append(name)
-    return tuple(found)
+    known: dict[str, RegionName] = {name: name for name in get_args(RegionName)}
+    for name in names or []:
+        if name not in known:
+            raise SettingsError(f"there is no region {name}", remedy=f"use {' or '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names or ["primary"]))
 
 
 def _show(console: Any) -> None:

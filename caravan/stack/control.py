@@ -86,7 +86,7 @@ def _beats(health: str, component: str) -> Callable[[float], bool]:
     def ready(since: float) -> bool:
         about = probe.http_json(health).get(component) or {}
         beat = about.get(f"latest_{component}_heartbeat")
-        return about.get("status") == "healthy" and bool(beat) and datetime.fromisoformat(beat).timestamp() > since
+        return about.get("status") == "healthy" and datetime.fromisoformat(str(beat)).timestamp() > since
 
     return ready
 

@@ -45,6 +45,7 @@ OF_SETTINGS: dict[str, Callable[[], str]] = {
 #: Secrets that only the stack itself uses.
 OF_SERVICES: dict[str, Callable[[], str]] = {
     "postgres_superuser_password": _token,
+    "s3_internal_key": _token,
     "mlflow_flask_key": _token,
     "airflow_database_password": _token,
     "airflow_api_key": _token,

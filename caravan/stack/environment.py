@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from contracts.settings import Settings
@@ -11,20 +12,16 @@ from contracts.settings import Settings
 MARKER = "CARAVAN_STACK"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-_OTHERS_BUSINESS = (
-    "AIRFLOW", "_AIRFLOW", "MLFLOW_", "_MLFLOW", "AWS_", "PG", "FEAST_", "SUPERVISOR_", "PYTEST_", "COV_", "CARAVAN_", "TORCHELASTIC",
+_OTHERS_BUSINESS = re.compile(
+    r"_?(AIRFLOW|MLFLOW|AWS|PG|FEAST|SUPERVISOR|PYTEST|COV|CARAVAN|TORCHELASTIC)[A-Z_]*|PYTHONPATH|VIRTUAL_ENV|[a-z]+_proxy",
+    re.IGNORECASE,
 )
-_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy"}
 _DERIVED = {"home", "region"}
 
 
 def base(s: Settings) -> dict[str, str]:
     """The supervisor's own environment, inherited by every program: the caller's, without other tools' settings."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_OTHERS_BUSINESS) and name.lower() not in _PROXIES and name not in {"PYTHONPATH", "VIRTUAL_ENV"}
-    }
+    inherited = {name: value for name, value in os.environ.items() if not _OTHERS_BUSINESS.fullmatch(name)}
     # a proxy must not stand between services on loopback, and none of them has business elsewhere
     return {**inherited, MARKER: str(s.home), "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
 

@@ -9,7 +9,7 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import get_args
 
@@ -24,6 +24,10 @@ from contracts.settings import Settings
 #: Called with a program's name, what it does now, and seconds since its start. May be called from several threads.
 Progress = Callable[[str, str, float], None]
 GROUPS = ("control", *get_args(RegionName))
+
+
+def _quiet(name: str, what: str, seconds: float) -> None:  # noqa: ARG001
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ def up(
     s: Settings,
     regions: Sequence[RegionName] = ("primary",),
     control: bool = True,
-    progress: Progress = lambda name, what, seconds: None,
+    progress: Progress = _quiet,
 ) -> Settings:
     """Start what does not run yet, wait until all of it answers, and return `s` with its secrets.
 
@@ -70,7 +74,7 @@ def up(
     return s
 
 
-def down(s: Settings, progress: Progress = lambda name, what, seconds: None) -> None:
+def down(s: Settings, progress: Progress = _quiet) -> None:
     """Stop everything, the supervisor too, and see to it that no process stays. Fine when nothing runs."""
     s = s.model_copy(update={"home": s.home.resolve()})
     if not supervisor.run_folder(s).is_dir():
@@ -219,7 +223,9 @@ def _await(s: Settings, program: Program, since: float, failed: threading.Event,
     while not failed.is_set():
         state = supervisor.processes(s).get(program.name, {}).get("statename", "GONE")
         if state in {"FATAL", "GONE", "EXITED", "STOPPED"}:
-            raise StackError(f"{program.name} does not start:\n{_tail(s, program)}", remedy=f"caravan logs {program.name}")
+            raise StackError(
+                f"{program.name} does not start:\n{_tail(s, program)}", remedy=f"caravan logs {program.name}"
+            )
         if program.ready(since):
             return
         if time.monotonic() > deadline:
@@ -242,10 +248,9 @@ def _tail(s: Settings, program: Program, lines: int = 6) -> str:
 def _stop(s: Settings, wanted: list[Program], progress: Progress, began: float) -> None:
     def stop(program: Program) -> None:
         progress(program.name, "stopping", time.monotonic() - began)
-        try:
+        # a fault says that it has ended by itself
+        with suppress(xmlrpc.client.Fault):
             supervisor.call(s, "stopProcess", program.process, True)
-        except xmlrpc.client.Fault:
-            pass  # it has ended by itself
         progress(program.name, "stopped", time.monotonic() - began)
 
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:

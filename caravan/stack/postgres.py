@@ -196,7 +196,9 @@ def ensure_databases(cluster: Cluster, role: str, password: str, databases: Sequ
             cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
             verb = "alter" if cursor.fetchone() else "create"
             cursor.execute(
-                sql.SQL(verb + " role {} login createdb password {}").format(sql.Identifier(role), sql.Literal(password))
+                sql.SQL(verb + " role {} login createdb password {}").format(
+                    sql.Identifier(role), sql.Literal(password)
+                )
             )
             cursor.execute("select datname from pg_database")
             existing = {name for (name,) in cursor.fetchall()}

@@ -70,7 +70,9 @@ def _signal(process: psutil.Process, *, kill: bool) -> None:
     except psutil.NoSuchProcess:
         return
     except psutil.AccessDenied:
-        raise StackError(f"not allowed to end process {process.pid}", remedy="run as the user who ran `caravan up`") from None
+        raise StackError(
+            f"not allowed to end process {process.pid}", remedy="run it as the user of `caravan up`"
+        ) from None
 
 
 def memory_of(pid: int) -> int:

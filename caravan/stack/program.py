@@ -18,6 +18,7 @@ class Program:
     `prepare` runs before a start, only when the program does not run yet (folders, configuration files);
     `ready` is asked with the time of the start (seconds since 1970) until it says True;
     `finish` runs once it answers, at every `up` (databases, buckets), and must be idempotent.
+    `patience` is how many seconds it may take to answer, `stop_patience` how many to stop before it is killed.
     """
 
     group: str
@@ -35,6 +36,7 @@ class Program:
     stop_as_group: bool = True
     is_store: bool = False
     patience: float = 300.0
+    stop_patience: int = 20
 
     @property
     def name(self) -> str:

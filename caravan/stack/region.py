@@ -93,6 +93,10 @@ def _object_store(s: Settings) -> Program:
         write_private(identities, json.dumps({"identities": [identity]}))
         # one volume file per bucket is enough for one machine; the default lays out seven
         (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
+        # its inner HTTP ports take requests from itself alone
+        keys = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+        key = credentials.read(s, "s3_internal_key")
+        write_private(folder / "security.toml", "".join(f'[{name}]\nkey = "{key}"\n' for name in keys))
 
     options = {
         "dir": "data",
@@ -101,6 +105,9 @@ def _object_store(s: Settings) -> Program:
         "master.port": ports.weed_master,
         "master.port.grpc": ports.weed_master_grpc,
         "master.telemetry": "false",
+        # alone in its cluster it need not wait ten seconds for votes
+        "master.electionTimeout": "1s",
+        "master.heartbeatInterval": "100ms",
         "master.volumeSizeLimitMB": 1024,
         "volume.port": ports.weed_volume,
         "volume.port.grpc": ports.weed_volume_grpc,
@@ -125,7 +132,7 @@ def _object_store(s: Settings) -> Program:
     return Program(
         group=s.region,
         service="s3",
-        command=(str(binaries.weed()), "-logtostderr=true", "-v=0", "server", *(f"-{k}={v}" for k, v in options.items())),
+        command=(str(binaries.weed()), "-logtostderr=true", "server", *(f"-{k}={v}" for k, v in options.items())),
         directory=folder,
         environment={"GOMEMLIMIT": "200MiB", "GOGC": "50", "HOME": str(folder)},
         ports={
@@ -143,6 +150,8 @@ def _object_store(s: Settings) -> Program:
         ready=lambda _: probe.http(f"http://{s.host}:{ports.s3}/healthz"),
         finish=lambda: _ensure_buckets(s),
         is_store=True,
+        # asked to stop, its filer waits 15 s for subscribers that live in the same process
+        stop_patience=3,
     )
 
 
@@ -170,16 +179,19 @@ def _mlflow(s: Settings) -> Program:
         }
         write_private(basic_auth, "[mlflow]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
 
+    options = {
+        "host": s.host,
+        "port": port,
+        "workers": 1,
+        "app-name": "basic-auth",
+        "artifacts-destination": f"s3://{s.mlflow_bucket}",
+        "allowed-hosts": f"{s.host},{s.host}:{port},localhost,localhost:{port}",
+        "cors-allowed-origins": f"http://{s.host}:{port},http://localhost:{port}",
+    }
     return Program(
         group=s.region,
         service="mlflow",
-        command=(
-            binaries.python(), "-m", "mlflow", "server", "--host", s.host, "--port", str(port), "--workers", "1",
-            "--app-name", "basic-auth",
-            "--artifacts-destination", f"s3://{s.mlflow_bucket}",
-            "--allowed-hosts", f"{s.host},{s.host}:{port},localhost,localhost:{port}",
-            "--cors-allowed-origins", f"http://{s.host}:{port},http://localhost:{port}",
-        ),  # fmt: skip
+        command=(binaries.python(), "-m", "mlflow", "server", *(f"--{k}={v}" for k, v in options.items())),
         directory=folder,
         environment={
             "MLFLOW_BACKEND_STORE_URI": s.database_url("mlflow"),
@@ -199,6 +211,7 @@ def _mlflow(s: Settings) -> Program:
         after=("postgres",),
         prepare=prepare,
         ready=lambda _: probe.http(f"http://{s.host}:{port}/health"),
+        stop_patience=5,
     )
 
 
@@ -229,13 +242,20 @@ def _edge(s: Settings) -> Program:
             bootstrap.unlink(missing_ok=True)
             bootstrap.symlink_to(written)
 
+    options = {
+        "-c": str(folder / "bootstrap.yaml"),
+        "--file-flush-interval-msec": "250",
+        "--concurrency": "1",
+        "--log-level": "warning",
+    }
     return Program(
         group=s.region,
         service="edge",
         command=(
-            str(binaries.envoy()), "-c", str(folder / "bootstrap.yaml"), "--file-flush-interval-msec", "250",
-            "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
-        ),  # fmt: skip
+            str(binaries.envoy()),
+            *(part for option in options.items() for part in option),
+            "--disable-hot-restart",
+        ),
         directory=s.region_home,
         ports={"Envoy": s.ports.edge, "Envoy admin": s.ports.edge_admin},
         address=s.edge_address,

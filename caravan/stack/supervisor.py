@@ -60,7 +60,7 @@ def write_group(s: Settings, group: str, programs: Iterable[Program]) -> None:
             "startsecs": 1,
             "startretries": 5,
             "stopsignal": program.stop_signal,
-            "stopwaitsecs": 20,
+            "stopwaitsecs": program.stop_patience,
             "stopasgroup": str(program.stop_as_group).lower(),
             "killasgroup": "true",
             "redirect_stderr": "true",
@@ -104,7 +104,7 @@ def start(s: Settings) -> None:
     """Start the daemon; its programs start when asked. Raises StackError when it does not answer in ten seconds."""
     folder, socket = run_folder(s), socket_path(s)
     socket.unlink(missing_ok=True)
-    main = {
+    main: dict[str, dict[str, object]] = {
         "supervisord": {
             "nodaemon": "true",
             "logfile": folder / "supervisord.log",
@@ -131,8 +131,13 @@ def start(s: Settings) -> None:
     with (folder / "supervisord.out").open("wb") as out:
         daemon = subprocess.Popen(
             [binaries.python(), "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment.base(s), cwd=folder, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment.base(s),
+            cwd=folder,
+            start_new_session=True,
+        )
     about = {"session": daemon.pid, "began": began, "boot": psutil.boot_time()}
     write_private(folder / "session.json", json.dumps(about))
     deadline = time.monotonic() + 10
