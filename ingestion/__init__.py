@@ -1,0 +1,1 @@
+"""Raw events and catalogs become clean, partitioned, pseudonymous tables."""

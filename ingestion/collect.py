@@ -1,0 +1,96 @@
+"""An engine's event log -> landing tables. Its lines are hashed already and were checked when they came in.
+
+A segment `<day>/<engine>-<n>.jsonl` only grows. Each run lands its whole lines so far as one batch, which
+replaces the shorter one of the run before; a last line without its end is still being written, or never will be.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from artifacts.lake import Lake
+from ingestion import landing
+from ingestion.landing import FileReport
+from ingestion.pseudonymize import PERSONAL, PSEUDONYM
+from ingestion.raw import RawFile
+from ingestion.schema import EVENT_SCHEMA
+from ingestion.split import Split, split_rows
+from ingestion.text_formats import parse_json_lines
+
+_SEGMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.jsonl$")
+_FOLDER = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+
+
+def collect(lake: Lake, event_log: Path, *, now: datetime | None = None) -> list[FileReport]:
+    """Land what engines logged for this lake's source; lines of other sources are left alone."""
+    if not event_log.is_dir():
+        return []
+    reports = []
+    for path in sorted(event_log.glob("*/*.jsonl")):
+        if _FOLDER.match(path.parent.name) and _SEGMENT.match(path.name) and path.is_file():
+            report = _segment(lake, path, now or landing.utc_now())
+            if report is not None:
+                reports.append(report)
+    return reports
+
+
+def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
+    data = path.read_bytes()
+    data = data[: data.rfind(b"\n") + 1]
+    partition = f"log-{path.parent.name}-{path.stem}"
+    name = f"{path.parent.name}/{path.name}"
+    if lake.digest(landing.FILES_TABLE, partition) is not None:
+        known = lake.manifest(landing.FILES_TABLE, partition).meta
+        if known["bytes"] == len(data):
+            return landing.report_of(known, EVENT_SCHEMA, name, "known")
+    table, numbers, refused, dropped = parse_json_lines(_of_source(data, lake.source), EVENT_SCHEMA.arrow.names)
+    if not table.num_rows and not refused:
+        return None
+    raw = RawFile(
+        name=name,
+        format="jsonl",
+        table=table,
+        numbers=numbers,
+        refused=tuple(refused),
+        families=dict.fromkeys(table.column_names, "any"),
+        dropped=dropped,
+    )
+    split = _only_pseudonyms(split_rows(raw, EVENT_SCHEMA, now=now))
+    batch = landing.batch_of(raw, split, None, lambda _: "[not hashed]")
+    landing.publish_batch(lake, batch, partition, origin="log", about={"bytes": len(data)})
+    about = lake.manifest(landing.FILES_TABLE, partition).meta
+    return landing.report_of(about, EVENT_SCHEMA, name, "landed")
+
+
+def _of_source(data: bytes, source: str) -> bytes:
+    """Lines that say another source belong to another lake; one that can not be read belongs to everybody."""
+    mine = []
+    for line in data.splitlines(keepends=True):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            mine.append(line)
+            continue
+        if not isinstance(value, dict) or value.get("source", source) == source:
+            mine.append(line)
+    return b"".join(mine)
+
+
+def _only_pseudonyms(split: Split) -> Split:
+    """Rows with an identifier in the clear are quarantined; this step has no key to hash them with."""
+    clear = np.zeros(split.typed.num_rows, bool)
+    for name in PERSONAL:
+        hashed = pc.match_substring_regex(split.typed.column(name), PSEUDONYM.pattern)
+        clear |= ~np.asarray(pc.fill_null(hashed, True).to_numpy(), bool)
+    kept = np.asarray(pc.is_null(split.reasons).to_numpy(zero_copy_only=False), bool)
+    if not (clear & kept).any():
+        return split
+    reasons = pc.if_else(pa.array(clear & kept), "not_pseudonymous", split.reasons)
+    return Split(kept=split.kept.filter(pa.array(~clear[kept])), reasons=reasons, typed=split.typed)

@@ -1,0 +1,164 @@
+"""Any file -> its rows. What a file is, its first bytes say, not its name.
+
+A file that is damaged or of no use as a whole raises UnreadableFile; damage inside text files is taken record
+by record. Nothing here runs anything that a file says: Parquet, CSV and JSON only, and no pickle is opened.
+"""
+
+from __future__ import annotations
+
+import stat
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.errors import UnreadableFile
+from ingestion.columns import family
+from ingestion.raw import RawFile
+from ingestion.text_formats import parse_csv, parse_json_lines
+
+#: Largest file that is read at once, in bytes after decompression; and most rows of one Parquet file.
+MAX_BYTES = 4 << 30
+MAX_ROWS = 50_000_000
+
+_FOREIGN = {
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
+    b"ORC": "an ORC file",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "a database",
+}
+
+
+def read_raw(
+    path: Path,
+    columns: Sequence[str] | None,
+    required: Sequence[str] = (),
+    *,
+    multiline: bool = False,
+    quoted: bool = True,
+    max_bytes: int = MAX_BYTES,
+) -> RawFile:
+    """The rows of one Parquet, CSV or JSON lines file, plain or gzipped.
+
+    `columns` are kept, others dropped and reported (None keeps all); `required` must be there.
+    Raises UnreadableFile, naming the file and the remedy.
+    """
+    name = path.name
+    data = _bytes_of(path, max_bytes)
+    if data[:4] == b"PAR1":
+        raw = _parquet(data, name, columns, max_bytes)
+    else:
+        for magic, what in _FOREIGN.items():
+            if data.startswith(magic):
+                raise UnreadableFile(
+                    f"{name} is {what}", remedy="give Parquet, CSV or JSON lines in UTF-8, plain or gzipped"
+                )
+        data = data.removeprefix(b"\xef\xbb\xbf")
+        start = data[:64].lstrip()[:1]
+        if start == b"[":
+            raise UnreadableFile(f"{name} is a JSON array", remedy="write one JSON object per line instead")
+        if start == b"{":
+            table, numbers, refused, dropped = parse_json_lines(data, columns)
+            kind = "jsonl"
+        else:
+            table, numbers, refused, dropped = parse_csv(data, name, columns, multiline=multiline, quoted=quoted)
+            kind = "csv"
+        raw = RawFile(
+            name=name,
+            format=kind,
+            table=table,
+            numbers=numbers,
+            refused=tuple(refused),
+            families=dict.fromkeys(table.column_names, "any"),
+            dropped=dropped,
+        )
+    missing = [c for c in required if c not in raw.table.column_names]
+    if missing and (raw.table.num_rows or not raw.refused):
+        raise UnreadableFile(
+            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+            f" (it has {', '.join([*raw.table.column_names, *raw.dropped][:12]) or 'none'})",
+            remedy="see docs/data-contract.md for the columns",
+        )
+    return raw
+
+
+def _bytes_of(path: Path, max_bytes: int) -> bytes:
+    """The file's content, gunzipped when it is gzip, at most `max_bytes` of it."""
+    try:
+        about = path.stat()
+    except (OSError, ValueError) as error:
+        raise UnreadableFile(f"{path} can not be opened: {error}", remedy="check the path") from None
+    if not stat.S_ISREG(about.st_mode):
+        raise UnreadableFile(f"{path} is not a regular file", remedy="name the files one by one")
+    if about.st_size > max_bytes:
+        raise _too_big(path.name, max_bytes)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableFile(f"{path} can not be read: {error.strerror}", remedy="check its permissions") from None
+    if data[:2] == b"\x1f\x8b":
+        data = _gunzip(data, path.name, max_bytes)
+    if not data:
+        raise UnreadableFile(f"{path.name} is empty", remedy="check the export that wrote it")
+    return data
+
+
+def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
+    """All members of a gzip file; one that is cut or whose checksum is wrong is refused as a whole."""
+    parts: list[bytes] = []
+    size = 0
+    while data.lstrip(b"\0"):
+        member = zlib.decompressobj(wbits=31)
+        try:
+            while not member.eof:
+                part = member.decompress(data, 64 << 20)
+                size += len(part)
+                if size > max_bytes:
+                    raise _too_big(name, max_bytes)
+                if not part and not member.unconsumed_tail and not member.eof:
+                    raise UnreadableFile(f"{name} is cut off", remedy="copy it again, it is shorter than it should be")
+                parts.append(part)
+                data = member.unused_data if member.eof else member.unconsumed_tail
+        except zlib.error as error:
+            raise UnreadableFile(f"{name} is damaged: {error}", remedy="copy it again") from None
+    return b"".join(parts)
+
+
+def _too_big(name: str, max_bytes: int) -> UnreadableFile:
+    return UnreadableFile(f"{name} is larger than {max_bytes:,} bytes", remedy="split it into files by day")
+
+
+def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: int) -> RawFile:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        names = list(file.schema_arrow.names)
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        if file.metadata.num_rows > MAX_ROWS or sum(max(g.total_byte_size, 0) for g in groups) > max_bytes:
+            raise _too_big(name, max_bytes)
+        twice = sorted({c for c in names if names.count(c) > 1})
+        if twice:
+            raise UnreadableFile(f"{name} has the column {twice[0]!r} twice", remedy="give every column its own name")
+        kept = [c for c in names if columns is None or c in columns]
+        table = file.read(columns=kept).select(kept).replace_schema_metadata(None)
+        table.validate(full=True)
+    except UnreadableFile:
+        raise
+    except Exception as error:  # a damaged file may make the parser raise anything
+        reason = str(error).split("\n", 1)[0][:200]
+        raise UnreadableFile(f"{name} is damaged: {reason}", remedy="write or copy the Parquet file again") from None
+    return RawFile(
+        name=name,
+        format="parquet",
+        table=table,
+        numbers=pa.array(range(1, table.num_rows + 1), pa.int64()),
+        families={c: family(table.schema.field(c).type) for c in kept},
+        dropped=tuple(c for c in names if c not in kept),
+    )

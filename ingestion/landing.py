@@ -1,0 +1,198 @@
+"""How rows lie in the landing tables: one partition per day and batch, pseudonymous, checked row by row.
+
+`landing-events/<day>/<batch>`, `landing-catalog/<sequence>-<batch>`, and one `landing-files/<batch>` per file
+that is complete, written last: a file that has it is never landed twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from artifacts.lake import DATA, Lake, write_table
+from contracts.events import EVENTS
+from ingestion.pseudonymize import PERSONAL, redact
+from ingestion.quarantine import QUARANTINE, counts, ordered, quarantine_records, quarantine_rows
+from ingestion.raw import RawFile
+from ingestion.schema import TableSchema
+from ingestion.split import Split
+
+EVENTS_TABLE = "landing-events"
+CATALOG_TABLE = "landing-catalog"
+FILES_TABLE = "landing-files"
+REFUSED_TABLE = "landing-refused"
+QUARANTINED = "quarantine.parquet"
+
+#: An event as landed: the contract and the record it was in its file.
+LANDED = EVENTS.append(pa.field("record", pa.int64(), nullable=False))
+_DAY = 86_400_000_000
+_EPOCH = date(1970, 1, 1)
+_WRITERS = 4
+
+HashColumn = Callable[[pa.ChunkedArray], pa.Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReport:
+    """What became of one file: kept + quarantined = read, unless the file as a whole was refused."""
+
+    name: str
+    table: str
+    status: str  # landed | known | refused
+    read: int = 0
+    kept: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+    days: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of one file on their way into the lake."""
+
+    kept: pa.Table  # the contract's columns and `record`, identifiers hashed
+    quarantined: pa.Table  # QUARANTINE
+    days: pa.Array  # int32 per quarantined row, days since 1970, null where the row has no usable time
+    families: dict[str, str]
+    name: str
+    read: int
+    dropped: tuple[str, ...] = ()
+
+
+def batch_of(
+    raw: RawFile, split: Split, hash_column: HashColumn | None, hash_identifier: Callable[[str], str]
+) -> Batch:
+    """Hash and redact what was kept, and lay aside what was not. `hash_column` None: it is hashed already."""
+    good = pc.is_null(split.reasons)
+    kept = split.kept.append_column(LANDED.field("record"), raw.numbers.filter(good))
+    for name in PERSONAL if hash_column else ():
+        if name in kept.column_names:
+            at = kept.column_names.index(name)
+            kept = kept.set_column(at, kept.schema.field(at), hash_column(kept.column(name)))  # type: ignore[misc]
+    if "query" in kept.column_names and PERSONAL[0] in kept.column_names:
+        at = kept.column_names.index("query")
+        kept = kept.set_column(at, kept.schema.field(at), redact(kept.column("query")))
+    bad = split.bad
+    rows = quarantine_rows(
+        raw.table.take(bad), split.reasons.take(bad), raw.numbers.take(bad), raw.name, hash_identifier
+    )
+    records = quarantine_records(raw.refused, raw.name)
+    days = pa.nulls(len(bad) + len(raw.refused), pa.int32())
+    if "event_time" in split.typed.column_names and len(bad):
+        times = split.typed.column("event_time").take(bad)
+        own = pc.starts_with(pc.fill_null(rows.column("reason"), ""), "event_time_")
+        usable = pc.if_else(own, pa.scalar(None, times.type), times)
+        days = pa.array(
+            np.concatenate([day_numbers(usable), np.full(len(raw.refused), np.iinfo(np.int32).min, np.int32)])
+        )
+        days = pc.if_else(pc.equal(days, np.iinfo(np.int32).min), pa.scalar(None, pa.int32()), days)
+    return Batch(
+        kept=kept,
+        quarantined=pa.concat_tables([rows, records]),
+        days=days,
+        families=raw.families,
+        name=raw.name,
+        read=raw.read,
+        dropped=raw.dropped,
+    )
+
+
+def day_numbers(times: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Days since 1970 in UTC of a timestamp column; the smallest int32 where it is null."""
+    micros = pc.fill_null(times.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
+    days = np.floor_divide(micros, _DAY)
+    return np.where(micros == np.iinfo(np.int64).min, np.iinfo(np.int32).min, days).astype(np.int32)
+
+
+def day_name(number: int) -> str:
+    """`YYYY-MM-DD` of a day number."""
+    return (_EPOCH + timedelta(days=int(number))).isoformat()
+
+
+def publish_batch(lake: Lake, batch: Batch, partition: str, *, origin: str, about: dict[str, Any]) -> list[str]:
+    """Write the batch's days, then its `landing-files` entry, which makes it known; the days it has rows of."""
+    kept = batch.kept.append_column("day#", pa.array(day_numbers(batch.kept.column("event_time"))))
+    kept = kept.sort_by([("day#", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")])
+    numbers = kept.column("day#").to_numpy()
+    kept = kept.drop_columns("day#").combine_chunks()
+    aside = np.asarray(pc.fill_null(batch.days, np.iinfo(np.int32).min).to_numpy(zero_copy_only=False), np.int32)
+    days = [int(d) for d in np.union1d(np.unique(numbers), np.unique(aside)) if d != np.iinfo(np.int32).min]
+
+    def write(day: int) -> None:
+        low, high = np.searchsorted(numbers, [day, day + 1])
+        rows = kept.slice(low, high - low)
+        bad = batch.quarantined.filter(pa.array(aside == day))
+        meta = {
+            "origin": origin,
+            "file": batch.name,
+            "families": batch.families,
+            "values": {n: rows.num_rows - rows.column(n).null_count for n in EVENTS.names},
+            "read": rows.num_rows + bad.num_rows,
+            "kept": rows.num_rows,
+        }
+        publish_tables(lake, EVENTS_TABLE, f"{day_name(day)}/{partition}", rows, bad, meta)
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(write, days))
+    undated = batch.quarantined.filter(pa.array(aside == np.iinfo(np.int32).min))
+    names = [day_name(d) for d in days]
+    report = {
+        "file": batch.name,
+        "read": batch.read,
+        "kept": batch.kept.num_rows,
+        "quarantined": counts(batch.quarantined.column("reason")),
+        "days": names,
+        "dropped": list(batch.dropped)[:50],
+        **about,
+    }
+    publish_tables(lake, FILES_TABLE, partition, pa.table({"day": pa.array(names, pa.string())}), undated, report)
+    return names
+
+
+def publish_tables(
+    lake: Lake, table: str, partition: str, rows: pa.Table, quarantined: pa.Table | None, meta: dict[str, Any]
+) -> str:
+    """One partition with `data.parquet`, and `quarantine.parquet` where given; its digest."""
+    with tempfile.TemporaryDirectory(prefix="caravan-partition-") as folder:
+        write_table(rows, Path(folder) / DATA)
+        if quarantined is not None:
+            write_table(ordered(quarantined).cast(QUARANTINE), Path(folder) / QUARANTINED)
+        return lake.publish(table, partition, Path(folder), meta).digest
+
+
+def content_digest(paths: list[Path], *more: str) -> str:
+    """24 hexadecimal digits that name the content of files, whatever they are called."""
+    state = hashlib.sha256("\0".join(more).encode())
+    for path in paths:
+        with path.open("rb") as stream:
+            state.update(hashlib.file_digest(stream, "sha256").digest())
+    return state.hexdigest()[:24]
+
+
+def report_of(about: dict[str, Any], schema: TableSchema, name: str, status: str) -> FileReport:
+    """The report that `landing-files` keeps of a file."""
+    return FileReport(
+        name=name,
+        table=schema.name,
+        status=status,
+        read=about["read"],
+        kept=about["kept"],
+        quarantined=about["quarantined"],
+        days=tuple(about["days"]),
+        dropped=tuple(about["dropped"]),
+    )
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,34 @@
+"""What a reader hands on: the rows of one file as they came, and the records it could not read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One record that is no row at all; its text is not kept, since it may name a person in any place."""
+
+    number: int
+    reason: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawFile:
+    """One file, read. `table` has the contract's columns that the file has, `numbers` the record of each row."""
+
+    name: str
+    format: str
+    table: pa.Table
+    numbers: pa.Array
+    refused: tuple[Refused, ...] = ()
+    families: dict[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> int:
+        """Records in the file: rows, and what could not become one."""
+        return int(self.table.num_rows) + len(self.refused)

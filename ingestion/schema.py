@@ -1,0 +1,243 @@
+"""pandera schemas, one per table: the rules of docs/data-contract.md, each named by the reason it gives.
+
+Every check is one vectorized Arrow expression over a whole column (or a few), so a million rows are checked in
+a second. The same schemas say what a clean table is: `failures` finds the rows that are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pandera.pandas as pandera
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.events import CATALOG, CATALOG_REQUIRED, EVENTS, EVENTS_REQUIRED, JUDGMENTS, KINDS, MAX_ID, MAX_QUERY
+from ingestion.columns import Column, Mask, mask
+
+EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+#: How far ahead of our own clock a shop's clock may run.
+CLOCK_SKEW: Final = timedelta(minutes=5)
+MAX_POSITION: Final = 100_000
+MAX_VALUE: Final = 1e9
+MAX_TITLE: Final = 1_000
+MAX_TEXT: Final = 100_000
+MAX_NAME: Final = 512
+
+#: Why a record did not become a row of any table.
+LINE_REASONS: Final[dict[str, str]] = {
+    "not_utf8": "the line is not UTF-8",
+    "unparseable_line": "the line is no record: a stray quote, cut off, not JSON",
+    "wrong_column_count": "the line has more or fewer values than the header",
+    "not_an_object": "the JSON line is not an object",
+    "nested_value": "a value is a list or an object",
+    "empty_session": "a session of a public data set without a single event, or with counts that can not be",
+}
+
+Rule = Callable[[Any], Column]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSchema:
+    """One table of the contract: Arrow types, what must be there, and the pandera schema with its reasons."""
+
+    name: str
+    arrow: pa.Schema
+    required: tuple[str, ...]
+    key: tuple[str, ...]
+    #: reason -> what it means, in order of precedence: a row is quarantined under the first that applies
+    reasons: dict[str, str]
+    rules: dict[str, list[tuple[str, Rule]]]
+    across: tuple[tuple[str, Rule], ...] = ()
+
+    def pandera(self) -> pandera.DataFrameSchema:
+        """The rules as a pandera schema over Arrow-backed columns."""
+        import pandas as pd
+
+        columns = {
+            field.name: pandera.Column(
+                pd.ArrowDtype(field.type),
+                [_check(reason, rule, of=field.name) for reason, rule in self.rules.get(field.name, [])],
+                nullable=True,
+            )
+            for field in self.arrow
+        }
+        return pandera.DataFrameSchema(columns, checks=[_check(r, rule) for r, rule in self.across], strict=True)
+
+    def failures(self, table: pa.Table) -> dict[str, Mask]:
+        """reason -> the rows of `table` (in this table's Arrow types) that break that rule."""
+        import pandas as pd
+        from pandera.errors import SchemaErrors
+
+        if not table.num_rows:
+            return {}
+        frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+        try:
+            self.pandera().validate(frame, lazy=True)
+        except SchemaErrors as errors:
+            return {e.check.name: ~np.asarray(e.check_output, bool) for e in errors.schema_errors}
+        return {}
+
+
+def _check(reason: str, rule: Rule, of: str | None = None) -> Any:
+    def check(data: Any) -> Any:
+        import pandas as pd
+
+        if of is not None:
+            passed = rule(pa.chunked_array(data.array.__arrow_array__()))
+        else:
+            passed = rule({c: pa.chunked_array(data[c].array.__arrow_array__()) for c in data.columns})
+        return pd.Series(mask(passed), index=data.index)
+
+    # one failure case in the exception is enough: the rows come from the check's own output
+    return pandera.Check(check, name=reason, ignore_na=False, n_failure_cases=1)
+
+
+def _or_null(rule: Rule) -> Rule:
+    return lambda column: pc.fill_null(rule(column), True)
+
+
+def _short(limit: int) -> Rule:
+    return _or_null(lambda c: pc.less_equal(pc.utf8_length(c), limit))
+
+
+def _between(low: float, high: float) -> Rule:
+    return _or_null(lambda c: pc.and_(pc.greater_equal(c, low), pc.less_equal(c, high)))
+
+
+_identifier = _or_null(
+    lambda c: pc.and_(
+        pc.less_equal(pc.utf8_length(c), MAX_ID), pc.invert(pc.match_substring_regex(c, r"[\x00-\x1f\x7f]"))
+    )
+)
+_plain = _or_null(lambda c: pc.invert(pc.match_substring_regex(c, r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")))
+_timely = _or_null(lambda c: pc.greater_equal(c, pa.scalar(EARLIEST, c.type)))
+
+
+def _is_object(text: str | None) -> bool:
+    if text is None:
+        return True
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _json_objects(column: Column) -> Column:
+    return pa.array([_is_object(v) for v in column.to_pylist()], pa.bool_())
+
+
+EVENT_SCHEMA: Final = TableSchema(
+    name="events",
+    arrow=EVENTS,
+    required=EVENTS_REQUIRED,
+    key=("event_id",),
+    reasons={
+        **LINE_REASONS,
+        "bad_event_time": "`event_time` is no ISO 8601 time or timestamp",
+        "missing_event_time": "`event_time` is empty",
+        "event_time_in_future": "`event_time` is later than the clock at landing (five minutes are allowed)",
+        "event_time_too_old": "`event_time` is before 1990",
+        "bad_event_id": "`event_id` is longer than 128 characters, holds control characters, or is no text or number",
+        "missing_event_id": "`event_id` is empty",
+        "bad_user_id": "`user_id` is longer than 128 characters, holds control characters, or is no text or number",
+        "missing_user_id": "`user_id` is empty",
+        "not_pseudonymous": "an engine's event log holds an identifier that is not hashed",
+        "bad_session_id": "`session_id` is longer than 128 characters, or holds control characters",
+        "bad_kind": "`kind` is not text",
+        "unknown_kind": "`kind` is empty or none of " + ", ".join(f"`{k}`" for k in KINDS),
+        "bad_item_id": "`item_id` is longer than 128 characters, or holds control characters",
+        "missing_item_id": "every kind but `search` needs an `item_id`",
+        "bad_query": "`query` is longer than 256 characters, or holds control characters",
+        "missing_query": "a `search` needs a `query`",
+        "bad_position": "`position` is not a whole number from 0 to 100,000",
+        "bad_value": "`value` is not a number from 0 to 1,000,000,000",
+        "duplicate_event_id": "another row of the day has this `event_id`; the earliest one is kept",
+    },
+    rules={
+        "event_id": [("missing_event_id", pc.is_valid), ("bad_event_id", _identifier)],
+        "event_time": [("missing_event_time", pc.is_valid), ("event_time_too_old", _timely)],
+        "user_id": [("missing_user_id", pc.is_valid), ("bad_user_id", _identifier)],
+        "session_id": [("bad_session_id", _identifier)],
+        "kind": [("unknown_kind", lambda c: pc.is_in(c, pa.array(KINDS)))],
+        "item_id": [("bad_item_id", _identifier)],
+        "query": [("bad_query", _short(MAX_QUERY)), ("bad_query", _plain)],
+        "position": [("bad_position", _between(0, MAX_POSITION))],
+        "value": [("bad_value", _between(0, MAX_VALUE))],
+    },
+    across=(
+        ("missing_item_id", lambda t: pc.or_(pc.is_valid(t["item_id"]), _searching(t["kind"]))),
+        ("missing_query", lambda t: pc.or_(pc.is_valid(t["query"]), pc.invert(_searching(t["kind"])))),
+    ),
+)
+
+
+def _searching(kind: Column) -> Column:
+    return pc.fill_null(pc.equal(kind, "search"), False)
+
+
+CATALOG_SCHEMA: Final = TableSchema(
+    name="catalog",
+    arrow=CATALOG,
+    required=CATALOG_REQUIRED,
+    key=("item_id",),
+    reasons={
+        **LINE_REASONS,
+        "bad_item_id": "`item_id` is longer than 128 characters, holds control characters, or is no text or number",
+        "missing_item_id": "`item_id` is empty",
+        "bad_title": "`title` is longer than 1,000 characters, or holds control characters",
+        "missing_title": "`title` is empty or blank",
+        "bad_description": "`description` is longer than 100,000 characters, or holds control characters",
+        "bad_brand": "`brand` is longer than 512 characters, or holds control characters",
+        "bad_category": "`category` is longer than 512 characters, or holds control characters",
+        "bad_price": "`price` is not a number from 0 to 1,000,000,000",
+        "bad_currency": "`currency` is not three capital letters",
+        "bad_available": "`available` is neither true nor false",
+        "bad_created_at": "`created_at` is no ISO 8601 time or timestamp",
+        "bad_attributes": "`attributes` is not a JSON object",
+        "duplicate_item_id": "a later row of the file has this `item_id`; the last one is kept",
+    },
+    rules={
+        "item_id": [("missing_item_id", pc.is_valid), ("bad_item_id", _identifier)],
+        "title": [
+            ("missing_title", lambda c: pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(c)), 0), False)),
+            ("bad_title", _short(MAX_TITLE)),
+            ("bad_title", _plain),
+        ],
+        "description": [("bad_description", _short(MAX_TEXT)), ("bad_description", _plain)],
+        "brand": [("bad_brand", _short(MAX_NAME)), ("bad_brand", _plain)],
+        "category": [("bad_category", _short(MAX_NAME)), ("bad_category", _plain)],
+        "price": [("bad_price", _between(0, MAX_VALUE))],
+        "currency": [("bad_currency", _or_null(lambda c: pc.match_substring_regex(c, r"^[A-Z]{3}$")))],
+        "attributes": [("bad_attributes", _short(MAX_TEXT)), ("bad_attributes", _json_objects)],
+    },
+)
+
+JUDGMENT_SCHEMA: Final = TableSchema(
+    name="judgments",
+    arrow=JUDGMENTS,
+    required=tuple(JUDGMENTS.names),
+    key=("query", "item_id"),
+    reasons={
+        **LINE_REASONS,
+        "bad_query": "`query` is longer than 256 characters, or holds control characters",
+        "missing_query": "`query` is empty",
+        "bad_item_id": "`item_id` is longer than 128 characters, holds control characters, or is no text or number",
+        "missing_item_id": "`item_id` is empty",
+        "bad_relevance": "`relevance` is not a number from 0 to 1,000,000,000",
+        "missing_relevance": "`relevance` is empty",
+        "duplicate_judgment": "a later row of the file judges the same pair; the last one is kept",
+    },
+    rules={
+        "query": [("missing_query", pc.is_valid), ("bad_query", _short(MAX_QUERY)), ("bad_query", _plain)],
+        "item_id": [("missing_item_id", pc.is_valid), ("bad_item_id", _identifier)],
+        "relevance": [("missing_relevance", pc.is_valid), ("bad_relevance", _between(0, MAX_VALUE))],
+    },
+)
+
+SCHEMAS: Final = {s.name: s for s in (EVENT_SCHEMA, CATALOG_SCHEMA, JUDGMENT_SCHEMA)}

@@ -1,0 +1,96 @@
+"""Rows of one table -> kept | quarantined with reasons; nothing is lost: kept + quarantined = read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.columns import Mask, convert
+from ingestion.raw import RawFile
+from ingestion.schema import CLOCK_SKEW, TableSchema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """`kept`: clean rows in the contract's types. `reasons`: one per row of the raw table, null where kept."""
+
+    kept: pa.Table
+    reasons: pa.Array
+    typed: pa.Table
+
+    @property
+    def bad(self) -> pa.Array:
+        """Positions of the quarantined rows."""
+        return pc.indices_nonzero(pc.is_valid(self.reasons))
+
+
+def typed_table(raw: pa.Table, schema: TableSchema) -> tuple[pa.Table, dict[str, Mask]]:
+    """`raw` in the contract's types, and reason -> rows whose value did not convert. Absent columns are null."""
+    arrays, failed = [], {}
+    for field in schema.arrow:
+        if field.name not in raw.column_names:
+            arrays.append(pa.nulls(raw.num_rows, field.type))
+            continue
+        converted = convert(raw.column(field.name), field.type)
+        arrays.append(converted.column)
+        if converted.invalid.any():
+            failed[f"bad_{field.name}"] = converted.invalid
+    nullable = pa.schema([pa.field(f.name, f.type) for f in schema.arrow])
+    table = pa.table(arrays, schema=nullable)
+    if "available" in table.column_names:  # a product that says nothing can be bought
+        at = table.column_names.index("available")
+        table = table.set_column(at, nullable.field(at), pc.fill_null(table.column(at), True))
+    return table, failed
+
+
+def split_rows(raw: RawFile, schema: TableSchema, *, now: datetime | None = None) -> Split:
+    """Check every row of `raw`. `now`: rows dated later than this (and some skew) are refused."""
+    table, failed = typed_table(raw.table, schema)
+    for reason, rows in schema.failures(table).items():
+        failed[reason] = failed[reason] | rows if reason in failed else rows
+    if now is not None and "event_time" in table.column_names:
+        limit = pa.scalar(now + CLOCK_SKEW, table.schema.field("event_time").type)
+        failed["event_time_in_future"] = _mask(pc.greater(table.column("event_time"), limit))
+    names = list(schema.reasons)
+    codes = np.full(table.num_rows, -1, np.int16)
+    for code in range(len(names) - 1, -1, -1):
+        if names[code] in failed:
+            codes[failed[names[code]]] = code
+    duplicate = names.index(next(n for n in names if n.startswith("duplicate_")))
+    codes[duplicates(table, schema, codes < 0)] = duplicate
+    reasons = pa.array(names, pa.string()).take(pa.array(codes, pa.int16(), mask=codes < 0))
+    kept = table.filter(pa.array(codes < 0)).cast(schema.arrow)
+    return Split(kept=kept, reasons=reasons, typed=table)
+
+
+def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask) -> Mask:
+    """Rows whose key another candidate has: of events the earliest stays, of other tables the last in the file."""
+    result = np.zeros(table.num_rows, bool)
+    rows = table.append_column("row#", pa.array(np.arange(table.num_rows))).filter(pa.array(candidates))
+    keys = list(schema.key)
+    if rows.num_rows < 2 or rows.group_by(keys).aggregate([]).num_rows == rows.num_rows:
+        return result
+    sizes = rows.group_by(keys).aggregate([([], "count_all")])
+    several = sizes.filter(pc.greater(sizes.column("count_all"), 1)).select(keys)
+    rows = rows.join(several, keys, join_type="left semi")
+    if schema.name == "events":  # by content, so that the order in which files came does not matter
+        rest = [n for n in table.column_names if n not in keys and n != "event_time"]
+        order = [*keys, "event_time", *rest, "row#"]
+        rows = rows.sort_by([(n, "ascending") for n in order])
+    else:
+        rows = rows.sort_by([*((n, "ascending") for n in keys), ("row#", "descending")])
+    same = np.ones(rows.num_rows, bool)
+    same[0] = False
+    for key in keys:
+        column = rows.column(key).combine_chunks()
+        same[1:] &= np.asarray(pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False), bool)
+    result[rows.column("row#").to_numpy()[same]] = True
+    return result
+
+
+def _mask(values: pa.ChunkedArray) -> Mask:
+    return np.asarray(pc.fill_null(values, False).to_numpy(), bool)

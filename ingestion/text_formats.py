@@ -1,0 +1,210 @@
+"""CSV and JSON lines. A broken line costs that line, never the file.
+
+CSV goes through pyarrow's parser at full speed when it finds nothing to complain about; otherwise it is read
+again line by line, so that a stray quote or a cut line takes down one record and the next one starts afresh.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from contracts.errors import UnreadableFile
+from ingestion.raw import Refused
+
+_DELIMITERS = (",", "\t", ";", "|")
+#: A quoted value may run over this many lines before its opening quote counts as stray.
+_MULTILINE = 500
+_MAX_COLUMNS = 2_000
+
+Parsed = tuple[pa.Table, pa.Array, list[Refused], tuple[str, ...]]
+
+
+def parse_csv(data: bytes, name: str, columns: Sequence[str] | None, *, multiline: bool, quoted: bool = True) -> Parsed:
+    """Rows as strings. `columns`: the ones to keep (None: all); `multiline`: values may hold line breaks;
+    `quoted`: a value may stand in double quotes (else they are letters like any other).
+
+    Raises UnreadableFile when the first line is no header.
+    """
+    first, _, rest = data.partition(b"\n")
+    header, delimiter = _header(first.rstrip(b"\r"), name)
+    kept = [c for c in header if columns is None or c in columns]
+    dropped = tuple(c for c in header if c not in kept)
+    table = _fast_csv(rest, header, kept, delimiter, multiline=multiline, quoted=quoted)
+    if table is not None:
+        return table, pa.array(range(1, table.num_rows + 1), pa.int64()), [], dropped
+    rows, numbers, refused = _slow_csv(rest, len(header), delimiter, multiline=multiline, quoted=quoted)
+    picks = [header.index(c) for c in kept]
+    arrays = [pa.array([row[i] or None for row in rows], pa.string()) for i in picks]
+    return pa.table(arrays, names=kept), pa.array(numbers, pa.int64()), refused, dropped
+
+
+def _header(line: bytes, name: str) -> tuple[list[str], str]:
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableFile(
+            f"{name} is neither Parquet, CSV nor JSON lines in UTF-8", remedy="export it again in one of these"
+        ) from None
+    if not text.strip() or any(ord(c) < 32 and c != "\t" for c in text):
+        raise UnreadableFile(f"{name} does not start with a header line", remedy="write the column names first")
+    delimiter = max(_DELIMITERS, key=text.count)
+    try:
+        header = [c.strip() for c in next(csv.reader([text], delimiter=delimiter, strict=True))]
+    except csv.Error as error:
+        raise UnreadableFile(f"the header of {name} can not be read: {error}", remedy="check its quotes") from None
+    if len(header) > _MAX_COLUMNS:
+        raise UnreadableFile(f"{name} has {len(header)} columns", remedy=f"at most {_MAX_COLUMNS} are read")
+    twice = sorted({c for c in header if header.count(c) > 1 and c})
+    if twice:
+        raise UnreadableFile(f"{name} has the column {twice[0]!r} twice", remedy="give every column its own name")
+    return header, delimiter
+
+
+def _fast_csv(
+    data: bytes, header: list[str], kept: list[str], delimiter: str, *, multiline: bool, quoted: bool
+) -> pa.Table | None:
+    """The whole file at once, or None when a single line is out of order."""
+    if not data.strip(b"\r\n"):
+        return pa.table({c: pa.array([], pa.string()) for c in kept})
+    try:
+        table = pa_csv.read_csv(
+            io.BytesIO(data),
+            read_options=pa_csv.ReadOptions(column_names=header, block_size=8 << 20),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=multiline, quote_char='"' if quoted else False
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()),
+                include_columns=kept,
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+            ),
+        )
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        return None
+    if multiline:
+        return table
+    for column in table.columns:  # a value over two lines means that a quote swallowed a row
+        if pc.any(pc.match_substring(column, "\n")).as_py():
+            return None
+    return table
+
+
+def _slow_csv(
+    data: bytes, width: int, delimiter: str, *, multiline: bool, quoted: bool
+) -> tuple[list[list[str]], list[int], list[Refused]]:
+    """Line by line: rows of `width` strings, their record numbers, and the records that are none."""
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    refused: list[Refused] = []
+    lines = data.split(b"\n")
+    number, at = 0, 0
+    while at < len(lines):
+        line = lines[at].removesuffix(b"\r")
+        if not line:
+            at += 1
+            continue
+        number += 1
+        taken, found = 1, _fields(line, delimiter, quoted=quoted)
+        if multiline and isinstance(found, str) and line.count(b'"') % 2:
+            taken, found = _joined(lines, at, delimiter, width)
+        if isinstance(found, str):
+            refused.append(Refused(number, found, len(line)))
+        elif len(found) != width:
+            refused.append(Refused(number, "wrong_column_count", len(line)))
+        else:
+            rows.append(found)
+            numbers.append(number)
+        at += taken
+    return rows, numbers, refused
+
+
+def _fields(line: bytes, delimiter: str, *, quoted: bool = True) -> list[str] | str:
+    """The values of one record, or the reason why it has none."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return "not_utf8"
+    if not quoted or '"' not in text:
+        return text.split(delimiter)
+    try:
+        found = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error:
+        return "unparseable_line"
+    return found[0] if len(found) == 1 else "unparseable_line"
+
+
+def _joined(lines: list[bytes], at: int, delimiter: str, width: int) -> tuple[int, list[str] | str]:
+    """A record over several lines: the shortest run of them whose quotes close and whose width fits."""
+    run, quotes = [lines[at]], lines[at].count(b'"')
+    for extra in range(1, min(_MULTILINE, len(lines) - at)):
+        run.append(lines[at + extra])
+        quotes += lines[at + extra].count(b'"')
+        if quotes % 2 == 0:
+            found = _fields(b"\n".join(run).removesuffix(b"\r"), delimiter)
+            if not isinstance(found, str) and len(found) == width:
+                return extra + 1, found
+            return 1, "unparseable_line"
+    return 1, "unparseable_line"
+
+
+def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
+    """One object per line. Values become strings; a nested one is refused, but for the column `attributes`."""
+    objects: list[dict[str, object]] = []
+    numbers: list[int] = []
+    refused: list[Refused] = []
+    number = 0
+    for line in data.split(b"\n"):
+        if not line or line.isspace():
+            continue
+        number += 1
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            refused.append(Refused(number, "unparseable_line", len(line)))
+            continue
+        if not isinstance(value, dict):
+            refused.append(Refused(number, "not_an_object", len(line)))
+            continue
+        objects.append(value)
+        numbers.append(number)
+    names: dict[str, None] = {}
+    for value in objects:
+        if not value.keys() <= names.keys():
+            names.update(dict.fromkeys(value))
+    kept = [c for c in names if columns is None or c in columns]
+    nested: set[int] = set()
+    arrays = [_json_column(objects, c, nested) for c in kept]
+    table = pa.table(arrays, names=kept) if kept else pa.table({})
+    row_numbers = pa.array(numbers, pa.int64())
+    if nested:
+        good = pa.array([i not in nested for i in range(len(objects))])
+        refused.extend(Refused(numbers[i], "nested_value", 0) for i in sorted(nested))
+        table, row_numbers = table.filter(good), row_numbers.filter(good)
+    return table, row_numbers, refused, tuple(c for c in names if c not in kept)
+
+
+def _json_column(objects: list[dict[str, object]], name: str, nested: set[int]) -> pa.Array:
+    values = [o.get(name) for o in objects]
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowException, TypeError, ValueError):
+        pass
+    texts: list[str | None] = []
+    for row, value in enumerate(values):
+        if value is None or isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, dict | list) and name != "attributes":
+            nested.add(row)
+            texts.append(None)
+        else:
+            texts.append(orjson.dumps(value).decode())
+    return pa.array(texts, pa.string())
