@@ -6,8 +6,8 @@ Lindon et al. (arXiv 2205.14762) use such mixtures for count streams of two arms
 streams: the order of events does not matter. They work in logarithms, element by element on arrays that broadcast.
 
 *Harm.* Shoppers fall into two arms of the same size by a fair coin, and each counts at most once. If the release
-changes nothing, the coins of the shoppers with an event are still fair and independent, whatever the traffic does; with
-r times the harm an event is the canary's with probability theta = r / (1 + r). Against r <= 1 we bet on a grid of r > 1:
+changes nothing, the coins of the shoppers with an event are still fair and independent, whatever the traffic does. With
+r times the harm an event is the canary's with probability theta = r / (1 + r). Against r <= 1 we bet on a grid of r:
 
     E(C, K) = sum_j w_j (2 theta_j)^C (2 (1 - theta_j))^K        C canary events, K control events
 

@@ -1,0 +1,249 @@
+"""Drift: a day's features and scores against the training window of the champion that was serving.
+
+Evidently does the statistics and draws the page. Two things it does not do are done here: a column with too few
+values gets "not enough data" and never a verdict, and the same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from artifacts.lake import DATA, Lake, write_table
+from artifacts.publish import fetch
+from contracts import release as files
+from contracts.settings import Settings
+from monitoring.scores import champion_scores
+
+if TYPE_CHECKING:
+    from artifacts.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+TABLE = "drift"
+#: The table whose numbers are watched, where the reference has a column of that name.
+WATCHED = "shopper_activity"
+#: Values that either side of a column must have before a verdict.
+MIN_VALUES = 100
+#: Rows compared at most; more are thinned evenly, so that one night's report takes seconds.
+MAX_ROWS = 20_000
+#: Share of columns that must have drifted before the day counts as drifted.
+DRIFT_SHARE = 0.5
+
+#: Names that Evidently draws at random: of a report, and of a widget (UUID of version 7).
+_RANDOM_NAMES = re.compile(
+    r"(?P<kind>metric_)[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
+)
+REPORT_HTML, REPORT_JSON = "report.html", "report.json"
+Verdict = Literal["drift", "no drift", "not enough data"]
+
+SUMMARY = pa.schema(
+    [
+        pa.field("column", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),  # features or scores
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("method", pa.string()),
+        pa.field("value", pa.float64()),  # p value or distance, as the method says
+        pa.field("threshold", pa.float64()),
+        pa.field("reference_values", pa.int64(), nullable=False),
+        pa.field("current_values", pa.int64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """What a day's report says, and where it lies."""
+
+    digest: str
+    verdict: Verdict
+    drifted: list[str]
+    judged: int
+    unjudged: list[str]
+    page: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.verdict}: {len(self.drifted)} of {self.judged} columns drifted"
+        if self.drifted:
+            text += f" ({', '.join(self.drifted)})"
+        if self.unjudged:
+            text += f"; not enough data for {', '.join(self.unjudged)}"
+        return text
+
+
+def report(s: Settings, source: str, day: str, reference: str, *, run_id: str | None = None) -> Drift:
+    """Compare `day` with the training window of the release `reference`; publish HTML, JSON and a summary.
+
+    They lie in the lake as `drift/<day>` and, with `run_id`, as artifacts of that MLflow run. Running it again on
+    the same inputs writes nothing. Raises NotFound when the day has no features or the release does not exist.
+    """
+    lake = Lake.of(s, source)
+    meta = {
+        "reference": reference,
+        "features": {table: lake.digest(table, day) for table in (WATCHED, "shopper_sequence")},
+    }
+    published = lake.digest(TABLE, day)
+    if published is None or not _same(lake.manifest(TABLE, day), meta):
+        bundle = fetch(lake.store, reference, s.cache / "objects")
+        activity = _read(lake.fetch(WATCHED, day) / DATA)
+        scores = champion_scores(bundle, lake.fetch("shopper_sequence", day) / DATA)
+        parts = {
+            "features": (activity, _read(bundle / files.REFERENCE_FEATURES)),
+            "scores": (scores, _read(bundle / files.REFERENCE_SCORES)),
+        }
+        with tempfile.TemporaryDirectory(prefix="caravan-drift-") as folder:
+            compare(parts, Path(folder))
+            lake.publish(TABLE, day, Path(folder), meta)
+    else:
+        log.info("the same inputs were compared before; nothing to do")
+    manifest = lake.manifest(TABLE, day)
+    directory = lake.fetch(TABLE, day)
+    page = _attach(s, run_id, day, directory, manifest.digest) if run_id else ""
+    return summarize(_read(directory / DATA), digest=manifest.digest, page=page)
+
+
+def compare(parts: dict[str, tuple[pa.Table, pa.Table]], out: Path) -> pa.Table:
+    """Compare (current, reference) tables by the name of their part; write the three files into `out`.
+
+    Columns of the same name are compared when they are numbers. Returns the table SUMMARY, one row per column.
+    """
+    rows: list[dict[str, Any]] = []
+    enough: dict[str, tuple[pa.Array, pa.Array]] = {}
+    for part, (current, reference) in sorted(parts.items()):
+        for name in sorted(set(_numeric(current)) & set(_numeric(reference))):
+            now, before = _values(current[name]), _values(reference[name])
+            judged = min(len(now), len(before)) >= MIN_VALUES
+            rows.append(
+                {
+                    "column": name, "part": part, "verdict": "no drift" if judged else "not enough data",
+                    "reference_values": len(before), "current_values": len(now),
+                }
+            )  # fmt: skip
+            if judged:
+                enough[name] = (now, before)
+    html, document = _evidently(enough) if enough else _nothing_to_compare(rows)
+    for row in rows:
+        if row["column"] in enough:
+            row |= _judgement(document, row["column"])
+    summary = pa.Table.from_pylist(rows, schema=SUMMARY)
+    write_table(summary, out / DATA)
+    (out / REPORT_HTML).write_text(html)
+    document["summary"] = summary.to_pylist()
+    document["not_enough_data"] = [row["column"] for row in rows if row["verdict"] == "not enough data"]
+    (out / REPORT_JSON).write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False, default=float))
+    return summary
+
+
+def summarize(summary: pa.Table, *, digest: str, page: str = "") -> Drift:
+    """The day's verdict from its table: drift when at least DRIFT_SHARE of the judged columns drifted."""
+    rows = summary.to_pylist()
+    judged = [row for row in rows if row["verdict"] != "not enough data"]
+    drifted = [row["column"] for row in judged if row["verdict"] == "drift"]
+    verdict: Verdict = "not enough data"
+    if judged:
+        verdict = "drift" if len(drifted) >= DRIFT_SHARE * len(judged) else "no drift"
+    unjudged = [row["column"] for row in rows if row["verdict"] == "not enough data"]
+    return Drift(digest=digest, verdict=verdict, drifted=drifted, judged=len(judged), unjudged=unjudged, page=page)
+
+
+def _evidently(columns: dict[str, tuple[pa.Array, pa.Array]]) -> tuple[str, dict[str, Any]]:
+    """The page and the document of one Evidently report."""
+    import os
+
+    os.environ["DO_NOT_TRACK"] = "1"
+    import pandas as pd
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    definition = DataDefinition(numerical_columns=list(columns))
+    # columns may differ in length: Evidently drops the missing values of each column by itself
+    current, reference = (
+        Dataset.from_pandas(
+            pd.DataFrame(
+                {name: pd.Series(pair[side].to_numpy(zero_copy_only=False)) for name, pair in columns.items()}
+            ),
+            data_definition=definition,
+        )
+        for side in (0, 1)
+    )
+    snapshot = Report([DataDriftPreset(drift_share=DRIFT_SHARE)]).run(current, reference)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / REPORT_HTML
+        snapshot.save_html(str(page))
+        return stable(page.read_text()), dict(snapshot.dict())
+
+
+def stable(html: str) -> str:
+    """The page with its random element names replaced by numbers in order of appearance, so bytes repeat."""
+    names: dict[str, str] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return names.setdefault(match[0], f"{match['kind'] or ''}{len(names):032x}")
+
+    return _RANDOM_NAMES.sub(number, html)
+
+
+def _nothing_to_compare(rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    columns = ", ".join(row["column"] for row in rows) or "no column of the reference"
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Drift</title>'
+        f"<h1>Not enough data</h1><p>A verdict needs {MIN_VALUES} values on both sides. "
+        f"Compared: {columns}.</p></html>\n"
+    )
+    return page, {"metrics": [], "tests": []}
+
+
+def _judgement(document: dict[str, Any], column: str) -> dict[str, Any]:
+    """Method, value, threshold and verdict of one column. A p value drifts below its threshold, a distance above."""
+    metric = next(
+        m
+        for m in document["metrics"]
+        if m["config"].get("type", "").endswith(":ValueDrift") and m["config"]["column"] == column
+    )
+    method, threshold, value = metric["config"]["method"], float(metric["config"]["threshold"]), float(metric["value"])
+    drifted = value < threshold if "p_value" in method else value >= threshold
+    return {"method": method, "threshold": threshold, "value": value, "verdict": "drift" if drifted else "no drift"}
+
+
+def _numeric(table: pa.Table) -> list[str]:
+    return [f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
+
+
+def _values(column: pa.ChunkedArray) -> pa.Array:
+    """The finite values of a column as float64, at most MAX_ROWS, evenly thinned in their order."""
+    values = column.combine_chunks().cast(pa.float64()).drop_null()
+    values = values.filter(pc.is_finite(values))
+    if len(values) > MAX_ROWS:
+        values = values.take(pa.array([i * len(values) // MAX_ROWS for i in range(MAX_ROWS)]))
+    return values
+
+
+def _read(path: Path) -> pa.Table:
+    return pq.read_table(path)
+
+
+def _same(manifest: Manifest, meta: dict[str, Any]) -> bool:
+    return all(manifest.meta.get(name) == value for name, value in meta.items())
+
+
+def _attach(s: Settings, run_id: str, day: str, directory: Path, digest: str) -> str:
+    """Lay the report with the MLflow run, once; the address of its page."""
+    from artifacts.registry import mlflow_client
+
+    client = mlflow_client(s)
+    run = client.get_run(run_id)
+    if run.data.tags.get("caravan.drift") != digest:
+        for name in (REPORT_HTML, REPORT_JSON):
+            client.log_artifact(run_id, str(directory / name), f"drift/{day}")
+        client.set_tag(run_id, "caravan.drift", digest)
+    page = f"{s.mlflow_address}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    return f"{page}/artifacts/drift/{day}/{REPORT_HTML}"

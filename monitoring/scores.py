@@ -1,0 +1,65 @@
+"""What a release would score for the shoppers of a day: the other half of drift.
+
+The program in the bundle is run as the engine runs it, over the day's recent sequences.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts import release as files
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+#: Shoppers scored at most, evenly thinned.
+MAX_SHOPPERS = 2_000
+BATCH = 64
+#: Newest items of a history that are looked at.
+LONGEST = 50
+
+
+def champion_scores(bundle: Path, sequences: Path) -> pa.Table:
+    """`top_score` float64, what the release in `bundle` gives its best item, for the shoppers of `sequences`.
+
+    `sequences` is a partition's data of the table shopper_sequence. Shoppers without a known item are left out.
+    """
+    table = pq.read_table(sequences, columns=["user_id", "items"]).sort_by("user_id")
+    if len(table) > MAX_SHOPPERS:
+        table = table.take(pa.array([i * len(table) // MAX_SHOPPERS for i in range(MAX_SHOPPERS)]))
+    catalog = pq.read_table(bundle / files.ITEMS, columns=["item_id"])["item_id"].to_pylist()
+    index = {item: row + 1 for row, item in enumerate(catalog)}
+    known = ([index[item] for item in items if item in index][-LONGEST:] for items in table["items"].to_pylist())
+    histories = sorted((history for history in known if history), key=len)
+    vectors = np.load(bundle / files.ITEM_VECTORS, allow_pickle=False)
+    bias = (
+        np.load(bundle / files.ITEM_BIAS, allow_pickle=False) if (bundle / files.ITEM_BIAS).exists() else np.float32(0)
+    )
+    program, width = _program(bundle / files.SEQUENCE_PROGRAM)
+    best = [np.zeros(0, dtype=np.float32)]
+    for start in range(0, len(histories), BATCH):
+        part = histories[start : start + BATCH]
+        lengths = np.array([len(history) for history in part], dtype=np.int64)
+        items = np.zeros((len(part), width or int(lengths.max())), dtype=np.int64)
+        for row, history in enumerate(part):
+            items[row, : len(history)] = history
+        (query,) = program.run(["query"], {"items": items, "lengths": lengths})
+        best.append((query @ vectors.T + bias).max(axis=1))
+    return pa.table({"top_score": pa.array(np.concatenate(best).astype(np.float64))})
+
+
+def _program(path: Path) -> tuple[InferenceSession, int | None]:
+    """The exported program, and its length where that is fixed. One thread: the night shares the machine."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+    width = next(value.shape[1] for value in session.get_inputs() if value.name == "items")
+    return session, width if isinstance(width, int) else None
