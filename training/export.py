@@ -1,0 +1,140 @@
+"""A trained model -> the program and arrays that a release serves with: ONNX and NumPy, no pickle, same bytes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts import release as files
+from contracts.errors import TrainingError
+from training import job
+
+if TYPE_CHECKING:
+    import onnx
+
+    from training.models.sequence import SequenceModel
+    from training.ranking import Encode
+
+OPSET = 20
+#: Largest difference between the program and the model it was made from.
+TOLERANCE = 1e-4
+
+
+def load_model(folder: Path, text: npt.NDArray[np.float32] | None) -> SequenceModel:
+    """The trained model in `folder` (weights.safetensors, config.json), in evaluation mode."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from training.models.sequence import SequenceConfig, SequenceModel
+
+    try:
+        config = SequenceConfig(**json.loads((folder / job.CONFIG).read_text()))
+        touched = torch.ones(config.items, dtype=torch.bool)  # matters for initialization only
+        model = SequenceModel(config, touched, torch.from_numpy(text) if config.text_dim and text is not None else None)
+        model.load_state_dict(load_file(folder / job.WEIGHTS))
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(f"the model in {folder} can not be read: {error}", remedy="train it again") from error
+    if config.text_dim and text is None:
+        raise TrainingError(f"the model in {folder} needs the text vectors of its items", remedy="train it again")
+    return model.eval()
+
+
+def export(model: SequenceModel, out: Path) -> None:
+    """Write the sequence program and the item vectors into the bundle directory `out`; checks what it wrote."""
+    import torch
+
+    (out / files.SEQUENCE_PROGRAM).parent.mkdir(parents=True, exist_ok=True)
+    (out / files.ITEM_VECTORS).parent.mkdir(parents=True, exist_ok=True)
+    with torch.inference_mode():
+        vectors = model.all_item_vectors().numpy()
+    if not np.isfinite(vectors).all():
+        raise TrainingError("the item vectors are not all numbers", remedy="train again; see its curve")
+    np.save(out / files.ITEM_VECTORS, np.ascontiguousarray(vectors, dtype=np.float32), allow_pickle=False)
+    (out / files.SEQUENCE_PROGRAM).write_bytes(_program(model).SerializeToString(deterministic=True))
+    _compare(model, out / files.SEQUENCE_PROGRAM)
+
+
+def encoder(path: Path, threads: int = 0) -> Encode:
+    """The program at `path`, run by ONNX Runtime: (items [B, L], lengths [B]) -> queries float32 [B, D]."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+
+    def encode(items: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        (query,) = session.run(["query"], {"items": items, "lengths": lengths})
+        return np.asarray(query, dtype=np.float32)
+
+    return encode
+
+
+def _program(model: SequenceModel) -> onnx.ModelProto:
+    import torch
+
+    from training.models.sequence import LastQuery
+
+    longest = model.config.max_length
+    items = torch.ones((2, min(3, longest)), dtype=torch.int64)
+    lengths = torch.tensor([2, 1])
+    batch = torch.export.Dim("batch", min=1)
+    length = torch.export.Dim("length", min=1)
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registration.level
+    registration.setLevel(logging.ERROR)  # it warns that torchvision is absent, which is as it should be
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own deprecations; parity is what we check
+            exported = torch.onnx.export(
+                LastQuery(model).eval(),
+                (items, lengths),
+                dynamo=True,
+                dynamic_shapes=({0: batch, 1: length}, {0: batch}),
+                input_names=["items", "lengths"],
+                output_names=["query"],
+                opset_version=OPSET,
+                verbose=False,
+            )
+    finally:
+        registration.setLevel(level)
+    if exported is None:
+        raise TrainingError("the exporter returned no program", remedy="install the pinned torch and onnxscript")
+    return _bare(exported.model_proto)
+
+
+def _bare(program: Any) -> Any:
+    """`program` without the exporter's notes: stack traces and paths of the machine that exported it."""
+    graph = program.graph
+    for part in (program, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return program
+
+
+def _compare(model: SequenceModel, path: Path) -> None:
+    """Raise TrainingError unless the program answers as the model does, for one item up to a full history."""
+    import torch
+
+    from training.models.sequence import LastQuery
+
+    last = LastQuery(model).eval()
+    run = encoder(path, threads=1)
+    draw = np.random.default_rng(0)
+    for rows, width in ((1, 1), (3, 2), (4, model.config.max_length)):
+        lengths = draw.integers(1, width + 1, size=rows)
+        items = draw.integers(1, model.config.items + 1, size=(rows, width))
+        items[np.arange(width)[None, :] >= lengths[:, None]] = 0
+        with torch.inference_mode():
+            expected = last(torch.from_numpy(items), torch.from_numpy(lengths)).numpy()
+        worst = float(np.abs(run(items, lengths) - expected).max())
+        if not worst < TOLERANCE * max(1.0, float(np.abs(expected).max())):  # NaN included
+            raise TrainingError(f"the program differs from the model by {worst:.1e}", remedy="install the pins")

@@ -1,0 +1,82 @@
+"""A training job: a folder with everything the child process needs, and later everything it made.
+
+    job.json                 recipe, key, and the paths below, all relative
+    data.safetensors         sequences, validation questions, text vectors
+    checkpoint.safetensors   while it runs (see training.checkpoint)
+    curve.json               one entry per finished epoch, for whoever follows the run
+    result/                  weights.safetensors, config.json, curve.json, metrics.json: written last
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import TrainingError
+from training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from training.loop import TrainingData
+
+JOB = "job.json"
+DATA = "data.safetensors"
+CURVE = "curve.json"
+RESULT = "result"
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+METRICS = "metrics.json"
+
+
+def to_json(value: Any) -> bytes:
+    """JSON bytes that the same value always gives, readable by a person. Raises ValueError on NaN."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path:
+    """Lay a job into `folder`; the same job again changes nothing. Returns the path of its job.json."""
+    from safetensors.numpy import save as to_bytes
+
+    from training import checkpoint
+
+    path = folder / JOB
+    if path.exists() and json.loads(path.read_text()).get("key") == key:
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "items": data.items,
+        "offsets": data.offsets,
+        "validation/items": data.validation.items,
+        "validation/starts": data.validation.starts,
+        "validation/stops": data.validation.stops,
+        "validation/targets": data.validation.targets,
+    }
+    if data.text is not None and recipe.text:
+        arrays["text"] = data.text
+    checkpoint.write(folder / DATA, to_bytes({name: array.copy() for name, array in arrays.items()}))
+    about = {
+        "key": key, "recipe": recipe.to_dict(), "item_count": data.item_count, "exclude_seen": data.exclude_seen,
+    }  # fmt: skip
+    checkpoint.write(path, to_json(about))
+    return path
+
+
+def read(path: Path) -> tuple[Recipe, TrainingData, str]:
+    """(recipe, data, key) of the job at `path`. Raises TrainingError when it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from training.datasets import Examples
+    from training.loop import TrainingData
+
+    try:
+        about = json.loads(path.read_text())
+        arrays = load_file(path.parent / DATA)
+        validation = Examples(*(arrays[f"validation/{name}"] for name in ("items", "starts", "stops", "targets")))
+        data = TrainingData(
+            item_count=int(about["item_count"]), items=arrays["items"], offsets=arrays["offsets"],
+            validation=validation, exclude_seen=bool(about["exclude_seen"]), text=arrays.get("text"),
+        )  # fmt: skip
+        return Recipe.from_dict(about["recipe"]), data, str(about["key"])
+    except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
+        raise TrainingError(f"the job {path} can not be read: {error}", remedy="delete its folder and retry") from error

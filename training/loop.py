@@ -1,0 +1,282 @@
+"""The training loop: packed batches in, the best weights out; stops early, resumes exactly."""
+# ruff: noqa: TID253  (torch code)
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from contracts.errors import TrainingError
+from training import checkpoint
+from training.checkpoint import Progress
+from training.datasets import Batch, Examples, Ints, PackedBatches, segments
+from training.losses import cross_entropy, shared_negatives
+from training.models.sequence import SequenceConfig, SequenceModel
+from training.ranking import rank, scorer
+from training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What one run learns from. items and offsets are training sequences (as in datasets.Sequences);
+    validation, questions the early stopping asks; text float32 [N, E] or None."""
+
+    item_count: int
+    items: Ints
+    offsets: Ints
+    validation: Examples
+    exclude_seen: bool
+    text: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process computes, and which of how many it is."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bf16 where the device computes faster with it; a CPU without bf16 units does not."""
+        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return nullcontext()
+
+
+class _Step(nn.Module):
+    """One batch to one loss, as a module, so that DDP sees a single forward."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, items: Tensor, positions: Tensor, marks: Tensor, where: Tensor, candidates: Tensor, column: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        keep_id = self.model.dropped_ids()
+        order = torch.arange(items.shape[1], device=items.device)
+        mask = (order[None, :] <= order[:, None])[None] & (marks[:, :, None] == marks[:, None, :])
+        hidden = self.model.encode(items, positions, mask[:, None], keep_id)
+        queries = self.model.query(hidden.reshape(-1, hidden.shape[-1])[where])
+        return cross_entropy(queries, self.model.item_vectors(candidates, keep_id), column, bias=bias)
+
+
+def build_model(recipe: Recipe, data: TrainingData) -> SequenceModel:
+    """The recipe's model for these data, freshly initialized from the recipe's seed."""
+    touched = np.zeros(data.item_count, dtype=bool)
+    touched[data.items - 1] = True
+    use_text = recipe.text and data.text is not None
+    config = SequenceConfig(
+        items=data.item_count, dim=recipe.dim, layers=recipe.layers, heads=recipe.heads,
+        feedforward=recipe.feedforward, max_length=recipe.max_length, dropout=recipe.dropout, cosine=recipe.cosine,
+        text_dim=data.text.shape[1] if use_text and data.text is not None else 0, id_dropout=recipe.id_dropout,
+    )  # fmt: skip
+    torch.manual_seed(recipe.seed)
+    text = torch.from_numpy(data.text) if use_text and data.text is not None else None
+    return SequenceModel(config, torch.from_numpy(touched), text)
+
+
+def validation_ndcg(model: SequenceModel, data: TrainingData) -> float:
+    """NDCG@10 over all items for the validation questions."""
+    model.eval()
+    device = model.ids.weight.device
+    max_length = model.config.max_length
+
+    @torch.inference_mode()
+    def encode(items: Ints, lengths: Ints) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        order = torch.arange(items.shape[1], device=device)
+        mask = (order[None, :] <= order[:, None])[None, None]
+        hidden = model.encode(torch.from_numpy(items).to(device), order.expand(items.shape), mask)
+        last = torch.from_numpy(np.maximum(lengths - 1, 0)).to(device)
+        result: np.ndarray[tuple[int, int], np.dtype[np.float32]] = (
+            model.query(hidden[torch.arange(len(items), device=device), last]).float().cpu().numpy()
+        )
+        return result
+
+    with torch.inference_mode():
+        vectors = model.all_item_vectors().float().cpu().numpy()
+    if not np.isfinite(vectors).all():
+        raise TrainingError("the weights are not numbers any more", remedy="lower the learning rate, or check the data")
+    score = scorer(encode, vectors, None, max_length)
+    ranks = rank(score, data.validation, exclude_seen=data.exclude_seen, top=1).ranks
+    model.train()
+    return float(np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0.0).mean()) if len(ranks) else 0.0
+
+
+class Trainer:
+    """One run: the model, its optimizer, and how far it has come."""
+
+    def __init__(self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: Place) -> None:
+        self.recipe, self.data, self.place, self.key = recipe, data, place, key
+        self.path = folder / "checkpoint.safetensors"
+        self.model = build_model(recipe, data).to(place.device)
+        self.cut = segments(data.offsets, recipe.max_length)
+        if not len(self.cut):
+            raise TrainingError("no shopper has two interactions to learn from", remedy="bring more days of events")
+        touched = np.unique(data.items)
+        self.full = len(touched) <= recipe.full_softmax_items
+        self.touched = torch.from_numpy(touched).to(place.device)
+        counts = np.bincount(data.items, minlength=data.item_count + 1).astype(np.float64)[touched]
+        self.frequency = torch.from_numpy(counts / counts.sum()).to(place.device)
+        self.column_of = torch.zeros(data.item_count + 1, dtype=torch.int64)
+        self.column_of[torch.from_numpy(touched)] = torch.arange(len(touched))
+        step = _Step(self.model)
+        self.step_module: nn.Module = (
+            DistributedDataParallel(step, find_unused_parameters=not recipe.cosine) if place.world > 1 else step
+        )
+        self._own_seconds = 0.0  # with several processes: not yet agreed on
+        self.optimizer = torch.optim.AdamW(
+            self._groups(), lr=recipe.learning_rate, betas=(0.9, 0.98), fused=place.device.type in ("cpu", "cuda")
+        )
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        saved = checkpoint.load(self.path, key=key)
+        if saved is not None:
+            self.progress, groups = saved
+            self.model.load_state_dict(groups["model"])
+            self.best = groups["best"]
+            checkpoint.restore_optimizer(self.optimizer, groups["optimizer"])
+
+    def _groups(self) -> list[dict[str, object]]:
+        matrices = [p for p in self.model.parameters() if p.dim() == 2]
+        rest = [p for p in self.model.parameters() if p.dim() != 2]
+        return [
+            {"params": matrices, "weight_decay": self.recipe.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+
+    def _learning_rate(self, steps_per_epoch: int) -> float:
+        """Warmup, then a cosine over the epochs or over the minutes, whichever runs out first."""
+        recipe, progress = self.recipe, self.progress
+        warm = min(1.0, (progress.step + 1) / max(1, min(recipe.warmup_steps, steps_per_epoch)))
+        spent = max(
+            progress.step / (steps_per_epoch * recipe.max_epochs), progress.seconds / (60 * recipe.max_minutes)
+        )
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
+        floor = recipe.final_learning_rate
+        return recipe.learning_rate * warm * (floor + (1 - floor) * cosine)
+
+    def _tensors(self, batch: Batch) -> tuple[Tensor, ...]:
+        arrays = (batch.items, batch.positions, batch.segments, batch.where)
+        return tuple(torch.from_numpy(a).to(self.place.device) for a in arrays)
+
+    def _candidates(self, targets: Ints) -> tuple[Tensor, Tensor, Tensor | None]:
+        column = self.column_of[torch.from_numpy(targets)].to(self.place.device)
+        if self.full:
+            return self.touched, column, None
+        generator = torch.Generator().manual_seed(self._seed())
+        chosen, column, log_inclusion = shared_negatives(
+            column, len(self.touched), self.frequency, self.recipe.negatives, generator
+        )
+        return self.touched[chosen], column, -log_inclusion
+
+    def _seed(self) -> int:
+        sequence = np.random.SeedSequence([self.recipe.seed, self.progress.step, self.place.rank])
+        return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+    def train_batch(self, batch: Batch, steps_per_epoch: int) -> float:
+        """One optimizer step; returns the loss."""
+        torch.manual_seed(self._seed())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(steps_per_epoch)
+        candidates, column, bias = self._candidates(batch.targets)
+        with self.place.autocast():
+            loss = self.step_module(*self._tensors(batch), candidates, column, bias)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        if not bool(torch.isfinite(norm)):
+            raise TrainingError(
+                f"the gradient is not a number at step {self.progress.step}",
+                remedy="lower the learning rate, or check the text vectors for NaN",
+            )
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def save(self) -> None:
+        if self.place.rank == 0:
+            checkpoint.save(
+                self.path, self.progress, self.model.state_dict(), self.best, self.optimizer, key=self.key
+            )
+
+    def fit(self, report: Callable[[Progress, float, int, int], None]) -> Progress:
+        """Train until the recipe says stop. report(progress, mean loss, batches of the epoch, tokens done)."""
+        recipe, progress, place = self.recipe, self.progress, self.place
+        saved_at = time.monotonic()
+        while not progress.finished:
+            batches = PackedBatches(
+                self.data.items, self.cut, width=recipe.max_length, batch_tokens=recipe.batch_tokens * place.world,
+                seed=recipe.seed, epoch=progress.epoch,
+            )  # fmt: skip
+            self.model.train()
+            while progress.batch < len(batches):
+                started = time.monotonic()
+                batch = batches.batch(progress.batch, place.rank, place.world)
+                loss = self.train_batch(batch, len(batches))
+                progress.loss_sum += loss * len(batch.targets)
+                progress.loss_tokens += len(batch.targets)
+                progress.batch += 1
+                progress.step += 1
+                self._spend(time.monotonic() - started)
+                report(progress, progress.loss_sum / progress.loss_tokens, len(batches), len(batch.targets))
+                if time.monotonic() - saved_at > recipe.checkpoint_seconds and progress.batch < len(batches):
+                    self.save()
+                    saved_at = time.monotonic()
+                if place.world == 1 and progress.seconds > 60 * recipe.max_minutes:
+                    break
+            self._end_epoch(batches)
+            self.save()
+            saved_at = time.monotonic()
+        return progress
+
+    def _spend(self, seconds: float) -> None:
+        """Count time. Several processes agree on it only at an epoch's end: the schedule must be the same for all."""
+        if self.place.world == 1:
+            self.progress.seconds += seconds
+        else:
+            self._own_seconds += seconds
+
+    def _end_epoch(self, batches: PackedBatches) -> None:
+        """Validate, keep the best, decide whether to go on."""
+        recipe, progress = self.recipe, self.progress
+        started = time.monotonic()
+        metric = validation_ndcg(self.model, self.data)
+        if self.place.world > 1:
+            # One process's clock and rounding must not send the others another way.
+            seconds = progress.seconds + self._own_seconds + time.monotonic() - started
+            shared = torch.tensor([metric, seconds], dtype=torch.float64, device=self.place.device)
+            torch.distributed.broadcast(shared, 0)
+            metric, progress.seconds = shared.tolist()
+            self._own_seconds = 0.0
+        else:
+            self._spend(time.monotonic() - started)
+        if metric > progress.best_metric:
+            progress.best_metric, progress.best_epoch = metric, progress.epoch
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        progress.curve.append(
+            {
+                "epoch": progress.epoch,
+                "step": progress.step,
+                "loss": progress.loss_sum / max(1, progress.loss_tokens),
+                "validation_ndcg_at_10": metric,
+                "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+                "padding": batches.padding,
+                "seconds": progress.seconds,
+            }
+        )
+        late = progress.seconds > 60 * recipe.max_minutes
+        stale = progress.epoch - progress.best_epoch >= recipe.patience
+        progress.epoch += 1
+        progress.batch, progress.loss_sum, progress.loss_tokens = 0, 0.0, 0
+        progress.finished = late or stale or progress.epoch >= recipe.max_epochs

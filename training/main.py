@@ -1,0 +1,132 @@
+"""The training process, started by torchrun: `python -m torch.distributed.run … -m training.main --job job.json`.
+
+Killed at any point, it goes on from its last checkpoint when it is started again on the same job.
+"""
+# ruff: noqa: TID253  (torch code, in a process of its own)
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as to_bytes
+
+from contracts.errors import CaravanError
+from training import checkpoint, job
+from training.checkpoint import Progress
+from training.loop import Place, Trainer
+from training.progress import ProgressBar
+
+
+def place() -> Place:
+    """Where torchrun put this process. Joins the others when there are any."""
+    world, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if world > 1:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Place(device=device, rank=number, world=world)
+
+
+class Reporter:
+    """Tells people and the parent process how training goes; ends a process whose parent has died."""
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self._folder, self._epochs = folder, epochs
+        self._bar = ProgressBar()
+        self._parent = os.getppid()
+        self._epochs_told = 0
+
+    def __call__(self, progress: Progress, loss: float, batches: int, events: int) -> None:
+        if os.getppid() != self._parent:
+            sys.exit("the process that started this one is gone")
+        self.epochs(progress)
+        self._bar.step(f"epoch {progress.epoch + 1}/{self._epochs}", progress.batch, batches, loss, events)
+
+    def epochs(self, progress: Progress) -> None:
+        """Tell of every epoch that has ended since the last call."""
+        for entry in progress.curve[self._epochs_told :]:
+            self._bar.say(
+                f"epoch {entry['epoch'] + 1:.0f} ended after {entry['seconds']:.0f} s: loss {entry['loss']:.4f}, "
+                f"validation NDCG@10 {entry['validation_ndcg_at_10']:.4f}, best {progress.best_metric:.4f}"
+            )
+        if len(progress.curve) > self._epochs_told:
+            checkpoint.write(self._folder / job.CURVE, job.to_json(progress.curve))
+        self._epochs_told = len(progress.curve)
+
+    def say(self, line: str) -> None:
+        self._bar.say(line)
+
+
+def train(path: Path, where: Place) -> None:
+    """Run the job at `path` to its end and write its result."""
+    recipe, data, key = job.read(path)
+    folder = path.parent
+    trainer = Trainer(recipe, data, folder, key=key, place=where)
+    report = Reporter(folder, recipe.max_epochs)
+    quiet = where.rank != 0
+    if not quiet:
+        parameters = sum(p.numel() for p in trainer.model.parameters())
+        loss = f"full softmax over {len(trainer.touched):,} items" if trainer.full else "shared negatives"
+        report.say(
+            f"{parameters:,} parameters, {len(data.items):,} interactions, {loss}, "
+            f"{where.world} process(es) on {where.device.type}, {torch.get_num_threads()} threads each"
+        )
+        if trainer.progress.step:
+            report.say(f"resumes at epoch {trainer.progress.epoch + 1}, step {trainer.progress.step}")
+    progress = trainer.fit((lambda *_: None) if quiet else report)
+    if quiet:
+        return
+    report.epochs(progress)
+    result = folder / job.RESULT
+    result.mkdir(exist_ok=True)
+    best = {name: value.cpu().contiguous() for name, value in trainer.best.items()}
+    checkpoint.write(result / job.WEIGHTS, to_bytes(best))
+    checkpoint.write(result / job.CONFIG, job.to_json(trainer.model.config.to_dict()))
+    checkpoint.write(result / job.CURVE, job.to_json(progress.curve))
+    metrics = {
+        "validation_ndcg_at_10": progress.best_metric,
+        "best_epoch": progress.best_epoch + 1,
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "train_seconds": progress.seconds,
+        "train_loss": progress.curve[-1]["loss"],
+        "padding": progress.curve[-1]["padding"],
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "full_softmax": float(trainer.full),
+        "events_per_second": len(data.items) * progress.epoch / max(1e-9, progress.seconds),
+    }
+    checkpoint.write(result / job.METRICS, job.to_json(metrics))  # last: its existence means the rest is complete
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="training.main", description="Train one job, or go on with it.")
+    parser.add_argument("--job", type=Path, required=True, help="job.json, see training.job")
+    path: Path = parser.parse_args().job.resolve()
+    where = place()
+    lock = (path.parent / "lock").open("w")
+    if where.rank == 0:
+        # An earlier attempt may still be ending: two processes must never write one checkpoint.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if where.world > 1:
+        torch.distributed.barrier()
+    try:
+        train(path, where)
+    except CaravanError as error:
+        checkpoint.write(path.parent / "error.txt", str(error).encode())
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        if where.world > 1:
+            torch.distributed.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Rank a whole catalog for many questions, in chunks: ranks of the right answers, and the top lists."""
+# ruff: noqa: TID253  (torch code)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from contracts.errors import TrainingError
+from training.datasets import Examples, Ints
+
+Floats = npt.NDArray[np.float32]
+#: (items int64 [B, L] padded on the right, lengths int64 [B]) -> queries float32 [B, D]
+Encode = Callable[[Ints, Ints], Floats]
+#: (examples, their indices) -> scores float32 [B, N], column r is item r + 1; may be overwritten
+Score = Callable[[Examples, Ints], torch.Tensor]
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """ranks int64 [E], 1-based place of each right answer; top int64 [E, K], 1-based items, best first."""
+
+    ranks: Ints
+    top: Ints
+
+
+def scorer(encode: Encode, vectors: Floats, bias: Floats | None, max_length: int) -> Score:
+    """Scores from a program and its item vectors."""
+    matrix = torch.from_numpy(np.ascontiguousarray(vectors)).T
+    extra = torch.from_numpy(bias) if bias is not None else None
+
+    def score(examples: Examples, index: Ints) -> torch.Tensor:
+        queries = torch.from_numpy(encode(*examples.padded(index, max_length)))
+        scores = queries @ matrix
+        return scores if extra is None else scores.add_(extra)
+
+    return score
+
+
+def rank(
+    score: Score, examples: Examples, *, exclude_seen: bool, top: int = 20, allowed: npt.NDArray[np.bool_] | None = None
+) -> Ranking:
+    """Rank all items for each example.
+
+    exclude_seen takes the items of the history out of the ranking, except the answer itself; allowed bool [N]
+    takes out all others. Ties go to the lower index. Raises TrainingError on scores that are not numbers.
+    """
+    ranks: list[Ints] = []
+    tops: list[Ints] = []
+    hidden = None if allowed is None else torch.from_numpy(~allowed)
+    # Lengths alike share a batch, so that a program does little work on padding.
+    order = np.argsort(np.minimum(examples.lengths, 1_000), kind="stable")
+    for index in _chunks(order):
+        scores = score(examples, index)
+        if not bool(torch.isfinite(scores.sum(dim=1)).all()) and bool(torch.isnan(scores).any()):
+            raise TrainingError("the model gives scores that are not numbers", remedy="train again with other data")
+        target = torch.from_numpy(examples.targets[index] - 1)[:, None]
+        own = scores.gather(1, target)
+        if hidden is not None:
+            scores.masked_fill_(hidden, -torch.inf)
+        if exclude_seen:
+            row, seen = _seen(examples, index)
+            scores[row, seen] = -torch.inf
+        scores.scatter_(1, target, own)
+        # Every equal score counts against the answer, as in retrieval.metrics.ranks_of: itself makes up the 1.
+        ranks.append((scores >= own).sum(dim=1).numpy())
+        tops.append(scores.topk(min(top, scores.shape[1]), dim=1).indices.numpy() + 1)
+    if not ranks:
+        return Ranking(np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.int64))
+    back = np.argsort(order, kind="stable")
+    return Ranking(np.concatenate(ranks)[back], np.concatenate(tops)[back])
+
+
+def _chunks(order: Ints) -> Iterator[Ints]:
+    return (order[start : start + CHUNK] for start in range(0, len(order), CHUNK))
+
+
+def _seen(examples: Examples, index: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+    lengths = examples.lengths[index]
+    row = np.repeat(np.arange(len(index)), lengths)
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    items = examples.items[np.repeat(examples.starts[index], lengths) + within]
+    return torch.from_numpy(row), torch.from_numpy(items - 1)
