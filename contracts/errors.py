@@ -19,6 +19,10 @@ CaravanError
 ├── TrainingError            training did not end with a usable model
 ├── GateRefused              the challenger may not become a release
 ├── RegistryError            the model registry does not answer or contradicts itself
+├── ReleaseError             a release may not make this move
+│   ├── IllegalMove          the road of a release has no such step
+│   ├── NotApproved          no approval, or not enough people, for this very digest
+│   └── ChainBroken          the ledger was changed behind its back
 └── ServingError             a request or a release that the engine can not serve
     ├── DeadlineExceeded     no answer within the time a shopper waits
     └── ReleaseRefused       a release that failed verification or warm-up
@@ -109,6 +113,22 @@ class GateRefused(CaravanError):
 
 class RegistryError(CaravanError):
     """The model registry does not answer or contradicts itself."""
+
+
+class ReleaseError(CaravanError):
+    """A release may not make this move."""
+
+
+class IllegalMove(ReleaseError):
+    """The road of a release has no such step."""
+
+
+class NotApproved(ReleaseError):
+    """No approval, or not enough people, for this very digest."""
+
+
+class ChainBroken(ReleaseError):
+    """The ledger was changed behind its back."""
 
 
 class ServingError(CaravanError):

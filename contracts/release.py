@@ -7,6 +7,7 @@ Parquet and JSON.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
 
@@ -28,3 +29,37 @@ GATE = "gate.json"
 LINEAGE = "lineage.json"
 REFERENCE_FEATURES = "reference/features.parquet"  # what drift is measured against
 REFERENCE_SCORES = "reference/scores.parquet"
+
+State = Literal[
+    "built",
+    "gated",
+    "approved",
+    "shadow",
+    "canary_1",
+    "canary_5",
+    "canary_25",
+    "canary_50",
+    "champion",
+    "retired",
+    "rejected",
+    "rolled_back",
+]
+#: Share of shoppers, in percent, that a release gets in each canary state.
+CANARY_SHARE: dict[State, int] = {"canary_1": 1, "canary_5": 5, "canary_25": 25, "canary_50": 50}
+
+#: The road of a release. From every state before `champion` it may also be rejected or rolled back.
+MOVES: dict[State | None, frozenset[State]] = {
+    None: frozenset({"built"}),
+    "built": frozenset({"gated", "rejected"}),
+    "gated": frozenset({"approved", "rejected"}),
+    "approved": frozenset({"shadow", "champion", "rejected", "rolled_back"}),
+    "shadow": frozenset({"canary_1", "rejected", "rolled_back"}),
+    "canary_1": frozenset({"canary_5", "rejected", "rolled_back"}),
+    "canary_5": frozenset({"canary_25", "rejected", "rolled_back"}),
+    "canary_25": frozenset({"canary_50", "rejected", "rolled_back"}),
+    "canary_50": frozenset({"champion", "rejected", "rolled_back"}),
+    "champion": frozenset({"retired", "rolled_back"}),
+    "retired": frozenset({"champion"}),  # a rollback to the one before
+    "rolled_back": frozenset({"approved"}),  # only with a fresh approval
+    "rejected": frozenset(),
+}

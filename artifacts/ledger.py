@@ -1,0 +1,218 @@
+"""The ledger: append-only, hash-chained history of every release.
+
+Each row's hash covers the row and the hash before it, so a changed, removed or inserted row is found by
+`verify`. A move is compare-and-set on (release, state, epoch): of two that race, one wins and the other is told
+who was faster. Only the ledger counts; registry aliases and traffic follow it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, RowMapping, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError
+
+from artifacts.database import engine as region_engine
+from artifacts.tables import moves, states
+from contracts.errors import ChainBroken, Conflict, IllegalMove, StoreUnavailable
+from contracts.release import MOVES, State
+from contracts.settings import Settings
+
+GENESIS = "0" * 64
+#: Advisory lock that puts appends in one order; a chain has one end.
+_APPENDING = 7_240_002
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One row: who moved which release from where to where, why, and on what evidence."""
+
+    sequence: int
+    at: datetime
+    source: str
+    digest: str
+    version: int | None
+    from_state: State | None
+    to_state: State
+    actor: str
+    reason: str
+    evidence: dict[str, Any]
+    region: str
+    epoch: int
+    previous_hash: str
+    hash: str
+
+
+class Ledger:
+    """Moves of all releases of a region."""
+
+    def __init__(self, engine: Engine, region: str) -> None:
+        self._engine = engine
+        self._region = region
+
+    @classmethod
+    def of(cls, s: Settings) -> Ledger:
+        return cls(region_engine(s), s.region)
+
+    def move(
+        self,
+        source: str,
+        digest: str,
+        *,
+        to: State,
+        expected: State | None,
+        actor: str,
+        reason: str,
+        evidence: dict[str, Any] | None = None,
+        version: int | None = None,
+        epoch: int = 0,
+        former: State = "retired",
+        now: datetime | None = None,
+    ) -> Move:
+        """Append one move; Conflict when the release is not in `expected`, IllegalMove when there is no such step.
+
+        When a release becomes champion, the present one becomes `former` in the same transaction: `retired`, or
+        `rolled_back` when this is a rollback.
+        """
+        if to not in MOVES[expected]:
+            raise IllegalMove(
+                f"a release can not go from {expected or 'nothing'} to {to}",
+                remedy=f"it can go to: {', '.join(sorted(MOVES[expected])) or 'nowhere'}",
+            )
+        at = now or datetime.now(UTC)
+        about: dict[str, Any] = {"actor": actor, "reason": reason, "evidence": evidence or {}, "epoch": epoch, "at": at}
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
+                self._compare(connection, source, digest, expected, epoch)
+                if to == "champion":
+                    for present in self._champions(connection, source):
+                        self._append(connection, source, present, "champion", former, version=None, **about)
+                return self._append(connection, source, digest, expected, to, version=version, **about)
+        except DBAPIError as error:
+            raise StoreUnavailable(
+                "the ledger's database refused or did not answer", remedy="`caravan status` shows it; then retry"
+            ) from error
+
+    def state(self, source: str, digest: str) -> State | None:
+        """Where a release is now."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                select(states.c.state).where(states.c.source == source, states.c.digest == digest)
+            ).scalar_one_or_none()
+        return cast("State | None", row)
+
+    def history(self, source: str | None = None, digest: str | None = None) -> list[Move]:
+        """All moves, oldest first."""
+        query = select(moves).order_by(moves.c.sequence)
+        if source is not None:
+            query = query.where(moves.c.source == source)
+        if digest is not None:
+            query = query.where(moves.c.digest == digest)
+        with self._engine.connect() as connection:
+            return [_move(row) for row in connection.execute(query).mappings()]
+
+    def champion(self, source: str, at: datetime | None = None) -> Move | None:
+        """The move that made the champion of the moment `at` (default: now), or None when there was none."""
+        found: Move | None = None
+        for move in self.history(source):
+            if at is not None and move.at > at:
+                break
+            if move.to_state == "champion":
+                found = move
+            elif found is not None and move.digest == found.digest and move.from_state == "champion":
+                found = None
+        return found
+
+    def verify(self) -> int:
+        """Recompute the whole chain; the number of moves, or ChainBroken with the first one that does not fit."""
+        previous, count = GENESIS, 0
+        for count, move in enumerate(self.history(), start=1):
+            if move.sequence != count or move.previous_hash != previous or move.hash != _hash(_body(move), previous):
+                raise ChainBroken(
+                    f"move {count} of the ledger was changed, removed or inserted",
+                    remedy="restore the database to a moment before; see docs/runbooks",
+                )
+            previous = move.hash
+        return count
+
+    def _compare(self, connection: Connection, source: str, digest: str, expected: State | None, epoch: int) -> None:
+        row = connection.execute(
+            select(states.c.state, states.c.epoch).where(states.c.source == source, states.c.digest == digest)
+        ).one_or_none()
+        present = row.state if row else None
+        if present != expected:
+            raise Conflict(
+                f"release {digest[:12]} is {present or 'not in the ledger'}, not {expected or 'new'}",
+                remedy="somebody else moved it; look at `caravan release show` and decide again",
+            )
+        newest = connection.execute(select(states.c.epoch).order_by(states.c.epoch.desc()).limit(1)).scalar()
+        if newest is not None and newest > epoch:
+            raise Conflict(f"epoch {epoch} is over; the present one is {newest}", remedy="this region was failed over")
+
+    def _champions(self, connection: Connection, source: str) -> list[str]:
+        query = select(states.c.digest).where(states.c.source == source, states.c.state == "champion")
+        return list(connection.execute(query).scalars())
+
+    def _append(
+        self,
+        connection: Connection,
+        source: str,
+        digest: str,
+        before: State | None,
+        to: State,
+        *,
+        version: int | None,
+        actor: str,
+        reason: str,
+        evidence: dict[str, Any],
+        epoch: int,
+        at: datetime,
+    ) -> Move:
+        last = connection.execute(
+            select(moves.c.sequence, moves.c.hash).order_by(moves.c.sequence.desc()).limit(1)
+        ).one_or_none()
+        body: dict[str, Any] = {
+            "sequence": (last.sequence if last else 0) + 1,
+            "at": at,
+            "source": source,
+            "digest": digest,
+            "version": version,
+            "from_state": before,
+            "to_state": to,
+            "actor": actor,
+            "reason": reason,
+            "evidence": evidence,
+            "region": self._region,
+            "epoch": epoch,
+        }
+        previous = last.hash if last else GENESIS
+        row = {**body, "previous_hash": previous, "hash": _hash(body, previous)}
+        connection.execute(insert(moves).values(row))
+        place = {"state": to, "epoch": epoch, "sequence": body["sequence"]}
+        if before is None:
+            connection.execute(upsert(states).values(source=source, digest=digest, **place))
+        else:
+            connection.execute(
+                update(states).where(states.c.source == source, states.c.digest == digest).values(**place)
+            )
+        return Move(**row)
+
+
+def _move(row: RowMapping) -> Move:
+    return Move(**{**row, "at": row["at"].astimezone(UTC)})
+
+
+def _body(move: Move) -> dict[str, Any]:
+    return {name: getattr(move, name) for name in moves.c.keys() if name not in {"previous_hash", "hash"}}  # noqa: SIM118
+
+
+def _hash(body: dict[str, Any], previous: str) -> str:
+    canonical = {**body, "at": body["at"].astimezone(UTC).isoformat(timespec="microseconds"), "previous": previous}
+    data = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(data.encode()).hexdigest()
