@@ -1,0 +1,57 @@
+"""What the documents point at exists, and every command they show is one that `caravan` or `make` knows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (document.parent / target).exists(), f"{document.name} points at {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_exist(document: Path) -> None:
+    from caravan.cli.main import app
+
+    commands = get_command(app)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    text = document.read_text()
+    for target in re.findall(r"`make ([a-z-]+)", text) + re.findall(r"^make ([a-z-]+)", text, re.M):
+        assert target in targets, f"{document.name} shows make {target}"
+    for words in re.findall(r"(?:^|`)caravan ((?:[a-z-]+ ?)+)", text, re.M):
+        group = commands
+        for word in words.split():
+            known = getattr(group, "commands", None)
+            if known is None:
+                break
+            assert word in known, f"{document.name} shows caravan {words}"
+            group = known[word]
+
+
+def test_the_map_names_every_room() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for folder in ROOT.iterdir():
+        if (folder / "__init__.py").exists():
+            assert f"`{folder.name}/`" in readme, folder.name
+
+
+def test_the_project_speaks_of_itself_alone() -> None:
+    """No path of one machine in anything that is committed."""
+    import subprocess
+
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    home = re.compile(r"/(?:root|home/[a-z]+)/")
+    for name in filter(None, tracked.split("\0")):
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".yaml", ".toml", ".txt", ".cfg"} and path.exists():
+            assert not home.search(path.read_text()), name
