@@ -133,7 +133,8 @@ def generate_shop(
     as_json: Json = False,
 ) -> None:
     """Make up a shop: catalog, shoppers with tastes, sessions of searches, views, carts and purchases."""
-    from ingestion.sources.shop import ShopPlan, generate
+    from ingestion.sources.shop import generate
+    from ingestion.sources.shop_world import ShopPlan
 
     last = _day(end) if end else datetime.now(UTC).date() - timedelta(days=1)
     plan = ShopPlan(
