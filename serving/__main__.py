@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,7 @@ def application(directory: Path | None = None, source: str = "") -> App:
     """The ASGI application of this process, from its settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     s = settings()
+    end_with_parent()
     parts = wire(s)
     if directory is not None:
         from artifacts.manifest import Manifest
@@ -68,6 +72,18 @@ def application(directory: Path | None = None, source: str = "") -> App:
         memory=s.region_home / "engine" / f"{s.engine_slot}.json",
     )
     return create_app(parts, start=follower.start, stop=follower.stop)
+
+
+def end_with_parent() -> None:
+    """Exit when the server process above is gone: nobody would stop this one any more, and it holds the port."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def wire(s: Settings) -> Parts:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -82,6 +81,9 @@ class Engine:
             except CaravanError as error:
                 self.refuse(digest, error.what)
                 raise
+            except Exception as error:  # programs and arrays of a bundle can fail in any way
+                self.refuse(digest, f"a probe failed: {type(error).__name__}: {error}")
+                raise ReleaseRefused(f"a probe of {digest[:12]} failed: {error}", remedy="publish it again") from error
             first = self.current is None
             if first:
                 gc.collect()
@@ -160,25 +162,21 @@ class Follower(threading.Thread):
         self._cache = cache
         self._memory = memory  # manifest of the release served last, for a start without the object store
         self._poll = poll
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self._refused: str | None = None
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ending.set()
 
     def run(self) -> None:
-        parent = os.getppid()
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             try:
                 self.step()
             except Exception as error:  # the follower must outlive whatever the store does
                 log.warning("the pointer %s could not be followed: %s", self._ref, error)
                 self._engine.wait(f"the object store does not answer: {error}")
                 self._remember_last()
-            self._stop.wait(self._poll)
-            if os.getppid() != parent:  # the server above us was killed: nobody would stop us any more
-                log.error("the server process is gone")
-                os._exit(1)
+            self._ending.wait(self._poll)
 
     def step(self) -> None:
         """Look once at the pointer, and act on it. Raises what the store raises."""

@@ -17,7 +17,7 @@ from serving.event_log import started
 
 log = logging.getLogger(__name__)
 
-Push = Callable[[str, list[dict[str, Any]]], None]
+Push = Callable[[str, list[dict[str, Any]]], object]
 
 BATCH = 500
 BACKLOG = 20_000

@@ -86,7 +86,8 @@ def _refusal(digest: str, problem: str) -> ReleaseRefused:
 def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Release:
     import pyarrow.parquet as pq
 
-    items = _items(pq.read_table(directory / files.ITEMS))
+    with pq.ParquetFile(directory / files.ITEMS) as catalog:  # pq.read_table would import pandas
+        items = _items(catalog.read())
     size = len(items)
     if size == 0:
         raise _refusal(digest, f"{files.ITEMS} is empty")
@@ -131,23 +132,22 @@ def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Re
 
 
 def _items(table: pa.Table) -> Items:
-    import pyarrow.compute as pc
-
+    """Columns of the catalog. By way of lists: some conversions of pyarrow import pandas, which an engine can spare."""
     ids = table["item_id"].to_pylist()
     index = {item: row for row, item in enumerate(ids)}
     if len(index) != len(ids):
         raise ValueError(f"{files.ITEMS} names an item twice")
     encoded = table["category"].combine_chunks().cast("string").dictionary_encode()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    codes = [-1 if code is None else code for code in encoded.indices.to_pylist()]
     return Items(
         ids=ids,
         index=index,
         titles=table["title"].to_pylist(),
-        category=codes,
+        category=np.array(codes, dtype=np.int32),
         category_names=encoded.dictionary.to_pylist(),
-        price=table["price"].cast("float64").to_numpy().astype(np.float64),
+        price=np.array([np.nan if price is None else price for price in table["price"].to_pylist()], dtype=np.float64),
         currency=table["currency"].to_pylist(),
-        available=pc.fill_null(table["available"], True).to_numpy().astype(np.bool_),
+        available=np.array([available is not False for available in table["available"].to_pylist()], dtype=np.bool_),
     )
 
 

