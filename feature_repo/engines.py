@@ -32,6 +32,9 @@ class Engine(Protocol):
     def batches(self, expression: Any) -> Iterator[pa.RecordBatch]:
         """The rows of `expression`, in its order."""
 
+    def close(self) -> None:
+        """Free what the engine holds."""
+
 
 class DuckDB:
     """DuckDB in this process: streams, and spills to `scratch` when memory is short."""
@@ -62,7 +65,7 @@ class Spark:
         import ibis
         from pyspark.sql import SparkSession
 
-        options = {
+        options: dict[str, bool | float | int | str | None] = {
             "spark.sql.session.timeZone": "UTC",
             "spark.ui.enabled": "false",
             "spark.driver.bindAddress": "127.0.0.1",
@@ -70,7 +73,7 @@ class Spark:
             "spark.driver.memory": MEMORY.removesuffix("B").lower(),
             "spark.local.dir": str(scratch),
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-            "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+            "spark.sql.shuffle.partitions": os.cpu_count() or 1,
             "spark.sql.execution.arrow.pyspark.enabled": "true",
             "spark.log.level": "ERROR",
         }
@@ -98,7 +101,7 @@ class Spark:
 @contextmanager
 def engine(name: EngineName, scratch: Path) -> Iterator[Engine]:
     """The engine `name`, closed at the end; `scratch` is a folder for what does not fit in memory."""
-    opened = {"duckdb": DuckDB, "spark": Spark}[name](scratch)
+    opened: Engine = Spark(scratch) if name == "spark" else DuckDB(scratch)
     try:
         yield opened
     finally:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from artifacts.lake import DATA, Lake
 from artifacts.manifest import Manifest
 from contracts.errors import EmptyPartition, FeatureError
-from feature_repo.engines import Engine, EngineName, engine
+from feature_repo.engines import EngineName, engine
 from feature_repo.schemas import ITEM_TEXT, SCHEMAS, TEXT_DIMENSIONS
 
 #: texts [n] -> float32 [n, TEXT_DIMENSIONS], unit length
@@ -106,7 +106,7 @@ def _vectors(
             encoded = np.asarray(encode(list(missing.values())), dtype=np.float32)
             if encoded.shape != (len(missing), TEXT_DIMENSIONS) or not np.isfinite(encoded).all():
                 raise FeatureError(
-                    f"the text encoder returned {encoded.shape} for {len(missing)} texts, or values that are not finite",
+                    f"the text encoder returned {encoded.shape} for {len(missing)} texts, or infinite values",
                     remedy=f"it has to return finite float32 [n, {TEXT_DIMENSIONS}]",
                 )
             known.update(zip(missing, encoded, strict=True))

@@ -1,0 +1,126 @@
+"""The Feast objects: entities, feature views, the push source, and one feature service per model.
+
+Feast's command line reads the module-level objects, which belong to the default source; the product defines them
+for the source it works on with `define`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, ValueType  # noqa: TID253
+from feast.types import Array, FeastType, Float32, Float64, Int64, String  # noqa: TID253
+
+from contracts.settings import settings
+from feature_repo.schemas import SCHEMAS
+from feature_repo.staging import staging_folder
+
+#: How far back a point-in-time join looks for the newest value.
+LOOK_BACK = timedelta(days=30)
+
+_TYPES: dict[pa.DataType, FeastType] = {
+    pa.string(): String,
+    pa.int64(): Int64,
+    pa.float64(): Float64,
+    pa.list_(pa.string()): Array(String),
+    pa.list_(pa.int64()): Array(Int64),
+    pa.list_(pa.float32()): Array(Float32),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """All Feast objects of one data source."""
+
+    shopper: Entity
+    item: Entity
+    shopper_actions: PushSource
+    shopper_activity: FeatureView
+    shopper_affinity: FeatureView
+    shopper_sequence: FeatureView
+    item_popularity: FeatureView
+    item_text: FeatureView
+    recommender: FeatureService
+    search: FeatureService
+
+    def objects(self) -> list[object]:
+        return [getattr(self, f.name) for f in fields(self)]
+
+
+def define(staging: Path) -> Definitions:
+    """The objects over the feature tables staged in `staging`/<table>/*.parquet."""
+    shopper = Entity(
+        name="shopper", join_keys=["user_id"], value_type=ValueType.STRING, description="A shopper, by keyed hash."
+    )
+    item = Entity(
+        name="item", join_keys=["item_id"], value_type=ValueType.STRING, description="A product of the catalog."
+    )
+
+    def source(table: str) -> FileSource:
+        return FileSource(
+            name=f"{table}_table",
+            path=str(staging / table / "*.parquet"),
+            timestamp_field="event_timestamp",
+            created_timestamp_column="created",
+        )
+
+    def view(table: str, entity: Entity, of: FileSource | PushSource, *, online: bool, about: str) -> FeatureView:
+        columns = [f for f in SCHEMAS[table] if f.name not in ("event_timestamp", "created")]
+        return FeatureView(
+            name=table,
+            entities=[entity],
+            ttl=LOOK_BACK,
+            schema=[Field(name=f.name, dtype=_TYPES[f.type]) for f in columns],
+            source=of,
+            online=online,
+            description=about,
+        )
+
+    actions = PushSource(name="shopper_actions", batch_source=source("shopper_sequence"))
+    activity = view(
+        "shopper_activity", shopper, source("shopper_activity"), online=True, about="Counts by window, and recency."
+    )
+    affinity = view("shopper_affinity", shopper, source("shopper_affinity"), online=True, about="The best categories.")
+    sequence = view(
+        "shopper_sequence", shopper, actions, online=True, about="The newest actions, oldest first; also pushed."
+    )
+    popularity = view(
+        "item_popularity", item, source("item_popularity"), online=True, about="Counts, rates and a score."
+    )
+    text = view(
+        "item_text", item, source("item_text"), online=False, about="Text vectors; engines have them in the release."
+    )
+    return Definitions(
+        shopper=shopper,
+        item=item,
+        shopper_actions=actions,
+        shopper_activity=activity,
+        shopper_affinity=affinity,
+        shopper_sequence=sequence,
+        item_popularity=popularity,
+        item_text=text,
+        recommender=FeatureService(
+            name="recommender",
+            features=[sequence, affinity, activity],
+            description="What the recommendation model reads about a shopper.",
+        ),
+        search=FeatureService(
+            name="search", features=[popularity, text], description="What search knows of an item beside its words."
+        ),
+    )
+
+
+_default = define(staging_folder(settings(), settings().shop))
+shopper = _default.shopper
+item = _default.item
+shopper_actions = _default.shopper_actions
+shopper_activity = _default.shopper_activity
+shopper_affinity = _default.shopper_affinity
+shopper_sequence = _default.shopper_sequence
+item_popularity = _default.item_popularity
+item_text = _default.item_text
+recommender = _default.recommender
+search = _default.search
