@@ -24,7 +24,7 @@ def popularity_score(counts: npt.NDArray[np.float32]) -> Score:
     """The same scores for everybody."""
     row = torch.from_numpy(counts)
 
-    def score(examples: Examples, index: Ints) -> torch.Tensor:
+    def score(_: Examples, index: Ints) -> torch.Tensor:
         return row.repeat(len(index), 1)
 
     return score

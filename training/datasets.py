@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -176,11 +177,11 @@ def segments(offsets: Ints, max_length: int) -> Segments:
     Cut from the end, so that the newest stretch of a long history is a full one, as at serving.
     """
     starts, lengths = [], []
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
-        inputs = int(stop - start) - 1
+    for start, stop in pairwise(offsets.tolist()):
+        inputs = stop - start - 1
         while inputs > 0:
             length = min(inputs, max_length)
-            starts.append(int(start) + inputs - length)
+            starts.append(start + inputs - length)
             lengths.append(length)
             inputs -= length
     return Segments(np.asarray(starts, dtype=np.int64), np.asarray(lengths, dtype=np.int64))

@@ -108,7 +108,8 @@ def _program(model: SequenceModel) -> onnx.ModelProto:
         registration.setLevel(level)
     if exported is None:
         raise TrainingError("the exporter returned no program", remedy="install the pinned torch and onnxscript")
-    return _bare(exported.model_proto)
+    program: onnx.ModelProto = _bare(exported.model_proto)
+    return program
 
 
 def _bare(program: Any) -> Any:

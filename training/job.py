@@ -1,10 +1,10 @@
 """A training job: a folder with everything the child process needs, and later everything it made.
 
-    job.json                 recipe, key, and the paths below, all relative
-    data.safetensors         sequences, validation questions, text vectors
-    checkpoint.safetensors   while it runs (see training.checkpoint)
-    curve.json               one entry per finished epoch, for whoever follows the run
-    result/                  weights.safetensors, config.json, curve.json, metrics.json: written last
+job.json                 recipe, key, and the paths below, all relative
+data.safetensors         sequences, validation questions, text vectors
+checkpoint.safetensors   while it runs (see training.checkpoint)
+curve.json               one entry per finished epoch, for whoever follows the run
+result/                  weights.safetensors, config.json, curve.json, metrics.json: written last
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from contracts.errors import TrainingError
 from training.recipes import Recipe
@@ -43,7 +45,7 @@ def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path
     if path.exists() and json.loads(path.read_text()).get("key") == key:
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "items": data.items,
         "offsets": data.offsets,
         "validation/items": data.validation.items,

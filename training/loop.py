@@ -160,9 +160,7 @@ class Trainer:
         """Warmup, then a cosine over the epochs or over the minutes, whichever runs out first."""
         recipe, progress = self.recipe, self.progress
         warm = min(1.0, (progress.step + 1) / max(1, min(recipe.warmup_steps, steps_per_epoch)))
-        spent = max(
-            progress.step / (steps_per_epoch * recipe.max_epochs), progress.seconds / (60 * recipe.max_minutes)
-        )
+        spent = max(progress.step / (steps_per_epoch * recipe.max_epochs), progress.seconds / (60 * recipe.max_minutes))
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
         floor = recipe.final_learning_rate
         return recipe.learning_rate * warm * (floor + (1 - floor) * cosine)
@@ -206,9 +204,7 @@ class Trainer:
 
     def save(self) -> None:
         if self.place.rank == 0:
-            checkpoint.save(
-                self.path, self.progress, self.model.state_dict(), self.best, self.optimizer, key=self.key
-            )
+            checkpoint.save(self.path, self.progress, self.model.state_dict(), self.best, self.optimizer, key=self.key)
 
     def fit(self, report: Callable[[Progress, float, int, int], None]) -> Progress:
         """Train until the recipe says stop. report(progress, mean loss, batches of the epoch, tokens done)."""

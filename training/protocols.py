@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,11 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts import release as files
 from contracts.errors import NotEnoughData
 from contracts.settings import Settings
 from retrieval import metrics
 from training.datasets import Examples, Ints, Sequences, every_prefix, from_events, last_items, sampled
 from training.recipes import Recipe
+from training.texts import texts_of
 
 #: texts [n] -> unit vectors float32 [n, E]
 EncodeTexts = Callable[[list[str]], npt.NDArray[np.float32]]
@@ -100,20 +102,6 @@ def by_start(sequences: Sequences) -> Sequences:
     return sequences.take(np.argsort(firsts, kind="stable"))
 
 
-def texts_of(catalog: pa.Table) -> list[str] | None:
-    """What each item says about itself, or None where the catalog has no words: titles that only number items."""
-    titles = catalog["title"].to_pylist()
-    words = {re.sub(r"[\W\d_]+", " ", title).strip().lower() for title in titles}
-    if len(words) < max(2, 0.05 * len(titles)):
-        return None
-    brands, categories = catalog["brand"].to_pylist(), catalog["category"].to_pylist()
-    descriptions = catalog["description"].to_pylist()
-    return [
-        ". ".join(part for part in (title, brand, (category or "").replace("/", " "), (text or "")[:1000]) if part)
-        for title, brand, category, text in zip(titles, brands, categories, descriptions, strict=True)
-    ]
-
-
 def _concatenate(first: Sequences, second: Sequences) -> Sequences:
     return Sequences(
         items=np.concatenate([first.items, second.items]),
@@ -144,14 +132,10 @@ def _measure(
         folder = Path(name)
         result = launch.run(s, job.write(folder, recipe, data, key=protocol), say=say)
         trained = time.monotonic()
-        import json
-
         training = json.loads((result / job.METRICS).read_text())
         curve = json.loads((result / job.CURVE).read_text())
         model = export.load_model(result, text)
         export.export(model, folder / "bundle")
-        from contracts import release as files
-
         program = export.encoder(folder / "bundle" / files.SEQUENCE_PROGRAM)
         vectors = np.load(folder / "bundle" / files.ITEM_VECTORS, allow_pickle=False)
         ranking = rank(scorer(program, vectors, None, recipe.max_length), test, exclude_seen=exclude_seen)

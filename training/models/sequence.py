@@ -68,6 +68,9 @@ class SequenceModel(nn.Module):
     says which items have an id embedding worth anything: the others are known by their text alone.
     """
 
+    text: Tensor
+    touched: Tensor
+
     def __init__(self, config: SequenceConfig, touched: Tensor, text: Tensor | None) -> None:
         super().__init__()
         self.config = config
@@ -96,7 +99,7 @@ class SequenceModel(nn.Module):
 
     def embed(self, index: Tensor, keep_id: Tensor | None = None) -> Tensor:
         """index int64 [...] -> [..., D]; keep_id [N + 1, 1] zeroes the ids of dropped items."""
-        vectors = self.ids(index)
+        vectors: Tensor = self.ids(index)
         if self.text_projection is None:
             return vectors
         if keep_id is not None:
@@ -137,6 +140,8 @@ class SequenceModel(nn.Module):
 
 class LastQuery(nn.Module):
     """The exported program: items int64 [B, L] padded with 0 on the right, lengths int64 [B] -> query [B, D]."""
+
+    table: Tensor
 
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()

@@ -1,0 +1,180 @@
+"""A gated evaluation -> the release: one directory with everything that serving needs, published under its digest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.lake import DATA, Lake, write_table
+from artifacts.publish import fetch, point, publish, read_manifest, resolve
+from contracts import release as files
+from contracts.errors import GateRefused
+from contracts.settings import Settings
+from retrieval.bm25 import BM25Index
+from training import inputs, job
+from training.datasets import sampled
+from training.gate import decide
+from training.inputs import Inputs
+from training.recipes import Recipe
+from training.texts import item_texts
+from training.train import INPUTS
+
+#: Items in each list of what is popular.
+POPULAR_LENGTH = 200
+#: Half-life of popularity, in days: what sold last week counts more than what sold last year.
+POPULAR_HALF_LIFE = 7.0
+REFERENCE_ROWS = 20_000
+#: Feature tables that serving reads online, with the age in days at which a row stops being fresh.
+VIEWS = {"shopper_activity": 3.0, "shopper_affinity": 3.0, "shopper_sequence": 3.0}
+#: Rises when the same evaluation would give another bundle.
+FORMAT = 1
+
+
+def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
+    """Digest of the release made from an evaluation; made once. Raises GateRefused for one that is not good enough."""
+    lake = Lake.of(s, source)
+    ref = f"bundles/{source}/{FORMAT}-{evaluation_digest}"
+    done = resolve(lake.store, ref)
+    if done is not None:
+        return done
+    evaluated = fetch(lake.store, evaluation_digest, s.cache / "objects")
+    about = read_manifest(lake.store, evaluation_digest).meta
+    decision = decide(json.loads((evaluated / files.EVALUATION).read_text()), evaluation_digest)
+    if not decision.passed:
+        raise GateRefused(
+            f"an evaluation of {source} that the gate refuses can not become a release: {' '.join(decision.reasons)}",
+            remedy="train again, on other data or with another recipe",
+        )
+    made_from = json.loads((evaluated / INPUTS).read_text())
+    recipe = Recipe.from_dict(made_from["recipe"])
+    read = inputs.read(lake, made_from["day"], recipe, inputs.Partitions.from_dict(made_from["partitions"]))
+    with tempfile.TemporaryDirectory(prefix="caravan-release-") as name:
+        out = Path(name)
+        shutil.copytree(evaluated, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(INPUTS))
+        (out / files.GATE).write_bytes(job.to_json(decision.to_dict()))
+        texts = item_texts(read.items)
+        BM25Index.build(texts).save(out / files.BM25)
+        _text_side(s, read, out)
+        _write(out / files.POPULAR, popular(read))
+        _write(out / files.FEATURES, _features(lake, made_from["day"]))
+        _reference_features(lake, made_from, out)
+        _write(out / files.LINEAGE, _lineage(made_from, about, evaluation_digest))
+        meta = {
+            "source": source,
+            "day": about["day"],
+            "recipe": about["recipe"],
+            "run_id": about["run_id"],
+            "metrics": about["metrics"],
+            "evaluation": evaluation_digest,
+            "model": about["model"],
+            "champion": about["champion"],
+        }
+        digest = publish(lake.store, out, kind="release", meta=meta).digest
+    point(lake.store, ref, digest)
+    return digest
+
+
+def popular(read: Inputs) -> dict[str, list[str]]:
+    """Item ids by recent popularity, best first: for everybody, and for each category (every level of its path)."""
+    available = np.asarray(read.items["available"].combine_chunks().fill_null(True)).astype(bool)
+    age_days = (read.known.times.max() - read.known.times) / inputs.DAY
+    weights = np.bincount(
+        read.known.items - 1, weights=0.5 ** (age_days / POPULAR_HALF_LIFE), minlength=read.item_count
+    )
+    order = np.lexsort((np.arange(read.item_count), -weights))
+    order = order[available[order]]
+    ids, categories = read.items["item_id"].to_pylist(), read.items["category"].to_pylist()
+    lists: dict[str, list[str]] = {"all": [ids[i] for i in order[:POPULAR_LENGTH]]}
+    for i in order.tolist():
+        parts = (categories[i] or "").split("/") if categories[i] else []
+        for depth in range(1, len(parts) + 1):
+            category = "/".join(parts[:depth])
+            if category != "all":
+                found = lists.setdefault(category, [])
+                if len(found) < POPULAR_LENGTH:
+                    found.append(ids[i])
+    return lists
+
+
+def commit() -> str:
+    """The commit of the code that runs, or "unknown" outside of a checkout."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() if found.returncode == 0 else "unknown"
+
+
+def _text_side(s: Settings, read: Inputs, out: Path) -> None:
+    """Text vectors of all items and the encoder of queries, for dense search."""
+    from training.models.text import encoder_directory
+
+    folder = encoder_directory(s)
+    vectors = read.all_text
+    if vectors is None:
+        from retrieval.encoder import TextEncoder
+
+        vectors = TextEncoder.load(folder).encode(item_texts(read.items))
+    path = out / files.ITEM_TEXT_VECTORS
+    path.unlink(missing_ok=True)
+    np.save(path, _finite(vectors), allow_pickle=False)
+    shutil.copytree(folder, out / files.ENCODER)
+
+
+def _finite(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(np.ascontiguousarray(vectors, dtype=np.float32))
+
+
+def _features(lake: Lake, day: str) -> dict[str, Any]:
+    """The feature views that the engine reads, their columns, and how old they may be."""
+    views = {}
+    for table, days in VIEWS.items():
+        if lake.digest(table, day) is None:
+            continue
+        schema = pq.read_schema(lake.fetch(table, day) / DATA)
+        columns = {f.name: str(f.type) for f in schema if f.name not in ("user_id", "event_timestamp", "created")}
+        views[table] = {"columns": columns, "age_limit_seconds": days * 86400}
+    return {"service": "recommendation", "views": views}
+
+
+def _reference_features(lake: Lake, made_from: dict[str, Any], out: Path) -> None:
+    """Shopper activity as it stood when the training window ended: what drift is measured against."""
+    first_held_out = made_from["held_out"][0]
+    table = "shopper_activity"
+    days = [d for d in lake.partitions(table) if d <= made_from["day"]]
+    before = [d for d in days if d < first_held_out]
+    if not days:
+        write_table(pa.table({"user_id": pa.array([], pa.string())}), out / files.REFERENCE_FEATURES)
+        return
+    rows = pq.read_table(lake.fetch(table, (before or days)[-1]) / DATA)
+    write_table(rows.take(pa.array(sampled(len(rows), REFERENCE_ROWS, 0))), out / files.REFERENCE_FEATURES)
+
+
+def _lineage(made_from: dict[str, Any], about: dict[str, Any], evaluation: str) -> dict[str, Any]:
+    return {
+        "commit": commit(),
+        "source": made_from["source"],
+        "day": made_from["day"],
+        "partitions": made_from["partitions"],
+        "cutoff_us": made_from["cutoff_us"],
+        "held_out": made_from["held_out"],
+        "recipe": made_from["recipe"],
+        "training_key": made_from["key"],
+        "training_run": about["run_id"],
+        "model": about["model"],
+        "evaluation": evaluation,
+        "champion": about["champion"],
+    }
+
+
+def _write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(job.to_json(value))

@@ -1,0 +1,123 @@
+"""Measure several rankers on the same questions: metrics, intervals, differences, slices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from contracts import release as files
+from contracts.errors import Tampered
+from retrieval import metrics
+from training.datasets import Examples, Ints
+
+if TYPE_CHECKING:
+    from training.ranking import Ranking, Score
+
+KS = (5, 10, 20)
+#: The figure that gates and differences are about.
+HEADLINE = "ndcg_at_10"
+#: Slices with fewer questions say nothing.
+SMALLEST_SLICE = 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What scoring needs of a release, in that release's own vocabulary."""
+
+    item_ids: pa.Array
+    score: Score
+
+
+def open_bundle(folder: Path, max_length: int) -> Bundle:
+    """The program and vectors of a release directory, run by ONNX Runtime."""
+    from training import export
+    from training.ranking import scorer
+
+    vectors = np.load(folder / files.ITEM_VECTORS, allow_pickle=False)
+    bias_path = folder / files.ITEM_BIAS
+    bias = np.load(bias_path, allow_pickle=False) if bias_path.exists() else None
+    items = pq.read_table(folder / files.ITEMS, columns=["item_id"])["item_id"].combine_chunks()
+    if len(items) != len(vectors):
+        raise Tampered(
+            f"{folder.name[:12]} has {len(items)} items but {len(vectors)} vectors", remedy="publish it again"
+        )
+    return Bundle(items, scorer(export.encoder(folder / files.SEQUENCE_PROGRAM), vectors, bias, max_length))
+
+
+def translated(bundle: Bundle, examples: Examples, item_ids: pa.Array) -> Score:
+    """A score in the vocabulary `item_ids` by a bundle that has another one.
+
+    Histories lose the items the bundle does not know; those items score minus infinity.
+    """
+    import torch
+
+    index = pc.index_in(item_ids, value_set=bundle.item_ids)
+    there = np.concatenate([[0], np.asarray(index.fill_null(-1), dtype=np.int64) + 1])  # 0: unknown
+    columns = torch.from_numpy(np.maximum(there[1:] - 1, 0))
+    unknown = torch.from_numpy(there[1:] == 0)
+    items = there[examples.items]
+    kept = np.concatenate([[0], np.cumsum(items > 0)])
+    theirs = Examples(items[items > 0], kept[examples.starts], kept[examples.stops], np.ones_like(examples.targets))
+
+    def score(_: Examples, chosen: Ints) -> torch.Tensor:
+        scores = bundle.score(theirs, chosen)[:, columns]
+        return scores.masked_fill_(unknown, -torch.inf)
+
+    return score
+
+
+def summary(ranking: Ranking, item_counts: npt.NDArray[np.float32], seed: int, groups: Ints) -> dict[str, Any]:
+    """Metrics of one ranker; the headline with its interval, shoppers drawn as wholes."""
+    count = len(item_counts)
+    top = ranking.top[:, : max(KS)] - 1
+    values = metrics.ndcg(ranking.ranks, 10)
+    return {
+        **metrics.summarize(ranking.ranks, KS),
+        **{f"coverage_at_{k}": metrics.coverage(top[:, :k], count) for k in KS},
+        "novelty_at_10": float(metrics.novelty(top[:, :10], item_counts).mean()),
+        f"{HEADLINE}_interval": list(metrics.bootstrap_interval(values, seed, groups=groups)),
+    }
+
+
+def difference(ours: Ranking, theirs: Ranking, seed: int, groups: Ints) -> dict[str, Any]:
+    """Headline of ours minus theirs on the same questions, with its interval."""
+    a, b = metrics.ndcg(ours.ranks, 10), metrics.ndcg(theirs.ranks, 10)
+    return {
+        "mean": float((a - b).mean()),
+        "interval": list(metrics.paired_difference_interval(a, b, seed, groups=groups)),
+    }
+
+
+def slices(rankings: Mapping[str, Ranking], membership: Mapping[str, npt.NDArray[np.bool_]]) -> dict[str, Any]:
+    """For every slice the number of its questions and, where they are enough, the headline of each ranker."""
+    found: dict[str, Any] = {}
+    for name, member in sorted(membership.items()):
+        questions = int(member.sum())
+        found[name] = {"questions": questions}
+        if questions >= SMALLEST_SLICE:
+            found[name] |= {
+                ranker: {HEADLINE: float(metrics.ndcg(r.ranks[member], 10).mean()),
+                         "hr_at_10": float(metrics.hit_rate(r.ranks[member], 10).mean())}
+                for ranker, r in sorted(rankings.items())
+            }  # fmt: skip
+    return found
+
+
+def finite(value: Any, replace: Callable[[float], Any] = lambda _: None) -> Any:
+    """`value` with every number that is not finite replaced (by null), so that it is JSON; the gate refuses nulls."""
+    if isinstance(value, dict):
+        return {k: finite(v, replace) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v, replace) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return replace(value)
+    return value

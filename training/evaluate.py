@@ -1,0 +1,196 @@
+"""Challenger and champion on the same later days, the whole catalog ranked, by the programs that will serve."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from artifacts.lake import Lake
+from artifacts.publish import fetch, publish, read_manifest
+from contracts import release as files
+from contracts.errors import NotEnoughData
+from contracts.settings import Settings
+from training import compare, inputs, job
+from training.datasets import Examples, Ints
+from training.inputs import Inputs
+from training.recipes import Recipe
+from training.train import INPUTS
+
+log = logging.getLogger(__name__)
+
+#: Shoppers whose best score becomes the reference of drift.
+REFERENCE_SHOPPERS = 2_000
+#: (shopper of each question, time in microseconds) -> interactions in the 30 days before, NaN where unknown
+Activity = Callable[[pa.Array, Ints], npt.NDArray[np.float64]]
+
+
+def evaluate(
+    s: Settings, source: str, model_digest: str, champion_digest: str | None, *, activity: Activity | None = None
+) -> str:
+    """Digest of the evaluation of a model, beside `champion_digest` (a release), popularity and neighbours.
+
+    The artifact holds the exported program and vectors, which are what was measured, and evaluation.json.
+    `activity` slices the questions by how active a shopper was, from point-in-time features.
+    Raises NotEnoughData when the held-out days ask too few questions.
+    """
+    lake = Lake.of(s, source)
+    model_folder = fetch(lake.store, model_digest, s.cache / "objects")
+    about = json.loads((model_folder / INPUTS).read_text())
+    recipe = Recipe.from_dict(about["recipe"])
+    read = inputs.read(lake, about["day"], recipe, inputs.Partitions.from_dict(about["partitions"]))
+    with tempfile.TemporaryDirectory(prefix="caravan-evaluation-") as name:
+        out = Path(name)
+        _export(model_folder, out)
+        champion = fetch(lake.store, champion_digest, s.cache / "objects") if champion_digest else None
+        report = measure(read, recipe, out, champion, activity)
+        report["model"], report["champion"] = model_digest, champion_digest
+        (out / files.EVALUATION).write_bytes(job.to_json(compare.finite(report)))
+        (out / INPUTS).write_bytes((model_folder / INPUTS).read_bytes())
+        _reference_scores(read, recipe, out)
+        meta = {
+            **{k: v for k, v in read_manifest(lake.store, model_digest).meta.items() if k != "key"},
+            "model": model_digest,
+            "champion": champion_digest,
+            "metrics": headline(report),
+        }
+        digest = publish(lake.store, out, kind="evaluation", meta=compare.finite(meta)).digest
+        _track(s, str(meta["run_id"]), report, out / files.EVALUATION)
+    return digest
+
+
+def headline(report: dict[str, Any]) -> dict[str, float]:
+    """The figures that the registry shows: the challenger's, and the headline of everybody else."""
+    figures = {k: v for k, v in report["rankers"]["challenger"].items() if isinstance(v, float)}
+    for name, ranker in report["rankers"].items():
+        if name != "challenger":
+            figures[f"{name}_{compare.HEADLINE}"] = ranker[compare.HEADLINE]
+    return {k: v for k, v in sorted(figures.items()) if np.isfinite(v)}
+
+
+def measure(
+    read: Inputs, recipe: Recipe, bundle: Path, champion: Path | None, activity: Activity | None = None
+) -> dict[str, Any]:
+    """The evaluation report of the bundle directory, as plain values."""
+    from training import baselines
+    from training.ranking import rank
+
+    questions, new_shopper, times = inputs.held_out_examples(read, recipe)
+    if len(questions) < recipe.min_evaluation_examples:
+        raise NotEnoughData(
+            f"the held-out days {', '.join(read.held_out)} ask {len(questions)} questions, "
+            f"the recipe {recipe.name} needs {recipe.min_evaluation_examples}",
+            remedy="ingest more days of events",
+        )
+    item_ids = read.items["item_id"].combine_chunks()
+    available = np.asarray(read.items["available"].combine_chunks().fill_null(True)).astype(bool)
+    train = read.train
+    counts = baselines.popularity(train.items, read.item_count)
+    scores = {
+        "challenger": compare.open_bundle(bundle, recipe.max_length).score,
+        "popularity": baselines.popularity_score(counts),
+        "last_item_neighbours": baselines.neighbours_score(baselines.neighbours(train, read.item_count), counts),
+    }
+    if champion is not None:
+        longest = int(json.loads((champion / files.MODEL_CONFIG).read_text()).get("max_length", recipe.max_length))
+        scores["champion"] = compare.translated(compare.open_bundle(champion, longest), questions, item_ids)
+    rankings = {
+        name: rank(score, questions, exclude_seen=False, top=max(compare.KS), allowed=available)
+        for name, score in scores.items()
+    }
+    shopper = np.searchsorted(read.known.offsets, questions.stops, side="right") - 1
+    lengths = questions.lengths
+    membership = {
+        "cold item": counts[questions.targets - 1] == 0,
+        "popular item": counts[questions.targets - 1] >= np.quantile(counts, 0.9),
+        "new shopper": new_shopper,
+        "known shopper": ~new_shopper,
+        "history of 1 or 2": lengths <= 2,
+        "history of 3 to 9": (lengths >= 3) & (lengths <= 9),
+        "history of 10 or more": lengths >= 10,
+        "seen before": _repeats(questions),
+    }
+    if activity is not None:
+        actions = activity(read.known.keys.take(pa.array(shopper)), times)
+        membership |= {"active shopper": actions >= 10, "quiet shopper": actions < 10}
+    first_actions = int(((read.known.times >= read.cutoff) & _firsts(read)).sum())
+    return {
+        "held_out": read.held_out,
+        "cutoff_us": read.cutoff,
+        "questions": len(questions),
+        "shoppers": len(np.unique(shopper)),
+        "first_actions_not_asked": first_actions,
+        "items_ranked": int(available.sum()),
+        "train_interactions": len(train.items),
+        "rankers": {name: compare.summary(r, counts, recipe.seed, shopper) for name, r in rankings.items()},
+        "differences": {
+            name: compare.difference(rankings["challenger"], r, recipe.seed, shopper)
+            for name, r in rankings.items()
+            if name != "challenger"
+        },
+        "slices": compare.slices(rankings, membership),
+    }
+
+
+def _firsts(read: Inputs) -> npt.NDArray[np.bool_]:
+    first = np.zeros(len(read.known.items), dtype=bool)
+    first[read.known.offsets[:-1]] = True
+    return first
+
+
+def _repeats(questions: Examples) -> npt.NDArray[np.bool_]:
+    """Whether the shopper had chosen the answer before, bool [E]."""
+    return np.fromiter(
+        (bool((questions.history(e) == questions.targets[e]).any()) for e in range(len(questions))),
+        dtype=bool,
+        count=len(questions),
+    )
+
+
+def _export(model_folder: Path, out: Path) -> None:
+    """The model's files, moved to where a release has them, and the program made from them."""
+    from training import export
+
+    text_path = model_folder / files.ITEM_TEXT_VECTORS
+    text = np.load(text_path, allow_pickle=False) if text_path.exists() else None
+    for path in (files.ITEMS, files.ITEM_TEXT_VECTORS):
+        if (model_folder / path).exists():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(model_folder / path, out / path)
+    (out / files.WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model_folder / job.WEIGHTS, out / files.WEIGHTS)
+    shutil.copyfile(model_folder / job.CONFIG, out / files.MODEL_CONFIG)
+    export.export(export.load_model(model_folder, text), out)
+
+
+def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
+    """What the challenger gives its best item, for shoppers as they stood at the cut-off."""
+    from artifacts.lake import write_table
+    from training.datasets import sampled
+
+    train = read.train
+    seen = np.flatnonzero(train.lengths > 0)
+    seen = seen[sampled(len(seen), REFERENCE_SHOPPERS, recipe.seed)]
+    examples = Examples(train.items, train.offsets[:-1][seen], train.offsets[1:][seen], np.ones_like(seen))
+    score = compare.open_bundle(out, recipe.max_length).score
+    best = [np.zeros(0)]
+    for start in range(0, len(seen), 512):
+        index = np.arange(start, min(start + 512, len(seen)))
+        best.append(score(examples, index).max(dim=1).values.numpy().astype(np.float64))
+    write_table(pa.table({"top_score": pa.array(np.concatenate(best))}), out / files.REFERENCE_SCORES)
+
+
+def _track(s: Settings, run_id: str, report: dict[str, Any], path: Path) -> None:
+    from training.tracking import resume
+
+    run = resume(s, run_id)
+    run.metrics({f"test_{k}": v for k, v in headline(report).items()})
+    run.file(path, "evaluation")

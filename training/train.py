@@ -1,0 +1,111 @@
+"""A day of one source -> a trained model, published under its digest; the same inputs are trained once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artifacts.lake import Lake, write_table
+from artifacts.publish import point, publish, resolve
+from contracts import release as files
+from contracts.errors import TrainingError
+from contracts.settings import Settings
+from training import inputs, job, launch, recipes
+from training.inputs import Inputs, Partitions
+from training.recipes import Recipe
+from training.tracking import TrackedRun
+
+log = logging.getLogger(__name__)
+
+#: In a model artifact, beside weights.safetensors, config.json, curve.json and metrics.json.
+INPUTS = "inputs.json"
+
+
+def train(s: Settings, source: str, day: str, recipe_name: str) -> str:
+    """Digest of the model that `recipe_name` learns from `source` up to the end of `day`.
+
+    Trained before on the same partitions: that digest. Interrupted before: goes on from the last checkpoint.
+    Raises NotFound without data, NotEnoughData with too little, TrainingError when training itself fails.
+    """
+    recipe = recipes.get(recipe_name)
+    lake = Lake.of(s, source)
+    which = inputs.partitions(lake, day)
+    key = inputs.key_of(source, day, recipe, which)
+    ref = f"models/{source}/{key}"
+    done = resolve(lake.store, ref)
+    if done is not None:
+        log.info("the same inputs were trained before: model %s", done[:12])
+        return done
+    read = inputs.read(lake, day, recipe, which)
+    learned, questions = inputs.validation_split(read.train, recipe)
+    log.info(
+        "read %d interactions of %d shoppers on %d days; %d are trained on, %d ask in early stopping; held out: %s",
+        len(read.known.items), len(read.known), len(read.days), len(learned.items), len(questions),
+        ", ".join(read.held_out),
+    )  # fmt: skip
+    folder = s.region_home / "training" / source / key
+    path = job.write(folder, recipe, _data(read, learned, questions, recipe), key=key)
+    tags = {"caravan.day": day, "caravan.source": source, "caravan.recipe": recipe.name}
+    run = TrackedRun.start(s, source, day, key=key, tags=tags)
+    run.parameters({**recipe.to_dict(), "held_out": ",".join(read.held_out), "text": read.text is not None})
+    try:
+        result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)
+    except TrainingError:
+        run.finish("FAILED")
+        raise
+    run.metrics({k: v for k, v in json.loads((result / job.METRICS).read_text()).items() if k != "events_per_second"})
+    digest = _publish(lake, result, read, recipe, which, key=key, day=day, run_id=run.run_id)
+    point(lake.store, ref, digest)
+    run.finish()
+    shutil.rmtree(folder, ignore_errors=True)
+    return digest
+
+
+def _data(read: Inputs, learned: Any, questions: Any, recipe: Recipe) -> Any:
+    from training.loop import TrainingData
+
+    return TrainingData(
+        item_count=read.item_count, items=learned.items, offsets=learned.offsets,
+        validation=questions.sample(recipe.validation_examples, recipe.seed), exclude_seen=False, text=read.text,
+    )  # fmt: skip
+
+
+def _publish(
+    lake: Lake, result: Path, read: Inputs, recipe: Recipe, which: Partitions, *, key: str, day: str, run_id: str
+) -> str:
+    """Weights, vocabulary and what they were made from, as one artifact of kind "model"."""
+    with tempfile.TemporaryDirectory(prefix="caravan-model-") as name:
+        out = Path(name)
+        for part in (job.WEIGHTS, job.CONFIG, job.CURVE, job.METRICS):
+            shutil.copyfile(result / part, out / part)
+        write_table(read.items, out / files.ITEMS)
+        if read.text is not None:
+            np.save(out / files.ITEM_TEXT_VECTORS, read.text, allow_pickle=False)
+        about = {
+            "source": lake.source,
+            "day": day,
+            "key": key,
+            "recipe": recipe.to_dict(),
+            "cutoff_us": read.cutoff,
+            "days": read.days,
+            "held_out": read.held_out,
+            "partitions": which.to_dict(),
+        }
+        (out / INPUTS).write_bytes(job.to_json(about))
+        metrics = json.loads((result / job.METRICS).read_text())
+        meta = {
+            "source": lake.source,
+            "day": day,
+            "recipe": recipe.name,
+            "run_id": run_id,
+            "key": key,
+            "held_out": read.held_out,
+            "validation_ndcg_at_10": metrics["validation_ndcg_at_10"],
+        }
+        return publish(lake.store, out, kind="model", meta=meta).digest
