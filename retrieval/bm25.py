@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,16 @@ from numpy.typing import NDArray
 
 from contracts.errors import UnreadableFile
 from retrieval import tokenize
+from retrieval.spelling import Speller
 from retrieval.topk import top_k
 
 FORMAT = 1
-K1 = 1.2
+#: Lower than the usual 1.2: a title that repeats a word is hardly more about it (docs/search.md).
+K1 = 0.6
 B = 0.75
+#: A query's first terms count, and so many of its unknown words are corrected: bounds on what one request may cost.
+MAX_TERMS = 64
+MAX_CORRECTIONS = 8
 
 
 class BM25Index:
@@ -49,6 +55,8 @@ class BM25Index:
         self.size = size
         self.k1 = k1
         self.b = b
+        found = np.diff(offsets).tolist()
+        self._speller = Speller({term: found[number] for term, number in vocabulary.items()})
 
     def __len__(self) -> int:
         return self.size
@@ -87,20 +95,35 @@ class BM25Index:
             b=b,
         )
 
+    def terms(self, query: str) -> list[str]:
+        """The terms of `query` that the index knows, in order: misspelled words as they were meant, what is
+        unknown left out, and behind them neighbours that are also one word here ("door bell": doorbell)."""
+        asked = tokenize.tokens(query)[:MAX_TERMS]
+        known: list[str] = []
+        corrections = 0
+        for term in asked:
+            if term in self.vocabulary:
+                known.append(term)
+            elif corrections < MAX_CORRECTIONS:
+                corrections += 1
+                known.extend(self._speller.correct(term))
+        joined = (a + b for a, b in pairwise(asked) if a.isalpha() and b.isalpha())
+        return known + [term for term in joined if term in self.vocabulary]
+
     def scores(self, query: str) -> NDArray[np.float32]:
         """The score of every document, float32 [N]; 0 where no term of `query` occurs. A repeated term counts again."""
         total = np.zeros(self.size, dtype=np.float32)
-        for term in tokenize.tokens(query):
-            number = self.vocabulary.get(term)
-            if number is not None:
-                begin, end = self.offsets[number], self.offsets[number + 1]
-                total[self.documents[begin:end]] += self.weights[begin:end]  # a document occurs once per term
+        for term in self.terms(query):
+            begin, end = self.offsets[self.vocabulary[term] :][:2]
+            total[self.documents[begin:end]] += self.weights[begin:end]  # a document occurs once per term
         return total
 
     def search(self, query: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Numbers and scores of the `k` best documents that share a term with `query`, best first; maybe fewer."""
         scores = self.scores(query)
-        return top_k(scores, k, exclude=scores <= 0)
+        found = np.flatnonzero(scores > 0)
+        best, score = top_k(scores[found], k)
+        return found[best], score
 
     def save(self, directory: Path) -> None:
         """Write the index into `directory`, which may exist. The same index gives the same bytes."""

@@ -1,22 +1,71 @@
-"""Text to search terms; the one tokenizer of index build and query."""
+"""Text to search terms; the one tokenizer of index build and query.
+
+    12-Gauge Men's Angles, 1 1/2"   ->   12 gauge men angle 1 1/2 in
+
+Letters and digits part ("18v" is 18 v, "1-gal." is 1 gal), fractions and decimals stay whole, a unit behind a number
+has one spelling, plurals lose their s. What each step is worth was measured; see docs/search.md.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-#: Changes whenever the same text could give other terms: an index remembers it and refuses another.
-VERSION = 1
+#: Rises whenever the same text could give other terms: an index remembers it and refuses another.
+VERSION = 2
 
-_TERM = re.compile(r"[^\W_]+(?:\.[0-9]+)?")
+_VULGAR_FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215e]")
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])['\u2019](?=[^\W\d_])")
+_INCH_MARK = re.compile("(?<=\\d)\\s*(?:\"|''|[\u201d\u2033])")
+_FOOT_MARK = re.compile("(?<=\\d)\\s*['\u2019\u2032]")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_TERM = re.compile(r"\d+(?:[./]\d+)*|[^\W\d_]+")
+
+#: Units as catalogs write them; only behind a number, since "square" and "volt" are also words.
+UNITS = {
+    "inch": "in",
+    "foot": "ft",
+    "feet": "ft",
+    "gallon": "gal",
+    "pound": "lb",
+    "ounce": "oz",
+    "volt": "v",
+    "watt": "w",
+    "amp": "a",
+    "ampere": "a",
+    "square": "sq",
+    "cubic": "cu",
+}
 
 
 def normalize(text: str) -> str:
-    """`text` in one spelling: compatibility forms folded, accents dropped, lower case."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(c for c in folded if not unicodedata.combining(c))
+    """`text` in one spelling: compatibility forms folded, accents dropped, lower case, marks of length as words."""
+    if not text.isascii():
+        text = _VULGAR_FRACTION.sub(r" \g<0>", text)  # else 1½ would fold to 11/2
+        text = unicodedata.normalize("NFKD", text).replace("\u2044", "/")
+        text = unicodedata.normalize("NFC", "".join(c for c in text if not unicodedata.combining(c)))
+    text = _APOSTROPHE.sub("", text.casefold())
+    text = _FOOT_MARK.sub(" ft ", _INCH_MARK.sub(" in ", text))
+    return _THOUSANDS.sub("", text)
+
+
+def singular(word: str) -> str:
+    """`word` without the s of a plural. Never shorter than three letters."""
+    if len(word) <= 3 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes", "zes")):
+        return word[:-2]
+    return word[:-1]
 
 
 def tokens(text: str) -> list[str]:
     """The search terms of `text`, in order, repeats kept."""
-    return _TERM.findall(normalize(text))
+    terms: list[str] = []
+    after_number = False
+    for word in _TERM.findall(normalize(text)):
+        term = singular(word)
+        terms.append(UNITS.get(term, term) if after_number else term)
+        after_number = word[0].isdigit()
+    return terms
