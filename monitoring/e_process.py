@@ -1,9 +1,9 @@
 """The evidence of a canary as e-processes: numbers that may be looked at after every event.
 
 An e-process starts at 1 and, while its null hypothesis holds, is expected not to grow; by Ville's inequality it ever
-reaches 1/alpha with probability at most alpha, however often somebody looks. Lindon & Malek (arXiv 2011.03567) and
-Lindon et al. (arXiv 2205.14762) use such mixtures for count streams of two arms. All functions here take totals, not
-streams: the order of events does not matter. They work in logarithms, element by element on arrays that broadcast.
+reaches 1/alpha with probability at most alpha, however often somebody looks. Such mixtures for counts are Lindon &
+Malek's (arXiv 2011.03567), their use for canaries Lindon et al.'s (arXiv 2205.14762). All functions here take totals,
+not streams: the order of events does not matter. They work in logarithms, on arrays that broadcast.
 
 *Harm.* Shoppers fall into two arms of the same size by a fair coin, and each counts at most once. If the release
 changes nothing, the coins of the shoppers with an event are still fair and independent, whatever the traffic does. With
