@@ -91,6 +91,8 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
             supervisor.call(s, "shutdown")
             processes.wait_until_gone(ours, 10)
         processes.end(processes.of_stack(s.home, supervisor.session(s)))
+        for program in _known(s):
+            _remove_leftovers(program)
         supervisor.socket_path(s).unlink(missing_ok=True)
         for leftover in ("session.json", "supervisord.pid", *(f"group-{g}.conf" for g in supervisor.groups(s))):
             (supervisor.run_folder(s) / leftover).unlink(missing_ok=True)
@@ -176,6 +178,17 @@ def _check_ports(s: Settings, wanted: dict[str, list[Program]]) -> None:
     processes.check_ports(s.host, ports)
 
 
+def _remove_leftovers(program: Program) -> None:
+    for path in program.leftovers:
+        try:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            raise StackError(
+                f"{path}, which {program.name} needs, belongs to another user",
+                remedy="remove it, or move all ports: set CARAVAN_PORT_OFFSET, for example 1000",
+            ) from None
+
+
 def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
     """Start all programs at once, each when those it needs are ready; fail at the first that fails."""
     ready = {program.name: threading.Event() for program in wanted}
@@ -198,6 +211,7 @@ def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
             since = float(about.get("start", 0)) - 1
             if not about.get("pid"):
                 tell("preparing")
+                _remove_leftovers(program)
                 program.prepare()
                 tell("starting")
                 since = time.time() - 1

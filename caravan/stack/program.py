@@ -18,6 +18,7 @@ class Program:
     `prepare` runs before a start, only when the program does not run yet (folders, configuration files);
     `ready` is asked with the time of the start (seconds since 1970) until it says True;
     `finish` runs once it answers, at every `up` (databases, buckets), and must be idempotent.
+    `leftovers` are files that it leaves when it is killed and that would hinder the next start;
     `patience` is how many seconds it may take to answer, `stop_patience` how many to stop before it is killed.
     """
 
@@ -32,6 +33,7 @@ class Program:
     ready: Callable[[float], bool]
     prepare: Callable[[], None] = _nothing
     finish: Callable[[], None] = _nothing
+    leftovers: tuple[Path, ...] = ()
     stop_signal: str = "TERM"
     stop_as_group: bool = True
     is_store: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 
 from caravan.stack import binaries, credentials, environment, probe
 from caravan.stack.credentials import write_private
@@ -82,9 +83,6 @@ def _object_store(s: Settings) -> Program:
 
     def prepare() -> None:
         (folder / "data").mkdir(parents=True, exist_ok=True)
-        # sockets of a server that was killed; relative, because a socket's path has 107 bytes at most
-        for socket in ("filer.sock", "s3.sock"):
-            (folder / socket).unlink(missing_ok=True)
         identity = {
             "name": "caravan",
             "credentials": [{"accessKey": s.secret("s3_access_key"), "secretKey": s.secret("s3_secret_key")}],
@@ -117,6 +115,7 @@ def _object_store(s: Settings) -> Program:
         "filer": "true",
         "filer.port": ports.weed_filer,
         "filer.port.grpc": ports.weed_filer_grpc,
+        # relative, because a socket's path has 107 bytes at most
         "filer.localSocket": "filer.sock",
         "filer.disableDirListing": "true",
         "s3": "true",
@@ -129,6 +128,8 @@ def _object_store(s: Settings) -> Program:
         "s3.iam": "false",
         "s3.autoCreateBucket": "false",
     }
+    grpc = {"master": ports.weed_master_grpc, "volume": ports.weed_volume_grpc, "filer": ports.weed_filer_grpc}
+    sockets = [Path(f"/tmp/seaweedfs-{role}-grpc-{port}.sock") for role, port in {**grpc, "s3": ports.s3_grpc}.items()]  # noqa: S108
     return Program(
         group=s.region,
         service="s3",
@@ -149,6 +150,8 @@ def _object_store(s: Settings) -> Program:
         prepare=prepare,
         ready=lambda _: probe.http(f"http://{s.host}:{ports.s3}/healthz"),
         finish=lambda: _ensure_buckets(s),
+        # where it puts the first four can not be chosen
+        leftovers=(*sockets, folder / "filer.sock", folder / "s3.sock"),
         is_store=True,
         # asked to stop, its filer waits 15 s for subscribers that live in the same process
         stop_patience=3,
