@@ -47,5 +47,5 @@ def reciprocal_ranks(rankings: list[Indexes], k: int) -> tuple[Indexes, Floats]:
     joined = np.concatenate(rankings)
     gain = np.concatenate([1.0 / (60.0 + np.arange(1, len(one) + 1)) for one in rankings])
     index, position = np.unique(joined, return_inverse=True)
-    best, score = top_k(np.bincount(position, gain), k)
+    best, score = top_k(np.bincount(position, gain).astype(np.float32), k)
     return index[best], score
