@@ -5,6 +5,7 @@ The program in the bundle is run as the engine runs it, over the day's recent se
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 #: Shoppers scored at most, evenly thinned.
 MAX_SHOPPERS = 2_000
 BATCH = 64
-#: Newest items of a history that are looked at.
+#: Newest items of a history that are looked at, where the model does not say.
 LONGEST = 50
 
 
@@ -34,7 +35,8 @@ def champion_scores(bundle: Path, sequences: Path) -> pa.Table:
         table = table.take(pa.array([i * len(table) // MAX_SHOPPERS for i in range(MAX_SHOPPERS)]))
     catalog = pq.read_table(bundle / files.ITEMS, columns=["item_id"])["item_id"].to_pylist()
     index = {item: row + 1 for row, item in enumerate(catalog)}
-    known = ([index[item] for item in items if item in index][-LONGEST:] for items in table["items"].to_pylist())
+    longest = int(json.loads((bundle / files.MODEL_CONFIG).read_text()).get("max_length", LONGEST))
+    known = ([index[item] for item in items if item in index][-longest:] for items in table["items"].to_pylist())
     histories = sorted((history for history in known if history), key=len)
     vectors = np.load(bundle / files.ITEM_VECTORS, allow_pickle=False)
     bias = (

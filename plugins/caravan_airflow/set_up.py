@@ -1,13 +1,14 @@
 """Makes Airflow's tables, roles and users in one process: `python -m caravan_airflow.set_up < users.json`.
 
 The same as `airflow db migrate` and one `airflow users create` each, but Airflow is imported once.
-Standard input is a JSON list of {username, role, password}; a user that exists gets this role and password.
+Standard input is a JSON list of {username, role, password_file}; a user that exists gets this role and password.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 
 def set_up(users: list[dict[str, str]]) -> None:
@@ -23,15 +24,15 @@ def set_up(users: list[dict[str, str]]) -> None:
             security = builder.sm
             security.sync_roles()
             for user in users:
-                role = security.find_role(user["role"])
+                role, password = security.find_role(user["role"]), Path(user["password_file"]).read_text().strip()
                 known = security.find_user(username=user["username"])
                 if known is None:
                     name = user["username"]
-                    security.add_user(name, name.capitalize(), "Caravan", f"{name}@localhost", role, user["password"])
+                    security.add_user(name, name.capitalize(), "Caravan", f"{name}@localhost", role, password)
                 else:
                     known.roles = [role]
                     security.update_user(known)
-                    security.reset_password(known.id, user["password"])
+                    security.reset_password(known.id, password)
 
     work()
 

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 #: XCom keys under which a step leaves its links; plugins/caravan_airflow/links.py turns them into buttons.
 LINKS = {"mlflow": "MLflow", "report": "Drift report"}
 
+#: Loggers of others that drown what a person reads in a task's log.
+TALKATIVE = ("onnxscript", "onnx_ir", "onnx", "torch", "feast", "mlflow", "alembic", "botocore", "httpx")
+
 P = ParamSpec("P")
 Made = str | dict[str, str]
 
@@ -82,6 +85,8 @@ def step(function: Callable[Concatenate[Run, P], Outcome]) -> Callable[Concatena
     @wraps(function)
     def call(context: Mapping[str, Any], /, *args: P.args, **kwargs: P.kwargs) -> Made:
         run = chosen(context)
+        for name in TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         log.info("%s of %s for %s (recipe %s)", function.__name__, run.day, run.source, run.recipe)
         start = time.monotonic()
         try:

@@ -48,7 +48,11 @@ def features(run: Run, clean: dict[str, str]) -> Outcome:
     encoder = TextEncoder.load(encoder_directory(s))
     built = build(Lake.of(s, run.source), run.day, engine=s.feature_engine, encode=encoder.encode)
     for table, manifest in built.items():
-        log.info("wrote %s %s: %d bytes, %s", table, manifest.digest[:12], manifest.size, manifest.meta)
+        meta = manifest.meta
+        log.info(
+            "%s %s: %s rows, %d bytes, from %s",
+            table, manifest.digest[:12], meta.get("rows"), manifest.size, _inputs(meta.get("inputs", {})),
+        )  # fmt: skip
     return Outcome(made={table: manifest.digest for table, manifest in built.items()})
 
 
@@ -57,9 +61,10 @@ def materialize(run: Run, tables: dict[str, str]) -> Outcome:
     """Feature tables -> the online store, up to the end of the day and not beyond; the tables' digests again."""
     from feature_repo import store
 
-    s = settings()
-    store.apply(s, run.source)
-    log.info("%s", store.materialize(s, run.source, run.day))
+    report = store.materialize(settings(), run.source, run.day)
+    for view, done in report.views.items():
+        log.info("%s: %d rows of %s %s", view, done.rows, done.day, done.outcome)
+    log.info("online up to %s, %.1f s", report.end, report.seconds)
     return Outcome(made=tables)
 
 
@@ -72,7 +77,8 @@ def train(run: Run, tables: dict[str, str]) -> Outcome:
     log.info("reads %s", ", ".join(f"{table} {digest[:12]}" for table, digest in sorted(tables.items())))
     model = train_model(s, run.source, run.day, run.recipe)
     about = _manifest(model)
-    log.info("model %s: %s", model[:12], about.meta)
+    held_out, ndcg = ", ".join(about.meta["held_out"]), about.meta["validation_ndcg_at_10"]
+    log.info("model %s: %d bytes, validation NDCG@10 %.4f, held out: %s", model[:12], about.size, ndcg, held_out)
     return Outcome(made=model, links={"mlflow": _run_page(about.meta)})
 
 
@@ -96,8 +102,11 @@ def evaluate(run: Run, model: str) -> Outcome:
         point(store, remembered, evaluation, expected=None)
     else:
         log.info("model %s was evaluated before; nothing to do", model[:12])
-    log.info("evaluation %s: %s", evaluation[:12], _manifest(evaluation).meta)
-    return Outcome(made=evaluation, links={"mlflow": _run_page(_manifest(model).meta)})
+    about = _manifest(evaluation).meta
+    log.info("evaluation %s on %s", evaluation[:12], ", ".join(about["held_out"]))
+    for name, value in sorted(about["metrics"].items()):
+        log.info("  %-40s %.4f", name, value)
+    return Outcome(made=evaluation, links={"mlflow": _run_page(about)})
 
 
 @step
@@ -189,6 +198,11 @@ def _manifest(digest: str) -> Manifest:
     from artifacts.publish import read_manifest
 
     return read_manifest(_store(), digest)
+
+
+def _inputs(inputs: dict[str, Any]) -> str:
+    """What a table was made from, without its digests."""
+    return ", ".join(f"{name} {value}" for name, value in inputs.items() if not name.endswith("_digest"))
 
 
 def _day(release: str) -> str:
