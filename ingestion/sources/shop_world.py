@@ -125,7 +125,8 @@ class World:
     def later_appeal(self) -> Array:
         """What popularity drifts to: the categories change places, and half of each item's standing is new."""
         shift = np.exp(2.5 * (self.draw("fashion", np.arange(len(CATEGORIES))) - 0.5))[self.category]
-        return np.sqrt(self.appeal * np.minimum((1 - self.draw("later", self.item)) ** -0.9, 200.0)) * shift
+        weights: Array = np.sqrt(self.appeal * np.minimum((1 - self.draw("later", self.item)) ** -0.9, 200.0)) * shift
+        return weights
 
     @cached_property
     def quality(self) -> Array:
