@@ -17,12 +17,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-evaluate = typer.Typer(help="Measure the default recipe or the search on any data in the contract.", no_args_is_help=True)
+evaluate = typer.Typer(
+    help="Measure the default recipe or the search on any data in the contract.", no_args_is_help=True
+)
 evaluate.command("recommend")(evaluate_recommend.recommend)
 evaluate.command("search")(evaluate_search.search)
 app.add_typer(evaluate, name="evaluate")
 
-for _command in (stack.up, stack.down, stack.status, stack.logs, data.ingest, data.convert, chain.nightly, chain.backfill):
+for _command in (
+    stack.up,
+    stack.down,
+    stack.status,
+    stack.logs,
+    data.ingest,
+    data.convert,
+    data.validate,
+    chain.nightly,
+    chain.backfill,
+):
     app.command()(_command)
 app.command()(demo.demo)
 app.add_typer(data.shop, name="shop")
