@@ -7,6 +7,7 @@ for, so that the writer can lay the same bytes whichever engine computed them.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,8 @@ class DuckDB:
         )
 
     def read(self, name: str, files: Sequence[Path]) -> Any:
-        return self._ibis.read_parquet([str(f) for f in files], table_name=name)
+        with without_deprecations():
+            return self._ibis.read_parquet([str(f) for f in files], table_name=name)
 
     def batches(self, expression: Any) -> Iterator[pa.RecordBatch]:
         # not Ibis' to_pyarrow_batches: it calls a method that DuckDB 2 has removed
@@ -96,6 +98,14 @@ class Spark:
 
     def close(self) -> None:
         self._session.stop()
+
+
+@contextmanager
+def without_deprecations() -> Iterator[None]:
+    """Ibis still calls a DuckDB method that DuckDB says will go."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
+        yield
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def shopper_affinity(events: Any, catalog: Any, day: str) -> Any:
 def item_popularity(events: Any, catalog: Any, day: str) -> Any:
     """Counts per window, rates smoothed towards the shop's own, and a score: weighted actions per day, averaged
     over the three windows."""
-    acted = events.filter(events.item_id.notnull(), events.kind.isin(INTERACTIONS), events.age < 28)
+    acted = _interactions(events).filter(lambda t: t.age < 28)
 
     def count(kinds: tuple[str, ...], days: int) -> Any:
         return (acted.kind.isin(kinds) & (acted.age < days)).sum()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import string
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -25,6 +25,7 @@ from contracts.errors import FeatureError
 from contracts.events import INTERACTIONS
 from contracts.settings import Settings
 from feature_repo import online
+from feature_repo.engines import without_deprecations
 from feature_repo.sequences import Action, History, append
 from feature_repo.staging import stage, staging_folder
 
@@ -85,6 +86,8 @@ def feature_store(s: Settings, source: str) -> Any:
     from feast.repo_config import RepoConfig
 
     text = (REPOSITORY / "feature_store.yaml").read_text()
+    # it takes the pattern of a file source for the name of a file that is not there
+    logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
     config = yaml.safe_load(string.Template(text).substitute(environment(s, source)))
     try:
         return FeatureStore(config=RepoConfig(**config, repo_path=REPOSITORY))
@@ -239,9 +242,8 @@ def _push(client: Any, project: str, pending: Mapping[str, list[Action]], clock:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Feast's coloured progress, and without Ibis' use of a DuckDB method that will go."""
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
+    """Without Feast's coloured progress on standard output."""
+    with redirect_stdout(io.StringIO()), without_deprecations():
         yield
 
 
