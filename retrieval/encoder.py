@@ -10,7 +10,7 @@ The folder is what `training.models.text.export_encoder` writes:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
 CONFIG = "config.json"
+#: Tokens per batch at which a core is busiest: more of them fall out of its cache (docs/search.md).
+BATCH_TOKENS = 256
+#: Texts tokenized at a time, so that memory stays bounded.
+BLOCK = 16_384
 
 
 class TextEncoder:
@@ -69,21 +73,21 @@ class TextEncoder:
         return encoder
 
     def encode(
-        self, texts: Sequence[str], batch: int = 32, *, progress: Callable[[int], object] | None = None
+        self, texts: Sequence[str], batch: int = 64, *, progress: Callable[[int], object] | None = None
     ) -> NDArray[np.float32]:
         """Unit vectors float32 [n, D], in the order of `texts`. `progress` hears how many more texts are done.
 
-        Texts run in batches of like length, so that hardly any padding is computed.
+        Batches are of like length, so that hardly any padding is computed, and hold at most `batch` texts. A text's
+        vector is the same in any company but for the last bit of a number.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        encoded = self._tokenizer.encode_batch_fast(list(texts))
-        rows = [encoding.ids for encoding in encoded]
-        order = np.argsort([len(row) for row in rows], kind="stable")
-        for start in range(0, len(rows), batch):
-            chosen = order[start : start + batch]
-            vectors[chosen] = self._run([rows[i] for i in chosen])
-            if progress is not None:
-                progress(len(chosen))
+        for start in range(0, len(texts), BLOCK):
+            encoded = self._tokenizer.encode_batch_fast(list(texts[start : start + BLOCK]))
+            rows = [encoding.ids for encoding in encoded]
+            for chosen in _batches([len(row) for row in rows], batch):
+                vectors[start + chosen] = self._run([rows[i] for i in chosen])
+                if progress is not None:
+                    progress(len(chosen))
         return vectors
 
     def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
@@ -94,3 +98,15 @@ class TextEncoder:
         ids[attention.astype(bool)] = np.concatenate(rows)
         (vectors,) = self._session.run(["vectors"], {"input_ids": ids, "attention_mask": attention})
         return np.asarray(vectors, dtype=np.float32)
+
+
+def _batches(lengths: list[int], most: int) -> Iterator[NDArray[np.int64]]:
+    """Positions in groups of like length: at most `most` of them and about BATCH_TOKENS tokens, shortest first."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and end - start < most and lengths[order[end]] * (end - start + 1) <= BATCH_TOKENS:
+            end += 1
+        yield order[start:end]
+        start = end
