@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from caravan_airflow.steps import RECIPES, SOURCE_PATTERN
 from contracts.settings import settings
-from training.recipes import names
-
-RECIPES = tuple(names())
-SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 
 def nightly_params() -> dict[str, Param]:

@@ -15,10 +15,13 @@ from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from caravan_airflow.form import RECIPES, SOURCE_PATTERN
 from contracts.errors import SettingsError
+from training.recipes import names
 
 log = logging.getLogger(__name__)
+
+RECIPES = tuple(names())
+SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 #: XCom keys under which a step leaves its links; plugins/caravan_airflow/links.py turns them into buttons.
 LINKS = {"mlflow": "MLflow", "report": "Drift report"}
@@ -61,7 +64,7 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
     now = now or datetime.now(UTC)
     params, dag_run = context["params"], context["dag_run"]
     source, recipe, wanted = str(params["source"]), str(params["recipe"]), params.get("day")
-    if not re.match(SOURCE_PATTERN, source) or recipe not in RECIPES:
+    if not re.fullmatch(SOURCE_PATTERN, source) or recipe not in RECIPES:
         raise SettingsError(
             f"source {source!r} or recipe {recipe!r} is not usable", remedy="start the run from its form"
         )
