@@ -175,7 +175,7 @@ def set_up_airflow(s: Settings) -> None:
     if marker.is_file() and marker.read_text() == state:
         return
     users = [
-        {"username": user, "role": role, "password": credentials.read(s, f"airflow_{user}_password")}
+        {"username": user, "role": role, "password_file": str(credentials.directory(s) / f"airflow_{user}_password")}
         for user, role in credentials.AIRFLOW_USERS.items()
     ]
     done = subprocess.run(

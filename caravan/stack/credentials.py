@@ -2,6 +2,7 @@
 
 A file `caravan_<name>` is read by `contracts.settings` as the setting `<name>`; the others belong to one
 service alone. A secret that the environment already gives is not generated. No secret is ever printed.
+`python -m caravan.stack.credentials` makes them without starting anything, for `docker-compose.yaml`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,19 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
+def _signing_key() -> str:
+    from artifacts.signature import new_signing_key
+
+    return new_signing_key()
+
+
+def _public_half(private: str) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+    key = load_pem_private_key(private.encode(), None).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 #: Settings that are secrets, and how each is made.
 OF_SETTINGS: dict[str, Callable[[], str]] = {
     "postgres_password": _token,
@@ -41,6 +55,7 @@ OF_SETTINGS: dict[str, Callable[[], str]] = {
     "s3_secret_key": _token,
     "mlflow_password": _token,
     "pseudonym_key": _token,
+    "signing_key": _signing_key,
 }
 #: Secrets that only the stack itself uses.
 OF_SERVICES: dict[str, Callable[[], str]] = {
@@ -51,6 +66,7 @@ OF_SERVICES: dict[str, Callable[[], str]] = {
     "airflow_api_key": _token,
     "airflow_jwt_key": _token,
     "airflow_fernet_key": _fernet_key,
+    "airflow_broker_password": _token,
     **{f"airflow_{user}_password": _token for user in AIRFLOW_USERS},
 }
 
@@ -69,6 +85,11 @@ def ensure(s: Settings) -> Settings:
     for name, make in OF_SETTINGS.items():
         if getattr(s, name) is None:
             found[name] = SecretStr(_read_or_make(folder / f"caravan_{name}", make))
+    if s.verify_keys is None:
+        signing = found.get("signing_key") or s.signing_key
+        private = signing.get_secret_value() if signing else ""
+        keys = _read_or_make(folder / "caravan_verify_keys", lambda: _public_half(private))
+        found["verify_keys"] = SecretStr(keys)
     for name, make in OF_SERVICES.items():
         _read_or_make(folder / name, make)
     return s.model_copy(update=found)
@@ -90,7 +111,7 @@ def _read_or_make(path: Path, make: Callable[[], str]) -> str:
     except FileNotFoundError:
         value = ""
     if not value:
-        value = make()
+        value = make().strip()
         write_private(path, value)
     path.chmod(0o600)
     return value
@@ -105,3 +126,10 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
     if owner is not None:
         os.chown(temporary, *owner)
     os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    from contracts.settings import settings
+
+    ensure(settings())
+    print(f"the secrets are in {directory(settings())}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from caravan.stack import binaries, credentials, environment, probe
 from caravan.stack.credentials import write_private
@@ -18,7 +19,7 @@ DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
 
 def programs(s: Settings) -> list[Program]:
     """All programs of the region `s.region`. Needs the secrets to exist."""
-    found = [_postgres(s), _redis(s), _object_store(s), _mlflow(s)]
+    found = [_postgres(s), _redis(s), _object_store(s), mlflow(s)]
     # a checkout in which these are not written yet still has its stores
     if (environment.REPOSITORY / "serving" / "__main__.py").is_file():
         found.append(_engine(s))
@@ -149,7 +150,7 @@ def _object_store(s: Settings) -> Program:
         address=s.s3_url,
         prepare=prepare,
         ready=lambda _: probe.http(f"http://{s.host}:{ports.s3}/healthz"),
-        finish=lambda: _ensure_buckets(s),
+        finish=lambda: ensure_buckets(s),
         # where it puts the first four can not be chosen
         leftovers=(*sockets, folder / "filer.sock", folder / "s3.sock"),
         is_store=True,
@@ -158,14 +159,16 @@ def _object_store(s: Settings) -> Program:
     )
 
 
-def _ensure_buckets(s: Settings) -> None:
+def ensure_buckets(s: Settings) -> None:
+    """Create the region's buckets unless they exist."""
     from artifacts.object_store import ObjectStore
 
     for bucket in (s.bucket, s.mlflow_bucket):
         ObjectStore.of(s, bucket).ensure_bucket()
 
 
-def _mlflow(s: Settings) -> Program:
+def mlflow(s: Settings) -> Program:
+    """The MLflow server: artifacts proxied, authentication on, no job runners, no telemetry."""
     folder, port = s.region_home / "mlflow", s.ports.mlflow
     basic_auth = folder / "basic_auth.ini"
 
@@ -182,14 +185,15 @@ def _mlflow(s: Settings) -> Program:
         }
         write_private(basic_auth, "[mlflow]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
 
+    hosts = sorted({f"{s.host}:{port}", f"127.0.0.1:{port}", f"localhost:{port}", urlsplit(s.mlflow_address).netloc})
     options = {
         "host": s.host,
         "port": port,
         "workers": 1,
         "app-name": "basic-auth",
         "artifacts-destination": f"s3://{s.mlflow_bucket}",
-        "allowed-hosts": f"{s.host},{s.host}:{port},localhost,localhost:{port}",
-        "cors-allowed-origins": f"http://{s.host}:{port},http://localhost:{port}",
+        "allowed-hosts": ",".join(hosts),
+        "cors-allowed-origins": ",".join(f"http://{host}" for host in hosts),
     }
     return Program(
         group=s.region,

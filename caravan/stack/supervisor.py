@@ -101,12 +101,11 @@ def session(s: Settings) -> tuple[int, float] | None:
 
 
 def start(s: Settings) -> None:
-    """Start the daemon; its programs start when asked. Raises StackError when it does not answer in ten seconds."""
+    """Start the daemon; its programs start when asked. Raises StackError when it does not answer in half a minute."""
     folder, socket = run_folder(s), socket_path(s)
     socket.unlink(missing_ok=True)
     main: dict[str, dict[str, object]] = {
         "supervisord": {
-            "nodaemon": "true",
             "logfile": folder / "supervisord.log",
             "logfile_maxbytes": "5MB",
             "logfile_backups": 1,
@@ -128,26 +127,25 @@ def start(s: Settings) -> None:
     )
     write_private(folder / "supervisord.conf", text)
     began = time.time()
-    with (folder / "supervisord.out").open("wb") as out:
-        daemon = subprocess.Popen(
-            [binaries.python(), "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=environment.base(s),
-            cwd=folder,
-            start_new_session=True,
-        )
-    about = {"session": daemon.pid, "began": began, "boot": psutil.boot_time()}
-    write_private(folder / "session.json", json.dumps(about))
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if daemon.poll() is not None:
-            break
+    # it goes into the background by itself, as the leader of a session of its own
+    done = subprocess.run(
+        [binaries.python(), "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment.base(s),
+        cwd=folder,
+        check=False,
+    )
+    deadline = began + 30
+    while done.returncode == 0 and time.time() < deadline:
         if runs(s):
+            about = {"session": call(s, "getPID"), "began": began, "boot": psutil.boot_time()}
+            write_private(folder / "session.json", json.dumps(about))
             return
         time.sleep(0.05)
-    raise StackError("the supervisor did not start", remedy=f"see {folder / 'supervisord.out'}")
+    said = done.stdout.decode(errors="replace").strip()
+    raise StackError(f"the supervisor did not start: {said}", remedy=f"see {folder / 'supervisord.log'}")
 
 
 def call(s: Settings, method: str, *arguments: Any) -> Any:

@@ -1,0 +1,59 @@
+"""What a container of our image runs where a plain command would not do: `python -m caravan.stack.container WORK`.
+
+    set-up    the region's role, databases and buckets, then end
+    mlflow    the MLflow server, with the same options as in the embedded stack
+    edge      Envoy's files, for the Envoy container that shares the folder, then end
+
+Addresses and secrets come from the settings; `docker-compose.yaml` sets them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from caravan.stack import credentials, environment, region
+from caravan.stack.postgres import Cluster, ensure_databases
+from contracts.errors import SettingsError
+from contracts.settings import Settings, settings
+
+
+def set_up(s: Settings) -> None:
+    """Make what a fresh region lacks. Running it again is harmless."""
+    host, _, port = s.database_host.partition(":")
+    server = Cluster(
+        folder=s.region_home / "postgres",
+        host=host,
+        port=int(port or 5432),
+        superuser_password=credentials.read(s, "postgres_superuser_password"),
+    )
+    ensure_databases(server, "caravan", s.secret("postgres_password"), region.DATABASES)
+    region.ensure_buckets(s)
+
+
+def mlflow(s: Settings) -> None:
+    """Become the MLflow server."""
+    program = region.mlflow(s)
+    program.prepare()
+    os.execve(program.command[0], program.command, {**environment.base(s), **program.environment})  # noqa: S606
+
+
+def edge(s: Settings) -> None:
+    """Write Envoy's files."""
+    from serving import edge as files
+
+    files.write(s.region_home / "edge", s)
+
+
+WORKS: dict[str, Callable[[Settings], None]] = {"set-up": set_up, "mlflow": mlflow, "edge": edge}
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 1 or arguments[0] not in WORKS:
+        raise SettingsError("the container does not know what to run", remedy=f"name one of: {', '.join(WORKS)}")
+    WORKS[arguments[0]](settings())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
