@@ -185,7 +185,9 @@ def mlflow(s: Settings) -> Program:
         }
         write_private(basic_auth, "[mlflow]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
 
-    hosts = sorted({f"{s.host}:{port}", f"127.0.0.1:{port}", f"localhost:{port}", urlsplit(s.mlflow_address).netloc})
+    # the name by which others reach it, when that is not its local port; and its own readiness check
+    hosts = [s.host, f"{s.host}:{port}", "localhost", f"localhost:{port}"]
+    hosts += [f"127.0.0.1:{port}", urlsplit(s.mlflow_url).netloc] if s.mlflow_url else []
     options = {
         "host": s.host,
         "port": port,
@@ -193,7 +195,7 @@ def mlflow(s: Settings) -> Program:
         "app-name": "basic-auth",
         "artifacts-destination": f"s3://{s.mlflow_bucket}",
         "allowed-hosts": ",".join(hosts),
-        "cors-allowed-origins": ",".join(f"http://{host}" for host in hosts),
+        "cors-allowed-origins": ",".join(f"http://{host}" for host in hosts if ":" in host),
     }
     return Program(
         group=s.region,

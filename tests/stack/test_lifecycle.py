@@ -14,7 +14,8 @@ import pytest
 
 from artifacts.object_store import ObjectStore
 from caravan import stack
-from caravan.stack import lifecycle, processes, region, supervisor
+from caravan.stack import credentials, processes, region, supervisor
+from caravan.stack.program import Program
 from contracts.errors import PortTaken, StackError
 from contracts.settings import Settings
 from tests.conftest import free_offset
@@ -95,10 +96,8 @@ def test_a_taken_port_stops_up_before_anything_starts(fresh: Settings) -> None:
 def test_a_service_that_can_not_start_is_named_with_the_end_of_its_log(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis = next(
-        program for program in region.programs(lifecycle.credentials.ensure(fresh)) if program.service == "redis"
-    )
-    broken = lifecycle.Program(
+    redis = next(program for program in region.programs(credentials.ensure(fresh)) if program.service == "redis")
+    broken = Program(
         group="primary",
         service="redis",
         command=("/bin/sh", "-c", "echo the disk is full; exit 3"),
