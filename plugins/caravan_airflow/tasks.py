@@ -90,6 +90,7 @@ def evaluate(run: Run, model: str) -> Outcome:
     have become champion, repeats this comparison instead of making another one.
     """
     from artifacts.publish import point, resolve
+    from caravan_airflow.point_in_time import activity
     from training.evaluate import evaluate as evaluate_model
 
     s = settings()
@@ -98,7 +99,7 @@ def evaluate(run: Run, model: str) -> Outcome:
     if evaluation is None:
         champion = _champion_to_meet(run)
         log.info("challenger %s meets %s", model[:12], f"champion {champion[:12]}" if champion else "no champion yet")
-        evaluation = evaluate_model(s, run.source, model, champion)
+        evaluation = evaluate_model(s, run.source, model, champion, activity=activity(s, run.source))
         point(store, remembered, evaluation, expected=None)
     else:
         log.info("model %s was evaluated before; nothing to do", model[:12])
@@ -159,10 +160,11 @@ def deploy(run: Run, release: str) -> Outcome:
         if not Standing(day=run.day, version=version).outranks(present):
             log.info("champion is version %d of %s, later than %s: it stays", present.version, present.day, run.day)
             return Outcome(made=champion.digest, links={"mlflow": page})
-    moved = switch(s, _store(), release)
-    if champion is None or champion.digest != release:
+    switch(s, _store(), release)
+    new = champion is None or champion.digest != release
+    if new:
         registry.set_alias(run.source, "champion", version)
-    log.info("version %d %s champion; shoppers reach it at %s", version, "is now" if moved else "stays", s.edge_address)
+    log.info("version %d %s champion; shoppers reach it at %s", version, "is now" if new else "stays", s.edge_address)
     return Outcome(made=release, links={"mlflow": page})
 
 

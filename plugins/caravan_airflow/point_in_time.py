@@ -1,0 +1,40 @@
+"""How active shoppers were when they were asked: a point-in-time join for the evaluation's slices.
+
+Training and the feature store never import each other; this is where they meet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from contracts.settings import Settings
+
+COUNTS = ("views_30d", "carts_30d", "purchases_30d")
+
+
+def activity(s: Settings, source: str) -> Callable[[pa.Array, npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
+    """A function (hashed shoppers [E], times [E] in microseconds) -> interactions in the 30 days before, float64 [E].
+
+    What the feature store knew at that moment and not later; NaN where it knew nothing yet.
+    """
+
+    def interactions(shoppers: pa.Array, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        import pandas as pd
+
+        from feature_repo.reader import historical
+
+        asked = pd.DataFrame(
+            {"user_id": shoppers.to_pylist(), "event_timestamp": pd.to_datetime(times, unit="us", utc=True)}
+        )
+        known = historical(s, source, asked, [f"shopper_activity:{name}" for name in COUNTS])
+        total: npt.NDArray[np.float64] = known[list(COUNTS)].sum(axis=1, min_count=1).to_numpy(dtype="float64")
+        return total
+
+    return interactions
