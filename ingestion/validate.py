@@ -7,11 +7,13 @@ landed batches has nothing to do, and one that is made again has the same bytes.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,21 +21,31 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from artifacts.lake import DATA, Lake
+from artifacts.publish import fetch, read_manifest
 from contracts.errors import DataError, EmptyPartition, SchemaChanged
-from contracts.events import CATALOG, EVENTS
+from contracts.events import EVENTS
 from ingestion import landing
 from ingestion.collect import collect
+from ingestion.pin import pin_catalog
 from ingestion.quarantine import QUARANTINE, counts, quarantine_rows
 from ingestion.schema import EVENT_SCHEMA
 from ingestion.split import duplicates
 
 EVENTS_TABLE = "events"
-CATALOG_TABLE = "catalog"
 #: Without a value in these a day is of no use.
 ESSENTIAL = ("event_id", "event_time", "user_id", "kind", "item_id")
 #: A partition of which a larger share is quarantined is refused.
 MAX_QUARANTINED = 0.5
 _FEW = 20
+#: How far back a run looks for rows that landed after their day was published; older ones wait for a run of their day.
+LATE_DAYS = 40
+_WORKERS = 8
+_REMEDY = (
+    "repair the export and land it with `caravan ingest --replace`, or let the change pass with "
+    "`caravan validate {day} --accept-changes`"
+)
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 _DAY = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 
 
@@ -64,7 +76,9 @@ class DayReport:
         if self.collected:
             lines.append(f"{self.collected} new segments of engines' event logs")
         if self.caught_up:
-            lines.append(f"caught up {len(self.caught_up)} earlier days: {', '.join(r.day for r in self.caught_up)}")
+            days = [r.day for r in self.caught_up]
+            rows = sum(r.kept for r in self.caught_up)
+            lines.append(f"caught up {len(days)} earlier days with {rows} rows: {days[0]} to {days[-1]}")
         lines += [f"skipped {day}: {why}" for day, why in self.skipped.items()]
         return "\n".join(lines)
 
@@ -86,38 +100,49 @@ def validate_day(
     """
     _checked_day(day)
     collected = collect(lake, event_log, now=now) if event_log else []
-    landed = _landed(lake, day)
-    published = _published(lake, day, landed)
-    reports: list[DayReport] = []
-    skipped: dict[str, str] = {}
-    trouble: DataError | None = None
-    own: DayReport | None = None
-    for current in sorted({*landed, day}):
-        baseline = _baseline(published, current)
+    state = _state(lake, day)
+    changed = [d for d in state.days if d not in state.published or not state.same(d)]
+    abouts = dict(zip(changed, _parallel(lambda d: _abouts(lake, state.landed[d]), changed), strict=True))
+    accepted = {d: m["columns"] for d, m in state.published.items() if m.get("columns") and d not in changed}
+    errors: dict[str, DataError] = {}
+    for current in changed:
         try:
-            report = _publish_day(
-                lake, current, landed.get(current, {}), published, baseline, accept_changes, max_quarantined
-            )
-        except EmptyPartition as error:
-            if current == day:
-                trouble = error
-            else:
-                skipped[current] = error.what
+            accepted[current] = _accept(current, abouts[current], accepted, accept_changes=accept_changes)
         except DataError as error:
-            trouble = trouble or error
-        else:
-            if current == day:
-                own = report
-            elif report.written:
-                reports.append(report)
-    if trouble is not None or own is None:
-        raise trouble or EmptyPartition(f"{day} has no rows", remedy="`caravan ingest` brings them")
-    digest, items = _pin_catalog(lake, day, accept_changes=accept_changes)
-    return DayReport(
-        **{k: getattr(own, k) for k in ("day", "digest", "read", "kept", "quarantined", "written")},
+            errors[current] = error
+
+    def make(current: str) -> DayReport | DataError:
+        if current in errors:
+            return errors[current]
+        about = {"batches": state.landed[current], "columns": accepted[current]}
+        try:
+            return _publish_day(
+                lake,
+                current,
+                about,
+                abouts[current],
+                state.published.get(current),
+                accept_changes=accept_changes,
+                max_quarantined=max_quarantined,
+            )
+        except DataError as error:
+            return error
+
+    made = dict(zip(changed, _parallel(make, changed), strict=True))
+    skipped: dict[str, str] = {}
+    for current, result in made.items():
+        if isinstance(result, DataError):
+            if current == day or not isinstance(result, EmptyPartition):
+                raise result
+            skipped[current] = result.what
+    found = made.get(day)
+    own = found if isinstance(found, DayReport) else _report(day, state.published[day], written=False)
+    digest, items = pin_catalog(lake, day, accept_changes=accept_changes)
+    return replace(
+        own,
         catalog_digest=digest,
         catalog_items=items,
-        caught_up=tuple(reports),
+        caught_up=tuple(r for d, r in made.items() if d != day and isinstance(r, DayReport) and r.written),
         skipped=skipped,
         collected=sum(f.status == "landed" for f in collected),
     )
@@ -132,83 +157,107 @@ def _checked_day(day: str) -> None:
         raise DataError(f"{day!r} is not a day", remedy="give it as YYYY-MM-DD") from None
 
 
-def _landed(lake: Lake, last: str) -> dict[str, dict[str, str]]:
-    """day -> batch -> digest, up to and including `last`."""
-    names = [n for n in lake.partitions(landing.EVENTS_TABLE) if n.partition("/")[0] <= last]
-    with ThreadPoolExecutor(8) as pool:
-        digests = list(pool.map(lambda n: lake.digest(landing.EVENTS_TABLE, n), names))
-    found: dict[str, dict[str, str]] = {}
-    for name, digest in zip(names, digests, strict=True):
-        day, _, batch = name.partition("/")
-        if digest is not None:
-            found.setdefault(day, {})[batch] = digest
-    return found
+@dataclass(frozen=True)
+class _State:
+    """What has landed and what is published, for the days that a run looks at."""
+
+    days: list[str]
+    landed: dict[str, dict[str, str]]  # day -> batch -> digest
+    published: dict[str, dict[str, Any]]  # day -> meta of its manifest, and its digest
+
+    def same(self, day: str) -> bool:
+        """The published day is made of exactly what has landed."""
+        return bool(self.published[day]["batches"] == self.landed[day])
 
 
-def _published(lake: Lake, last: str, landed: dict[str, dict[str, str]]) -> dict[str, dict[str, Any]]:
-    """day -> what its manifest says, and its digest, up to and including `last`."""
-    days = [d for d in lake.partitions(EVENTS_TABLE) if d <= last or d in landed]
-    with ThreadPoolExecutor(8) as pool:
-        manifests = list(pool.map(lambda d: lake.manifest(EVENTS_TABLE, d), days))
-    return {d: {**m.meta, "digest": m.digest} for d, m in zip(days, manifests, strict=True)}
+def _state(lake: Lake, day: str) -> _State:
+    """Looks at `day`, every landed day before it that is not published, and the LATE_DAYS last ones."""
+    batches: dict[str, list[str]] = {}
+    for name in lake.partitions(landing.EVENTS_TABLE):
+        own, _, batch = name.partition("/")
+        if own <= day:
+            batches.setdefault(own, []).append(batch)
+    published = [d for d in lake.partitions(EVENTS_TABLE) if d <= day]
+    if day not in batches:
+        raise EmptyPartition(
+            f"no event of {day} has landed for {lake.source}",
+            remedy="bring them with `caravan ingest`, or choose a day that has some",
+        )
+    recent = (date.fromisoformat(day) - timedelta(days=LATE_DAYS)).isoformat()
+    there = set(published)
+    days = [d for d in sorted(batches) if d not in there or d >= recent]
+    wanted = {d for d in days if d in there}
+    for current in days:  # what the first of them is compared with
+        before = bisect_left(published, current) - 1
+        if before >= 0:
+            wanted.add(published[before])
+    names = [(d, b) for d in days for b in batches[d]]
+    digests = _parallel(lambda n: lake.digest(landing.EVENTS_TABLE, "/".join(n)), names)
+    landed: dict[str, dict[str, str]] = {d: {} for d in days}
+    for (own, batch), digest in zip(names, digests, strict=True):
+        landed[own][batch] = str(digest)
+    order = sorted(wanted)
+    manifests = _parallel(lambda d: lake.manifest(EVENTS_TABLE, d), order)
+    metas = {d: {**m.meta, "digest": m.digest} for d, m in zip(order, manifests, strict=True)}
+    return _State(days, landed, metas)
 
 
-def _baseline(published: dict[str, dict[str, Any]], day: str) -> tuple[str, dict[str, str]] | None:
-    """The last published day before `day`, and the columns it had."""
-    for earlier in sorted((d for d in published if d < day), reverse=True):
-        if published[earlier].get("columns"):
-            return earlier, published[earlier]["columns"]
-    return None
+def _parallel(work: Callable[[_In], _Out], values: Iterable[_In]) -> list[_Out]:
+    """Requests to the store take their time, not ours."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return list(pool.map(work, values))
+
+
+def _abouts(lake: Lake, batches: dict[str, str]) -> list[dict[str, Any]]:
+    """What the landed batches of a day say about themselves, in the order of their names."""
+    return [read_manifest(lake.store, batches[b]).meta for b in sorted(batches)]
+
+
+def _accept(
+    day: str, abouts: list[dict[str, Any]], accepted: dict[str, dict[str, str]], *, accept_changes: bool
+) -> dict[str, str]:
+    """The columns of the day, compared with those of the last accepted day before it."""
+    since = max((d for d in accepted if d < day), default=None)
+    columns = _columns(abouts)
+    if columns is None:
+        return accepted[since] if since else {}
+    if since and not accept_changes:
+        _refuse_changes(day, columns, since, accepted[since])
+    return columns
 
 
 def _publish_day(
     lake: Lake,
     day: str,
-    batches: dict[str, str],
-    published: dict[str, dict[str, Any]],
-    baseline: tuple[str, dict[str, str]] | None,
+    about: dict[str, Any],
+    abouts: list[dict[str, Any]],
+    before: dict[str, Any] | None,
+    *,
     accept_changes: bool,
     max_quarantined: float,
 ) -> DayReport:
-    before = published.get(day)
-    if before is not None and before["batches"] == batches:
-        return _report(day, before, written=False)
-    if not batches:
-        raise EmptyPartition(
-            f"no event of {day} has landed for {lake.source}",
-            remedy="bring them with `caravan ingest`, or choose a day that has some",
-        )
-    with ThreadPoolExecutor(4) as pool:
-        folders = list(pool.map(lambda b: lake.fetch(landing.EVENTS_TABLE, f"{day}/{b}"), sorted(batches)))
-    abouts = [lake.manifest(landing.EVENTS_TABLE, f"{day}/{b}").meta for b in sorted(batches)]
+    folders = [fetch(lake.store, digest, lake.cache) for _, digest in sorted(about["batches"].items())]
     kept, aside = _merge(folders, [a["file"] for a in abouts])
     read = kept.num_rows + aside.num_rows
-    columns = _columns(abouts) or (baseline[1] if baseline else {})
     if not kept.num_rows:
         why = ", ".join(f"{n} {r}" for r, n in counts(aside.column("reason")).items())
         raise EmptyPartition(
             f"none of the {read} rows of {day} can be used{f' ({why})' if why else ''}",
             remedy="repair and land them again with `caravan ingest`; docs/data-contract.md explains each reason",
         )
-    if not accept_changes:
-        _refuse_changes(day, kept, columns, baseline)
+    for name in () if accept_changes else ESSENTIAL:
+        if kept.column(name).null_count == kept.num_rows:
+            raise SchemaChanged(f"{name} is empty in every row of {day}", remedy=_REMEDY.format(day=day))
     if read >= _FEW and aside.num_rows > max_quarantined * read:
         top = max(counts(aside.column("reason")).items(), key=lambda p: p[1])
         raise DataError(
             f"{aside.num_rows} of {read} rows of {day} are quarantined, mostly {top[0]} ({top[1]})",
-            remedy=f"repair the export and land it with `caravan ingest --replace`, or allow more than "
-            f"{max_quarantined:.0%}",
+            remedy="repair the export and land it with `caravan ingest --replace`, or allow more with "
+            f"`caravan validate {day} --max-quarantined SHARE` (now {max_quarantined})",
         )
-    about = {
-        "batches": batches,
-        "columns": columns,
-        "read": read,
-        "kept": kept.num_rows,
-        "quarantined": counts(aside.column("reason")),
-    }
+    about = {**about, "read": read, "kept": kept.num_rows, "quarantined": counts(aside.column("reason"))}
     digest = landing.publish_tables(lake, EVENTS_TABLE, day, kept, aside, about)
-    published[day] = {**about, "digest": digest}
-    return _report(day, published[day], written=before is None or before["digest"] != digest)
+    return _report(day, {**about, "digest": digest}, written=before is None or before["digest"] != digest)
 
 
 def _report(day: str, about: dict[str, Any], *, written: bool) -> DayReport:
@@ -244,65 +293,26 @@ def _merge(folders: list[Path], names: list[str]) -> tuple[pa.Table, pa.Table]:
     return kept, pa.concat_tables(asides)
 
 
-def _columns(abouts: list[dict[str, Any]]) -> dict[str, str]:
+def _columns(abouts: list[dict[str, Any]]) -> dict[str, str] | None:
     """What the day's files had, together; engines' logs always have everything and say nothing here."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] | None = None
     for about in abouts:
         if about["origin"] == "file":
+            columns = columns or {}
             for name, kind in about["families"].items():
                 columns[name] = kind if columns.get(name, "any") == "any" else columns[name]
     return columns
 
 
-def _refuse_changes(
-    day: str, kept: pa.Table, columns: dict[str, str], baseline: tuple[str, dict[str, str]] | None
-) -> None:
-    remedy = (
-        "repair the export and land it with `caravan ingest --replace`, or let the change pass with "
-        f"`caravan validate {day} --accept-changes`"
-    )
-    for name in ESSENTIAL:
-        if kept.column(name).null_count == kept.num_rows:
-            raise SchemaChanged(f"{name} is empty in every row of {day}", remedy=remedy)
-    if baseline is None:
-        return
-    since, had = baseline
+def _refuse_changes(day: str, columns: dict[str, str], since: str, had: dict[str, str]) -> None:
     lost = sorted(set(had) - set(columns))
     if lost:
-        raise SchemaChanged(f"{day} has lost the column {', '.join(lost)}, which {since} had", remedy=remedy)
+        raise SchemaChanged(
+            f"{day} has lost the column {', '.join(lost)}, which {since} had", remedy=_REMEDY.format(day=day)
+        )
     for name in sorted(set(had) & set(columns)):
         if "any" not in (had[name], columns[name]) and had[name] != columns[name]:
             raise SchemaChanged(
-                f"the column {name} of {day} is {columns[name]}, on {since} it was {had[name]}", remedy=remedy
+                f"the column {name} of {day} is {columns[name]}, on {since} it was {had[name]}",
+                remedy=_REMEDY.format(day=day),
             )
-
-
-def _pin_catalog(lake: Lake, day: str, *, accept_changes: bool) -> tuple[str, int]:
-    """The catalog as that day's run sees it: the last one landed when it first ran, without later items."""
-    pinned = lake.digest(CATALOG_TABLE, day)
-    if pinned is not None:
-        return pinned, int(lake.manifest(CATALOG_TABLE, day).meta["kept"])
-    landed = lake.partitions(landing.CATALOG_TABLE)
-    if not landed:
-        raise EmptyPartition(
-            f"no catalog has landed for {lake.source}", remedy="bring one with `caravan ingest --catalog FILE`"
-        )
-    about = lake.manifest(landing.CATALOG_TABLE, landed[-1]).meta
-    earlier = [d for d in lake.partitions(CATALOG_TABLE) if d < day]
-    had = lake.manifest(CATALOG_TABLE, earlier[-1]).meta["columns"] if earlier else {}
-    lost = sorted(set(had) - set(about["families"]))
-    if lost and not accept_changes:
-        raise SchemaChanged(
-            f"the catalog has lost the column {', '.join(lost)}, which the one of {earlier[-1]} had",
-            remedy=f"land a whole catalog, or let it pass with `caravan validate {day} --accept-changes`",
-        )
-    table = pq.read_table(lake.fetch(landing.CATALOG_TABLE, landed[-1]) / DATA, schema=CATALOG)
-    end = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
-    created = table.column("created_at")
-    rows = table.filter(pc.fill_null(pc.less(created, pa.scalar(end, created.type)), True)).combine_chunks()
-    if not rows.num_rows:
-        raise EmptyPartition(
-            f"no item of the catalog existed on {day}", remedy="check `created_at`, or choose a later day"
-        )
-    made = {"columns": about["families"], "landed": landed[-1], "read": table.num_rows, "kept": rows.num_rows}
-    return landing.publish_tables(lake, CATALOG_TABLE, day, rows, None, made), rows.num_rows
