@@ -55,7 +55,7 @@ def demo(
     console.print(f"{landed.read:,} rows read, {landed.kept:,} kept, {landed.quarantined:,} quarantined")
 
     heading(f"3 of 4  the nightly chain for {yesterday}, in Airflow")
-    chain.nightly(day=yesterday.isoformat(), source=s.shop, recipe="default", wait=True)
+    chain.nightly(day=yesterday.isoformat(), source=s.shop, recipe="quick", wait=True)
 
     heading("4 of 4  what a shopper sees")
     _show_answers(console, s, made.events, made.catalog)
