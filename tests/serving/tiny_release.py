@@ -15,8 +15,8 @@ from contracts import release as files
 from contracts.events import CATALOG
 from retrieval.bm25 import BM25Index
 
-_ADJECTIVES = ("walnut", "brushed", "compact", "folding", "soft", "bright", "slim", "sturdy", "quiet", "warm")
-_NOUNS = ("lamp", "desk", "chair", "kettle", "blanket", "shelf", "mirror", "clock", "basket", "mug", "rug", "vase")
+ADJECTIVES = ("walnut", "brushed", "compact", "folding", "soft", "bright", "slim", "sturdy", "quiet", "warm")
+NOUNS = ("lamp", "desk", "chair", "kettle", "blanket", "shelf", "mirror", "clock", "basket", "mug", "rug", "vase")
 _ROOMS = ("home/lighting", "home/office", "kitchen/tea", "living/textile", "bath/storage")
 
 
@@ -44,7 +44,7 @@ def build(
     """
     draw = np.random.default_rng(seed)
     category = np.arange(items) % len(_ROOMS)
-    titles = [f"{_ADJECTIVES[row % len(_ADJECTIVES)]} {_NOUNS[row // 3 % len(_NOUNS)]} {row}" for row in range(items)]
+    titles = [f"{ADJECTIVES[row % len(ADJECTIVES)]} {NOUNS[row // 3 % len(NOUNS)]} {row}" for row in range(items)]
     centres = draw.normal(size=(len(_ROOMS), dimension))
     vectors = (centres[category] + 0.3 * draw.normal(size=(items, dimension))).astype(np.float32)
 
