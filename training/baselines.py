@@ -58,8 +58,9 @@ def neighbours_score(matrix: sparse.csr_matrix, counts: npt.NDArray[np.float32])
     filler = torch.from_numpy(counts / max(1.0, float(counts.max(initial=0.0))) * 1e-6)
 
     def score(examples: Examples, index: Ints) -> torch.Tensor:
+        last = np.zeros(len(index), dtype=np.int64)
         known = examples.lengths[index] > 0
-        last = np.where(known, examples.items[np.maximum(examples.stops[index] - 1, 0)], 0)
+        last[known] = examples.items[examples.stops[index][known] - 1]
         dense = matrix[last].toarray().astype(np.float32)
         return torch.from_numpy(dense).add_(filler)
 

@@ -170,6 +170,10 @@ class Segments:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def repeated(self, times: int) -> Segments:
+        """Every stretch `times` times."""
+        return Segments(np.tile(self.starts, times), np.tile(self.lengths, times))
+
 
 def segments(offsets: Ints, max_length: int) -> Segments:
     """Cut sequences into stretches of at most `max_length` inputs that together predict every item once.

@@ -79,6 +79,8 @@ def run(
                 _tell(path.parent / job.CURVE, on_curve)
         code = child.wait()
     finally:
+        if child.stdout:
+            child.stdout.close()
         if child.poll() is None:
             child.terminate()  # torchrun passes it on to its workers
             try:

@@ -124,6 +124,8 @@ class Trainer:
         self.cut = segments(data.offsets, recipe.max_length)
         if not len(self.cut):
             raise TrainingError("no shopper has two interactions to learn from", remedy="bring more days of events")
+        steps = max(1, int(self.cut.lengths.sum()) // (recipe.batch_tokens * place.world))
+        self.cut = self.cut.repeated(-(-recipe.epoch_steps // steps))
         touched = np.unique(data.items)
         self.full = len(touched) <= recipe.full_softmax_items
         self.touched = torch.from_numpy(touched).to(place.device)

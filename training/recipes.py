@@ -34,20 +34,21 @@ class Recipe:
     id_dropout: float = 0.1  # share of items that a step sees by their text alone (only with text)
 
     # loss
-    full_softmax_items: int = 16_000  # at most so many items: full softmax; more: shared negatives
-    negatives: int = 2_048  # uniform negatives shared by a batch, besides the batch's own targets
+    full_softmax_items: int = 5_000  # at most so many items: full softmax; more: shared negatives
+    negatives: int = 1_024  # uniform negatives shared by a batch, besides the batch's own targets
 
     # optimization
-    batch_tokens: int = 2_048
-    learning_rate: float = 1e-3
+    batch_tokens: int = 1_024
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
     final_learning_rate: float = 0.05  # of learning_rate, where the cosine ends
     gradient_clip: float = 1.0
 
     # when to stop
-    max_epochs: int = 40
-    patience: int = 4  # epochs without a better validation NDCG@10
+    epoch_steps: int = 64  # small data: an epoch passes over them until it has so many steps
+    max_epochs: int = 20
+    patience: int = 3  # epochs without a better validation NDCG@10
     max_minutes: float = 25.0  # safety: the schedule shrinks to fit, the best checkpoint is kept
     validation_examples: int = 10_000
 
@@ -100,7 +101,7 @@ def default() -> Recipe:
 
 def quick() -> Recipe:
     """A few minutes at most: demos, backfills, a first look at new data."""
-    return replace(default(), name="quick", max_epochs=12, patience=3, max_minutes=2.0)
+    return replace(default(), name="quick", max_epochs=6, patience=2, max_minutes=2.0)
 
 
 def tiny() -> Recipe:

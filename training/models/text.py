@@ -65,7 +65,7 @@ def export_encoder(directory: Path) -> Path:
     source = _source()
     model = _sentence_model(source)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "model.onnx").write_bytes(_program(model).SerializeToString(deterministic=True))
+    (directory / "model.onnx").write_bytes(program_of(model).SerializeToString(deterministic=True))
     shutil.copyfile(source / "tokenizer.json", directory / "tokenizer.json")
     _compare(model, directory)
     config = {
@@ -93,23 +93,9 @@ def _source() -> Path:
 
 
 def _sentence_model(source: Path) -> torch.nn.Module:
-    """The network with pooling and normalisation, in evaluation mode, built without asking any model hub."""
-    import torch
+    """The network from the weights in `source`, built without asking any model hub."""
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
-
-    class SentenceModel(torch.nn.Module):
-        """input_ids, attention_mask int64 [B, T] -> unit vectors float32 [B, D]."""
-
-        def __init__(self, bert: BertModel) -> None:
-            super().__init__()
-            self.bert = bert
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            weight = attention_mask.unsqueeze(-1).to(states.dtype)
-            pooled = (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
-            return torch.nn.functional.normalize(pooled, dim=-1)
 
     config = BertConfig.from_json_file(str(source / "config.json"))
     config._attn_implementation = "sdpa"
@@ -122,11 +108,31 @@ def _sentence_model(source: Path) -> torch.nn.Module:
             f"the weights in {source} do not fit the network: missing {missing}, unexpected {unexpected}",
             remedy="install the pinned transformers and the package again",
         )
-    return SentenceModel(bert).eval()
+    return with_pooling(bert)
 
 
-def _program(model: torch.nn.Module) -> onnx.ModelProto:
-    """`model` as one ONNX graph with free batch and length."""
+def with_pooling(bert: torch.nn.Module) -> torch.nn.Module:
+    """`bert` with mean pooling and normalisation, in evaluation mode."""
+    import torch
+
+    class SentenceModel(torch.nn.Module):
+        """input_ids, attention_mask int64 [B, T] -> unit vectors float32 [B, D]."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = bert
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            weight = attention_mask.unsqueeze(-1).to(states.dtype)
+            pooled = (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
+            return torch.nn.functional.normalize(pooled, dim=-1)
+
+    return SentenceModel().eval()
+
+
+def program_of(model: torch.nn.Module) -> onnx.ModelProto:
+    """A sentence model as one ONNX graph with free batch and length; the same model gives the same bytes."""
     import torch
 
     ids = torch.arange(1000, 1014).reshape(2, 7)

@@ -1,0 +1,74 @@
+"""A nightly run's surroundings without servers: a store in memory, an MLflow that only remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.lake import Lake
+from artifacts.object_store import ObjectStore
+from contracts.settings import Settings, read_settings
+from tests.fakes import MemoryStore
+from tests.training import builders
+from training import recipes, tracking
+
+
+@dataclass
+class RememberedRun:
+    """Stands for training.tracking.TrackedRun."""
+
+    run_id: str = "run-1"
+    logged: dict[str, Any] = field(default_factory=dict)
+    curves: list[dict[str, float]] = field(default_factory=list)
+    status: str = "RUNNING"
+
+    def parameters(self, values: dict[str, Any]) -> None:
+        self.logged |= values
+
+    def metrics(self, values: dict[str, float]) -> None:
+        self.logged |= values
+
+    def curve(self, entries: list[dict[str, float]]) -> None:
+        self.curves = entries
+
+    def file(self, path: Path, folder: str) -> None:
+        self.logged[f"{folder}/{path.name}"] = path.read_text()
+
+    def finish(self, status: str = "FINISHED") -> None:
+        self.status = status
+
+
+@dataclass
+class Night:
+    """One source, filled with days of events, ready for training.train."""
+
+    s: Settings
+    source: str
+    lake: Lake
+    store: MemoryStore
+    days: list[str]
+    run: RememberedRun
+
+
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night]:
+    store, run = MemoryStore(), RememberedRun()
+    monkeypatch.setattr(ObjectStore, "of", classmethod(lambda *_, **__: store))
+    monkeypatch.setattr(tracking.TrackedRun, "start", classmethod(lambda *_, **__: run))
+    monkeypatch.setattr(tracking, "resume", lambda *_: run)
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text("{}")
+    monkeypatch.setattr("training.models.text.encoder_directory", lambda _: encoder)
+    # room for texts of the tests' own width, and quick checkpoints
+    small = builders.recipe(max_epochs=4, patience=4, learning_rate=0.02, id_dropout=0.2, min_evaluation_examples=10)
+    monkeypatch.setitem(recipes._RECIPES, "small", lambda: small)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    s = read_settings(home=tmp_path / "home")
+    lake = Lake.of(s, "shop")
+    days = builders.fill(lake, tmp_path / "lake", builders.events(), builders.catalog())
+    return Night(s, "shop", lake, store, days, run)

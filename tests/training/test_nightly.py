@@ -1,0 +1,183 @@
+"""From a filled lake to a release, through a real training process; a rerun changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from artifacts.publish import fetch, read_manifest
+from contracts import release as files
+from contracts.errors import GateRefused, NotEnoughData, NotFound
+from retrieval.bm25 import BM25Index
+from tests.training import builders
+from tests.training.conftest import Night
+from training import export, inputs, recipes
+from training.bundle import assemble, popular
+from training.evaluate import evaluate, measure
+from training.gate import gate
+from training.train import train
+
+
+def opened(night: Night, digest: str) -> Path:
+    return fetch(night.store, digest, night.s.cache / "objects")
+
+
+def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night) -> None:
+    day = night.days[-1]
+    model = train(night.s, night.source, day, "small")
+    assert night.run.status == "FINISHED"
+    assert [entry["epoch"] for entry in night.run.curves] == [0, 1, 2, 3]
+    assert train(night.s, night.source, day, "small") == model
+
+    evaluation = evaluate(night.s, night.source, model, None)
+    assert evaluate(night.s, night.source, model, None) == evaluation
+    assert gate(night.s, night.source, evaluation).passed
+    release = assemble(night.s, night.source, evaluation)
+    objects = set(night.store.objects)
+    assert assemble(night.s, night.source, evaluation) == release
+    assert set(night.store.objects) == objects
+
+    folder = opened(night, release)
+    items = pq.read_table(folder / files.ITEMS)
+    vectors = np.load(folder / files.ITEM_VECTORS, allow_pickle=False)
+    assert len(items) == len(vectors) == len(BM25Index.load(folder / files.BM25)) == 40
+    assert np.load(folder / files.ITEM_TEXT_VECTORS, allow_pickle=False).shape == (40, builders.TEXT)
+    onnx.checker.check_model(onnx.load(str(folder / files.SEQUENCE_PROGRAM)))
+    query = export.encoder(folder / files.SEQUENCE_PROGRAM)(np.array([[4, 7, 0]]), np.array([2]))
+    best = np.argsort(-(query @ vectors.T)[0])[:8] + 1
+    assert 10 in best  # 4 -> 7 -> 10 is how this shop's shoppers walk
+
+    about = read_manifest(night.store, release)
+    assert (about.meta["source"], about.meta["day"], about.meta["recipe"]) == ("shop", day, "small")
+    assert about.meta["run_id"] == "run-1"
+    assert about.meta["metrics"]["ndcg_at_10"] > 0
+    lineage = json.loads((folder / files.LINEAGE).read_text())
+    assert set(lineage["partitions"]["events"]) == set(night.days)
+    assert lineage["model"] == model
+    assert lineage["champion"] is None
+    for name in (files.GATE, files.EVALUATION, files.FEATURES, files.POPULAR, files.MODEL_CONFIG):
+        assert json.loads((folder / name).read_text())
+    for name in (files.REFERENCE_FEATURES, files.REFERENCE_SCORES, files.WEIGHTS):
+        assert (folder / name).stat().st_size
+
+    again = evaluate(night.s, night.source, model, release)
+    report = json.loads((opened(night, again) / files.EVALUATION).read_text())
+    assert report["rankers"]["champion"]["ndcg_at_10"] == report["rankers"]["challenger"]["ndcg_at_10"]
+    assert report["differences"]["champion"]["mean"] == 0.0
+    assert report["slices"]["cold item"]["questions"] > 0
+    assert gate(night.s, night.source, again).passed
+
+
+def read_day(night: Night, **changes: object) -> tuple[inputs.Inputs, recipes.Recipe]:
+    recipe = replace(recipes.get("small"), **changes)
+    which = inputs.partitions(night.lake, night.days[-1])
+    return inputs.read(night.lake, night.days[-1], recipe, which), recipe
+
+
+def test_nothing_from_the_held_out_days_is_trained_on(night: Night) -> None:
+    read, recipe = read_day(night)
+    train_part = read.train
+    assert train_part.times.max() < read.cutoff
+    assert len(train_part.items) == int((read.known.times < read.cutoff).sum())
+    assert read.held_out == [night.days[-1]]  # a fifth of eight days
+    learned, questions = inputs.validation_split(train_part, recipe)
+    assert len(learned.items) + len(questions) == len(train_part.items)
+    asked, new, times = inputs.held_out_examples(read, recipe)
+    assert (times >= read.cutoff).all()
+    assert len(asked) == len(new)
+    for e in range(len(asked)):
+        assert asked.lengths[e] >= 1
+        assert asked.history(e)[-1] != asked.targets[e]
+
+
+def test_a_release_of_another_catalog_can_be_champion(night: Night, tmp_path: Path) -> None:
+    """Its items stand in another order and some are missing: the same model must score the same."""
+    model = train(night.s, night.source, night.days[-1], "small")
+    evaluated = opened(night, evaluate(night.s, night.source, model, None))
+    read, recipe = read_day(night)
+    champion = tmp_path / "champion"
+    shutil.copytree(evaluated, champion)
+    items = pq.read_table(champion / files.ITEMS)
+    pq.write_table(items.slice(0, 30), champion / files.ITEMS)
+    np.save(champion / files.ITEM_VECTORS, np.load(champion / files.ITEM_VECTORS)[:30])
+    report = measure(read, recipe, evaluated, champion)
+    assert report["rankers"]["champion"]["ndcg_at_10"] < report["rankers"]["challenger"]["ndcg_at_10"]
+    assert np.isfinite(report["rankers"]["champion"]["mrr"])
+
+
+def test_a_spoiled_model_is_refused_and_never_bundled(night: Night) -> None:
+    from artifacts.publish import publish
+
+    model = train(night.s, night.source, night.days[-1], "small")
+    evaluation = evaluate(night.s, night.source, model, None)
+    spoiled = night.s.home / "spoiled"
+    shutil.copytree(opened(night, evaluation), spoiled)
+    report = json.loads((spoiled / files.EVALUATION).read_text())
+    report["rankers"]["challenger"]["ndcg_at_10"] = None
+    (spoiled / files.EVALUATION).write_text(json.dumps(report))
+    digest = publish(night.store, spoiled, kind="evaluation", meta=read_manifest(night.store, evaluation).meta).digest
+    for step in (gate, assemble):
+        with pytest.raises(GateRefused, match="not numbers"):
+            step(night.s, night.source, digest)
+
+
+def test_too_little_data_says_so(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotFound, match="no clean events up to 2020-01-01"):
+        train(night.s, night.source, "2020-01-01", "small")
+    monkeypatch.setitem(
+        recipes._RECIPES, "small", lambda: builders.recipe(min_train_interactions=10**6, min_evaluation_examples=10**6)
+    )
+    with pytest.raises(NotEnoughData, match="interactions with items of its catalog"):
+        train(night.s, night.source, night.days[-1], "small")
+
+
+def test_other_inputs_have_another_key(night: Night) -> None:
+    recipe, which = recipes.get("small"), inputs.partitions(night.lake, night.days[-1])
+    key = inputs.key_of("shop", night.days[-1], recipe, which)
+    assert key == inputs.key_of("shop", night.days[-1], recipe, which)
+    others = [
+        inputs.key_of("shop", night.days[0], recipe, which),
+        inputs.key_of("office", night.days[-1], recipe, which),
+        inputs.key_of("shop", night.days[-1], replace(recipe, seed=1), which),
+        inputs.key_of("shop", night.days[-1], recipe, inputs.partitions(night.lake, night.days[-1] + "x")),
+        inputs.key_of("shop", night.days[-1], recipe, replace(which, catalog=("2026-01-01", "0" * 64))),
+    ]
+    assert len({key, *others[:3], others[4]}) == 5
+
+
+@pytest.mark.parametrize("days", [1, 2, 3, 10, 40])
+def test_the_cut_leaves_most_to_learn_from_and_something_to_ask(days: int) -> None:
+    draw = np.random.default_rng(days)
+    times = np.sort(draw.integers(0, days * inputs.DAY, size=500))
+    cut = inputs.cut_off(times, recipes.get("default"))
+    held = float((times >= cut).mean())
+    assert 0 < held <= (0.6 if days == 2 else 0.45)
+    if days > 1:
+        assert cut % inputs.DAY == 0
+    if days >= 15:
+        assert len(np.unique(times[times >= cut] // inputs.DAY)) == recipes.get("default").holdout_days
+
+
+def test_popular_lists_forget_what_sold_long_ago(night: Night) -> None:
+    read, _ = read_day(night)
+    lists = popular(read)
+    ids = read.items["item_id"].to_pylist()
+    assert set(lists["all"]) == set(ids)
+    assert lists["home"] == lists["all"][:200]
+    for name, ranked in lists.items():
+        if name.startswith("home/"):
+            mine = read.items.filter(pc.equal(read.items["category"], name))["item_id"].to_pylist()
+            assert sorted(ranked) == sorted(mine)
+    unavailable = read.items.set_column(
+        read.items.column_names.index("available"), "available", pa.array([i != 4 for i in range(40)])
+    )
+    assert ids[4] not in popular(replace(read, items=unavailable))["all"]
