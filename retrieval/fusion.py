@@ -26,9 +26,9 @@ def fuse(lexical: Scores, dense: Scores, weight: float = DENSE_WEIGHT) -> Scores
     lexical: BM25 scores, not negative. dense: cosines. Where no word of the query is known lexical is 0 throughout
     and the dense score decides alone.
     """
-    highest = float(lexical.max(initial=0.0))
-    scale = (1.0 - weight) / highest if highest > 0 else 0.0
-    fused: Scores = lexical * np.float32(scale) + dense * np.float32(weight)
+    highest = lexical.max(initial=np.float32(0.0))
+    words = lexical / highest if highest > 0 else lexical
+    fused: Scores = np.float32(1.0 - weight) * words + np.float32(weight) * dense
     return fused
 
 
