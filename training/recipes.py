@@ -107,7 +107,7 @@ def quick() -> Recipe:
 def tiny() -> Recipe:
     """Seconds: for tests of the chain, not for shoppers."""
     return replace(
-        default(), name="tiny", dim=16, layers=1, heads=1, max_length=20, batch_tokens=512, max_epochs=3,
+        default(), name="tiny", dim=16, layers=1, heads=1, max_length=20, batch_tokens=512, epoch_steps=1, max_epochs=3,
         patience=3, max_minutes=1.0, learning_rate=5e-3, warmup_steps=5, validation_examples=500,
         evaluation_examples=500, checkpoint_seconds=1.0,
     )  # fmt: skip
