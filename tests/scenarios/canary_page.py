@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from monitoring.e_process import clean_shoppers_needed, harm_boundary
+import numpy as np
+
+from monitoring.e_process import clean_shoppers_needed, harm_boundary, log_e_proof
 from tests.scenarios.canary_exact import crossing_probability
 from tests.scenarios.canary_simulation import BASES, ERRORS, POLICY, RATIOS, Result, interval
 
@@ -21,6 +23,8 @@ def render(grid: list[Result], clean: list[Result], clicks: list[Result], incide
     parts = [
         _summary(grid, clean, clicks),
         f"![Shares of aborted, promoted and held releases by r]({CHART})",
+        "### What it takes",
+        _costs(),
         "### The indifference zone",
         _zone(grid),
         "### Every cell",
@@ -86,6 +90,30 @@ def _summary(grid: list[Result], clean: list[Result], clicks: list[Result]) -> s
         f"- Counting each failure instead of each failing shopper: {share(repeats.counting_repeats, n)} false aborts "
         f"by one guardrail ({_name(repeats)}).",
     ]
+    return "\n".join(lines)
+
+
+def _costs() -> str:
+    """Counts at which evidence is enough, straight from the e-processes."""
+    control = (0, 1, 2, 5, 10, 20, 50, 100, 200)
+    boundary = harm_boundary(max(control), POLICY.log_abort)
+    lines = [
+        "Failing canary shoppers that abort, by failing control shoppers:",
+        "",
+        "| control | " + " | ".join(str(k) for k in control) + " |",
+        "|---" * (len(control) + 1) + "|",
+        "| canary | " + " | ".join(str(boundary[k]) for k in control) + " |",
+        "",
+        "Shoppers without an event that prove a rate below delta, and events that prove a ratio below R1 if both arms",
+        "have as many of them:",
+        "",
+        "| delta | clean canary shoppers | | R1 | events per arm |",
+        "|---|---|---|---|---|",
+    ]
+    for delta, ratio in zip((0.005, 0.01, 0.02, 0.05), (1.1, 1.25, 1.5, 2.0), strict=True):
+        clean = clean_shoppers_needed(beta=POLICY.beta, ratio=ERRORS.ratio, delta=delta)
+        enough = log_e_proof(pairs := np.arange(20_000), pairs, 10**9, ratio=ratio, delta=0.0) >= POLICY.log_proof
+        lines.append(f"| {100 * delta:g} % | {clean} | | {ratio:g} | {int(pairs[enough][0]):,} |")
     return "\n".join(lines)
 
 
