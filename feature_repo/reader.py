@@ -106,7 +106,7 @@ class OnlineReader:
             host=host,
             port=port,
             password=s.secret("redis_password"),
-            retry=Retry(NoBackoff(), 0),  # the deadline leaves no time for a second try
+            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),  # once: pooled connections die with a restart
             socket_connect_timeout=s.request_deadline,
         )
 

@@ -203,13 +203,13 @@ def push_events(
 def _push(client: Any, project: str, pending: Mapping[str, list[Action]], clock: int) -> int:
     view = "shopper_sequence"
     fields = [online.time_field(view), *(online.field(view, name) for name in History._fields)]
-    script = client.script_load(online.IF_UNCHANGED)
     changed = 0
     for _ in range(_PUSH_ATTEMPTS):
         with client.pipeline(transaction=False) as pipe:
+            pipe.script_load(online.IF_UNCHANGED)  # every time: a restarted Redis has forgotten it
             for user in pending:
                 pipe.hmget(online.shopper_key(project, user), fields)
-            stored = pipe.execute()
+            script, *stored = pipe.execute()
         writing: list[str] = []
         with client.pipeline(transaction=False) as pipe:
             for user, found in zip(pending, stored, strict=True):
@@ -255,8 +255,17 @@ def _redis(s: Settings) -> Any:
 def _client(host: str, port: int, password: str, timeout: float) -> Any:
     """A Redis client of this process (thread-safe: it keeps a pool)."""
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    return redis.Redis(host=host, port=port, password=password, socket_timeout=timeout, socket_connect_timeout=timeout)
+    return redis.Redis(
+        host=host,
+        port=port,
+        password=password,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),  # once: pooled connections die with a restart
+    )
 
 
 @contextmanager
