@@ -136,7 +136,7 @@ def _object_store(s: Settings) -> Program:
         service="s3",
         command=(str(binaries.weed()), "-logtostderr=true", "server", *(f"-{k}={v}" for k, v in options.items())),
         directory=folder,
-        environment={"GOMEMLIMIT": "200MiB", "GOGC": "50", "HOME": str(folder)},
+        environment={"HOME": str(folder)},
         ports={
             "S3": ports.s3,
             "S3 gRPC": ports.s3_grpc,
