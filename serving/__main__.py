@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import os
-import threading
-import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from contracts.settings import Settings, settings
-from serving.app import Parts, assemble, create_app
-from serving.engine import Follower
-from serving.event_log import EventLog
-from serving.gate import App, Limits
-from serving.shoppers import Reader
+from contracts.settings import settings
+
+if TYPE_CHECKING:
+    from serving.gate import App
 
 
 def main() -> None:
@@ -30,6 +25,8 @@ def main() -> None:
     parser.add_argument("--source", default="", help="data source of that bundle (default: the shop)")
     parser.add_argument("--port", type=int, help="listen here instead of at the region's engine port")
     chosen = parser.parse_args()
+    # the engine has one core: a second thread of the linear algebra would only wait for it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     s = settings()
     server = Granian(
         "serving",
@@ -45,69 +42,14 @@ def main() -> None:
         workers_kill_timeout=10,
         process_name="caravan-engine",
     )
-    server.serve(target_loader=functools.partial(application, chosen.directory, chosen.source), wrap_loader=False)
+    server.serve(target_loader=functools.partial(load_application, chosen.directory, chosen.source), wrap_loader=False)
 
 
-def application(directory: Path | None = None, source: str = "") -> App:
-    """The ASGI application of this process, from its settings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    s = settings()
-    end_with_parent()
-    parts = wire(s)
-    if directory is not None:
-        from artifacts.manifest import Manifest
+def load_application(directory: Path | None, source: str) -> App:
+    """Runs in the worker: the process above it stays small, and NumPy sees the environment set here."""
+    from serving.wiring import application
 
-        meta = {"source": source or s.shop}
-        digest = Manifest.describe(directory, kind="release", meta=meta).digest
-        parts.engine.load(directory, digest=digest, meta=meta)
-        return create_app(parts)
-
-    from artifacts.object_store import ObjectStore
-
-    follower = Follower(
-        parts.engine,
-        lambda: ObjectStore.of(s),
-        f"serving/{s.region}/{s.engine_slot}",
-        cache=s.cache / "releases",
-        memory=s.region_home / "engine" / f"{s.engine_slot}.json",
-    )
-    return create_app(parts, start=follower.start, stop=follower.stop)
-
-
-def end_with_parent() -> None:
-    """Exit when the server process above is gone: nobody would stop this one any more, and it holds the port."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
-
-
-def wire(s: Settings) -> Parts:
-    """Parts that touch the real online store and the real event log."""
-    from ingestion.pseudonymize import Pseudonymizer
-
-    def make_reader(source: str) -> Reader:
-        from feature_repo.reader import OnlineReader
-
-        return OnlineReader(s, source)
-
-    def push(source: str, events: list[dict[str, Any]]) -> None:
-        from feature_repo.store import push_events
-
-        push_events(s, source, events)
-
-    return assemble(
-        make_reader=make_reader,
-        push=push,
-        identifiers=Pseudonymizer(s.secret("pseudonym_key")),
-        log=EventLog(s.region_home / "event-log", s.engine_slot),
-        online_read_deadline=s.online_read_deadline,
-        limits=Limits(deadline=s.request_deadline),
-    )
+    return application(directory, source)
 
 
 if __name__ == "__main__":

@@ -248,7 +248,7 @@ def test_serving_needs_neither_torch_nor_training(bundle: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-import serving.__main__, serving.edge
+import serving.__main__, serving.wiring, serving.edge
 from serving.engine import Engine
 Engine().load(Path({str(bundle)!r}), digest="0" * 64, meta={{"source": "shop"}})
 loaded = {{name.split(".")[0] for name in sys.modules}}
