@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.fusion import fuse
 from retrieval.topk import top_k
 from serving.release import Floats, Indexes, Release
-
-#: How many results of each ranking take part in the fusion.
-FUSION_DEPTH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +23,10 @@ def search(release: Release, query: str, k: int, vector: Floats | None) -> Ranki
     """The k items that match `query` best: BM25, fused with text vectors where the query's own is given."""
     lexical = release.bm25.scores(query)
     if vector is None or release.text_vectors is None:
-        index, score = top_k(lexical, k, exclude=lexical <= 0)
-        return Ranking(index=index, score=score)
-    dense = release.text_vectors @ vector
-    rankings = [top_k(lexical, FUSION_DEPTH, exclude=lexical <= 0)[0], top_k(dense, FUSION_DEPTH)[0]]
-    index, score = reciprocal_ranks(rankings, k)
+        found = np.where(lexical > 0, lexical, -np.inf)
+    else:
+        found = fuse(lexical, release.text_vectors @ vector)
+    index, score = top_k(np.where(release.items.available, found, -np.inf), k)
     return Ranking(index=index, score=score)
 
 
@@ -41,11 +38,3 @@ def similar(release: Release, item: int, k: int) -> Ranking:
         closeness = (closeness + release.text_vectors @ release.text_vectors[item]) / 2
     index, score = top_k(np.where(release.items.available, closeness, -np.inf), k, exclude=np.array([item]))
     return Ranking(index=index, score=score)
-
-
-def reciprocal_ranks(rankings: list[Indexes], k: int) -> tuple[Indexes, Floats]:
-    joined = np.concatenate(rankings)
-    gain = np.concatenate([1.0 / (60.0 + np.arange(1, len(one) + 1)) for one in rankings])
-    index, position = np.unique(joined, return_inverse=True)
-    best, score = top_k(np.bincount(position, gain).astype(np.float32), k)
-    return index[best], score

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from contracts.settings import Settings
 from tests.conftest import REPOSITORY
 
 PASSWORD = "a password of the tests"
@@ -67,22 +68,45 @@ def engine(
 ) -> Iterator[Live]:
     """`python -m serving --directory bundle` on a free port, until the block ends."""
     home.mkdir(parents=True, exist_ok=True)
+    own = environment(home, redis_port) | settings
+    with _process(home, own, (*prefix, sys.executable), ("--directory", str(bundle))) as live:
+        wait_ready(live)
+        yield live
+
+
+@contextmanager
+def following(s: Settings, slot: str) -> Iterator[Live]:
+    """An engine of a running region that follows the pointer of `slot`; it is alive, maybe not ready."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
+    own = kept | {
+        "CARAVAN_HOME": str(s.home),
+        "CARAVAN_PORT_OFFSET": str(s.port_offset),
+        "CARAVAN_ENGINE_SLOT": slot,
+        "OMP_NUM_THREADS": "1",
+    }
+    with _process(s.region_home / "logs", own, (sys.executable,), (), name=f"{slot}.log") as live:
+        wait_ready(live, path="/healthz")
+        yield live
+
+
+@contextmanager
+def _process(
+    folder: Path, own: dict[str, str], python: tuple[str, ...], options: tuple[str, ...], name: str = "engine.log"
+) -> Iterator[Live]:
     port = free_port()
-    log = home / "engine.log"
-    arguments = [*prefix, sys.executable, "-m", "serving", "--directory", str(bundle), "--port", str(port)]
+    log = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            arguments,
+            [*python, "-m", "serving", "--port", str(port), *options],
             cwd=REPOSITORY,
-            env=environment(home, redis_port) | settings,
+            env=own,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    live = Live(url=f"http://127.0.0.1:{port}", home=home, process=process, log=log)
     try:
-        wait_ready(live)
-        yield live
+        yield Live(url=f"http://127.0.0.1:{port}", home=folder, process=process, log=log)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -93,13 +117,13 @@ def engine(
             process.wait()
 
 
-def wait_ready(live: Live, seconds: float = 60.0) -> None:
+def wait_ready(live: Live, seconds: float = 60.0, path: str = "/readyz") -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if live.process.poll() is not None:
             break
         try:
-            if httpx.get(f"{live.url}/readyz", timeout=2).status_code == 200:
+            if httpx.get(live.url + path, timeout=2).status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from serving.app import Parts
@@ -153,6 +155,43 @@ async def test_search_without_an_encoder_is_bm25_and_says_so(http: httpx.AsyncCl
     assert (answer["fallback"], answer["fallback_reason"]) == (True, "no-text-encoder")
     nothing = (await http.get("/search", params={"q": "zzzz"})).json()
     assert nothing["items"] == []
+
+
+class Encoder:
+    """Encodes any text as the text vector of one item."""
+
+    dimension = 384
+
+    def __init__(self, vector: np.ndarray) -> None:
+        self.vector = vector
+        self.texts: list[str] = []
+        self.error: Exception | None = None
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        if self.error is not None:
+            raise self.error
+        self.texts += texts
+        return np.array([self.vector] * len(texts))
+
+
+async def test_search_fuses_words_and_meaning_and_remembers_queries(http: httpx.AsyncClient, parts: Parts) -> None:
+    release = parts.engine.current
+    assert release is not None
+    assert release.text_vectors is not None
+    encoder = Encoder(release.text_vectors[59])
+    parts.engine.current = replace(release, encoder=encoder)  # type: ignore[arg-type]
+    answers = [(await http.get("/search", params={"q": q, "k": 20})).json() for q in ("lamp", " LAMP ", "lamp")]
+    ids = [item["item_id"] for item in answers[0]["items"]]
+    assert "i-00059" in ids  # by meaning: its title has no lamp
+    assert "i-00000" in ids  # by its words
+    assert "i-00003" not in ids  # can not be had
+    assert [answer["fallback"] for answer in answers] == [False] * 3
+    assert [answer["items"] for answer in answers] == [answers[0]["items"]] * 3
+    assert encoder.texts == ["lamp"]
+    encoder.error = RuntimeError("no")
+    failed = (await http.get("/search", params={"q": "desk"})).json()
+    assert (failed["fallback"], failed["fallback_reason"]) == (True, "query-encoder-failed")
+    assert failed["items"]
 
 
 async def test_similar_items(http: httpx.AsyncClient) -> None:
