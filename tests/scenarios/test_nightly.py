@@ -1,0 +1,163 @@
+"""The whole chain through the real scheduler: two days by backfill, then one of them again, which changes nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from datetime import date, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from artifacts.lake import Lake
+from artifacts.publish import read_manifest
+from artifacts.registry import Registry
+from caravan.cli.airflow_api import ENDED, Airflow
+from contracts.errors import CaravanError
+from contracts.settings import Settings
+from ingestion.land import land
+from ingestion.pseudonymize import Pseudonymizer
+from ingestion.sources.shop import ShopPlan, generate
+from tests.scenarios.snapshot import snapshot
+
+pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+TABLES = ("shopper_activity", "shopper_affinity", "shopper_sequence", "item_popularity", "item_text")
+PATIENCE = 1200
+
+
+@pytest.fixture(scope="module")
+def last() -> date:
+    """The last day of the shop: another one per test run, because Airflow has one run per logical date."""
+    return date(2001, 1, 1) + timedelta(days=time.time_ns() // 10**9 % 8000)
+
+
+@pytest.fixture(scope="module")
+def source(stack: Settings, last: date, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small generated shop that has landed under a name of its own."""
+    name = f"night-{uuid.uuid4().hex[:8]}"
+    made = generate(
+        ShopPlan(days=9, shoppers=300, items=120, seed=11, end=last), tmp_path_factory.mktemp("shop"), progress=None
+    )
+    land(
+        Lake.of(stack, name), made.events, made.catalog, made.judgments,
+        pseudonymizer=Pseudonymizer(stack.secret("pseudonym_key")),
+    )  # fmt: skip
+    return name
+
+
+def ended(airflow: Airflow, run_id: str) -> dict[str, Any]:
+    """The run, once it has ended; its failed tasks' errors are in the assertion's message."""
+    deadline = time.monotonic() + PATIENCE
+    while (run := airflow.run("nightly", run_id))["state"] not in ENDED:
+        assert time.monotonic() < deadline, f"{run_id} is still {run['state']}"
+        time.sleep(1)
+    return run
+
+
+def complaints(airflow: Airflow, run_id: str) -> dict[str, str]:
+    """Error of every task of a run that is not green."""
+    found = {}
+    for task in airflow.tasks("nightly", run_id):
+        if task["state"] != "success":
+            events = airflow.log("nightly", run_id, task["task_id"], task["try_number"]) if task["start_date"] else []
+            errors = [e["error_detail"][0] for e in events if e.get("error_detail")]
+            found[task["task_id"]] = f"{task['state']}: {errors[-1].get('exc_value') if errors else ''}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def backfilled(stack: Settings, airflow: Airflow, source: str, last: date) -> list[dict[str, Any]]:
+    """The runs of Airflow's own backfill of the shop's last two days."""
+    first = last - timedelta(days=1)
+    number = airflow.backfill("nightly", first, last, {"source": source, "recipe": "tiny"})
+    deadline = time.monotonic() + PATIENCE
+    while airflow.backfill_state(number)["completed_at"] is None:
+        assert time.monotonic() < deadline, "the backfill does not end"
+        time.sleep(1)
+    return airflow.runs_between("nightly", first, last)
+
+
+def test_every_task_of_every_day_is_green(airflow: Airflow, backfilled: list[dict[str, Any]], last: date) -> None:
+    assert [run["logical_date"][:10] for run in backfilled] == [str(last - timedelta(days=1)), str(last)]
+    assert {run["dag_run_id"]: complaints(airflow, run["dag_run_id"]) for run in backfilled} == {
+        run["dag_run_id"]: {} for run in backfilled
+    }
+    assert {run["state"] for run in backfilled} == {"success"}
+
+
+def test_each_day_has_its_partitions_features_release_and_report(
+    stack: Settings, source: str, last: date, backfilled: list[dict[str, Any]]
+) -> None:
+    lake, registry = Lake.of(stack, source), Registry.of(stack)
+    days = [str(last - timedelta(days=1)), str(last)]
+    for table in ("events", "catalog", *TABLES, "drift"):
+        assert set(days) <= set(lake.partitions(table)), table
+    releases = {version.number: read_manifest(lake.store, version.digest).meta for version in registry.versions(source)}
+    assert [releases[number]["day"] for number in sorted(releases)] == days
+    assert {f.path for f in lake.manifest("drift", days[1]).files} == {"data.parquet", "report.html", "report.json"}
+    # the second day met the first one's release, and its drift is measured against it
+    first = registry.versions(source)[0]
+    assert releases[2]["champion"] == first.digest
+    assert lake.manifest("drift", days[1]).meta["reference"] == first.digest
+
+
+def test_what_passes_between_tasks_are_identifiers(airflow: Airflow, backfilled: list[dict[str, Any]]) -> None:
+    digest = re.compile(r"[0-9a-f]{64}")
+    for run in backfilled:
+        for task in airflow.tasks("nightly", run["dag_run_id"]):
+            path = f"/dags/nightly/dagRuns/{run['dag_run_id']}/taskInstances/{task['task_id']}/xcomEntries/return_value"
+            value = airflow.call("GET", path)["value"]
+            made = value.values() if isinstance(value, dict) else [value]
+            assert made
+            assert all(digest.fullmatch(text) for text in made), f"{task['task_id']}: {value}"
+
+
+def test_lineage_names_what_was_made(
+    airflow: Airflow, source: str, last: date, backfilled: list[dict[str, Any]]
+) -> None:
+    events = airflow.call("GET", "/assets/events", params={"limit": 100, "order_by": "-timestamp"})["asset_events"]
+    ours = [event for event in events if event["extra"].get("source") == source and event["extra"]["day"] == str(last)]
+    assert {event["source_task_id"] for event in ours} == {
+        "validate", "features", "materialize", "train", "evaluate", "gate", "register", "deploy", "report",
+    }  # fmt: skip
+    assert all(len(event["extra"]) > 2 for event in ours)
+
+
+def test_the_released_model_answers_at_the_edge(stack: Settings, source: str, backfilled: list[dict[str, Any]]) -> None:
+    champion = Registry.of(stack).alias(source, "champion")
+    assert champion is not None
+    assert champion.number == 2
+    ready = httpx.get(f"{stack.engine_address}/readyz", timeout=10).json()
+    assert ready["release"] == champion.digest
+    answer = httpx.post(f"{stack.edge_address}/recommend", json={"user_id": "nobody", "k": 5}, timeout=10).json()
+    assert answer["release"] == champion.digest
+    assert len(answer["items"]) == 5
+    title = answer["items"][0]["title"]
+    found = httpx.get(f"{stack.edge_address}/search", params={"q": title, "k": 10}, timeout=10).json()
+    assert title in [item["title"] for item in found["items"]]
+
+
+def test_a_day_run_again_changes_nothing(
+    stack: Settings, airflow: Airflow, source: str, last: date, backfilled: list[dict[str, Any]]
+) -> None:
+    before = snapshot(stack, source)
+    for day in (last, last - timedelta(days=1)):  # the newest, and one that another has replaced since
+        conf = {"day": str(day), "source": source, "recipe": "tiny"}
+        run = ended(airflow, airflow.trigger("nightly", conf, note="again"))
+        assert complaints(airflow, run["dag_run_id"]) == {}
+        assert snapshot(stack, source) == before
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"source": "{{7*7}}"}, {"source": "../etc"}, {"source": "a; touch /tmp/x"}, {"source": 7},
+        {"day": "yesterday"}, {"day": "{{ds}}"}, {"recipe": "none"}, {"recipe": ["default"]},
+    ],
+)  # fmt: skip
+def test_the_form_refuses_what_is_not_of_its_type(airflow: Airflow, conf: dict[str, Any]) -> None:
+    with pytest.raises(CaravanError, match=r"\((400|422)\)"):
+        airflow.trigger("nightly", conf, note="")
