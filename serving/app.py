@@ -1,4 +1,4 @@
-"""The HTTP side: routes, errors, and the parts of an engine put together."""
+"""The HTTP side: the routes, and what a server start and stop means."""
 
 from __future__ import annotations
 
@@ -7,33 +7,24 @@ import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-import orjson
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from contracts.errors import ServingError
 from contracts.events import MAX_ID, MAX_QUERY
 from serving.candidates import Fallback
-from serving.engine import Engine
-from serving.event_log import EventLog
-from serving.gate import App, Gate, Limits
-from serving.intake import Identifiers, Intake
-from serving.meters import Meters
+from serving.gate import App, Gate
+from serving.parts import Parts
 from serving.pipeline import answer_items, describe_item, recommend
-from serving.pusher import Push, Pusher
-from serving.query_vectors import QueryVectors
+from serving.problems import add_errors, json_response
 from serving.release import Release
 from serving.schemas import MAX_K, Answer, EventsAnswer, EventsRequest, Problem, Readiness, RecommendRequest
 from serving.search import Ranking, search, similar
-from serving.shoppers import OnlineShoppers, Reader
 from serving.side_effects import log_impressions
 from serving.watch import Watch
 
@@ -41,59 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Longest time a stopping engine waits for the answers under way, seconds.
 DRAIN_SECONDS = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Everything the routes use; made once per process."""
-
-    engine: Engine
-    shoppers: OnlineShoppers
-    identifiers: Identifiers
-    log: EventLog
-    pusher: Pusher
-    intake: Intake
-    vectors: QueryVectors
-    meters: Meters
-    limits: Limits
-    search_pool: ThreadPoolExecutor
-
-
-def assemble(
-    *,
-    make_reader: Callable[[str], Reader],
-    push: Push,
-    identifiers: Identifiers,
-    log: EventLog,
-    online_read_deadline: float,
-    limits: Limits | None = None,
-) -> Parts:
-    """Parts around the seams that touch other rooms; the engine has no release yet."""
-    meters = Meters()
-    shoppers = OnlineShoppers(make_reader, online_read_deadline)
-
-    def swapped(release: Release) -> None:
-        meters.serve(release.digest, release.source)
-
-    engine = Engine(prepare=shoppers.prepare, on_swap=swapped)
-    pusher = Pusher(push)
-    meters.ready.set_function(lambda: float(engine.ready))
-    meters.log_lag.set_function(lambda: log.lag)
-    meters.push_backlog.set_function(lambda: float(pusher.backlog))
-    return Parts(
-        engine=engine,
-        shoppers=shoppers,
-        identifiers=identifiers,
-        log=log,
-        pusher=pusher,
-        intake=Intake(log, pusher, identifiers),
-        vectors=QueryVectors(),
-        meters=meters,
-        limits=limits or Limits(),
-        # One thread: encoding a text, or comparing one with all, keeps a core busy for milliseconds, outside the GIL;
-        # on the event loop every recommendation would wait for it.
-        search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
-    )
 
 
 class NotReady(ServingError):
@@ -144,7 +82,7 @@ def create_app(parts: Parts, *, start: Callable[[], None] = _nothing, stop: Call
         redoc_url=None,
         responses=_PROBLEMS,
     )
-    _add_errors(app)
+    add_errors(app)
     _add_answers(app, parts)
     _add_operations(app, parts)
     gate = Gate(app, parts.meters, parts.limits)
@@ -241,8 +179,8 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         }
         if receipt.rejected == len(body.events):
             error = {"error": "no event could be accepted", "remedy": "see the reason in each verdict"}
-            return _json(content | error, 422)
-        return _json(content)
+            return json_response(content | error, 422)
+        return json_response(content)
 
 
 def _add_operations(app: FastAPI, parts: Parts) -> None:
@@ -250,7 +188,7 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/healthz", summary="The process lives")
     async def get_healthz() -> Response:
-        return _json({"alive": True})
+        return json_response({"alive": True})
 
     @app.get(
         "/readyz",
@@ -269,7 +207,7 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
             "refused": state.refused,
             "items": release and len(release.items),
         }
-        return _json(content, 200 if engine.ready else 503)
+        return json_response(content, 200 if engine.ready else 503)
 
     @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def get_metrics() -> Response:
@@ -311,38 +249,4 @@ def _answer(
     content["fallback"] = fallback is not None
     if fallback is not None:
         content["fallback_reason"] = fallback
-    return _json(content | (more or {}) | {"timings_ms": timings})
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status_code=status, media_type="application/json", headers=headers)
-
-
-_REMEDIES = {
-    404: "see /docs for the routes, and the catalog for the items",
-    405: "see /docs for the methods of each route",
-    422: "see /docs for the fields and their ranges",
-}
-
-
-def _add_errors(app: FastAPI) -> None:
-    def problem(request: Request, status: int, error: str, remedy: str, headers: Any = None) -> Response:
-        content = {"error": error, "remedy": remedy, "request_id": request.state.request_id}
-        return _json(content, status, headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]  # never repeats what was sent
-        where = ".".join(str(part) for part in first["loc"] if part != "body")[:80].encode(errors="replace").decode()
-        if first["type"] == "json_invalid":
-            return problem(request, 400, "the body is not JSON", "send one JSON object as application/json")
-        return problem(request, 422, f"{where}: {first['msg']}" if where else first["msg"], _REMEDIES[422])
-
-    @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> Response:
-        remedy = _REMEDIES.get(error.status_code, "see /docs")
-        return problem(request, error.status_code, str(error.detail), remedy, error.headers)
-
-    @app.exception_handler(ServingError)
-    async def unavailable(request: Request, error: ServingError) -> Response:
-        return problem(request, 503, error.what, error.remedy or "try again", {"retry-after": "1"})
+    return json_response(content | (more or {}) | {"timings_ms": timings})

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from contracts.settings import Settings, settings
-from serving.app import Parts, assemble, create_app
+from serving.app import create_app
 from serving.engine import Follower
 from serving.event_log import EventLog
 from serving.gate import App, Limits
+from serving.parts import Parts, assemble
 from serving.shoppers import Reader
 
 

@@ -13,9 +13,10 @@ import httpx
 
 from artifacts.manifest import Manifest
 from ingestion.pseudonymize import Pseudonymizer
-from serving.app import Parts, assemble, create_app
+from serving.app import create_app
 from serving.event_log import EventLog
 from serving.gate import Limits
+from serving.parts import Parts, assemble
 
 KEY = "a key of the tests"
 IDENTIFIERS = Pseudonymizer(KEY)

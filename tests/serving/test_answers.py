@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
-from serving.app import Parts
 from serving.gate import Limits
+from serving.parts import Parts
 from tests.serving.parts import FakeReader, client, load, logged, parts_of
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,70 @@
+"""The parts of one engine, and how they are put together around the seams to other rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from serving.engine import Engine
+from serving.event_log import EventLog
+from serving.gate import Limits
+from serving.intake import Identifiers, Intake
+from serving.meters import Meters
+from serving.pusher import Push, Pusher
+from serving.query_vectors import QueryVectors
+from serving.release import Release
+from serving.shoppers import OnlineShoppers, Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything the routes use; made once per process."""
+
+    engine: Engine
+    shoppers: OnlineShoppers
+    identifiers: Identifiers
+    log: EventLog
+    pusher: Pusher
+    intake: Intake
+    vectors: QueryVectors
+    meters: Meters
+    limits: Limits
+    search_pool: ThreadPoolExecutor
+
+
+def assemble(
+    *,
+    make_reader: Callable[[str], Reader],
+    push: Push,
+    identifiers: Identifiers,
+    log: EventLog,
+    online_read_deadline: float,
+    limits: Limits | None = None,
+) -> Parts:
+    """Parts around the seams that touch other rooms; the engine has no release yet."""
+    meters = Meters()
+    shoppers = OnlineShoppers(make_reader, online_read_deadline)
+
+    def swapped(release: Release) -> None:
+        meters.serve(release.digest, release.source)
+
+    engine = Engine(prepare=shoppers.prepare, on_swap=swapped)
+    pusher = Pusher(push)
+    meters.ready.set_function(lambda: float(engine.ready))
+    meters.log_lag.set_function(lambda: log.lag)
+    meters.push_backlog.set_function(lambda: float(pusher.backlog))
+    return Parts(
+        engine=engine,
+        shoppers=shoppers,
+        identifiers=identifiers,
+        log=log,
+        pusher=pusher,
+        intake=Intake(log, pusher, identifiers),
+        vectors=QueryVectors(),
+        meters=meters,
+        limits=limits or Limits(),
+        # One thread: encoding a text, or comparing one with all, keeps a core busy for milliseconds, outside the GIL;
+        # on the event loop every recommendation would wait for it.
+        search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
+    )
