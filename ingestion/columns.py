@@ -19,7 +19,9 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 #: pa.Array or pa.ChunkedArray; pyarrow has no types
 Column: TypeAlias = Any
 
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]"
+_DAY_ONLY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_ZONED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _NUMBER = r"^[+-]?([0-9]{1,18}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?$"
 _TRUE = ("true", "1", "yes", "t", "y")
 _FALSE = ("false", "0", "no", "f", "n")
@@ -121,8 +123,15 @@ def _time(raw: pa.Array) -> pa.Array:
             continue
     import pandas as pd
 
-    dated = _where(pc.match_substring_regex(raw, _DATE), raw)
-    times = pd.to_datetime(dated.to_pandas(), errors="coerce", utc=True, format="ISO8601")
+    # every row gets its zone here: pandas lends a row without one the offset of the row before
+    day, zoned = pc.match_substring_regex(raw, _DAY_ONLY), pc.match_substring_regex(raw, _ZONED)
+    raw = pc.case_when(
+        pc.make_struct(day, zoned, pc.match_substring_regex(raw, _DATE)),
+        pc.binary_join_element_wise(raw, "T00:00:00Z", ""),
+        raw,
+        pc.binary_join_element_wise(raw, "Z", ""),
+    )
+    times = pd.to_datetime(raw.to_pandas(), errors="coerce", utc=True, format="ISO8601")
     return pa.array(times.astype("datetime64[us, UTC]"), TIMESTAMP, from_pandas=True)
 
 

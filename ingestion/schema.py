@@ -6,6 +6,7 @@ a second. The same schemas say what a clean table is: `failures` finds the rows 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -78,9 +79,15 @@ class TableSchema:
             return {}
         frame = table.to_pandas(types_mapper=pd.ArrowDtype)
         try:
-            self.pandera().validate(frame, lazy=True)
+            with warnings.catch_warnings():  # pandera joins its few failure cases in a way that pandas will change
+                warnings.simplefilter("ignore", FutureWarning)
+                self.pandera().validate(frame, lazy=True)
         except SchemaErrors as errors:
-            return {e.check.name: ~np.asarray(e.check_output, bool) for e in errors.schema_errors}
+            found: dict[str, Mask] = {}
+            for error in errors.schema_errors:  # several checks may share a reason
+                rows = ~np.asarray(error.check_output, bool)
+                found[error.check.name] = found[error.check.name] | rows if error.check.name in found else rows
+            return found
         return {}
 
 

@@ -77,6 +77,6 @@ def spread(owners: pa.Array, positions: pa.Array, start: datetime = ORDERED_STAR
     rank = np.arange(len(owner)) - np.flatnonzero(first)[np.cumsum(first) - 1]
     draws = uniform(seeds[owner], rank)
     draws = draws[np.lexsort((draws, owner))]  # sorted within each shopper
-    span = days * DAY - SECOND
-    result[rows[order]] = micros(start) + (draws * (span - len(owner))).astype(np.int64) + rank
+    span = days * DAY - 2 * SECOND  # room to keep instants apart by a microsecond, up to a million per shopper
+    result[rows[order]] = micros(start) + (draws * span).astype(np.int64) + rank
     return result

@@ -123,9 +123,9 @@ class World:
 
     @cached_property
     def later_appeal(self) -> Array:
-        """What popularity drifts to: the categories change places, and half of each item's standing is new."""
+        """What popularity drifts to: the categories change places, and so do the items in them."""
         shift = np.exp(2.5 * (self.draw("fashion", np.arange(len(CATEGORIES))) - 0.5))[self.category]
-        weights: Array = np.sqrt(self.appeal * np.minimum((1 - self.draw("later", self.item)) ** -0.9, 200.0)) * shift
+        weights: Array = np.minimum((1 - self.draw("later", self.item)) ** -0.9, 200.0) * shift
         return weights
 
     @cached_property
