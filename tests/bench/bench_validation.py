@@ -106,10 +106,9 @@ def main(wanted: int) -> None:
             started = perf_counter()
             read, kept = work(path)
             seconds = perf_counter() - started
-            base = base or read / seconds
-            print(
-                f"| {name} | {read:,} | {kept:,} | {seconds:.2f} | {read / seconds:,.0f} | {read / seconds / base:.2f} |"
-            )
+            speed = read / seconds
+            base = base or speed
+            print(f"| {name} | {read:,} | {kept:,} | {seconds:.2f} | {speed:,.0f} | {speed / base:.2f} |")
 
 
 if __name__ == "__main__":

@@ -35,10 +35,10 @@ def clean(where: Lake, day: str = DAY) -> list[dict[str, Any]]:
 def everything(where: Lake) -> str:
     """All that the store holds, decompressed."""
     assert isinstance(where.store, MemoryStore)
-    texts = []
-    for data in where.store.objects.values():
-        texts.append(str(pq.read_table(io.BytesIO(data)).to_pylist()) if data[:4] == b"PAR1" else data.decode())
-    return "\n".join(texts)
+    return "\n".join(
+        str(pq.read_table(io.BytesIO(data)).to_pylist()) if data[:4] == b"PAR1" else data.decode()
+        for data in where.store.objects.values()
+    )
 
 
 def test_a_day_goes_in_and_nobody_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,9 +59,9 @@ def test_the_last_item_says_more_than_popularity(tmp_path: Path) -> None:
     popular = [item for item, _ in Counter(i for walk in train for i in walk).most_common(10)]
     follows: dict[str, Counter[str]] = defaultdict(Counter)
     for walk in train:
-        for here, there in zip(walk, walk[1:], strict=False):
+        for here, there in pairwise(walk):
             follows[here][there] += 1
-    pairs = [(a, b) for walk in test for a, b in zip(walk, walk[1:], strict=False)]
+    pairs = [(a, b) for walk in test for a, b in pairwise(walk)]
     by_popularity = sum(b in popular for _, b in pairs) / len(pairs)
     by_last = sum(b in [i for i, _ in follows[a].most_common(10)] for a, b in pairs) / len(pairs)
     assert by_last > 2 * by_popularity
