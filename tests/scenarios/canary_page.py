@@ -59,7 +59,7 @@ def share(count: int, releases: int, *, exact: bool = False) -> str:
 
 
 def _summary(grid: list[Result], clean: list[Result], clicks: list[Result]) -> str:
-    cells = _distinct(grid) + clean + clicks
+    cells = _distinct(grid + clean + clicks)
     good = [r for r in cells if r.cell.harmless]
     bad = [r for r in cells if r.cell.over]
     abort = max(good, key=lambda r: r.aborted)
@@ -134,8 +134,8 @@ def _worse(result: Result) -> str:
     return f"canary {100 * cell.errors:g} %" if cell.errors else "any r"
 
 
-def _distinct(grid: list[Result]) -> list[Result]:
-    return list({r.cell: r for r in grid}.values())
+def _distinct(results: list[Result]) -> list[Result]:
+    return list({r.cell: r for r in results}.values())
 
 
 def _zone(grid: list[Result]) -> str:
@@ -150,7 +150,7 @@ def _zone(grid: list[Result]) -> str:
 
 def _table(results: Iterable[Result]) -> str:
     lines = [
-        "| traffic | base | canary | | abort | promote | hold | shoppers | threshold rule | Mann-Whitney |",
+        "| traffic | base | canary | | abort | promote | hold or void | shoppers | threshold rule | Mann-Whitney |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
