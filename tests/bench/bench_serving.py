@@ -63,9 +63,7 @@ def main() -> None:
         rate, best = highest_rate(engine.url, recommend, limit_ms=100, seconds=5, start=200)
         time.sleep(1)
         over = offer(engine.url, recommend, rate=3 * rate, seconds=10)
-        print(
-            "| offered per s | answered with 200 per s | share of its best | p99 ms of those | shed | generator late by, ms |"
-        )
+        print("| offered per s | answered with 200 per s | share of its best | p99 ms of those | shed | late, ms |")
         print("|---:|---:|---:|---:|---:|---:|")
         print(f"| {rate:.0f} | {best.goodput:.0f} | | {best.quantile(0.99):.1f} | {best.failed} | {best.late:.0f} |")
         print(
