@@ -2,7 +2,7 @@
 
 PostgreSQL refuses to run as root. When the stack is root's, the server and `initdb` run as the owner of the data
 folder (at first start: the system's `postgres` or `nobody`). That user may not be able to walk down to a folder
-such as /root/shop/.caravan; then the server alone keeps the capability to pass folders (CAP_DAC_READ_SEARCH).
+inside the home of root; then the server alone keeps the capability to pass folders (CAP_DAC_READ_SEARCH).
 """
 
 from __future__ import annotations
