@@ -12,9 +12,10 @@ from artifacts.lake import Lake
 from contracts.errors import FeatureError
 from contracts.settings import Settings
 from feature_repo import online
+from feature_repo.registry import feature_store, quiet
 from feature_repo.schemas import features as features_of
 from feature_repo.staging import stage, staging_folder
-from feature_repo.store import feature_store, quiet, utc_now
+from feature_repo.store import utc_now
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,18 +6,13 @@ functions: it takes many seconds, and pushing does without it.
 
 from __future__ import annotations
 
-import io
 import json
-import logging
-import string
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from artifacts.lake import Lake
@@ -25,17 +20,16 @@ from contracts.errors import FeatureError
 from contracts.events import INTERACTIONS
 from contracts.settings import Settings
 from feature_repo import online
-from feature_repo.engines import without_deprecations
+from feature_repo.registry import REPOSITORY, apply, environment, feature_store, lock, quiet
 from feature_repo.sequences import Action, History, append
 from feature_repo.staging import stage, staging_folder
 
-REPOSITORY = Path(__file__).parent
+__all__ = ["REPOSITORY", "apply", "environment", "feature_store", "materialize", "push_events"]
+
 #: Views that are read online. Text vectors are not: engines have them in memory, from the release.
 ONLINE_VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity", "item_popularity")
 #: How far an event's time may lie ahead of our clock.
 CLOCK_SKEW = timedelta(minutes=5)
-#: Longest wait for another process that applies or materializes.
-LOCK_TIMEOUT_S = 900
 _PUSH_ATTEMPTS = 50
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,42 +63,6 @@ class MaterializeReport:
         return sum(v.rows for v in self.views.values())
 
 
-def environment(s: Settings, source: str) -> dict[str, str]:
-    """The variables of feature_store.yaml, secrets included."""
-    host, port = s.redis_address
-    return {
-        "CARAVAN_FEAST_PROJECT": online.project_name(source),
-        "CARAVAN_FEAST_REGISTRY": s.database_url("feast"),
-        "CARAVAN_FEAST_REDIS": f"{host}:{port},password={json.dumps(s.secret('redis_password'))}",
-    }
-
-
-def feature_store(s: Settings, source: str) -> Any:
-    """A `feast.FeatureStore` of `source`, configured by feature_store.yaml."""
-    import yaml
-    from feast import FeatureStore
-    from feast.repo_config import RepoConfig
-
-    text = (REPOSITORY / "feature_store.yaml").read_text()
-    # it takes the pattern of a file source for the name of a file that is not there
-    logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
-    config = yaml.safe_load(string.Template(text).substitute(environment(s, source)))
-    try:
-        return FeatureStore(config=RepoConfig(**config, repo_path=REPOSITORY))
-    except Exception as error:
-        raise FeatureError(
-            f"the feature registry does not answer: {type(error).__name__}", remedy="check `caravan status`"
-        ) from error
-
-
-def apply(s: Settings, source: str) -> None:
-    """Write the definitions of `source` into the registry. One process at a time: Feast's apply can lose a change."""
-    from feature_repo.definitions import define
-
-    with _lock(s, "registry"):
-        feature_store(s, source).apply(define(staging_folder(s, source)).objects())
-
-
 def materialize(
     s: Settings,
     source: str,
@@ -124,9 +82,10 @@ def materialize(
     started = time.monotonic()
     lake = lake or Lake.of(s, source)
     last = min(date.fromisoformat(day), now().astimezone(UTC).date() - timedelta(days=1)).isoformat()
-    apply(s, source)
-    with _lock(s, online.project_name(source)):
+    with lock(s, f"materialize:{source}"):
         store = feature_store(s, source)
+        if not {v.name for v in store.list_feature_views()} >= set(ONLINE_VIEWS):
+            apply(s, source)
         views = {view: _materialize_view(s, store, lake, view, last, force) for view in ONLINE_VIEWS}
     days = [v.day for v in views.values() if v.day]
     return MaterializeReport(
@@ -240,13 +199,6 @@ def _push(client: Any, project: str, pending: Mapping[str, list[Action]], clock:
     )
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Feast's coloured progress on standard output."""
-    with redirect_stdout(io.StringIO()), without_deprecations():
-        yield
-
-
 def _redis(s: Settings) -> Any:
     return _client(*s.redis_address, s.secret("redis_password"), s.request_deadline)
 
@@ -266,34 +218,6 @@ def _client(host: str, port: int, password: str, timeout: float) -> Any:
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),  # once: pooled connections die with a restart
     )
-
-
-@contextmanager
-def _lock(s: Settings, name: str) -> Iterator[None]:
-    """Hold the PostgreSQL advisory lock `name` of the feature registry; it is freed even if this process dies."""
-    import psycopg2
-
-    url = s.database_url("feast").replace("postgresql+psycopg2://", "postgresql://")
-    try:
-        connection = psycopg2.connect(url, connect_timeout=10, application_name="caravan-features")
-    except psycopg2.OperationalError as error:
-        raise FeatureError(
-            "the feature registry's database does not answer", remedy="check `caravan status`"
-        ) from error
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_TIMEOUT_S}s",))
-            try:
-                cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"caravan-features:{name}",))
-            except psycopg2.errors.LockNotAvailable as error:
-                raise FeatureError(
-                    f"another process has held the feature store's lock `{name}` for {LOCK_TIMEOUT_S} s",
-                    remedy="let it end, or stop it",
-                ) from error
-        yield
-    finally:
-        connection.close()
 
 
 def _end(day: str) -> datetime:

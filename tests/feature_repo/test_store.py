@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from feature_repo.schemas import features as features_of
 from feature_repo.sequences import History
 from feature_repo.store import ONLINE_VIEWS, apply, environment, feature_store, materialize, push_events
 from feature_repo.tables import build
+from tests.fakes import MemoryStore
 from tests.feature_repo.builders import day, encode, event, filled, new_lake, products, publish, random_events
 
 pytestmark = [pytest.mark.stack, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -41,7 +43,6 @@ class Shop:
     s: Settings
     source: str
     lake: Lake
-    events: list[dict[str, Any]]
 
     def materialize(self, number: int, now: datetime = LATER, **options: Any) -> dict[str, str]:
         report = materialize(self.s, self.source, day(number), now=lambda: now, lake=self.lake, **options)
@@ -79,24 +80,41 @@ class Shop:
         host, port = self.s.redis_address
         client = redis.Redis(host=host, port=port, password=self.s.secret("redis_password"))
         project = online.project_name(self.source).encode()
-        for key in [k for k in client.scan_iter(count=1000) if k.endswith(project)]:
+        for key in [k for k in client.scan_iter(count=1000) if k.endswith(project)]:  # the note as well
             client.delete(key)
         client.close()
 
 
-@pytest.fixture
-def fresh(stack: Settings, tmp_path: Path) -> Shop:
-    source = f"t-{uuid.uuid4().hex[:12]}"
-    events = random_events(11, days=DAYS, per_day=60)
-    lake = filled(new_lake(tmp_path, source), events, products(10))
-    return Shop(stack, source, lake, [e for rows in events.values() for e in rows])
+def forget(s: Settings, source: str) -> None:
+    """Drop the source's registry."""
+    import psycopg2
+
+    connection = psycopg2.connect(s.database_url("feast").replace("+psycopg2", ""))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS feast_{online.project_name(source)} CASCADE")
+    connection.close()
 
 
-@pytest.fixture
-def shop(fresh: Shop) -> Shop:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = filled(
+        new_lake(tmp_path_factory.mktemp("built"), "built"), random_events(11, days=DAYS, per_day=60), products(10)
+    )
     for number in (1, 2, 4):
-        build(fresh.lake, day(number), encode=encode)
-    return fresh
+        build(lake, day(number), encode=encode)
+    return lake
+
+
+@pytest.fixture
+def shop(stack: Settings, built: Lake, tmp_path: Path) -> Iterator[Shop]:
+    source = f"t-{uuid.uuid4().hex[:12]}"
+    store = MemoryStore()
+    store.objects = {k.replace("/built/", f"/{source}/"): v for k, v in built.store.objects.items()}  # type: ignore
+    shop = Shop(stack, source, Lake(store, source, tmp_path / "objects"))
+    yield shop
+    shop.wipe()
+    forget(stack, source)
 
 
 def test_a_day_comes_online_once_and_days_are_caught_up(shop: Shop) -> None:
@@ -228,8 +246,8 @@ def test_concurrent_runs_of_several_days_end_with_the_newest(shop: Shop) -> None
     shop.assert_online(4)
 
 
-def test_sources_do_not_meet(shop: Shop, fresh: Shop, tmp_path: Path) -> None:
-    other = Shop(shop.s, f"{shop.source}-b", new_lake(tmp_path / "b", f"{shop.source}-b"), [])
+def test_sources_do_not_meet(shop: Shop, tmp_path: Path) -> None:
+    other = Shop(shop.s, f"{shop.source}-b", new_lake(tmp_path / "b", f"{shop.source}-b"))
     filled(other.lake, {day(4): [event(4, 1, "u0", "view", "theirs")]}, products(2))
     build(other.lake, day(4), encode=encode)
     shop.materialize(4)
@@ -237,6 +255,8 @@ def test_sources_do_not_meet(shop: Shop, fresh: Shop, tmp_path: Path) -> None:
     shop.assert_online(4)
     assert other.shopper("u0").items == ["theirs"]
     assert not other.shopper("u1").known
+    other.wipe()
+    forget(other.s, other.source)
 
 
 def test_views_and_services_are_what_the_tables_hold(shop: Shop) -> None:
