@@ -1,4 +1,4 @@
-"""A gated evaluation -> the release: one directory with everything that serving needs, published under its digest."""
+"""A gated evaluation -> the release: one directory with everything that serving needs, published under its digest, and signed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from artifacts.lake import DATA, Lake, write_table
 from artifacts.publish import fetch, point, publish, read_manifest, resolve
+from artifacts.signature import sign
 from contracts import release as files
 from contracts.errors import GateRefused
 from contracts.settings import Settings
@@ -79,6 +80,7 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
             "champion": about["champion"],
         }
         digest = publish(lake.store, out, kind="release", meta=meta).digest
+    sign(lake.store, digest, s)
     point(lake.store, ref, digest)
     return digest
 

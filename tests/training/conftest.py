@@ -11,6 +11,7 @@ import pytest
 
 from artifacts.lake import Lake
 from artifacts.object_store import ObjectStore
+from artifacts.signature import new_signing_key
 from contracts.settings import Settings, read_settings
 from tests.fakes import MemoryStore
 from tests.training import builders
@@ -54,8 +55,14 @@ class Night:
     run: RememberedRun
 
 
-@pytest.fixture
-def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night]:
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """Shared by a module's tests: what was trained once is found again, as on a rerun."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _night(tmp_path_factory.mktemp("night"), monkeypatch)
+
+
+def _night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
     store, run = MemoryStore(), RememberedRun()
     monkeypatch.setattr(ObjectStore, "of", classmethod(lambda *_, **__: store))
     monkeypatch.setattr(tracking.TrackedRun, "start", classmethod(lambda *_, **__: run))
@@ -65,10 +72,12 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Night]:
     (encoder / "config.json").write_text("{}")
     monkeypatch.setattr("training.models.text.encoder_directory", lambda _: encoder)
     # room for texts of the tests' own width, and quick checkpoints
-    small = builders.recipe(max_epochs=4, patience=4, learning_rate=0.02, id_dropout=0.2, min_evaluation_examples=10)
+    small = builders.recipe(
+        name="small", max_epochs=4, patience=4, learning_rate=0.02, id_dropout=0.2, min_evaluation_examples=10
+    )
     monkeypatch.setitem(recipes._RECIPES, "small", lambda: small)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    s = read_settings(home=tmp_path / "home")
+    s = read_settings(home=tmp_path / "home", signing_key=new_signing_key())
     lake = Lake.of(s, "shop")
     days = builders.fill(lake, tmp_path / "lake", builders.events(), builders.catalog())
     return Night(s, "shop", lake, store, days, run)

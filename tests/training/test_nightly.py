@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.publish import fetch, read_manifest
+from artifacts.signature import verify
 from contracts import release as files
 from contracts.errors import GateRefused, NotEnoughData, NotFound
 from retrieval.bm25 import BM25Index
@@ -31,17 +32,26 @@ def opened(night: Night, digest: str) -> Path:
     return fetch(night.store, digest, night.s.cache / "objects")
 
 
-def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night) -> None:
+@pytest.fixture(scope="module")
+def model(night: Night) -> str:
+    return train(night.s, night.source, night.days[-1], "small")
+
+
+@pytest.fixture(scope="module")
+def evaluation(night: Night, model: str) -> str:
+    return evaluate(night.s, night.source, model, None)
+
+
+def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night, model: str, evaluation: str) -> None:
     day = night.days[-1]
-    model = train(night.s, night.source, day, "small")
     assert night.run.status == "FINISHED"
     assert [entry["epoch"] for entry in night.run.curves] == [0, 1, 2, 3]
     assert train(night.s, night.source, day, "small") == model
 
-    evaluation = evaluate(night.s, night.source, model, None)
     assert evaluate(night.s, night.source, model, None) == evaluation
     assert gate(night.s, night.source, evaluation).passed
     release = assemble(night.s, night.source, evaluation)
+    verify(night.store, release, night.s)
     objects = set(night.store.objects)
     assert assemble(night.s, night.source, evaluation) == release
     assert set(night.store.objects) == objects
@@ -99,10 +109,9 @@ def test_nothing_from_the_held_out_days_is_trained_on(night: Night) -> None:
         assert asked.history(e)[-1] != asked.targets[e]
 
 
-def test_a_release_of_another_catalog_can_be_champion(night: Night, tmp_path: Path) -> None:
+def test_a_release_of_another_catalog_can_be_champion(night: Night, evaluation: str, tmp_path: Path) -> None:
     """Its items stand in another order and some are missing: the same model must score the same."""
-    model = train(night.s, night.source, night.days[-1], "small")
-    evaluated = opened(night, evaluate(night.s, night.source, model, None))
+    evaluated = opened(night, evaluation)
     read, recipe = read_day(night)
     champion = tmp_path / "champion"
     shutil.copytree(evaluated, champion)
@@ -114,11 +123,9 @@ def test_a_release_of_another_catalog_can_be_champion(night: Night, tmp_path: Pa
     assert np.isfinite(report["rankers"]["champion"]["mrr"])
 
 
-def test_a_spoiled_model_is_refused_and_never_bundled(night: Night) -> None:
+def test_a_spoiled_model_is_refused_and_never_bundled(night: Night, evaluation: str) -> None:
     from artifacts.publish import publish
 
-    model = train(night.s, night.source, night.days[-1], "small")
-    evaluation = evaluate(night.s, night.source, model, None)
     spoiled = night.s.home / "spoiled"
     shutil.copytree(opened(night, evaluation), spoiled)
     report = json.loads((spoiled / files.EVALUATION).read_text())
