@@ -150,6 +150,7 @@ class Follower(threading.Thread):
         store: Callable[[], Store],
         ref: str,
         *,
+        trust: Callable[[Store, str], None],
         cache: Path,
         memory: Path,
         poll: float = POLL_SECONDS,
@@ -159,6 +160,7 @@ class Follower(threading.Thread):
         self._make_store = store
         self._store: Store | None = None
         self._ref = ref
+        self._trust = trust  # raises Tampered for a digest that no trusted key signed
         self._cache = cache
         self._memory = memory  # manifest of the release served last, for a start without the object store
         self._poll = poll
@@ -209,6 +211,7 @@ class Follower(threading.Thread):
         manifest = read_manifest(store, digest)
         if manifest.kind != "release":
             raise Tampered(f"{digest[:12]} is a {manifest.kind}, not a release", remedy="point at a release")
+        self._trust(store, digest)
         directory = fetch(store, digest, self._cache)
         try:
             manifest.verify(directory)

@@ -33,11 +33,13 @@ def application(directory: Path | None = None, source: str = "") -> App:
         return create_app(parts)
 
     from artifacts.object_store import ObjectStore
+    from artifacts.signature import verify
 
     follower = Follower(
         parts.engine,
         lambda: ObjectStore.of(s),
         f"serving/{s.region}/{s.engine_slot}",
+        trust=lambda store, digest: verify(store, digest, s),
         cache=s.cache / "releases",
         memory=s.region_home / "engine" / f"{s.engine_slot}.json",
     )

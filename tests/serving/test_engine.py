@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifacts.publish import blob_key, point, publish
+from artifacts.publish import Store, blob_key, point, publish
+from artifacts.signature import new_signing_key, sign, verify
 from contracts import release as files
 from contracts.errors import ReleaseRefused, StoreUnavailable
+from contracts.settings import Settings
 from serving.engine import Engine, Follower
 from tests.conftest import REPOSITORY
 from tests.fakes import MemoryStore
@@ -32,6 +34,7 @@ class Region:
         self.store = MemoryStore()
         self.folder = folder
         self.engine = Engine()
+        self.settings = Settings(signing_key=new_signing_key())
         self.follower = self.start(self.engine)
 
     def start(self, engine: Engine) -> Follower:
@@ -39,13 +42,19 @@ class Region:
             engine,
             lambda: self.store,
             REF,
+            trust=self.trust,
             cache=self.folder / "cache",
             memory=self.folder / "engine" / "champion.json",
             poll=0.01,
         )
 
-    def release(self, directory: Path, *, kind: str = "release") -> str:
+    def trust(self, store: Store, digest: str) -> None:
+        verify(store, digest, self.settings)
+
+    def release(self, directory: Path, *, kind: str = "release", signed: bool = True) -> str:
         digest = publish(self.store, directory, kind=kind, meta={"source": "shop"}).digest
+        if signed:
+            sign(self.store, digest, self.settings)
         point(self.store, REF, digest)
         return digest
 
@@ -180,6 +189,18 @@ def test_something_else_than_a_release_is_refused(region: Region, bundle: Path) 
     assert region.engine.state.refused == digest
 
 
+def test_an_unsigned_release_is_refused_and_the_old_one_keeps_serving(
+    region: Region, bundle: Path, other_bundle: Path
+) -> None:
+    first = region.release(bundle)
+    region.follower.step()
+    unsigned = region.release(other_bundle, signed=False)
+    region.follower.step()
+    assert serves(region.engine) == first
+    assert region.engine.state.refused == unsigned
+    assert "not signed" in str(region.engine.state.reason)
+
+
 def test_without_the_object_store_the_engine_starts_with_what_it_served_last(region: Region, bundle: Path) -> None:
     first = region.release(bundle)
     region.follower.step()
@@ -192,6 +213,7 @@ def test_without_the_object_store_the_engine_starts_with_what_it_served_last(reg
         engine,
         gone,
         REF,
+        trust=region.trust,
         cache=region.folder / "cache",
         memory=region.folder / "engine" / "champion.json",
         poll=0.01,

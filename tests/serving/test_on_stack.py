@@ -12,6 +12,7 @@ import pytest
 
 from artifacts.object_store import ObjectStore
 from artifacts.publish import point, publish
+from artifacts.signature import sign
 from contracts.settings import Settings
 from tests.serving import live
 
@@ -35,6 +36,8 @@ def test_a_release_is_followed_from_the_store_to_the_answer(stack: Settings, bun
     first, second = (
         publish(store, one, kind="release", meta={"source": slot}).digest for one in (bundle, other_bundle)
     )
+    for digest in (first, second):
+        sign(store, digest, stack)
     with live.following(stack, slot) as running:
         waiting = httpx.get(f"{running.url}/readyz")
         assert (waiting.status_code, waiting.json()["ready"]) == (503, False)
