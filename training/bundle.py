@@ -1,4 +1,4 @@
-"""A gated evaluation -> the release: one directory with all that serving needs, published under its digest, and signed."""
+"""A gated evaluation -> the release: one directory with all that serving needs, under its digest, and signed."""
 
 from __future__ import annotations
 
