@@ -15,21 +15,14 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from artifacts.lake import DATA, Lake
+from artifacts.lake import Lake
 from artifacts.publish import fetch, read_manifest
 from contracts.errors import DataError, EmptyPartition, SchemaChanged
-from contracts.events import EVENTS
 from ingestion import landing
 from ingestion.collect import collect
+from ingestion.merge import merge
 from ingestion.pin import pin_catalog
-from ingestion.quarantine import QUARANTINE, counts, quarantine_rows
-from ingestion.schema import EVENT_SCHEMA
-from ingestion.split import duplicates
+from ingestion.quarantine import counts
 
 EVENTS_TABLE = "events"
 #: Without a value in these a day is of no use.
@@ -237,7 +230,7 @@ def _publish_day(
     max_quarantined: float,
 ) -> DayReport:
     folders = [fetch(lake.store, digest, lake.cache) for _, digest in sorted(about["batches"].items())]
-    kept, aside = _merge(folders, [a["file"] for a in abouts])
+    kept, aside = merge(folders, [a["file"] for a in abouts])
     read = kept.num_rows + aside.num_rows
     if not kept.num_rows:
         why = ", ".join(f"{n} {r}" for r, n in counts(aside.column("reason")).items())
@@ -269,28 +262,6 @@ def _report(day: str, about: dict[str, Any], *, written: bool) -> DayReport:
         quarantined=about["quarantined"],
         written=written,
     )
-
-
-def _merge(folders: list[Path], names: list[str]) -> tuple[pa.Table, pa.Table]:
-    """Rows of all batches by time and id, each event once; and everything quarantined."""
-    parts, asides = [], []
-    for folder, name in zip(folders, names, strict=True):
-        rows = pq.read_table(folder / DATA, schema=landing.LANDED)
-        parts.append(rows.append_column("file", pa.array([name] * rows.num_rows, pa.string())))
-        asides.append(pq.read_table(folder / landing.QUARANTINED, schema=QUARANTINE))
-    rows = pa.concat_tables(parts).combine_chunks()
-    again = duplicates(rows.select(EVENTS.names), EVENT_SCHEMA, np.ones(rows.num_rows, bool))
-    repeated = rows.filter(pa.array(again))
-    for file in sorted(set(repeated.column("file").to_pylist())):
-        of_file = repeated.filter(pc.equal(repeated.column("file"), file))
-        reasons = pa.array(["duplicate_event_id"] * of_file.num_rows, pa.string())
-        shown = of_file.select(EVENTS.names)
-        asides.append(
-            quarantine_rows(shown, reasons, of_file.column("record").combine_chunks(), file, lambda _: "[not hashed]")
-        )
-    kept = rows.filter(pa.array(~again)).select(EVENTS.names).cast(EVENTS)
-    kept = kept.sort_by([("event_time", "ascending"), ("event_id", "ascending")]).combine_chunks()
-    return kept, pa.concat_tables(asides)
 
 
 def _columns(abouts: list[dict[str, Any]]) -> dict[str, str] | None:

@@ -48,14 +48,14 @@ WAYS = (
 
 @dataclass
 class Result:
-    """What became of the files. `faults` must be empty."""
+    """What became of the files. `failures` must be empty."""
 
-    files: int = 0
+    count: int = 0
     rows: int = 0
     kept: int = 0
     refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 class Bomb:
@@ -83,29 +83,29 @@ def run(seed: int, count: int) -> Result:
             try:
                 report = land(where, [path], pseudonymizer=KEY, now=NOW).files[0]
             except CaravanError as error:
-                result.faults.append(f"{name}: not set aside: {error}")
+                result.failures.append(f"{name}: not set aside: {error}")
             except BaseException as error:
-                result.faults.append(f"{name}: {type(error).__name__}: {error}")
+                result.failures.append(f"{name}: {type(error).__name__}: {error}")
             else:
                 _count(result, report, name)
             if canary.exists():
-                result.faults.append(f"{name}: executed")
+                result.failures.append(f"{name}: executed")
                 canary.unlink()
             path.unlink()
     return result
 
 
 def _count(result: Result, report: FileReport, name: str) -> None:
-    result.files += 1
+    result.count += 1
     result.rows += report.read
     result.kept += report.kept
     result.reasons.update(report.quarantined)
     if report.status == "refused":
         result.refused += 1
         if not report.reason:
-            result.faults.append(f"{name}: refused without a reason")
+            result.failures.append(f"{name}: refused without a reason")
     elif report.read != report.kept + sum(report.quarantined.values()):
-        result.faults.append(f"{name}: {report.read} rows read, {report.kept} kept, {report.quarantined}")
+        result.failures.append(f"{name}: {report.read} rows read, {report.kept} kept, {report.quarantined}")
 
 
 def _broken(way: str, random: np.random.Generator, path: Path, canary: Path) -> bytes:
