@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from artifacts.database import engine as region_engine
+from artifacts.database import migrate
 from artifacts.tables import moves, states
 from contracts.errors import ChainBroken, Conflict, IllegalMove, StoreUnavailable
 from contracts.release import MOVES, State
@@ -57,7 +58,15 @@ class Ledger:
 
     @classmethod
     def of(cls, s: Settings) -> Ledger:
-        return cls(region_engine(s), s.region)
+        """The region's ledger; its tables are made or brought up to date first."""
+        engine = region_engine(s)
+        try:
+            migrate(engine)
+        except DBAPIError as error:
+            raise StoreUnavailable(
+                "the ledger's database does not answer", remedy="`caravan status` shows it; `caravan up` starts it"
+            ) from error
+        return cls(engine, s.region)
 
     def move(
         self,

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from caravan.cli import chain, data, demo, evaluate_recommend, evaluate_search, features, stack
+from caravan.cli import chain, data, demo, evaluate_recommend, evaluate_search, features, release, stack
 from contracts.errors import CaravanError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ for _command in (
 app.command()(demo.demo)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
+app.add_typer(release.app, name="release")
 
 
 def main() -> None:

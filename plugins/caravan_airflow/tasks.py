@@ -122,7 +122,9 @@ def gate(run: Run, evaluation: str) -> Outcome:
 @step
 def register(run: Run, evaluation: str) -> Outcome:
     """Evaluation -> the release, published and registered once, alias `challenger` when it is the newest."""
+    from artifacts.ledger import Ledger
     from artifacts.registry import Registry, model_name
+    from releases import record
     from training.bundle import assemble
 
     s = settings()
@@ -136,6 +138,7 @@ def register(run: Run, evaluation: str) -> Outcome:
         metrics=about.meta.get("metrics", {}),
         tags={"caravan.day": run.day, "caravan.recipe": run.recipe},
     )
+    record.gated(Ledger.of(s), run.source, release, version=version, evidence=about.meta.get("metrics", {}))
     challenger = registry.alias(run.source, "challenger")
     if challenger is None or challenger.number < version:
         registry.set_alias(run.source, "challenger", version)
@@ -147,8 +150,10 @@ def register(run: Run, evaluation: str) -> Outcome:
 @step
 def deploy(run: Run, release: str) -> Outcome:
     """The engine serves `release`, then the alias `champion` stands on it; digest of the champion afterwards."""
+    from artifacts.ledger import Ledger
     from artifacts.registry import Registry, model_name
     from caravan_airflow.deployment import Standing, switch
+    from releases import record
 
     s = settings()
     registry = Registry.of(s)
@@ -161,6 +166,7 @@ def deploy(run: Run, release: str) -> Outcome:
             log.info("champion is version %d of %s, later than %s: it stays", present.version, present.day, run.day)
             return Outcome(made=champion.digest, links={"mlflow": page})
     switch(s, _store(), release)
+    record.champion(Ledger.of(s), run.source, release, version=version)
     new = champion is None or champion.digest != release
     if new:
         registry.set_alias(run.source, "champion", version)

@@ -1,0 +1,1 @@
+"""From gated to champion and back, as the ledger tells it."""
