@@ -3,8 +3,9 @@
 The folder is what `training.models.text.export_encoder` writes:
 
     model.onnx       input_ids, attention_mask int64 [B, T] -> vectors float32 [B, D], pooled and normalised
+    query.onnx       the same in eight bits: for single queries, at half the time
     tokenizer.json   the tokenizer
-    config.json      name, dimension, max_length, SHA-256 of the two files
+    config.json      name, dimension, max_length, SHA-256 of the other files
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MODEL = "model.onnx"
+QUERY_MODEL = "query.onnx"
 TOKENIZER = "tokenizer.json"
 CONFIG = "config.json"
 #: Tokens per batch at which a core is busiest: more of them fall out of its cache (docs/search.md).
@@ -43,9 +45,12 @@ class TextEncoder:
         self.max_length = int(config["max_length"])
 
     @classmethod
-    def load(cls, directory: Path, threads: int = 1, *, max_length: int | None = None) -> TextEncoder:
+    def load(
+        cls, directory: Path, threads: int = 1, *, program: str = MODEL, max_length: int | None = None
+    ) -> TextEncoder:
         """The encoder in `directory`, run on `threads` threads. Longer texts are cut at `max_length` tokens.
 
+        `program` QUERY_MODEL is for queries, one text at a time: in a batch its vectors depend on the other texts.
         Raises UnreadableFile.
         """
         import onnxruntime
@@ -59,7 +64,7 @@ class TextEncoder:
             options.inter_op_num_threads = 1
             options.log_severity_level = 3
             session = onnxruntime.InferenceSession(
-                str(directory / MODEL), sess_options=options, providers=["CPUExecutionProvider"]
+                str(directory / program), sess_options=options, providers=["CPUExecutionProvider"]
             )
             encoder = cls(session, tokenizer, config)
         except Exception as error:  # tokenizers and ONNX Runtime raise bare Exceptions of their own

@@ -41,7 +41,7 @@ def search(
     from ingestion.read import read_catalog, read_judgments
     from retrieval import fusion
     from retrieval.bm25 import BM25Index
-    from retrieval.encoder import TextEncoder
+    from retrieval.encoder import QUERY_MODEL, TextEncoder
     from training.models.text import encoder_directory
     from training.texts import item_texts
 
@@ -58,7 +58,9 @@ def search(
     typer.echo(f"{counts['items']:,} items, {len(queries):,} queries, {counts['judgments']:,} judgments")
     index = BM25Index.build(texts)
     clock.lap("index")
-    encoder = TextEncoder.load(encoder_directory(s), threads=threads)
+    folder = encoder_directory(s)
+    encoder = TextEncoder.load(folder, threads=threads)
+    asked = TextEncoder.load(folder, threads=1, program=QUERY_MODEL)
     clock.lap("load_encoder")
     vectors, remembered = _vectors(encoder, texts, s.cache / "text-vectors")
     clock.lap("encode_catalog")
@@ -71,7 +73,7 @@ def search(
             lexical = index.scores(query)
             _best(lists["bm25"], row, lexical)
             took["bm25"][row] = words = stop.lap("words")
-            dense = vectors @ encoder.encode([query])[0]
+            dense = vectors @ asked.encode([query])[0]
             _best(lists["dense"], row, dense)
             took["dense"][row] = meaning = stop.lap("meaning")
             _best(lists["fused"], row, fusion.fuse(lexical, dense))
@@ -130,7 +132,10 @@ def _vectors(encoder: TextEncoder, texts: Sequence[str], folder: Path) -> tuple[
     """Vectors of `texts`, and whether they were remembered in `folder` under the hash of encoder and texts."""
     import numpy as np
 
-    key = hashlib.sha256(json.dumps([encoder.config, encoder.max_length, list(texts)]).encode()).hexdigest()
+    from retrieval.encoder import MODEL, TOKENIZER
+
+    program = [encoder.config["sha256"][name] for name in (MODEL, TOKENIZER)]
+    key = hashlib.sha256(json.dumps([program, encoder.max_length, list(texts)]).encode()).hexdigest()
     path = folder / f"{key}.npy"
     if path.is_file():
         found = np.load(path, allow_pickle=False)

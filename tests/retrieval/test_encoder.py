@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import UnreadableFile
-from retrieval.encoder import TextEncoder
+from retrieval.encoder import QUERY_MODEL, TextEncoder
 
 TEXTS = ["oak desk", "a desk made of oak wood, brown", "", "shower curtain", "名前", "desk " * 500, "oak desk"]
 
@@ -46,6 +46,12 @@ def test_many_texts_come_in_blocks(encoder: TextEncoder, monkeypatch: pytest.Mon
 def test_long_texts_are_cut(encoder_folder: Path) -> None:
     short = TextEncoder.load(encoder_folder, max_length=7)
     np.testing.assert_allclose(*short.encode(["oak desk in the hall " + tail for tail in ("red " * 9, "blue " * 9)]))
+
+
+def test_the_query_program_agrees_with_the_whole_one(encoder_folder: Path, encoder: TextEncoder) -> None:
+    queries = TextEncoder.load(encoder_folder, program=QUERY_MODEL)
+    for text in ("oak desk", "12-gauge angle", "shower curtain with blue stripes"):
+        assert queries.encode([text])[0] @ encoder.encode([text])[0] > 0.97
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "config.json"])

@@ -37,9 +37,10 @@ def test_the_folder_says_what_it_holds_and_nothing_of_this_machine(encoder_folde
     assert config["version"] == text.encoder_version() == encoder_folder.name
     for name, digest in config["sha256"].items():
         assert hashlib.sha256((encoder_folder / name).read_bytes()).hexdigest() == digest
-    program = (encoder_folder / "model.onnx").read_bytes()
-    assert b"site-packages" not in program
-    assert str(Path(text.__file__).parent).encode() not in program
+    for name in ("model.onnx", "query.onnx"):
+        program = (encoder_folder / name).read_bytes()
+        assert b"site-packages" not in program
+        assert str(Path(text.__file__).parent).encode() not in program
 
 
 @pytest.mark.slow
