@@ -1,0 +1,114 @@
+"""Pictures for the docs, taken from the running stack: `python -m tests.browser.screenshots`.
+
+The graph of the newest green `nightly` run in the Airflow UI, and the newest champion's version in the MLflow
+registry. Needs Debian's chromium, or another one named in CHROMIUM.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from caravan.cli.airflow_api import Airflow
+from caravan.stack import credentials
+from contracts.errors import NotFound
+from contracts.settings import Settings, settings
+from tests.conftest import REPOSITORY
+
+IMAGES = REPOSITORY / "docs" / "images"
+SIZE = {"width": 1500, "height": 900}
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+#: Milliseconds a page may take on a busy machine.
+PATIENCE = 240_000.0
+
+
+def main() -> None:
+    """Take both pictures."""
+    s = settings()
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    run = newest_green_run(Airflow.of(s))
+    with browser() as context:
+        airflow_graph(s, context, run, IMAGES / "nightly_graph.png")
+    with browser({"username": s.mlflow_username, "password": s.secret("mlflow_password")}) as context:
+        registry_entry(s, context, str(run["conf"]["source"]), IMAGES / "registry.png")
+
+
+def newest_green_run(airflow: Airflow) -> dict[str, Any]:
+    """The newest successful run in which every task succeeded. Raises NotFound."""
+    found = airflow.call(
+        "GET", "/dags/nightly/dagRuns", params={"state": "success", "order_by": "-start_date", "limit": 20}
+    )
+    for run in found["dag_runs"]:
+        if all(task["state"] == "success" for task in airflow.tasks("nightly", run["dag_run_id"])):
+            return dict(run)
+    raise NotFound("there is no green run of nightly", remedy="`caravan nightly` makes one")
+
+
+@contextmanager
+def browser(http_credentials: dict[str, str] | None = None) -> Iterator[Any]:
+    """A headless browser's context with an empty profile."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+            headless=True,
+            args=ARGUMENTS,
+            viewport=SIZE,
+            **({"http_credentials": http_credentials} if http_credentials else {}),
+        )
+        context.set_default_timeout(PATIENCE)
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+def airflow_graph(s: Settings, context: Any, run: dict[str, Any], out: Path) -> None:
+    """Sign in, open the run, choose the graph."""
+    page = context.new_page()
+    page.goto(f"{s.airflow_address}/auth/login/")
+    page.fill("input[name=username]", "admin")
+    page.fill("input[name=password]", credentials.read(s, "airflow_admin_password"))
+    page.click("input[type=submit]")
+    page.wait_for_url(lambda url: "/auth/login" not in url)
+    page.goto(f"{s.airflow_address}/dags/nightly/runs/{run['dag_run_id'].replace('+', '%2B')}")
+    page.get_by_role("button", name="Graph").first.click()
+    page.locator(".react-flow__node").first.wait_for()
+    divider = page.locator("[data-resize-handle], [role=separator]").first.bounding_box()
+    if divider:  # make room for the graph
+        page.mouse.move(divider["x"] + divider["width"] / 2, 300)
+        page.mouse.down()
+        page.mouse.move(SIZE["width"] * 0.7, 300, steps=8)
+        page.mouse.up()
+    fit = page.locator(".react-flow__controls-fitview")
+    if fit.count():
+        fit.first.click()
+    page.wait_for_timeout(3000)
+    page.screenshot(path=str(out))
+
+
+def registry_entry(s: Settings, context: Any, source: str, out: Path) -> None:
+    """The version that is champion, as MLflow shows it."""
+    from artifacts.registry import Registry, model_name
+
+    champion = Registry.of(s).alias(source, "champion")
+    if champion is None:
+        raise NotFound(f"{source} has no champion", remedy="`caravan nightly` makes one")
+    page = context.new_page()
+    page.goto(f"{s.mlflow_address}/#/models/{model_name(source)}/versions/{champion.number}")
+    page.get_by_text(champion.digest[:12]).first.wait_for()
+    page.wait_for_timeout(3000)
+    page.screenshot(path=str(out))
+
+
+if __name__ == "__main__":
+    main()
