@@ -32,7 +32,7 @@ from feature_repo.engines import engine
 from feature_repo.schemas import SCHEMAS
 from feature_repo.tables import build, write
 from tests.fakes import MemoryStore
-from tests.feature_repo.builders import day, encode, products, publish
+from tests.feature_repo.builders import day, drop_registry, encode, products, publish
 
 DAYS = 30
 ITEMS = 10_000
@@ -234,6 +234,7 @@ def forget(s: Settings, source: str) -> None:
     for key in client.scan_iter(count=1000):
         if key.endswith(project):
             client.delete(key)
+    drop_registry(s, source)
 
 
 def main() -> None:

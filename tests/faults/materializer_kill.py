@@ -29,12 +29,13 @@ from feature_repo.schemas import features as features_of
 from feature_repo.store import materialize
 from feature_repo.tables import build
 from tests.faults.outcome import Outcome
-from tests.feature_repo.builders import day, encode, event, filled, products
+from tests.feature_repo.builders import day, drop_registry, encode, event, filled, products
 
 SHOPPERS = 400
 ITEMS = 20
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Rows = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -58,6 +59,7 @@ def one(seed: int, s: Settings) -> list[str]:
         build(lake, name, encode=encode)
     old, new = (_tables(lake, name) for name in days)
 
+    _child(s, source, None).join()  # the server has imported Feast by now
     started = time.monotonic()
     _child(s, source, 0).join()
     whole = time.monotonic() - started
@@ -106,9 +108,11 @@ def _differences(s: Settings, source: str, allowed: list[Rows]) -> list[str]:
                 pipe.hmget(online.shopper_key(online.project_name(source), user), fields)
             answers = pipe.execute()
         for user, (at, *values) in zip(users, answers, strict=True):
-            found = {n: online.unpack(v) if v else None for n, v in zip(names, values, strict=True)}
-            stamp = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=online.unpack_time(at) if at else 0)
-            if {**found, "event_timestamp": stamp} not in [_shown(rows[view].get(user)) for rows in allowed]:
+            found = None  # nothing at all, as for a shopper without a row
+            if at or any(values):
+                found = {n: online.unpack(v) if v else None for n, v in zip(names, values, strict=True)}
+                found["event_timestamp"] = _EPOCH + timedelta(microseconds=online.unpack_time(at) if at else 0)
+            if found not in [_shown(rows[view].get(user)) for rows in allowed]:
                 problems.append(f"{view} of {user} is of no single day")
     client.close()
     return problems[:3]
@@ -118,8 +122,8 @@ def _shown(row: dict[str, Any] | None) -> dict[str, Any] | None:
     return {k: v for k, v in row.items() if k not in ("user_id", "created")} if row else None
 
 
-def _child(s: Settings, source: str, number: int) -> Any:
-    """A process of its own that materializes day `number`; Feast is imported once, in the server it is forked from."""
+def _child(s: Settings, source: str, number: int | None) -> Any:
+    """A process of its own that materializes day `number`, if any, forked from one that has imported Feast."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["feast", "feature_repo.definitions", "tests.faults.materializer_kill"])
     process = context.Process(target=_materialize, args=(str(s.home), s.port_offset, source, number))
@@ -127,8 +131,9 @@ def _child(s: Settings, source: str, number: int) -> Any:
     return process
 
 
-def _materialize(home: str, offset: int, source: str, number: int) -> None:
-    materialize(read_settings(home=home, port_offset=offset), source, day(number), now=lambda: NOW)
+def _materialize(home: str, offset: int, source: str, number: int | None) -> None:
+    if number is not None:
+        materialize(read_settings(home=home, port_offset=offset), source, day(number), now=lambda: NOW)
 
 
 def _redis(s: Settings) -> Any:
@@ -139,6 +144,8 @@ def _redis(s: Settings) -> Any:
 
 
 def _forget(s: Settings, source: str) -> None:
+    """Remove the case from the online store and the registry."""
+    drop_registry(s, source)
     client = _redis(s)
     project = online.project_name(source).encode()
     for key in [k for k in client.scan_iter(count=1000) if k.endswith(project)]:

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from artifacts.lake import DATA, Lake, write_table
 from contracts.events import CATALOG, EVENTS, KINDS
+from contracts.settings import Settings
+from feature_repo import online
 from feature_repo.schemas import TEXT_DIMENSIONS
 from tests.fakes import MemoryStore
 
@@ -103,3 +105,14 @@ class CountingEncoder:
     def __call__(self, texts: list[str]) -> np.ndarray:
         self.asked += texts
         return encode(texts)
+
+
+def drop_registry(s: Settings, source: str) -> None:
+    """Remove a source from the feature registry."""
+    import psycopg2
+
+    connection = psycopg2.connect(s.database_url("feast").replace("+psycopg2", ""))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS feast_{online.project_name(source)} CASCADE")
+    connection.close()

@@ -28,7 +28,17 @@ from feature_repo.sequences import History
 from feature_repo.store import ONLINE_VIEWS, apply, environment, feature_store, materialize, push_events
 from feature_repo.tables import build
 from tests.fakes import MemoryStore
-from tests.feature_repo.builders import day, encode, event, filled, new_lake, products, publish, random_events
+from tests.feature_repo.builders import (
+    day,
+    drop_registry,
+    encode,
+    event,
+    filled,
+    new_lake,
+    products,
+    publish,
+    random_events,
+)
 
 pytestmark = [pytest.mark.stack, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -85,17 +95,6 @@ class Shop:
         client.close()
 
 
-def forget(s: Settings, source: str) -> None:
-    """Drop the source's registry."""
-    import psycopg2
-
-    connection = psycopg2.connect(s.database_url("feast").replace("+psycopg2", ""))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP SCHEMA IF EXISTS feast_{online.project_name(source)} CASCADE")
-    connection.close()
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = filled(
@@ -114,7 +113,7 @@ def shop(stack: Settings, built: Lake, tmp_path: Path) -> Iterator[Shop]:
     shop = Shop(stack, source, Lake(store, source, tmp_path / "objects"))
     yield shop
     shop.wipe()
-    forget(stack, source)
+    drop_registry(stack, source)
 
 
 def test_a_day_comes_online_once_and_days_are_caught_up(shop: Shop) -> None:
@@ -256,7 +255,7 @@ def test_sources_do_not_meet(shop: Shop, tmp_path: Path) -> None:
     assert other.shopper("u0").items == ["theirs"]
     assert not other.shopper("u1").known
     other.wipe()
-    forget(other.s, other.source)
+    drop_registry(other.s, other.source)
 
 
 def test_views_and_services_are_what_the_tables_hold(shop: Shop) -> None:
