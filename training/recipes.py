@@ -56,7 +56,7 @@ class Recipe:
     checkpoint_seconds: float = 30.0
 
     # nightly evaluation
-    holdout_days: int = 7
+    holdout_days: int = 3
     holdout_share: float = 0.2  # at most so much of the days, or of the interactions, is held out
     evaluation_examples: int = 20_000
     min_train_interactions: int = 200
