@@ -14,7 +14,7 @@ from retrieval.topk import top_k
 Scores = NDArray[np.float32]
 
 #: Share of the dense score in the sum.
-DENSE_WEIGHT = 0.5
+DENSE_WEIGHT = 0.4
 #: Places of each ranking that count, and the constant of reciprocal rank fusion as its authors have it.
 DEPTH = 100
 CONSTANT = 60.0

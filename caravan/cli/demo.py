@@ -32,7 +32,8 @@ def demo(
     from caravan.cli import chain, stack
     from ingestion.land import land
     from ingestion.pseudonymize import Pseudonymizer
-    from ingestion.sources.shop import ShopPlan, generate
+    from ingestion.sources.shop import generate
+    from ingestion.sources.shop_world import ShopPlan
 
     console, began = Console(), time.monotonic()
 
