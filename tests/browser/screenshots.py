@@ -106,6 +106,9 @@ def registry_entry(s: Settings, context: Any, source: str, out: Path) -> None:
     page = context.new_page()
     page.goto(f"{s.mlflow_address}/#/models/{model_name(source)}/versions/{champion.number}")
     page.get_by_text(champion.digest[:12]).first.wait_for()
+    close = page.get_by_role("button", name="Close")  # the assistant beside it
+    if close.count():
+        close.first.click()
     page.wait_for_timeout(3000)
     page.screenshot(path=str(out))
 
