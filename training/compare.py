@@ -105,10 +105,13 @@ def slices(rankings: Mapping[str, Ranking], membership: Mapping[str, npt.NDArray
         found[name] = {"questions": questions}
         if questions >= SMALLEST_SLICE:
             found[name] |= {
-                ranker: {HEADLINE: float(metrics.ndcg(r.ranks[member], 10).mean()),
-                         "hr_at_10": float(metrics.hit_rate(r.ranks[member], 10).mean())}
+                ranker: {
+                    HEADLINE: float(metrics.ndcg(r.ranks[member], 10).mean()),
+                    "hr_at_10": float(metrics.hit_rate(r.ranks[member], 10).mean()),
+                    "median_rank": float(np.median(r.ranks[member])),
+                }
                 for ranker, r in sorted(rankings.items())
-            }  # fmt: skip
+            }
     return found
 
 
