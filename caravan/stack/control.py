@@ -142,7 +142,7 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
             "instance_name": "Caravan",
         },
         "api_auth": {"jwt_secret": credentials.read(s, "airflow_jwt_key")},
-        "scheduler": {"scheduler_idle_sleep_time": 0.05, "enable_health_check": False},
+        "scheduler": {"scheduler_idle_sleep_time": 0.2, "enable_health_check": False},
         "dag_processor": {"parsing_processes": 1, "refresh_interval": 10, "min_file_process_interval": 15},
         "triggerer": {"capacity": 100},
         "fab": {"update_fab_perms": True},
