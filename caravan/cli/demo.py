@@ -53,7 +53,7 @@ def demo(
     made = generate(plan, s.home / "demo" / f"{yesterday}-{shoppers}-{items}-{days}-{seed}", progress=console.print)
     key = Pseudonymizer(s.secret("pseudonym_key"))
     landed = land(Lake.of(s, s.shop), made.events, made.catalog, made.judgments, pseudonymizer=key, replace=True)
-    console.print(f"{landed.read:,} rows read, {landed.kept:,} kept, {landed.quarantined:,} quarantined")
+    console.print(f"{landed.read:,} rows read, {landed.kept:,} kept, {sum(landed.quarantined.values()):,} quarantined")
 
     heading(f"3 of 4  the nightly chain for {yesterday}, in Airflow")
     chain.nightly(day=yesterday.isoformat(), source=s.shop, recipe="quick", wait=True)
