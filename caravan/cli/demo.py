@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: How many interactions of the shopper's history are shown, and how many recommendations.
 SHOWN = 8
+#: Longest wait for the schedule's own first run, in seconds.
+SCHEDULE_PATIENCE = 120.0
 
 
 def demo(
@@ -51,6 +53,7 @@ def demo(
 
     plan = ShopPlan(days=days, shoppers=shoppers, items=items, seed=seed, end=yesterday)
     made = generate(plan, s.home / "demo" / f"{yesterday}-{shoppers}-{items}-{days}-{seed}", progress=console.print)
+    _let_the_schedule_pass(s)
     key = Pseudonymizer(s.secret("pseudonym_key"))
     landed = land(Lake.of(s, s.shop), made.events, made.catalog, made.judgments, pseudonymizer=key, replace=True)
     console.print(f"{landed.read:,} rows read, {landed.kept:,} kept, {sum(landed.quarantined.values()):,} quarantined")
@@ -62,6 +65,23 @@ def demo(
     _show_answers(console, s, made.events, made.catalog)
     _show_addresses(console, s)
     console.print(f"\ndone in {(time.monotonic() - began) / 60:.1f} minutes; stop with `caravan down`")
+
+
+def _let_the_schedule_pass(s: Settings) -> None:
+    """Wait for the run that the schedule starts by itself in a new Airflow; it finds no data yet and skips.
+
+    Were the shop there already, that run would train the long recipe, and ours would queue behind it.
+    """
+    from caravan.cli.airflow_api import ENDED, Airflow
+
+    airflow, deadline = Airflow.of(s), time.monotonic() + SCHEDULE_PATIENCE
+    airflow.ensure_ready("nightly")
+    newest = {"run_type": "scheduled", "order_by": "-run_after", "limit": 1}
+    while time.monotonic() < deadline:
+        runs = airflow.call("GET", "/dags/nightly/dagRuns", params=newest)["dag_runs"]
+        if runs and runs[0]["state"] in ENDED:
+            return
+        time.sleep(1)
 
 
 def _show_answers(console: Any, s: Settings, events: list[Path], catalog: Path) -> None:
