@@ -32,14 +32,19 @@ class Meters:
         self.in_flight = Gauge("caravan_in_flight", "Requests under way.", ["route"], registry=r)
         self.events = Counter("caravan_events", "Events by verdict.", ["verdict"], registry=r)
         self.ready = Gauge("caravan_ready", "1 while a release serves.", registry=r)
-        self.release = Gauge("caravan_release", "The release that serves.", ["digest", "source"], registry=r)
+        self.release = Gauge(
+            "caravan_release", "1 for the release that serves, 0 for those before it.", ["digest", "source"], registry=r
+        )
         self.log_lag = Gauge("caravan_event_log_lag_seconds", "Age of the oldest event not on disk yet.", registry=r)
         self.push_backlog = Gauge("caravan_push_backlog", "Events that wait for the online store.", registry=r)
+        self._serving: tuple[str, str] | None = None
         self._stage_children: dict[tuple[str, str], Histogram] = {}
 
     def serve(self, digest: str, source: str) -> None:
         """`digest` is the one that serves."""
-        self.release.clear()
+        if self._serving is not None:
+            self.release.labels(*self._serving).set(0)
+        self._serving = (digest, source)
         self.release.labels(digest, source).set(1)
 
     def answered(self, route: str, timings_ms: dict[str, float], fallback: str | None, items: int | None) -> None:

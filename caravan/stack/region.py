@@ -15,6 +15,8 @@ from contracts.settings import Settings
 
 #: Databases of a region, all owned by the role `caravan`.
 DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
+#: Object by which the store shows that it can be read.
+READY = "health/ready"
 
 
 def programs(s: Settings) -> list[Program]:
@@ -149,7 +151,7 @@ def _object_store(s: Settings) -> Program:
         },
         address=s.s3_url,
         prepare=prepare,
-        ready=lambda _: probe.http(f"http://{s.host}:{ports.s3}/healthz"),
+        ready=lambda _: probe.http(f"http://{s.host}:{ports.s3}/healthz") and _reads_back(s),
         finish=lambda: ensure_buckets(s),
         # where it puts the first four can not be chosen
         leftovers=(*sockets, folder / "filer.sock", folder / "s3.sock"),
@@ -157,6 +159,23 @@ def _object_store(s: Settings) -> Program:
         # asked to stop, its filer waits 15 s for subscribers that live in the same process
         stop_patience=3,
     )
+
+
+def _reads_back(s: Settings) -> bool:
+    """True when a small object can be read: after a crash the gateway answers before its volumes do."""
+    from artifacts.object_store import ObjectStore
+    from contracts.errors import CaravanError, NotFound
+
+    try:
+        store = ObjectStore.of(s)
+        try:
+            return store.get(READY) == b"ready"
+        except NotFound:
+            store.ensure_bucket()
+            store.put(READY, b"ready")
+            return True
+    except CaravanError:
+        return False
 
 
 def ensure_buckets(s: Settings) -> None:

@@ -20,6 +20,7 @@ def snapshot(s: Settings, source: str) -> dict[str, Any]:
         ref: resolve(store, ref)
         for prefix in ("lake", "models", "evaluations", "bundles")
         for ref in refs(store, f"{prefix}/{source}")
+        if not ref.startswith(f"lake/{source}/landing-")  # what engines log lands at any time
     }
     registry, client = Registry.of(s), mlflow_client(s)
     experiment = client.get_experiment_by_name(source)
