@@ -147,11 +147,13 @@ def _get(answer: Any) -> dict[str, Any]:
 
 
 def _show_addresses(console: Any, s: Settings) -> None:
-    from rich.table import Table
-
+    """Plain lines, never cut: they are there to be copied."""
     secrets = s.home / "secrets"
-    table = Table("page", "address", "user, and where the password is", title="Where to look", title_justify="left")
-    table.add_row("Airflow", f"{s.airflow_address}/dags/nightly", f"admin, {secrets / 'airflow_admin_password'}")
-    table.add_row("MLflow", s.mlflow_address, f"{s.mlflow_username}, {secrets / 'caravan_mlflow_password'}")
-    table.add_row("The shop's API", f"{s.edge_address}/docs", "")
-    console.print(table)
+    for line in (
+        f"Airflow         {s.airflow_address}/dags/nightly",
+        f"                user admin, password in {secrets / 'airflow_admin_password'}",
+        f"MLflow          {s.mlflow_address}",
+        f"                user {s.mlflow_username}, password in {secrets / 'caravan_mlflow_password'}",
+        f"The shop's API  {s.edge_address}/docs",
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
