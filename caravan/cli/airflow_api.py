@@ -30,6 +30,9 @@ class Airflow:
         client = httpx.Client(base_url=s.airflow_address, timeout=30.0, trust_env=False)
         return cls(client, "admin", credentials.read(s, "airflow_admin_password"))
 
+    def close(self) -> None:
+        self._client.close()
+
     def call(self, method: str, path: str, *, json: object = None, params: dict[str, Any] | None = None) -> Any:
         """One request to /api/v2. Raises StackError when Airflow does not answer, CaravanError when it refuses."""
         answer = self._send(method, path, json, params)

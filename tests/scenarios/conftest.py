@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from caravan.cli.airflow_api import Airflow
@@ -9,11 +11,12 @@ from contracts.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def airflow(stack: Settings) -> Airflow:
+def airflow(stack: Settings) -> Iterator[Airflow]:
     """A client of the running stack's Airflow; the control group is started beside the region where it is not."""
     from caravan.stack import up
 
     up(stack, regions=(), control=True)
     client = Airflow.of(stack)
     client.ensure_ready("nightly")
-    return client
+    yield client
+    client.close()
