@@ -13,12 +13,14 @@ from rich.live import Live
 from rich.table import Table
 
 from caravan.cli.airflow_api import ENDED, Airflow
-from contracts.errors import CaravanError, SettingsError
+from contracts.errors import CaravanError, SettingsError, StackError
 from contracts.settings import Settings, settings
 
 DAG = "nightly"
 LOG_TAIL = 12
 POLL_SECONDS = 1.0
+#: Seconds without an answer from Airflow before following a run is given up.
+SILENCE = 300.0
 COLOURS = {
     "success": "green", "failed": "bold red", "upstream_failed": "red", "up_for_retry": "yellow",
     "running": "cyan", "skipped": "magenta",
@@ -95,17 +97,29 @@ def backfill(
 def follow(
     airflow: Airflow, runs: Callable[[], list[dict[str, Any]]], *, done: Callable[[list[dict[str, Any]]], bool]
 ) -> None:
-    """Show the tasks of `runs` until they are `done`: a live table in a terminal, else a line per change."""
+    """Show the tasks of `runs` until they are `done`: a live table in a terminal, else a line per change.
+
+    Airflow may be slow or restarted meanwhile: only after SILENCE seconds without an answer its StackError is raised.
+    """
     seen: dict[tuple[str, str], str] = {}
+    heard = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=False, auto_refresh=False) as live:
         while True:
-            present = runs()
-            tasks = {str(run["dag_run_id"]): airflow.tasks(DAG, run["dag_run_id"]) for run in present}
+            try:
+                present = runs()
+                tasks = {str(run["dag_run_id"]): airflow.tasks(DAG, run["dag_run_id"]) for run in present}
+                ended = done(present)
+            except StackError:
+                if time.monotonic() - heard > SILENCE:
+                    raise
+                time.sleep(POLL_SECONDS)
+                continue
+            heard = time.monotonic()
             if console.is_terminal:
                 live.update(_table(present, tasks), refresh=True)
             else:
                 _print_changes(present, tasks, seen)
-            if done(present):
+            if ended:
                 return
             time.sleep(POLL_SECONDS)
 
