@@ -1,0 +1,111 @@
+"""`caravan nightly` and `caravan backfill`: what a person sees, with a hand-written Airflow behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+
+from caravan.cli import chain
+from contracts.errors import SettingsError, StackError
+from contracts.settings import Settings
+
+
+class FakeAirflow:
+    """One run whose tasks' states are scripted per poll; an error in the script is raised."""
+
+    def __init__(self, script: list[dict[str, str] | Exception], log: list[dict[str, Any]] | None = None) -> None:
+        self._script: Iterator[dict[str, str] | Exception] = iter(script)
+        self._states: dict[str, str] = {}
+        self._log = log or []
+        self.started: list[dict[str, Any]] = []
+
+    def ensure_ready(self, dag: str) -> bool:
+        return False
+
+    def trigger(self, dag: str, conf: dict[str, Any], *, note: str) -> str:
+        self.started.append(conf)
+        return "manual__1"
+
+    def run(self, dag: str, run_id: str) -> dict[str, Any]:
+        step = next(self._script, None)
+        if isinstance(step, Exception):
+            raise step
+        self._states = step or self._states
+        ended = all(state in ("success", "failed", "upstream_failed") for state in self._states.values())
+        verdict = "failed" if "failed" in self._states.values() else "success"
+        return {"dag_run_id": run_id, "state": verdict if ended else "running", "conf": self.started[-1]}
+
+    def tasks(self, dag: str, run_id: str) -> list[dict[str, Any]]:
+        return [
+            {"task_id": name, "state": state, "start_date": f"2026-01-0{n}", "duration": 1.5, "try_number": 1}
+            for n, (name, state) in enumerate(self._states.items(), start=1)
+        ]
+
+    def log(self, dag: str, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
+        return self._log
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Console:
+    console = Console(record=True, width=200, force_terminal=False, quiet=False)
+    monkeypatch.setattr(chain, "console", console)
+    monkeypatch.setattr(chain, "POLL_SECONDS", 0.0)
+    return console
+
+
+def start(monkeypatch: pytest.MonkeyPatch, airflow: FakeAirflow, **options: Any) -> None:
+    monkeypatch.setattr(chain, "settings", lambda: Settings())
+    monkeypatch.setattr(chain.Airflow, "of", lambda s: airflow)
+    chain.nightly(**{"day": "2026-01-01", "source": "shop", "recipe": "quick", "wait": True, **options})
+
+
+def test_a_green_run_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
+    airflow = FakeAirflow([{"validate": "running"}, {"validate": "success", "train": "running"},
+                           {"validate": "success", "train": "success"}])  # fmt: skip
+    start(monkeypatch, airflow)
+    assert airflow.started == [{"day": "2026-01-01", "source": "shop", "recipe": "quick"}]
+    text = shown.export_text()
+    assert text.count("validate     success") == 1
+    assert "shop 2026-01-01: success" in text
+
+
+def test_a_failure_shows_the_log_the_error_and_the_remedy(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
+    error = {"exc_type": "GateRefused", "exc_value": "the challenger is refused -> see the evaluation"}
+    log = [{"level": "info", "event": "read 12 rows"}, {"level": "error", "event": "failed", "error_detail": [error]}]
+    airflow = FakeAirflow([{"validate": "success", "gate": "failed", "register": "upstream_failed"}], log)
+    with pytest.raises(typer.Exit) as exited:
+        start(monkeypatch, airflow)
+    assert exited.value.exit_code == 1
+    text = shown.export_text()
+    assert "read 12 rows" in text
+    assert "GateRefused: the challenger is refused" in text
+    assert "try: see the evaluation" in text
+
+
+def test_following_outlives_an_airflow_that_is_away_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, shown: Console
+) -> None:
+    start(
+        monkeypatch, FakeAirflow([{"train": "running"}, StackError("away"), StackError("away"), {"train": "success"}])
+    )
+    assert "train        success" in shown.export_text()
+
+
+def test_an_airflow_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
+    monkeypatch.setattr(chain, "SILENCE", 0.0)
+    with pytest.raises(StackError):
+        start(monkeypatch, FakeAirflow([{"train": "running"}, StackError("away")]))
+
+
+@pytest.mark.parametrize("day", ["2026-02-30", "yesterday", "{{ds}}"])
+def test_a_day_that_is_none_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, shown: Console, day: str
+) -> None:
+    airflow = FakeAirflow([])
+    with pytest.raises(SettingsError, match="is not a day"):
+        start(monkeypatch, airflow, day=day)
+    assert airflow.started == []
