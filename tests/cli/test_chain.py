@@ -64,8 +64,13 @@ def start(monkeypatch: pytest.MonkeyPatch, airflow: FakeAirflow, **options: Any)
 
 
 def test_a_green_run_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
-    airflow = FakeAirflow([{"validate": "running"}, {"validate": "success", "train": "running"},
-                           {"validate": "success", "train": "success"}])  # fmt: skip
+    airflow = FakeAirflow(
+        [
+            {"validate": "running"},
+            {"validate": "success", "train": "running"},
+            {"validate": "success", "train": "success"},
+        ]
+    )
     start(monkeypatch, airflow)
     assert airflow.started == [{"day": "2026-01-01", "source": "shop", "recipe": "quick"}]
     text = shown.export_text()
