@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -21,7 +23,7 @@ from artifacts.database import engine as region_engine
 from artifacts.database import migrate
 from artifacts.tables import moves, states
 from contracts.errors import ChainBroken, Conflict, IllegalMove, StoreUnavailable
-from contracts.release import MOVES, State
+from contracts.release import MOVES, NOTES, Note, State
 from contracts.settings import Settings
 
 GENESIS = "0" * 64
@@ -39,7 +41,7 @@ class Move:
     digest: str
     version: int | None
     from_state: State | None
-    to_state: State
+    to_state: State | Note
     actor: str
     reason: str
     evidence: dict[str, Any]
@@ -47,6 +49,16 @@ class Move:
     epoch: int
     previous_hash: str
     hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one release is now; `sequence` is that of the move which brought it there."""
+
+    source: str
+    digest: str
+    state: State
+    sequence: int
 
 
 class Ledger:
@@ -95,18 +107,56 @@ class Ledger:
             )
         at = now or datetime.now(UTC)
         about: dict[str, Any] = {"actor": actor, "reason": reason, "evidence": evidence or {}, "epoch": epoch, "at": at}
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
-                self._compare(connection, source, digest, expected, epoch)
-                if to == "champion":
-                    for present in self._champions(connection, source):
-                        self._append(connection, source, present, "champion", former, version=None, **about)
-                return self._append(connection, source, digest, expected, to, version=version, **about)
-        except DBAPIError as error:
-            raise StoreUnavailable(
-                "the ledger's database refused or did not answer", remedy="`caravan status` shows it; then retry"
-            ) from error
+        with _answering(), self._engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
+            self._compare(connection, source, digest, expected, epoch)
+            if to == "champion":
+                for present in self._champions(connection, source):
+                    self._append(connection, source, present, "champion", former, version=None, **about)
+            return self._append(connection, source, digest, expected, to, version=version, **about)
+
+    def note(
+        self,
+        source: str,
+        digest: str,
+        kind: Note,
+        *,
+        actor: str,
+        reason: str,
+        evidence: dict[str, Any] | None = None,
+        epoch: int = 0,
+        now: datetime | None = None,
+    ) -> Move:
+        """Append a row that moves nothing. `digest` is empty for what concerns no single release."""
+        body: dict[str, Any] = {"actor": actor, "reason": reason[:2000], "evidence": evidence or {}, "epoch": epoch}
+        with _answering(), self._engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
+            return self._append(
+                connection, source, digest, None, kind, version=None, at=now or datetime.now(UTC), **body
+            )
+
+    def places(self, source: str | None = None, among: Collection[State] = ()) -> list[Place]:
+        """Where releases are now, those moved last first; of `among` only, when it names states."""
+        query = select(states.c.source, states.c.digest, states.c.state, states.c.sequence).order_by(
+            states.c.sequence.desc()
+        )
+        if source is not None:
+            query = query.where(states.c.source == source)
+        if among:
+            query = query.where(states.c.state.in_(among))
+        with _answering(), self._engine.connect() as connection:
+            return [Place(**row) for row in connection.execute(query).mappings()]
+
+    def newest(self, *to: State | Note, source: str | None = None, digest: str | None = None) -> Move | None:
+        """The last row that led to one of these states, or that is a note of this kind."""
+        query = select(moves).where(moves.c.to_state.in_(to)).order_by(moves.c.sequence.desc()).limit(1)
+        if source is not None:
+            query = query.where(moves.c.source == source)
+        if digest is not None:
+            query = query.where(moves.c.digest == digest)
+        with _answering(), self._engine.connect() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return _move(row) if row else None
 
     def state(self, source: str, digest: str) -> State | None:
         """Where a release is now."""
@@ -174,7 +224,7 @@ class Ledger:
         source: str,
         digest: str,
         before: State | None,
-        to: State,
+        to: State | Note,
         *,
         version: int | None,
         actor: str,
@@ -203,6 +253,8 @@ class Ledger:
         previous = last.hash if last else GENESIS
         row = {**body, "previous_hash": previous, "hash": _hash(body, previous)}
         connection.execute(insert(moves).values(row))
+        if to in NOTES:
+            return Move(**row)
         place = {"state": to, "epoch": epoch, "sequence": body["sequence"]}
         if before is None:
             connection.execute(upsert(states).values(source=source, digest=digest, **place))
@@ -211,6 +263,16 @@ class Ledger:
                 update(states).where(states.c.source == source, states.c.digest == digest).values(**place)
             )
         return Move(**row)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreUnavailable(
+            "the ledger's database refused or did not answer", remedy="`caravan status` shows it; then retry"
+        ) from error
 
 
 def _move(row: RowMapping) -> Move:

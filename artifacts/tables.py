@@ -53,3 +53,16 @@ states = Table(
     # the database itself refuses a second champion
     Index("one_champion_per_source", "source", unique=True, postgresql_where=text("state = 'champion'")),
 )
+
+#: What a running canary remembers between two looks: its policy, evidence and the time its logs are read from.
+canaries = Table(
+    "release_canaries",
+    metadata,
+    Column("source", String(41), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("policy", String(40), nullable=False),
+    Column("champion", String(64), nullable=False),
+    Column("began_at", DateTime(timezone=True), nullable=False),
+    Column("state", JSON, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)

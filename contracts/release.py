@@ -7,7 +7,7 @@ Parquet and JSON.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
 
@@ -44,6 +44,11 @@ State = Literal[
     "rejected",
     "rolled_back",
 ]
+#: Rows of the ledger that move nothing: a request for approval, an answer to it, a refused one, a freeze and its end.
+Note = Literal["asked", "approval", "refused", "frozen", "thawed"]
+NOTES: frozenset[str] = frozenset(get_args(Note))
+#: States in which a release gets shoppers, or copies of their requests, beside a champion.
+IN_FLIGHT: tuple[State, ...] = ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50")
 #: Share of shoppers, in percent, that a release gets in each canary state.
 CANARY_SHARE: dict[State, int] = {"canary_1": 1, "canary_5": 5, "canary_25": 25, "canary_50": 50}
 

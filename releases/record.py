@@ -14,13 +14,28 @@ from contracts.release import State
 NIGHTLY = "nightly"
 
 
-def gated(ledger: Ledger, source: str, digest: str, *, version: int, evidence: dict[str, Any]) -> None:
-    """Record that `digest` was built and passed the gate."""
+def gated(
+    ledger: Ledger,
+    source: str,
+    digest: str,
+    *,
+    version: int,
+    evidence: dict[str, Any],
+    author: str = NIGHTLY,
+    policy: str = "default",
+) -> None:
+    """Record that `digest` was built and passed the gate; `author` had it made, `policy` is how it will be judged."""
     if ledger.state(source, digest) is None:
-        ledger.move(source, digest, to="built", expected=None, actor=NIGHTLY, reason="assembled", version=version)
+        ledger.move(
+            source, digest, to="built", expected=None, actor=NIGHTLY, reason="assembled", version=version,
+            evidence={"author": author},
+        )  # fmt: skip
     if ledger.state(source, digest) == "built":
         reason = "passed the gate against the champion on the same held-out days"
-        ledger.move(source, digest, to="gated", expected="built", actor=NIGHTLY, reason=reason, evidence=evidence)
+        ledger.move(
+            source, digest, to="gated", expected="built", actor=NIGHTLY, reason=reason, version=version,
+            evidence={**evidence, "policy": policy},
+        )  # fmt: skip
 
 
 def champion(ledger: Ledger, source: str, digest: str, *, version: int) -> None:

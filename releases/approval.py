@@ -1,0 +1,200 @@
+"""Who lets a release go on: answers of signed-in people, bound to one digest, kept in the ledger.
+
+Every door (Airflow's required actions, the MLflow registry, the command line) ends in `answer`, which writes what it
+was told and refuses what it may not take; a refusal is a row of the ledger too. `recheck` is asked again before
+shoppers meet the release: a state that was set without enough answers behind it counts for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from artifacts.ledger import Ledger, Move
+from contracts.errors import Conflict, NotApproved, NotFound
+from contracts.release import DIGEST, State
+from contracts.settings import Settings
+
+Door = Literal["airflow", "mlflow", "command line"]
+#: States in which an answer is awaited: after the gate, and after a rollback.
+AWAITING: tuple[State, ...] = ("gated", "rolled_back")
+#: Digits of a digest that a person must name at least.
+SHORTEST = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Who may answer, how many must, and how long an answer is awaited."""
+
+    reviewers: frozenset[str]
+    required: int = 1
+    timeout: timedelta = timedelta(days=1)
+
+    @classmethod
+    def of(cls, s: Settings) -> Rules:
+        names = frozenset(name.strip() for name in s.reviewers.split(",") if name.strip())
+        return cls(reviewers=names, required=s.approvers_required, timeout=timedelta(seconds=s.approval_timeout))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a person said, and where. `named` is the digest, or its beginning, that the person saw and named."""
+
+    source: str
+    digest: str
+    named: str
+    person: str
+    door: Door
+    approves: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What came of an answer: the state now, and how many more people must approve."""
+
+    state: State
+    missing: int = 0
+
+
+def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, now: datetime | None = None) -> Move:
+    """Record that people were asked about a release, and until when; a request that still runs stays as it is."""
+    at = now or datetime.now(UTC)
+    open_since = _asked(ledger, source, digest)
+    if open_since is not None and at < open_since.at + rules.timeout:
+        return open_since
+    until = (at + rules.timeout).isoformat()
+    evidence = {"until": until, "required": rules.required, "reviewers": sorted(rules.reviewers)}
+    return ledger.note(source, digest, "asked", actor=actor, reason="approval requested", evidence=evidence, now=at)
+
+
+def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> Standing:
+    """Take a person's answer; NotApproved when it may not count, NotFound for an unknown release.
+
+    An approval that completes the required number moves the release to `approved`; a rejection moves it to `rejected`.
+    """
+    at = now or datetime.now(UTC)
+    state = ledger.state(given.source, given.digest)
+    if state is None:
+        raise NotFound(f"no release {given.digest[:12]} of {given.source}", remedy="`caravan release list` shows them")
+    given = replace(given, reason=given.reason.strip())
+    _refuse_unless_usable(ledger, rules, given, state, at)
+    evidence = {"approval": given.approves, "door": given.door, "digest": given.digest}
+    if not given.approves:
+        ledger.note(
+            given.source, given.digest, "approval", actor=given.person, reason=given.reason, evidence=evidence, now=at
+        )
+        if state == "gated":
+            _move(ledger, given, state, to="rejected", evidence=evidence, at=at)
+        return Standing(state=ledger.state(given.source, given.digest) or state)
+    if given.person not in approvers(ledger, given.source, given.digest):
+        ledger.note(
+            given.source, given.digest, "approval", actor=given.person, reason=given.reason, evidence=evidence, now=at
+        )
+    people = approvers(ledger, given.source, given.digest)
+    if len(people) < rules.required:
+        return Standing(state=state, missing=rules.required - len(people))
+    _move(ledger, given, state, to="approved", evidence={**evidence, "approvers": people}, at=at)
+    return Standing(state=ledger.state(given.source, given.digest) or state)
+
+
+def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datetime | None = None) -> bool:
+    """Reject a release whose request ran out; True when it did. No answer is not a yes."""
+    at = now or datetime.now(UTC)
+    asked, state = _asked(ledger, source, digest), ledger.state(source, digest)
+    if state not in AWAITING or asked is None or at < asked.at + rules.timeout:
+        return False
+    if state == "gated":
+        ledger.move(
+            source, digest, to="rejected", expected="gated", actor="timeout", reason="nobody answered in time", now=at
+        )
+    return True
+
+
+def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
+    """Who approved this release since it last came to a state in which answers are awaited; first answer first."""
+    people: list[str] = []
+    for move in ledger.history(source, digest):
+        if move.to_state in AWAITING:
+            people = []
+        elif move.to_state == "approval" and move.evidence.get("approval") and move.actor not in people:
+            people.append(move.actor)
+    return people
+
+
+def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
+    """NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers."""
+    moved = ledger.newest("approved", source=source, digest=digest)
+    if moved is not None and moved.evidence.get("first_release") and not _served_before(ledger, moved):
+        return
+    people = [p for p in approvers(ledger, source, digest) if p in rules.reviewers]
+    needed = max(rules.required, 2) if moved is not None and moved.evidence.get("emergency") else rules.required
+    if moved is None or len(people) < needed:
+        raise NotApproved(
+            f"release {digest[:12]} has {len(people)} of {needed} approvals",
+            remedy=f"`caravan release approve {digest[:12]}`, signed in as a reviewer",
+        )
+
+
+def _served_before(ledger: Ledger, moved: Move) -> bool:
+    """True when shoppers already had a champion: then nothing is the first release any more."""
+    return any(move.to_state == "champion" and move.sequence < moved.sequence for move in ledger.history())
+
+
+def author(ledger: Ledger, source: str, digest: str) -> str:
+    """Who had the release made: the person who started the run, or the schedule."""
+    built = ledger.newest("built", source=source, digest=digest)
+    return str(built.evidence.get("author") or built.actor) if built else ""
+
+
+def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: Answer, state: State, at: datetime) -> None:
+    asked = _asked(ledger, given.source, given.digest)
+    named = given.named.strip().lower()
+    made_by, before = author(ledger, given.source, given.digest), approvers(ledger, given.source, given.digest)
+    why = remedy = ""
+    if given.person not in rules.reviewers:
+        why, remedy = f"{given.person or 'nobody'} is no reviewer", "ask one of: " + ", ".join(sorted(rules.reviewers))
+    elif not DIGEST.match(given.digest) or len(named) < SHORTEST or not given.digest.startswith(named):
+        why = f"the answer is about {named[:SHORTEST] or 'no digest'}, the request about {given.digest[:SHORTEST]}"
+        remedy = f"name at least {SHORTEST} digits of the digest you looked at"
+    elif not given.reason:
+        why, remedy = "an answer needs a reason", "say in a few words why"
+    elif state not in AWAITING:
+        why, remedy = f"the release is {state}; no answer is awaited", "`caravan release show` tells its story"
+    elif asked is not None and at >= asked.at + rules.timeout:
+        expire(ledger, rules, given.source, given.digest, now=at)
+        why, remedy = "the answer came after the time to answer was over", "run the day again, or a newer one"
+    elif given.approves and rules.required > 1 and given.person == made_by and not before:
+        why, remedy = f"{given.person} made this release and can not be the first to approve it", "ask another reviewer"
+    if why:
+        refuse(ledger, given, why, now=at)
+        raise NotApproved(f"not taken: {why}", remedy=remedy)
+
+
+def refuse(ledger: Ledger, given: Answer, why: str, *, now: datetime | None = None) -> None:
+    """Record an answer that does not count, and why."""
+    evidence: dict[str, Any] = {
+        "door": given.door, "named": given.named[:64], "approval": given.approves, "reason": given.reason[:500],
+    }  # fmt: skip
+    ledger.note(
+        given.source, given.digest, "refused", actor=given.person or "unknown", reason=why, evidence=evidence, now=now
+    )
+
+
+def _asked(ledger: Ledger, source: str, digest: str) -> Move | None:
+    """The newest request about this release since it came to where it is."""
+    asked = ledger.newest("asked", source=source, digest=digest)
+    came = ledger.newest(*AWAITING, source=source, digest=digest)
+    return asked if asked is not None and came is not None and asked.sequence > came.sequence else None
+
+
+def _move(ledger: Ledger, given: Answer, state: State, *, to: State, evidence: dict[str, Any], at: datetime) -> None:
+    try:
+        ledger.move(
+            given.source, given.digest, to=to, expected=state, actor=given.person, reason=given.reason,
+            evidence=evidence, now=at,
+        )  # fmt: skip
+    except Conflict:
+        if ledger.state(given.source, given.digest) != to:  # another answer was faster, and said otherwise
+            raise
