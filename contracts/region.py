@@ -51,6 +51,9 @@ class RegionPorts:
     weed_filer_grpc: int
     mlflow: int
     engine: int
+    engine_control: int
+    engine_canary: int
+    engine_former: int
     edge: int
     edge_admin: int
 
@@ -70,6 +73,13 @@ class RegionPorts:
             weed_filer_grpc=base + 352,
             mlflow=base + 500,
             engine=base + 100,
+            engine_control=base + 101,
+            engine_canary=base + 102,
+            engine_former=base + 103,
             edge=base + 200,
             edge_admin=base + 201,
         )
+
+    def engine_of(self, slot: str) -> int:
+        """Port of the engine of a slot: champion, control, canary or former."""
+        return self.engine if slot == "champion" else int(getattr(self, f"engine_{slot}"))

@@ -35,7 +35,10 @@ class Settings(BaseSettings):
     redis_host: str = Field(default="", description="Redis host[:port] of the region.")
     s3_endpoint: str = Field(default="", description="Object store URL.")
     mlflow_url: str = Field(default="", description="MLflow server URL.")
-    engine_url: str = Field(default="", description="Serving engine URL.")
+    engine_url: str = Field(default="", description="URL of the champion's serving engine.")
+    engine_control_url: str = Field(default="", description="URL of the control's serving engine.")
+    engine_canary_url: str = Field(default="", description="URL of the canary's serving engine.")
+    engine_former_url: str = Field(default="", description="URL of the former champion's serving engine.")
     edge_url: str = Field(default="", description="Envoy URL that shoppers use.")
     airflow_url: str = Field(default="", description="Airflow API server URL.")
 
@@ -126,7 +129,13 @@ class Settings(BaseSettings):
 
     @property
     def engine_address(self) -> str:
-        return self.engine_url or f"http://{self.host}:{self.ports.engine}"
+        """The champion's engine."""
+        return self.engine_address_of("champion")
+
+    def engine_address_of(self, slot: str) -> str:
+        """Where the engine of a slot listens: champion, control, canary or former."""
+        given = self.engine_url if slot == "champion" else str(getattr(self, f"engine_{slot}_url"))
+        return given or f"http://{self.host}:{self.ports.engine_of(slot)}"
 
     @property
     def edge_address(self) -> str:

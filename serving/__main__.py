@@ -31,7 +31,7 @@ def main() -> None:
     server = Granian(
         "serving",
         address=s.host,
-        port=chosen.port or s.ports.engine,
+        port=chosen.port or s.ports.engine_of(s.engine_slot),
         interface=Interfaces.ASGI,
         workers=1,
         loop=Loops.uvloop,

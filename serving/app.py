@@ -17,7 +17,9 @@ from starlette.exceptions import HTTPException
 
 from contracts.errors import ServingError
 from contracts.events import MAX_ID, MAX_QUERY
+from serving.answer_log import Asked, log_actions, log_answer
 from serving.candidates import Fallback
+from serving.edge_listener import RELEASE_HEADER
 from serving.gate import App, Gate
 from serving.parts import Parts
 from serving.pipeline import answer_items, describe_item, recommend
@@ -72,6 +74,7 @@ def create_app(parts: Parts, *, start: Callable[[], None] = _nothing, stop: Call
         parts.search_pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(parts.pusher.close)
         await asyncio.to_thread(parts.log.close)
+        await asyncio.to_thread(parts.answers.close)
 
     app = FastAPI(
         title="Caravan serving",
@@ -102,7 +105,8 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         watch.lap("answer")
         request_id = request.state.request_id
         session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
-        if len(items):
+        asked = Asked.of(request)
+        if len(items) and not asked.shadow:
             log_impressions(parts.log, release, user, session, result.chosen, request_id)
         watch.lap("side_effects")
         timings = watch.total()
@@ -112,7 +116,9 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
                 meters.removed.labels(name).inc(count)
         if result.query.stale:
             meters.stale.inc()
-        return _answer(release, request_id, items, result.fallback, timings, {"stale": result.query.stale})
+        stale = result.query.stale
+        log_answer(parts.answers, asked, "recommend", release, items, result.fallback, timings, stale=stale)
+        return _answer(release, request_id, items, result.fallback, timings, {"stale": stale})
 
     @app.get("/search", response_model=Answer, summary="Find items by text")
     async def get_search(
@@ -133,6 +139,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         watch.lap("answer")
         timings = watch.total()
         meters.answered("search", timings, fallback, len(items))
+        log_answer(parts.answers, Asked.of(request), "search", release, items, fallback, timings)
         return _answer(release, request.state.request_id, items, fallback, timings)
 
     @app.get("/similar/{item_id}", response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like an item")
@@ -153,6 +160,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         watch.lap("answer")
         timings = watch.total()
         meters.answered("similar", timings, None, len(items))
+        log_answer(parts.answers, Asked.of(request), "similar", release, items, None, timings)
         return _answer(release, request.state.request_id, items, None, timings)
 
     @app.post("/events", response_model=EventsAnswer, summary="Take shopper events; on disk before the answer")
@@ -163,6 +171,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         fallback = None if receipt.online else Fallback.NOT_ONLINE_YET
         timings = watch.total()
         meters.answered("events", timings, fallback, None)
+        log_actions(parts.answers, Asked.of(request), release, receipt.kinds)
         counts = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
         for verdict, count in counts.items():
             if count:
@@ -180,7 +189,9 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         if receipt.rejected == len(body.events):
             error = {"error": "no event could be accepted", "remedy": "see the reason in each verdict"}
             return json_response(content | error, 422)
-        return json_response(content)
+        answer = json_response(content)
+        answer.headers[RELEASE_HEADER] = release.digest
+        return answer
 
 
 def _add_operations(app: FastAPI, parts: Parts) -> None:
@@ -249,4 +260,6 @@ def _answer(
     content["fallback"] = fallback is not None
     if fallback is not None:
         content["fallback_reason"] = fallback
-    return json_response(content | (more or {}) | {"timings_ms": timings})
+    answer = json_response(content | (more or {}) | {"timings_ms": timings})
+    answer.headers[RELEASE_HEADER] = release.digest
+    return answer

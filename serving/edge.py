@@ -8,8 +8,9 @@ came, and the arms of a split are listed control, rest, canary: growing an arm o
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -18,10 +19,13 @@ from contracts.errors import SettingsError
 from contracts.settings import Settings
 from serving.edge_listener import (
     ACCESS_LOG,
+    ARM_HEADER,
     CLUSTERS,
+    RELEASE_HEADER,
     ROUTES,
     SHOPPER_COOKIE,
     SHOPPER_HEADER,
+    SPLIT_HEADER,
     TYPE,
     Yaml,
     address_of,
@@ -30,48 +34,80 @@ from serving.edge_listener import (
 
 __all__ = [
     "ACCESS_LOG",
+    "ARM_HEADER",
     "BOOTSTRAP",
     "CLUSTERS",
+    "RELEASE_HEADER",
     "ROUTES",
     "SHOPPER_COOKIE",
     "SHOPPER_HEADER",
+    "SLOTS",
     "Split",
     "command",
+    "read_split",
     "write",
+    "write_clusters",
+    "write_routes",
 ]
 
 BOOTSTRAP = "envoy.yaml"
+#: The split as we wrote it, for people and for the controller; Envoy reads the routes.
+SPLIT = "split.yaml"
+
+
+Arm = Literal["control", "rest", "canary"]
+#: The engines of a region, each a cluster of its own; see docs/releases.md for what they are for.
+SLOTS = ("champion", "control", "canary", "former")
+#: Arms of a canary: when their engine is gone, their shoppers get the champion's answers.
+GUARDED = ("control", "canary")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Percent of shoppers per arm; an arm is a cluster. Everything on `champion` until *Releases* moves it."""
+    """Percent of shoppers per arm, and which engine serves those in neither arm of a canary.
+
+    `mirror`: copies of all questions go to the canary's engine too. `salt` makes the split another one per release.
+    """
 
     control: int = 0
     rest: int = 100
     canary: int = 0
-    clusters: dict[str, str] = field(
-        default_factory=lambda: {"control": "control", "rest": "champion", "canary": "canary"}
-    )
+    rest_engine: str = "champion"
+    mirror: bool = False
+    salt: str = ""
 
     def __post_init__(self) -> None:
         weights = (self.control, self.rest, self.canary)
         if sum(weights) != 100 or min(weights) < 0:
             raise SettingsError(f"the weights {weights} do not sum to 100", remedy="give control, rest and canary")
+        if self.rest_engine not in SLOTS:
+            raise SettingsError(f"there is no engine {self.rest_engine}", remedy=f"name one of {', '.join(SLOTS)}")
 
     def arms(self) -> list[Yaml]:
         """Weighted clusters in the order that keeps shoppers where they are; arms without traffic are left out."""
-        weights = {"control": self.control, "rest": self.rest, "canary": self.canary}
-        return [{"name": self.clusters[arm], "weight": weight} for arm, weight in weights.items() if weight]
+        arms = (
+            ("control", "control-or-champion", self.control),
+            ("rest", self.rest_engine, self.rest),
+            ("canary", "canary-or-champion", self.canary),
+        )
+        return [
+            {"name": name, "weight": weight, "request_headers_to_add": [_header(ARM_HEADER, arm)]}
+            for arm, name, weight in arms
+            if weight
+        ]
 
 
 def write(directory: Path, s: Settings, *, logs: Path | None = None) -> Path:
-    """Write all of Envoy's files below `directory`; returns the path to start it with. Running it again is harmless."""
+    """Write Envoy's files below `directory`; returns the path to start it with. Running it again is harmless.
+
+    Routes that exist stay: they are what shoppers had when the edge stopped.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     logs = logs or s.region_home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    write_clusters(directory, {"champion": s.engine_address})
-    write_routes(directory, Split(), s)
+    write_clusters(directory, {slot: s.engine_address_of(slot) for slot in SLOTS})
+    if not (directory / ROUTES).is_file():
+        write_routes(directory, Split(), s)
     path = directory / BOOTSTRAP
     _replace(path, bootstrap(directory.resolve(), s, logs.resolve()))
     return path
@@ -81,12 +117,23 @@ def write_routes(directory: Path, split: Split, s: Settings) -> None:
     """Route by `split` from now on; a running Envoy follows within milliseconds."""
     resource = {"@type": TYPE + "envoy.config.route.v3.RouteConfiguration"} | routes(split, s)
     _replace(directory / ROUTES, {"resources": [resource]})
+    _replace(directory / SPLIT, asdict(split))
+
+
+def read_split(directory: Path) -> Split | None:
+    """The split that `write_routes` wrote last, or None before the first."""
+    try:
+        return Split(**yaml.safe_load((directory / SPLIT).read_text()))
+    except (OSError, TypeError, ValueError, yaml.YAMLError):
+        return None
 
 
 def write_clusters(directory: Path, engines: dict[str, str]) -> None:
-    """The engines there are: cluster name -> base URL."""
+    """The engines there are: cluster name -> base URL; and the guarded arms among them."""
     kind = {"@type": TYPE + "envoy.config.cluster.v3.Cluster"}
-    _replace(directory / CLUSTERS, {"resources": [kind | cluster(name, url) for name, url in engines.items()]})
+    found = [cluster(name, url) for name, url in engines.items()]
+    found += [_guarded(f"{arm}-or-champion", [arm, "champion"]) for arm in GUARDED if {arm, "champion"} <= set(engines)]
+    _replace(directory / CLUSTERS, {"resources": [kind | each for each in found]})
 
 
 def command(bootstrap_path: Path) -> list[str]:
@@ -97,28 +144,32 @@ def command(bootstrap_path: Path) -> list[str]:
 
 def routes(split: Split, s: Settings) -> Yaml:
     """What is reachable from outside, and how long it may take."""
-    answer: Yaml = {
+    take: Yaml = {
         "weighted_clusters": {"clusters": split.arms(), "use_hash_policy": True},
-        "hash_policy": [{"header": {"header_name": SHOPPER_HEADER}}],
+        "hash_policy": [{"header": {"header_name": SPLIT_HEADER}}],
         # the engine gives up first and says why
         "timeout": f"{s.request_deadline + 1:g}s",
     }
+    answer = take | ({"request_mirror_policies": [{"cluster": "canary"}]} if split.mirror else {})
     retried = answer | {
         "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 1}
     }
+    probe = {"cluster": split.rest_engine, "timeout": "2s"}
     post, get = _method("POST"), _method("GET")
     found: list[Yaml] = [
         {"match": {"path": "/recommend", "headers": [post]}, "route": answer},
-        {"match": {"path": "/events", "headers": [post]}, "route": answer},
+        {"match": {"path": "/events", "headers": [post]}, "route": take},
         {"match": {"path": "/search", "headers": [get]}, "route": retried},
         {"match": {"prefix": "/similar/", "headers": [get]}, "route": retried},
-        {"match": {"path": "/readyz", "headers": [get]}, "route": {"cluster": "champion", "timeout": "2s"}},
-        {"match": {"path": "/healthz", "headers": [get]}, "route": {"cluster": "champion", "timeout": "2s"}},
+        {"match": {"path": "/readyz", "headers": [get]}, "route": probe},
+        {"match": {"path": "/healthz", "headers": [get]}, "route": probe},
     ]
     found += [
         {"match": {"path": path}, "direct_response": {"status": 405, "body": {"inline_string": "wrong method"}}}
         for path in ("/recommend", "/events", "/search")
     ]
+    for route in found:
+        route["metadata"] = {"filter_metadata": {"envoy.filters.http.lua": {"salt": split.salt}}}
     found.append({"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": {"inline_string": "no route"}}})
     return {
         "name": "caravan",
@@ -162,6 +213,26 @@ def cluster(name: str, url: str) -> Yaml:
             }
         },
     }
+
+
+def _guarded(name: str, members: list[str]) -> Yaml:
+    """The first of `members` that is healthy."""
+    return {
+        "name": name,
+        "connect_timeout": "0.5s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": TYPE + "envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": members,
+            },
+        },
+    }
+
+
+def _header(name: str, value: str) -> Yaml:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _method(name: str) -> Yaml:

@@ -15,6 +15,13 @@ ACCESS_LOG = "edge-access.log"
 #: The opaque id that splits hash on: a shop's server may send it, for browsers the edge keeps it in a cookie.
 SHOPPER_HEADER = "x-shopper-id"
 SHOPPER_COOKIE = "caravan_shopper"
+#: What splits hash on: the shopper's id with the salt of the running release, so that not always the same shoppers
+#: meet a canary. And the arm that was meant for the shopper, whichever engine answered in the end. Both are the edge's
+#: own: what a client sends under these names is replaced.
+SPLIT_HEADER = "x-caravan-split"
+ARM_HEADER = "x-caravan-arm"
+#: Set by the engine: the release that answered.
+RELEASE_HEADER = "x-caravan-release"
 COOKIE_DAYS = 365
 #: Requests per second through one edge, and the burst above that.
 RATE, BURST = 3000, 6000
@@ -120,8 +127,12 @@ local function clean(id)
 end
 function envoy_on_request(handle)
   local headers = handle:headers()
-  if clean(headers:get("{SHOPPER_HEADER}")) then return end
-  local id = nil
+  local salt = handle:metadata():get("salt") or ""
+  local id = clean(headers:get("{SHOPPER_HEADER}"))
+  if id ~= nil then
+    headers:replace("{SPLIT_HEADER}", salt .. ":" .. id)
+    return
+  end
   for name, value in string.gmatch(headers:get("cookie") or "", "([%w_]+)=([^;]*)") do
     if name == "{SHOPPER_COOKIE}" then id = clean(value) end
   end
@@ -130,6 +141,7 @@ function envoy_on_request(handle)
     handle:streamInfo():dynamicMetadata():set("caravan", "minted", id)
   end
   headers:replace("{SHOPPER_HEADER}", id)
+  headers:replace("{SPLIT_HEADER}", salt .. ":" .. id)
 end
 function envoy_on_response(handle)
   local found = handle:streamInfo():dynamicMetadata():get("caravan")
@@ -151,6 +163,8 @@ def _access_log(path: Path) -> Yaml:
                 "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
                 "request_id": "%REQ(X-REQUEST-ID)%",
                 "shopper": f"%REQ({SHOPPER_HEADER.upper()})%",
+                "arm": f"%REQ({ARM_HEADER.upper()})%",
+                "release": f"%RESP({RELEASE_HEADER.upper()})%",
                 "method": "%REQ(:METHOD)%",
                 "path": "%PATH(NQ)%",
                 "cluster": "%UPSTREAM_CLUSTER%",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,13 +30,14 @@ _EMAIL = re.compile(EMAIL)
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What became of a request's events."""
+    """What became of a request's events; `kinds` counts the accepted ones."""
 
     verdicts: list[dict[str, Any]]
     accepted: int
     duplicates: int
     rejected: int
     online: bool
+    kinds: dict[str, int]
 
 
 class Identifiers(Protocol):
@@ -98,6 +99,7 @@ class Intake:
             duplicates=count["duplicate"],
             rejected=count["rejected"],
             online=online,
+            kinds=dict(Counter(row["kind"] for row in fresh)),
         )
 
     async def _pushed(self, source: str, rows: list[dict[str, Any]]) -> bool:

@@ -25,6 +25,7 @@ class Parts:
     shoppers: OnlineShoppers
     identifiers: Identifiers
     log: EventLog
+    answers: EventLog
     pusher: Pusher
     intake: Intake
     vectors: QueryVectors
@@ -39,6 +40,7 @@ def assemble(
     push: Push,
     identifiers: Identifiers,
     log: EventLog,
+    answers: EventLog,
     online_read_deadline: float,
     limits: Limits | None = None,
 ) -> Parts:
@@ -59,6 +61,7 @@ def assemble(
         shoppers=shoppers,
         identifiers=identifiers,
         log=log,
+        answers=answers,
         pusher=pusher,
         intake=Intake(log, pusher, identifiers),
         vectors=QueryVectors(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.settings import Settings, settings
+from serving.answer_log import answer_log
 from serving.app import create_app
 from serving.engine import Follower
 from serving.event_log import EventLog
@@ -77,6 +78,7 @@ def wire(s: Settings) -> Parts:
         push=push,
         identifiers=Pseudonymizer(s.secret("pseudonym_key")),
         log=EventLog(s.region_home / "event-log", s.engine_slot),
+        answers=answer_log(s.region_home, s.engine_slot),
         online_read_deadline=s.online_read_deadline,
         limits=Limits(deadline=s.request_deadline),
     )

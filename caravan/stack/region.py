@@ -15,6 +15,8 @@ from contracts.settings import Settings
 
 #: Databases of a region, all owned by the role `caravan`.
 DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
+#: The engines: who serves all shoppers, the two arms of a canary, and the champion before this one, kept warm.
+SLOTS = ("champion", "control", "canary", "former")
 #: Object by which the store shows that it can be read.
 READY = "health/ready"
 
@@ -24,7 +26,7 @@ def programs(s: Settings) -> list[Program]:
     found = [_postgres(s), _redis(s), _object_store(s), mlflow(s)]
     # a checkout in which these are not written yet still has its stores
     if (environment.REPOSITORY / "serving" / "__main__.py").is_file():
-        found.append(_engine(s))
+        found += [_engine(s, slot) for slot in SLOTS]
     if (environment.REPOSITORY / "serving" / "edge.py").is_file():
         found.append(_edge(s))
     return found
@@ -243,17 +245,19 @@ def mlflow(s: Settings) -> Program:
     )
 
 
-def _engine(s: Settings) -> Program:
+def _engine(s: Settings, slot: str) -> Program:
+    """One engine per slot; what each serves is the controller's matter."""
+    address = s.engine_address_of(slot)
     return Program(
         group=s.region,
-        service="engine",
+        service="engine" if slot == "champion" else f"engine-{slot}",
         command=(binaries.python(), "-m", "serving"),
         directory=s.region_home,
-        environment={**environment.of_settings(s), "CARAVAN_ENGINE_SLOT": s.engine_slot},
-        ports={"serving engine": s.ports.engine},
-        address=s.engine_address,
+        environment={**environment.of_settings(s), "CARAVAN_ENGINE_SLOT": slot},
+        ports={f"serving engine ({slot})": s.ports.engine_of(slot)},
+        address=address,
         # alive, not ready: before the first release there is nothing it could serve
-        ready=lambda _: probe.http(f"http://{s.host}:{s.ports.engine}/healthz"),
+        ready=lambda _: probe.http(f"http://{s.host}:{s.ports.engine_of(slot)}/healthz"),
     )
 
 

@@ -13,6 +13,7 @@ import httpx
 
 from artifacts.manifest import Manifest
 from ingestion.pseudonymize import Pseudonymizer
+from serving.answer_log import answer_log
 from serving.app import create_app
 from serving.event_log import EventLog
 from serving.gate import Limits
@@ -80,6 +81,7 @@ def parts_of(
         push=(online or FakeOnline()).push,
         identifiers=IDENTIFIERS,
         log=EventLog(folder / "event-log", "test", **log),
+        answers=answer_log(folder, "test"),
         online_read_deadline=0.05,
         limits=limits,
     )
@@ -88,6 +90,7 @@ def parts_of(
     finally:
         parts.pusher.close()
         parts.log.close()
+        parts.answers.close()
         parts.search_pool.shutdown()
 
 

@@ -42,6 +42,7 @@ class Upstream:
 
     def __init__(self, name: str) -> None:
         self.requests = 0
+        self.hosts: list[str] = []
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,6 +51,7 @@ class Upstream:
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
                 if self.path != "/readyz":
+                    upstream.hosts.append(str(self.headers["host"]))
                     upstream.requests += 1
                 body = json.dumps({"name": name, "path": self.path, "headers": dict(self.headers)}).encode()
                 self.send_response(200)
@@ -70,12 +72,13 @@ class Upstream:
 
 class Edge:
     def __init__(self, folder: Path) -> None:
-        self.champion, self.canary = Upstream("champion"), Upstream("canary")
+        self.champion, self.control, self.canary = Upstream("champion"), Upstream("control"), Upstream("canary")
         self.s = free_settings(folder, self.champion.url)
         self.folder = folder / "edge"
         self.logs = folder / "logs"
         self.bootstrap = edge.write(self.folder, self.s, logs=self.logs)
-        edge.write_clusters(self.folder, {"champion": self.champion.url, "canary": self.canary.url})
+        engines = {name: up.url for name, up in self.upstreams().items()} | {"gone": "http://127.0.0.1:9"}
+        edge.write_clusters(self.folder, engines)
         command = edge.command(self.bootstrap)
         command[0] = envoy()
         self.log = folder / "envoy.log"
@@ -83,6 +86,20 @@ class Edge:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         self.http = httpx.Client(base_url=self.s.edge_address, timeout=10)
         self.wait(lambda: self.http.get("/readyz").status_code == 200)
+
+    def upstreams(self) -> dict[str, Upstream]:
+        return {"champion": self.champion, "control": self.control, "canary": self.canary}
+
+    def line(self, answer: httpx.Response) -> dict[str, object]:
+        """The access log's line about an answer."""
+        path, wanted = self.logs / edge.ACCESS_LOG, answer.headers["x-request-id"]
+
+        def found() -> list[dict[str, object]]:
+            lines = path.read_text().splitlines() if path.exists() else []
+            return [line for text in lines if text.endswith("}") and (line := json.loads(text))["request_id"] == wanted]
+
+        self.wait(found)
+        return found()[0]
 
     def wait(self, ready: object, seconds: float = 20) -> None:
         until = time.monotonic() + seconds
@@ -122,7 +139,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     it.http.close()
     it.process.terminate()
     it.process.wait(timeout=10)
-    for upstream in (it.champion, it.canary):
+    for upstream in it.upstreams().values():
         upstream.server.shutdown()
         upstream.server.server_close()
 
@@ -138,8 +155,8 @@ def test_envoy_accepts_the_files(tmp_path: Path) -> None:
 
 def test_weights_always_sum_to_100() -> None:
     assert [arm["weight"] for arm in edge.Split(control=5, rest=90, canary=5).arms()] == [5, 90, 5]
-    assert edge.Split().arms() == [{"name": "champion", "weight": 100}]
-    for bad in ({"rest": 99}, {"rest": 101, "canary": -1}):
+    assert [(arm["name"], arm["weight"]) for arm in edge.Split(rest_engine="former").arms()] == [("former", 100)]
+    for bad in ({"rest": 99}, {"rest": 101, "canary": -1}, {"rest_engine": "nowhere"}):
         with pytest.raises(SettingsError):
             edge.Split(**bad)  # type: ignore[arg-type]
 
@@ -171,6 +188,85 @@ def test_a_new_shopper_gets_an_id_and_keeps_the_side_it_decided(running: Edge) -
         assert again.json()["name"] == first.json()["name"]
         assert first.json()["headers"][edge.SHOPPER_HEADER] == cookie
     running.split(0)
+
+
+def test_every_request_says_which_arm_was_meant_for_its_shopper(running: Edge) -> None:
+    edge.write_routes(running.folder, edge.Split(control=30, rest=40, canary=30, salt="one"), running.s)
+    running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "champion", "canary"})
+    for number in range(20):
+        running.http.cookies.clear()
+        sent = {edge.SHOPPER_HEADER: f"shopper-{number}", edge.ARM_HEADER: "canary", edge.SPLIT_HEADER: "mine"}
+        answer = running.http.get("/search?q=a", headers=sent)
+        seen = answer.json()
+        assert seen["headers"][edge.ARM_HEADER] == {"champion": "rest"}.get(seen["name"], seen["name"])
+        assert seen["headers"][edge.SPLIT_HEADER] == f"one:shopper-{number}"
+    assert running.line(answer)["arm"] == seen["headers"][edge.ARM_HEADER]
+    running.split(0)
+
+
+def test_another_salt_gives_other_shoppers_to_the_canary(running: Edge) -> None:
+    shoppers = [f"shopper-{number}" for number in range(100)]
+    sides = []
+    for salt in ("first", "second"):
+        edge.write_routes(running.folder, edge.Split(rest=50, canary=50, salt=salt), running.s)
+        running.wait(
+            lambda salt=salt: running.http.get("/search?q=a").json()["headers"][edge.SPLIT_HEADER][:5] == salt[:5]
+        )
+        sides.append({shopper for shopper in shoppers if running.who(shopper) == "canary"})
+    both, expected = len(sides[0] & sides[1]), len(sides[0]) * len(sides[1]) / 100
+    assert abs(both - expected) < 4 * 5  # four standard deviations of a hypergeometric draw of these sizes
+    running.split(0)
+
+
+def test_shoppers_of_a_dead_canary_get_the_champion_and_the_log_says_what_was_meant(tmp_path: Path) -> None:
+    it = Edge(tmp_path)
+    try:
+        engines = {"champion": it.champion.url, "canary": "http://127.0.0.1:9"}
+        edge.write_clusters(it.folder, engines)
+        edge.write_routes(it.folder, edge.Split(rest=50, canary=50), it.s)
+        it.wait(lambda: all(it.http.get("/search?q=a", headers={edge.SHOPPER_HEADER: f"s-{n}"}).status_code == 200
+                            for n in range(20)))  # fmt: skip
+        meant = set()
+        for number in range(30):
+            answer = it.http.get("/search?q=a", headers={edge.SHOPPER_HEADER: f"s-{number}"})
+            assert answer.json()["name"] == "champion"
+            meant.add(it.line(answer)["arm"] if number % 5 == 0 else answer.json()["headers"][edge.ARM_HEADER])
+        assert meant == {"rest", "canary"}
+    finally:
+        it.http.close()
+        it.process.terminate()
+        it.process.wait(timeout=10)
+        for upstream in it.upstreams().values():
+            upstream.server.shutdown()
+            upstream.server.server_close()
+
+
+def test_a_shadow_sees_copies_of_questions_and_never_of_events(running: Edge) -> None:
+    edge.write_routes(running.folder, edge.Split(mirror=True), running.s)
+
+    def mirrored() -> bool:
+        before = running.canary.requests
+        running.http.get("/search?q=a")
+        time.sleep(0.1)
+        return running.canary.requests > before
+
+    running.wait(mirrored)
+    before = running.canary.requests
+    assert running.http.post("/recommend", json={}).json()["name"] == "champion"
+    running.wait(lambda: running.canary.requests == before + 1)
+    running.http.post("/events", json={})
+    time.sleep(0.3)
+    assert running.canary.requests == before + 1
+    assert running.canary.hosts[-1].split(":")[0].endswith("-shadow")
+    running.split(0)
+
+
+def test_the_split_can_be_read_back(tmp_path: Path) -> None:
+    s = read_settings(home=tmp_path)
+    assert edge.read_split(tmp_path) is None
+    split = edge.Split(control=5, rest=90, canary=5, rest_engine="former", salt="abc", mirror=True)
+    edge.write_routes(tmp_path, split, s)
+    assert edge.read_split(tmp_path) == split
 
 
 def test_only_our_routes_are_reachable(running: Edge) -> None:
@@ -206,17 +302,10 @@ def test_bodies_and_headers_are_bounded(running: Edge) -> None:
 
 def test_every_request_is_one_line_of_json_without_its_query(running: Edge) -> None:
     answer = running.http.get("/search?q=very-private", headers={"x-request-id": "abc"})
-    wanted = answer.headers["x-request-id"]
-    path = running.logs / edge.ACCESS_LOG
-
-    def lines() -> list[dict[str, object]]:
-        return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-
-    running.wait(lambda: any(line["request_id"] == wanted for line in lines()))
-    found = next(line for line in lines() if line["request_id"] == wanted)
+    found = running.line(answer)
     assert (found["cluster"], found["code"], found["path"]) == ("champion", 200, "/search")
     assert isinstance(found["duration_ms"], int)
-    assert "very-private" not in path.read_text()
+    assert "very-private" not in (running.logs / edge.ACCESS_LOG).read_text()
 
 
 def test_an_engine_that_is_gone_is_a_quick_503(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_published_ports_are_those_of_the_regions_on_loopback() -> None:
     for region in REGIONS:
         for service in ("postgres", "redis", "s3", "mlflow", "engine", "edge"):
             expected[f"{region}-{service}"] = getattr(RegionPorts.at(region, 0), service)
+        for slot in ("control", "canary", "former"):
+            expected[f"{region}-engine-{slot}"] = RegionPorts.at(region, 0).engine_of(slot)
     assert found == expected
 
 
