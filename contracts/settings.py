@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = None
     mlflow_username: str = "caravan"
     mlflow_password: SecretStr | None = None
+    airflow_username: str = "caravan"
+    airflow_password: SecretStr | None = None
     pseudonym_key: SecretStr | None = None
     signing_key: SecretStr | None = Field(default=None, description="Private key (PEM, P-256) that signs releases.")
     verify_keys: SecretStr | None = Field(default=None, description="Public keys (PEM) whose releases are trusted.")

@@ -162,6 +162,13 @@ def write_configuration(s: Settings) -> None:
     write_private(airflow_home(s) / "airflow.cfg", text.getvalue())
 
 
+def _airflow_password(s: Settings, user: str) -> str:
+    """A user's password; that of our own tasks is a setting, because they read it."""
+    if user == "caravan":
+        return s.secret("airflow_password")
+    return credentials.read(s, f"airflow_{user}_password")
+
+
 def set_up_airflow(s: Settings) -> None:
     """Write the configuration; make tables, roles and users, unless this very version has done so already."""
     write_configuration(s)
@@ -169,13 +176,13 @@ def set_up_airflow(s: Settings) -> None:
     parts = {name: importlib.metadata.version(name) for name in packages}
     parts["users"] = hashlib.sha256(json.dumps(credentials.AIRFLOW_USERS).encode()).hexdigest()[:12]
     parts["passwords"] = hashlib.sha256(
-        "".join(credentials.read(s, f"airflow_{user}_password") for user in credentials.AIRFLOW_USERS).encode()
+        "".join(_airflow_password(s, user) for user in credentials.AIRFLOW_USERS).encode()
     ).hexdigest()[:12]
     state, marker = json.dumps(parts), cluster(s).folder / "airflow-is-set-up.json"
     if marker.is_file() and marker.read_text() == state:
         return
     users = [
-        {"username": user, "role": role, "password_file": str(credentials.directory(s) / f"airflow_{user}_password")}
+        {"username": user, "role": role, "password": _airflow_password(s, user)}
         for user, role in credentials.AIRFLOW_USERS.items()
     ]
     done = subprocess.run(

@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from contracts.errors import SettingsError
 from contracts.settings import Settings
 
-#: Users of the Airflow pages and their roles there.
-AIRFLOW_USERS = {"admin": "Admin", "reviewer": "User", "oncall": "Op", "viewer": "Viewer"}
+#: Users of the Airflow pages and their roles there; `caravan` is nobody: our own tasks sign in as it.
+AIRFLOW_USERS = {"admin": "Admin", "reviewer": "User", "oncall": "Op", "viewer": "Viewer", "caravan": "Service"}
 
 
 def _token() -> str:
@@ -54,6 +54,7 @@ OF_SETTINGS: dict[str, Callable[[], str]] = {
     "s3_access_key": _access_key,
     "s3_secret_key": _token,
     "mlflow_password": _token,
+    "airflow_password": _token,
     "pseudonym_key": _token,
     "signing_key": _signing_key,
 }
@@ -67,7 +68,7 @@ OF_SERVICES: dict[str, Callable[[], str]] = {
     "airflow_jwt_key": _token,
     "airflow_fernet_key": _fernet_key,
     "airflow_broker_password": _token,
-    **{f"airflow_{user}_password": _token for user in AIRFLOW_USERS},
+    **{f"airflow_{user}_password": _token for user in AIRFLOW_USERS if user != "caravan"},
 }
 
 

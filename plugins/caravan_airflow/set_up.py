@@ -1,7 +1,8 @@
 """Makes Airflow's tables, roles and users in one process: `python -m caravan_airflow.set_up < users.json`.
 
 The same as `airflow db migrate` and one `airflow users create` each, but Airflow is imported once.
-Standard input is a JSON list of {username, role, password_file}; a user that exists gets this role and password.
+Standard input is a JSON list of {username, role, password or password_file}; a user that exists gets this role and
+password. The role `Service` is made here: what our own tasks may do through the REST API, and no more.
 """
 
 from __future__ import annotations
@@ -9,6 +10,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+
+#: Read requests for input and their answers, who is there, and runs; start a run; end a request that is answered.
+SERVICE = [
+    ("can_read", "DAGs"), ("can_edit", "DAGs"), ("can_read", "DAG Runs"), ("can_create", "DAG Runs"),
+    ("can_read", "Task Instances"), ("can_edit", "Task Instances"), ("can_read", "HITL Detail"), ("can_read", "Users"),
+]  # fmt: skip
 
 
 def set_up(users: list[dict[str, str]]) -> None:
@@ -23,8 +30,10 @@ def set_up(users: list[dict[str, str]]) -> None:
         with get_application_builder() as builder:
             security = builder.sm
             security.sync_roles()
+            security.bulk_sync_roles([{"role": "Service", "perms": SERVICE}])
             for user in users:
-                role, password = security.find_role(user["role"]), Path(user["password_file"]).read_text().strip()
+                role = security.find_role(user["role"])
+                password = user.get("password") or Path(user["password_file"]).read_text().strip()
                 known = security.find_user(username=user["username"])
                 if known is None:
                     name = user["username"]
