@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from caravan.cli import chain, data, demo, evaluate_recommend, evaluate_search, features, release, stack
+from caravan.cli import chain, data, demo, evaluate_recommend, evaluate_search, features, release, replay, stack
 from contracts.errors import CaravanError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ for _command in (
 ):
     app.command()(_command)
 app.command()(demo.demo)
+app.command()(replay.replay)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")
