@@ -21,6 +21,7 @@ Door = Literal["airflow", "mlflow", "command line"]
 AWAITING: tuple[State, ...] = ("gated", "rolled_back")
 #: Digits of a digest that a person must name at least.
 SHORTEST = 12
+LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, n
     """Record that people were asked about a release, and until when; a request that still runs stays as it is."""
     at = now or datetime.now(UTC)
     open_since = _asked(ledger, source, digest)
-    if open_since is not None and at < open_since.at + rules.timeout:
+    if open_since is not None and at < _until(open_since, rules):
         return open_since
     until = (at + rules.timeout).isoformat()
     evidence = {"until": until, "required": rules.required, "reviewers": sorted(rules.reviewers)}
@@ -78,8 +79,8 @@ def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None 
     state = ledger.state(given.source, given.digest)
     if state is None:
         raise NotFound(f"no release {given.digest[:12]} of {given.source}", remedy="`caravan release list` shows them")
-    given = replace(given, reason=given.reason.strip())
-    _refuse_unless_usable(ledger, rules, given, state, at)
+    given = replace(given, reason=_printable(given.reason)[:LONGEST_REASON])
+    _refuse_unless_usable(ledger, rules, given, at)
     evidence = {"approval": given.approves, "door": given.door, "digest": given.digest}
     if not given.approves:
         ledger.note(
@@ -88,11 +89,11 @@ def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None 
         if state == "gated":
             _move(ledger, given, state, to="rejected", evidence=evidence, at=at)
         return Standing(state=ledger.state(given.source, given.digest) or state)
-    if given.person not in approvers(ledger, given.source, given.digest):
+    if given.person not in _counted(ledger, rules, given.source, given.digest):
         ledger.note(
             given.source, given.digest, "approval", actor=given.person, reason=given.reason, evidence=evidence, now=at
         )
-    people = approvers(ledger, given.source, given.digest)
+    people = _counted(ledger, rules, given.source, given.digest)
     if len(people) < rules.required:
         return Standing(state=state, missing=rules.required - len(people))
     _move(ledger, given, state, to="approved", evidence={**evidence, "approvers": people}, at=at)
@@ -103,32 +104,48 @@ def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datet
     """Reject a release whose request ran out; True when it did. No answer is not a yes."""
     at = now or datetime.now(UTC)
     asked, state = _asked(ledger, source, digest), ledger.state(source, digest)
-    if state not in AWAITING or asked is None or at < asked.at + rules.timeout:
+    if state not in AWAITING or asked is None or at < _until(asked, rules):
         return False
     if state == "gated":
-        ledger.move(
-            source, digest, to="rejected", expected="gated", actor="timeout", reason="nobody answered in time", now=at
-        )
+        reason = "nobody answered in time"
+        try:
+            ledger.move(source, digest, to="rejected", expected="gated", actor="timeout", reason=reason, now=at)
+        except Conflict:  # an answer at the last moment, or another look at the clock, was faster
+            return ledger.state(source, digest) == "rejected"
     return True
 
 
 def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
-    """Who approved this release since it last came to a state in which answers are awaited; first answer first."""
+    """Who approved this release since it last came to a state in which answers are awaited; first answer first.
+
+    Who rejects later on does not approve any more.
+    """
     people: list[str] = []
     for move in ledger.history(source, digest):
         if move.to_state in AWAITING:
             people = []
-        elif move.to_state == "approval" and move.evidence.get("approval") and move.actor not in people:
+        elif move.to_state == "approval" and move.actor in people:
+            if not move.evidence.get("approval"):
+                people.remove(move.actor)
+        elif move.to_state == "approval" and move.evidence.get("approval"):
             people.append(move.actor)
     return people
+
+
+def _counted(ledger: Ledger, rules: Rules, source: str, digest: str) -> list[str]:
+    """Approvers who are reviewers still."""
+    return [person for person in approvers(ledger, source, digest) if person in rules.reviewers]
 
 
 def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
     """NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers."""
     moved = ledger.newest("approved", source=source, digest=digest)
-    if moved is not None and moved.evidence.get("first_release") and not _served_before(ledger, moved):
+    came = ledger.newest(*AWAITING, source=source, digest=digest)
+    if moved is not None and came is not None and came.sequence > moved.sequence:
+        moved = None  # it was rolled back since: what let it go on before is used up
+    if moved is not None and moved.evidence.get("first_release") and not _served_before(ledger, source, digest):
         return
-    people = [p for p in approvers(ledger, source, digest) if p in rules.reviewers]
+    people = _counted(ledger, rules, source, digest)
     needed = max(rules.required, 2) if moved is not None and moved.evidence.get("emergency") else rules.required
     if moved is None or len(people) < needed:
         raise NotApproved(
@@ -137,9 +154,10 @@ def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
         )
 
 
-def _served_before(ledger: Ledger, moved: Move) -> bool:
-    """True when shoppers already had a champion: then nothing is the first release any more."""
-    return any(move.to_state == "champion" and move.sequence < moved.sequence for move in ledger.history())
+def _served_before(ledger: Ledger, source: str, digest: str) -> bool:
+    """True when another release was champion before this one ever was: then this one is not the first."""
+    first = next((move for move in ledger.history() if move.to_state == "champion"), None)
+    return first is not None and (first.source, first.digest) != (source, digest)
 
 
 def author(ledger: Ledger, source: str, digest: str) -> str:
@@ -148,38 +166,59 @@ def author(ledger: Ledger, source: str, digest: str) -> str:
     return str(built.evidence.get("author") or built.actor) if built else ""
 
 
-def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: Answer, state: State, at: datetime) -> None:
-    asked = _asked(ledger, given.source, given.digest)
-    named = given.named.strip().lower()
-    made_by, before = author(ledger, given.source, given.digest), approvers(ledger, given.source, given.digest)
-    why = remedy = ""
+def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> tuple[str, str] | None:
+    """Why this answer could not be taken now, and what to do about it; None when it could. Changes nothing."""
+    at, state = now or datetime.now(UTC), ledger.state(given.source, given.digest)
+    named, asked = given.named.strip().lower(), _asked(ledger, given.source, given.digest)
+    before = _counted(ledger, rules, given.source, given.digest)
     if given.person not in rules.reviewers:
-        why, remedy = f"{given.person or 'nobody'} is no reviewer", "ask one of: " + ", ".join(sorted(rules.reviewers))
-    elif not DIGEST.match(given.digest) or len(named) < SHORTEST or not given.digest.startswith(named):
-        why = f"the answer is about {named[:SHORTEST] or 'no digest'}, the request about {given.digest[:SHORTEST]}"
-        remedy = f"name at least {SHORTEST} digits of the digest you looked at"
-    elif not given.reason:
-        why, remedy = "an answer needs a reason", "say in a few words why"
-    elif state not in AWAITING:
-        why, remedy = f"the release is {state}; no answer is awaited", "`caravan release show` tells its story"
-    elif asked is not None and at >= asked.at + rules.timeout:
-        expire(ledger, rules, given.source, given.digest, now=at)
-        why, remedy = "the answer came after the time to answer was over", "run the day again, or a newer one"
-    elif given.approves and rules.required > 1 and given.person == made_by and not before:
-        why, remedy = f"{given.person} made this release and can not be the first to approve it", "ask another reviewer"
-    if why:
-        refuse(ledger, given, why, now=at)
-        raise NotApproved(f"not taken: {why}", remedy=remedy)
+        return f"{given.person or 'nobody'} is no reviewer", "ask one of: " + ", ".join(sorted(rules.reviewers))
+    if not DIGEST.match(given.digest) or len(named) < SHORTEST or not given.digest.startswith(named):
+        about = _printable(named)[:SHORTEST] or "no digest"
+        return (
+            f"the answer is about {about}, the request about {given.digest[:SHORTEST]}",
+            f"name at least {SHORTEST} digits of the digest you looked at",
+        )
+    if not _printable(given.reason):
+        return "an answer needs a reason", "say in a few words why"
+    if state not in AWAITING:
+        return f"the release is {state}; no answer is awaited", "`caravan release show` tells its story"
+    if asked is not None and at >= _until(asked, rules):
+        return "the answer came after the time to answer was over", "run the day again, or a newer one"
+    made_by = author(ledger, given.source, given.digest)
+    if given.approves and rules.required > 1 and given.person == made_by and not before:
+        return f"{given.person} made this release and can not be the first to approve it", "ask another reviewer"
+    return None
+
+
+def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: Answer, at: datetime) -> None:
+    found = objection(ledger, rules, given, now=at)
+    if found is None:
+        return
+    expire(ledger, rules, given.source, given.digest, now=at)
+    refuse(ledger, given, found[0], now=at)
+    raise NotApproved(f"not taken: {found[0]}", remedy=found[1])
 
 
 def refuse(ledger: Ledger, given: Answer, why: str, *, now: datetime | None = None) -> None:
     """Record an answer that does not count, and why."""
     evidence: dict[str, Any] = {
-        "door": given.door, "named": given.named[:64], "approval": given.approves, "reason": given.reason[:500],
+        "door": given.door, "named": _printable(given.named)[:64], "approval": given.approves,
+        "reason": _printable(given.reason)[:500],
     }  # fmt: skip
-    ledger.note(
-        given.source, given.digest, "refused", actor=given.person or "unknown", reason=why, evidence=evidence, now=now
-    )
+    person, why = _printable(given.person)[:128] or "unknown", _printable(why)
+    ledger.note(given.source, given.digest, "refused", actor=person, reason=why, evidence=evidence, now=now)
+
+
+def _printable(text: str) -> str:
+    """`text` on one line, without what a database or a terminal can not take."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _until(asked: Move, rules: Rules) -> datetime:
+    """The moment that people were told when they were asked."""
+    told = asked.evidence.get("until")
+    return datetime.fromisoformat(str(told)) if told else asked.at + rules.timeout
 
 
 def _asked(ledger: Ledger, source: str, digest: str) -> Move | None:

@@ -1,0 +1,80 @@
+"""A release that waits for an answer, on the real ledger and, where it is asked for, in the real registry."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from artifacts.ledger import Ledger, Move
+from artifacts.registry import Registry, mlflow_client, model_name
+from contracts.release import State
+from contracts.settings import Settings
+from releases import approval, record
+from releases.approval import Answer, Door, Rules, Standing
+
+RULES = Rules(reviewers=frozenset({"reviewer", "admin", "oncall"}))
+TWO = Rules(reviewers=RULES.reviewers, required=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One gated release of a source of its own."""
+
+    ledger: Ledger
+    source: str
+    digest: str
+    version: int = 1
+
+    @property
+    def name(self) -> str:
+        return model_name(self.source)
+
+    @property
+    def state(self) -> State | None:
+        return self.ledger.state(self.source, self.digest)
+
+    def told(self, kind: str) -> list[Move]:
+        return [move for move in self.ledger.history(self.source, self.digest) if move.to_state == kind]
+
+    def ask(self, rules: Rules = RULES, now: datetime | None = None) -> Move:
+        return approval.ask(self.ledger, rules, self.source, self.digest, actor="nightly", now=now)
+
+    def says(self, person: str, *, approves: bool = True, named: str = "", reason: str = "looks right") -> Answer:
+        door: Door = "command line"
+        named = named or self.digest[:12]
+        return Answer(
+            source=self.source, digest=self.digest, named=named, person=person, door=door, approves=approves,
+            reason=reason,
+        )  # fmt: skip
+
+    def answer(
+        self,
+        person: str,
+        rules: Rules = RULES,
+        *,
+        approves: bool = True,
+        named: str = "",
+        reason: str = "looks right",
+        now: datetime | None = None,
+    ) -> Standing:
+        given = self.says(person, approves=approves, named=named, reason=reason)
+        return approval.answer(self.ledger, rules, given, now=now)
+
+    def move(self, *road: State) -> None:
+        """Take it along a road of states, as the controller would."""
+        for to in road:
+            self.ledger.move(self.source, self.digest, to=to, expected=self.state, actor="controller", reason="test")
+
+
+def gated(s: Settings, *, author: str = "schedule", source: str = "", register: bool = False, version: int = 1) -> Case:
+    """A gated release; with `register`, the MLflow version that stands for it too."""
+    source, digest = source or f"test-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex * 2
+    if register:
+        client = mlflow_client(s)
+        experiment = client.create_experiment(f"{source}-{digest[:8]}")
+        run = client.create_run(experiment).info.run_id
+        version = Registry.of(s).register(source, digest, run_id=run, metrics={"ndcg_at_10": 0.2}, tags={})
+    ledger = Ledger.of(s)
+    record.gated(ledger, source, digest, version=version, evidence={"ndcg_at_10": 0.2}, author=author)
+    return Case(ledger=ledger, source=source, digest=digest, version=version)
