@@ -11,6 +11,8 @@ RUN pip install --no-cache-dir --compile -r /opt/caravan/requirements.txt
 
 COPY . /opt/caravan
 WORKDIR /opt/caravan
+# by its entry point MLflow finds our app plug-in
+RUN pip install --no-cache-dir --no-deps --editable .
 ENV PYTHONPATH=/opt/caravan:/opt/caravan/plugins \
     PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=1 \

@@ -2,6 +2,7 @@
 
     set-up    the region's role, databases and buckets, then end
     mlflow    the MLflow server, with the same options as in the embedded stack
+    people    the users of the MLflow pages, then end
     edge      Envoy's files, for the Envoy container that shares the folder, then end
 
 Addresses and secrets come from the settings; `docker-compose.yaml` sets them.
@@ -13,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from caravan.stack import credentials, environment, region
+from caravan.stack import credentials, environment, mlflow_users, region
 from caravan.stack.postgres import Cluster, ensure_databases
 from contracts.errors import SettingsError
 from contracts.settings import Settings, settings
@@ -46,7 +47,12 @@ def edge(s: Settings) -> None:
     files.write(s.region_home / "edge", s)
 
 
-WORKS: dict[str, Callable[[Settings], None]] = {"set-up": set_up, "mlflow": mlflow, "edge": edge}
+WORKS: dict[str, Callable[[Settings], None]] = {
+    "set-up": set_up,
+    "mlflow": mlflow,
+    "people": mlflow_users.ensure,
+    "edge": edge,
+}
 
 
 def main(arguments: list[str]) -> None:

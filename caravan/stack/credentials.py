@@ -20,6 +20,8 @@ from contracts.settings import Settings
 
 #: Users of the Airflow pages and their roles there; `caravan` is nobody: our own tasks sign in as it.
 AIRFLOW_USERS = {"admin": "Admin", "reviewer": "User", "oncall": "Op", "viewer": "Viewer", "caravan": "Service"}
+#: Users of the MLflow pages beside the service account; all of them read, and reviewers may answer.
+MLFLOW_USERS = ("reviewer", "oncall", "viewer")
 
 
 def _token() -> str:
@@ -69,6 +71,7 @@ OF_SERVICES: dict[str, Callable[[], str]] = {
     "airflow_fernet_key": _fernet_key,
     "airflow_broker_password": _token,
     **{f"airflow_{user}_password": _token for user in AIRFLOW_USERS if user != "caravan"},
+    **{f"mlflow_{user}_password": _token for user in MLFLOW_USERS},
 }
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from caravan.stack import binaries, credentials, environment, probe
+from caravan.stack import binaries, credentials, environment, mlflow_users, probe
 from caravan.stack.credentials import write_private
 from caravan.stack.postgres import Cluster, ensure_databases
 from caravan.stack.program import Program
@@ -189,7 +189,7 @@ def ensure_buckets(s: Settings) -> None:
 
 
 def mlflow(s: Settings) -> Program:
-    """The MLflow server: artifacts proxied, authentication on, no job runners, no telemetry."""
+    """The MLflow server: artifacts proxied, people signed in, no job runners, no telemetry."""
     folder, port = s.region_home / "mlflow", s.ports.mlflow
     basic_auth = folder / "basic_auth.ini"
 
@@ -213,7 +213,8 @@ def mlflow(s: Settings) -> Program:
         "host": s.host,
         "port": port,
         "workers": 1,
-        "app-name": "basic-auth",
+        # basic-auth, and the door of approval before it: releases/mlflow_app.py
+        "app-name": "caravan-auth",
         "artifacts-destination": f"s3://{s.mlflow_bucket}",
         "allowed-hosts": ",".join(hosts),
         "cors-allowed-origins": ",".join(f"http://{host}" for host in hosts if ":" in host),
@@ -224,6 +225,7 @@ def mlflow(s: Settings) -> Program:
         command=(binaries.python(), "-m", "mlflow", "server", *(f"--{k}={v}" for k, v in options.items())),
         directory=folder,
         environment={
+            **environment.of_settings(s),
             "MLFLOW_BACKEND_STORE_URI": s.database_url("mlflow"),
             "MLFLOW_AUTH_CONFIG_PATH": str(basic_auth),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": credentials.read(s, "mlflow_flask_key"),
@@ -241,6 +243,7 @@ def mlflow(s: Settings) -> Program:
         after=("postgres",),
         prepare=prepare,
         ready=lambda _: probe.http(f"http://{s.host}:{port}/health"),
+        finish=lambda: mlflow_users.ensure(s),
         stop_patience=5,
     )
 
