@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from contracts.errors import SettingsError
@@ -37,6 +37,21 @@ class Step:
             raise SettingsError(f"a canary step of {self.share} % is not usable", remedy="; ".join(wrong))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShadowPolicy:
+    """How long a release is asked in the shadow, and how much worse it may answer there. Times in seconds.
+
+    `allowed_share` (of the questions) or `allowed_count`, whichever is more, may be lost, empty or fallbacks beyond the
+    champion's.
+    """
+
+    minimum_questions: int = 500
+    minimum_s: float = 5 * MINUTE
+    maximum_s: float = 12 * HOUR
+    allowed_share: float = 0.01
+    allowed_count: int = 5
+
+
 #: For a shop with thousands of shoppers a day. The last step covers a day at least, so that no hour goes unseen.
 STEPS = (
     Step(share=1, minimum_shoppers=100, minimum_s=15 * MINUTE, maximum_s=12 * HOUR),
@@ -52,11 +67,16 @@ class CanaryPolicy:
 
     `alpha`: probability that a harmless release is ever aborted, over all guardrails together. `beta`: probability that
     one over the line of any guardrail is promoted. `mismatch_alpha`: that a fair split is called broken.
+    `warm_up_s`: time an engine may take to get ready with the release. `proof` False: the last step promotes without
+    proof, when no harm was shown; for emergencies.
     `maximum_lag_s`: a log that is complete only up to longer ago than this is late.
     """
 
     guardrails: tuple[Guardrail, ...] = GUARDRAILS
     steps: tuple[Step, ...] = STEPS
+    shadow: ShadowPolicy = ShadowPolicy()
+    warm_up_s: float = 10 * MINUTE
+    proof: bool = True
     alpha: float = 0.01
     beta: float = 0.01
     mismatch_alpha: float = 0.001
@@ -101,3 +121,36 @@ class CanaryPolicy:
         """SHA-256 of the settings: evidence gathered under one policy is not judged by another."""
         body = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(body.encode()).hexdigest()
+
+
+#: For a demo or a test with some hundred shoppers: margins so wide that few suffice. Not for a real shop.
+DEMO = CanaryPolicy(
+    guardrails=tuple(
+        replace(g, ratio=3.0, delta=0.0 if g.name == "clicks" else 0.03, follow_up_s=min(g.follow_up_s, 2.0))
+        for g in GUARDRAILS
+    ),
+    steps=(
+        Step(share=1, minimum_shoppers=2, minimum_s=2, maximum_s=10 * MINUTE),
+        Step(share=5, minimum_shoppers=10, minimum_s=2, maximum_s=10 * MINUTE),
+        Step(share=25, minimum_shoppers=50, minimum_s=2, maximum_s=10 * MINUTE),
+        Step(share=50, minimum_shoppers=100, minimum_s=2, maximum_s=20 * MINUTE),
+    ),
+    shadow=ShadowPolicy(minimum_questions=50, minimum_s=3, maximum_s=10 * MINUTE),
+    warm_up_s=3 * MINUTE,
+)
+#: The policies a release can be made with; which one is part of what people approve.
+POLICIES = {"default": CanaryPolicy(), "demo": DEMO}
+
+
+def policy_named(name: str) -> CanaryPolicy:
+    """A policy by its name; SettingsError when there is none."""
+    if name not in POLICIES:
+        raise SettingsError(f"there is no canary policy {name!r}", remedy=f"use one of: {', '.join(sorted(POLICIES))}")
+    return POLICIES[name]
+
+
+def without_waiting(policy: CanaryPolicy) -> CanaryPolicy:
+    """For an emergency: the same guardrails and the same ABORT, but no waiting and no proof."""
+    steps = tuple(replace(step, minimum_shoppers=1, minimum_s=0.0) for step in policy.steps)
+    shadow = replace(policy.shadow, minimum_questions=0, minimum_s=0.0)
+    return replace(policy, steps=steps, shadow=shadow, proof=False)

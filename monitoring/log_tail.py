@@ -1,0 +1,101 @@
+"""Reading logs of JSON lines that others are still writing: from a moment on, then only what is new."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+Line = dict[str, Any]
+#: Bytes read at once; a backlog is worked off in pieces, so memory stays bounded.
+CHUNK = 4 << 20
+
+
+class Tail:
+    """One growing file. Whole lines only; what is not JSON is counted, not raised."""
+
+    def __init__(self, path: Path, when: Callable[[Line], float], since: float) -> None:
+        self.path = path
+        self.broken = 0
+        self._when = when  # the time of a line, in seconds since 1970
+        self._since = since
+        self._offset: int | None = None
+        self._file: int | None = None
+
+    def read(self) -> Iterator[Line]:
+        """Lines since the last call, or since the moment given. Nothing when the file is not there."""
+        try:
+            with self.path.open("rb") as file:
+                about = os.fstat(file.fileno())
+                if self._file != about.st_ino or (self._offset or 0) > about.st_size:
+                    self._offset, self._file = None, about.st_ino  # another file has its name now
+                if self._offset is None:
+                    self._offset = self._find(file.fileno(), about.st_size)
+                while True:
+                    file.seek(self._offset)
+                    data = file.read(CHUNK)
+                    whole = data[: data.rfind(b"\n") + 1]
+                    if not whole:
+                        return
+                    self._offset += len(whole)
+                    for text in whole.splitlines():
+                        line = self._parse(text)
+                        if line is not None and self._when(line) >= self._since:
+                            yield line
+        except FileNotFoundError:
+            return
+
+    def _parse(self, text: bytes) -> Line | None:
+        try:
+            line = orjson.loads(text)
+            self._when(line)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            self.broken += 1
+            return None
+        return dict(line)
+
+    def _find(self, file: int, size: int) -> int:
+        """Where to begin: lines are nearly in the order of time, so halve; a minute earlier, to miss none."""
+        low, high = 0, size
+        while high - low > 65536:
+            middle = (low + high) // 2
+            data = os.pread(file, 65536, middle)
+            begin = data.find(b"\n") + 1
+            line = self._parse(data[begin : data.find(b"\n", begin)]) if begin and data.find(b"\n", begin) > 0 else None
+            if line is None or self._when(line) >= self._since - 60.0:
+                high = middle
+            else:
+                low = middle
+        if low == 0:
+            return 0
+        return low + os.pread(file, 65536, low).find(b"\n") + 1
+
+
+class TailOfFolder:
+    """All segments `<day>/<engine>-<n>.jsonl` below a folder, those not touched since the moment left out."""
+
+    def __init__(self, folder: Path, when: Callable[[Line], float], since: float) -> None:
+        self._folder = folder
+        self._when = when
+        self._since = since
+        self._tails: dict[Path, Tail] = {}
+
+    @property
+    def exists(self) -> bool:
+        return bool(self._tails)
+
+    def read(self) -> Iterator[Line]:
+        """New lines of all segments; in order within a segment only."""
+        for path in sorted(self._folder.glob("*/*.jsonl")):
+            if path not in self._tails:
+                try:
+                    if path.stat().st_mtime < self._since:
+                        continue
+                except FileNotFoundError:
+                    continue
+                self._tails[path] = Tail(path, self._when, self._since)
+        for tail in list(self._tails.values()):
+            yield from tail.read()

@@ -1,0 +1,122 @@
+"""What a shadow's answers tell: it is asked what the champion is asked, and nobody sees what it says.
+
+A new model may well answer otherwise, so little overlap is shown and not judged. What is judged is whether it answers
+at all: empty answers, fallbacks and lost ones beyond the champion's, and time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from monitoring.canary_policy import ShadowPolicy
+from monitoring.log_tail import Line, TailOfFolder
+
+#: Questions remembered; the oldest are forgotten.
+REMEMBERED = 20_000
+#: Newest pairs whose orders are compared.
+COMPARED = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Champion and shadow on the same questions. Times in milliseconds, rates per question.
+
+    `asked`: questions that both should have answered; `overlap`: mean share of the champion's items that the shadow
+    shows too; `rank_correlation`: mean Kendall tau over those items; None without any such pair.
+    """
+
+    asked: int = 0
+    answered: int = 0
+    empty: int = 0
+    champion_empty: int = 0
+    fallbacks: int = 0
+    champion_fallbacks: int = 0
+    overlap: float | None = None
+    rank_correlation: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    champion_p50_ms: float | None = None
+    champion_p99_ms: float | None = None
+
+    def evidence(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class ShadowReader:
+    """Pairs the two engines' answers by the request's id."""
+
+    answer_log: Path
+    champion: str
+    shadow: str
+    since: float
+    _pairs: OrderedDict[str, dict[str, Line]] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self._tail = TailOfFolder(self.answer_log, lambda line: float(line["t"]), self.since)
+
+    def compare(self, *, now: float) -> Comparison:
+        """Everything so far; the last two seconds may still be on their way and are left out."""
+        for line in self._tail.read():
+            side = "shadow" if line.get("shadow") else "champion"
+            if line.get("kind") == "events" or line.get("release") != (
+                self.shadow if side == "shadow" else self.champion
+            ):
+                continue
+            self._pairs.setdefault(str(line["id"]), {})[side] = line
+        while len(self._pairs) > REMEMBERED:
+            self._pairs.popitem(last=False)
+        settled = [p for p in self._pairs.values() if "champion" in p and float(p["champion"]["t"]) < now - 2.0]
+        both = [(p["champion"], p["shadow"]) for p in settled if "shadow" in p]
+        return Comparison(
+            asked=len(settled),
+            answered=len(both),
+            empty=sum(not shadow["items"] for _, shadow in both),
+            champion_empty=sum(not champion["items"] for champion, _ in both),
+            fallbacks=sum(bool(shadow["fallback"]) for _, shadow in both),
+            champion_fallbacks=sum(bool(champion["fallback"]) for champion, _ in both),
+            **_agreement(both[-COMPARED:]),
+            **_times("", [shadow for _, shadow in both]),
+            **_times("champion_", [champion for champion, _ in both]),
+        )
+
+
+def problem(policy: ShadowPolicy, found: Comparison) -> str | None:
+    """Why this shadow must not meet shoppers, or None."""
+    allowed = policy.allowed_share * max(found.asked, 1)
+    lost, empty = found.asked - found.answered, found.empty - found.champion_empty
+    fallbacks = found.fallbacks - found.champion_fallbacks
+    for name, count in (("lost answers", lost), ("empty_answers", empty), ("fallbacks", fallbacks)):
+        if count > max(allowed, policy.allowed_count):
+            return f"{name}: {count} of {found.asked} questions beyond the champion's"
+    return None
+
+
+def _agreement(both: list[tuple[Line, Line]]) -> dict[str, float | None]:
+    overlaps, correlations = [], []
+    for champion, shadow in both:
+        place = {item: n for n, item in enumerate(shadow["items"])}
+        common = [(n, place[item]) for n, item in enumerate(champion["items"]) if item in place]
+        if champion["items"]:
+            overlaps.append(len(common) / len(champion["items"]))
+        if len(common) > 2:
+            tau = float(kendalltau([a for a, _ in common], [b for _, b in common]).statistic)
+            correlations.append(tau)
+    return {"overlap": _mean(overlaps), "rank_correlation": _mean(correlations)}
+
+
+def _times(prefix: str, lines: list[Line]) -> dict[str, float | None]:
+    if not lines:
+        return {f"{prefix}p50_ms": None, f"{prefix}p99_ms": None}
+    p50, p99 = np.quantile([float(line["ms"]) for line in lines], [0.5, 0.99]).tolist()
+    return {f"{prefix}p50_ms": round(p50, 3), f"{prefix}p99_ms": round(p99, 3)}
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(float(np.mean(values)), 4) if values else None

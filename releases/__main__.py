@@ -1,0 +1,94 @@
+"""`python -m releases`: the controller of one region, until SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+
+import httpx
+
+from artifacts.database import engine as region_database
+from artifacts.ledger import Ledger
+from contracts.errors import CaravanError
+from contracts.settings import Settings, settings
+from releases.aliases import reconcile
+from releases.controller import Controller
+from releases.region import LiveRegion
+from serving.answer_log import FOLDER as ANSWERS
+
+log = logging.getLogger("releases")
+
+#: Seconds between two looks: while a release is on its way, and while none is.
+BUSY, IDLE = 0.5, 1.0
+#: Seconds between two looks at MLflow's aliases when nothing has changed.
+ALIASES_EVERY = 60.0
+#: Tells people, and the readiness check, that the controller lives and what it does.
+HEARTBEAT = "controller.json"
+
+
+def live_controller(s: Settings) -> Controller:
+    """The controller of a running region. Raises StoreUnavailable when its database does not answer."""
+    region = LiveRegion(s)
+    return Controller(
+        s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.region_home / ANSWERS
+    )
+
+
+def run(s: Settings, stop: threading.Event) -> None:
+    """Tick until `stop`; nothing that fails ends it."""
+    controller: Controller | None = None
+    seen: object = None
+    looked = -ALIASES_EVERY
+    while not stop.is_set():
+        pause = IDLE
+        try:
+            controller = controller or live_controller(s)
+            standing = controller.tick()
+            pause = BUSY if standing.candidate else IDLE
+            beat(s, controller.doing)
+            if standing != seen or time.monotonic() - looked > ALIASES_EVERY:
+                seen, looked = standing, time.monotonic()
+                _aliases(s)
+        except CaravanError as error:
+            log.warning("%s", error)
+            beat(s, f"waiting: {error.what}")
+        except Exception:  # the controller must outlive whatever a region does
+            log.exception("a look failed")
+        stop.wait(pause)
+
+
+def beat(s: Settings, doing: str) -> None:
+    """Say that the controller lives."""
+    path = s.region_home / HEARTBEAT
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps({"at": time.time(), "doing": doing}))
+    part.replace(path)
+
+
+def _aliases(s: Settings) -> None:
+    ledger = Ledger.of(s)
+    newest = ledger.newest("champion")
+    if newest is None:
+        return
+    try:
+        for change in reconcile(s, ledger, newest.source):
+            log.info("MLflow alias %s", change)
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        log.warning("MLflow's aliases could not be set: %s", error)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    run(settings(), stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""The controller: moves approved releases towards all shoppers, and away from them, and makes the region follow.
+
+Each tick reads the ledger and the engines, judges the release on its way, moves it at most one step in the ledger,
+and then brings pointers and routes to what `traffic.plan` says. Nothing is remembered that could not be read again, so
+a controller that is killed at any point goes on from the ledger. To abort, the routes come first: shoppers are safe
+before anything is written down, and what was decided is remembered before that, so that it stays decided.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from artifacts.ledger import Ledger, Place
+from contracts.errors import ArtifactError, Conflict, NotApproved, StoreUnavailable
+from contracts.release import IN_FLIGHT, State
+from contracts.settings import Settings
+from monitoring.canary_judge import CanaryState, Decision, Verdict, advance, begin, judge
+from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
+from monitoring.outcomes import OutcomeReader, Watched
+from monitoring.shadow import ShadowReader, problem
+from releases import memory
+from releases.approval import Rules, recheck
+from releases.freeze import frozen
+from releases.memory import Memory
+from releases.region import Region
+from releases.traffic import Standing, plan
+from serving.edge import Split
+
+log = logging.getLogger(__name__)
+
+ACTOR = "controller"
+#: The road of a canary, one step of the policy each.
+STEPS: tuple[State, ...] = ("canary_1", "canary_5", "canary_25", "canary_50")
+
+
+class Controller:
+    """One region's controller. Two of them can not harm: the ledger lets one of two moves win."""
+
+    def __init__(
+        self,
+        s: Settings,
+        ledger: Ledger,
+        database: Engine,
+        region: Region,
+        *,
+        access_log: Path,
+        answer_log: Path,
+        policies: Callable[[str], CanaryPolicy] = policy_named,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._s = s
+        self._ledger = ledger
+        self._database = database
+        self._region = region
+        self._logs = access_log, answer_log
+        self._rules = Rules.of(s)
+        self._policies = policies
+        self._clock = clock
+        self._outcomes: OutcomeReader | None = None
+        self._shadow: ShadowReader | None = None
+        self._blind: tuple[CanaryPolicy, Memory, Standing] | None = None  # to guard shoppers without the database
+        self.doing = "starting"  # for people
+
+    def tick(self) -> Standing:
+        """Look once, and act. Raises StoreUnavailable without the database, after guarding a running canary."""
+        now = self._clock()
+        try:
+            candidate = self._candidate()
+            standing = self._standing(candidate)
+            if candidate is None:
+                self.doing, self._blind = "nothing is on its way", None
+            elif self._step(candidate, standing, now):
+                standing = self._standing(self._candidate())
+        except StoreUnavailable:
+            self._guard(now)
+            raise
+        self._follow(standing)
+        return standing
+
+    def _candidate(self) -> Place | None:
+        """The release on its way: the one that is furthest, else the one that was approved first."""
+        places = self._ledger.places(among=IN_FLIGHT)
+        return min(places, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
+
+    def _standing(self, candidate: Place | None) -> Standing:
+        last = self._ledger.newest("champion")
+        champion = former = None
+        if last is not None:
+            places = self._ledger.places(last.source, among=("champion", "retired"))
+            champion = next((p.digest for p in places if p.state == "champion"), None)
+            former = next((p.digest for p in places if p.state == "retired"), None)
+        return Standing(
+            champion=champion,
+            former=former,
+            candidate=candidate.digest if candidate else None,
+            state=candidate.state if candidate else None,
+        )
+
+    def _follow(self, standing: Standing) -> None:
+        """Pointers and routes as planned; what is so already is not touched."""
+        serves = {slot: said.serves for slot, said in self._region.readiness().items()}
+        present = self._region.split()
+        wanted = plan(standing, serves, present)
+        for slot, digest in wanted.pointers.items():
+            if serves.get(slot) != digest:
+                self._region.point(slot, digest)
+        if present != wanted.split:
+            self._region.route(wanted.split)
+            log.info("traffic: %s", describe(wanted.split))
+
+    def _step(self, candidate: Place, standing: Standing, now: float) -> bool:
+        """Judge the candidate where it is; True when it was moved."""
+        policy, known = self._remembered(candidate, standing, now)
+        try:
+            recheck(self._ledger, self._rules, candidate.source, candidate.digest)
+        except NotApproved as error:
+            self._ledger.note(candidate.source, candidate.digest, "refused", actor=ACTOR, reason=error.what)
+            return self._back(candidate, f"approval: {error.what}", {})
+        if known.champion != (standing.champion or ""):
+            return self._back(candidate, "the champion it was compared with serves no more", {})
+        if candidate.state == "approved":
+            return self._warm_up(candidate, standing, policy, known, now)
+        if candidate.state == "shadow":
+            return self._in_the_shadow(candidate, policy, known, now)
+        return self._canary(candidate, standing, policy, known, now)
+
+    def _remembered(self, candidate: Place, standing: Standing, now: float) -> tuple[CanaryPolicy, Memory]:
+        approved = self._ledger.newest("approved", source=candidate.source, digest=candidate.digest)
+        gated = self._ledger.newest("gated", source=candidate.source, digest=candidate.digest)
+        name = str(gated.evidence.get("policy", "default")) if gated else "default"
+        policy = self._policies(name)
+        if approved is not None and approved.evidence.get("emergency"):
+            policy = without_waiting(policy)
+        known = memory.load(self._database, candidate.source, candidate.digest)
+        if known is None or (candidate.state == "approved" and approved is not None and known.began_at < approved.at):
+            began = datetime.fromtimestamp(now, UTC)
+            known = Memory(
+                source=candidate.source, digest=candidate.digest, policy=name, champion=standing.champion or "",
+                began_at=began if approved is None else max(began, approved.at),
+            )  # fmt: skip
+            memory.save(self._database, known)
+        return policy, known
+
+    def _warm_up(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
+        """The engines of both arms load their releases; nobody meets the candidate before it answers its probes."""
+        if (held := frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))) is not None:
+            self.doing = f"frozen by {held.actor}: {held.reason}"
+            return False
+        try:
+            self._region.signed(candidate.digest)
+        except StoreUnavailable:
+            raise
+        except ArtifactError as error:
+            return self._back(candidate, f"signature: {error.what}", {})
+        said = self._region.readiness()
+        if said["canary"].refused == candidate.digest:
+            return self._back(candidate, f"warm_up: the engine refuses it: {said['canary'].reason}", {})
+        last = self._ledger.newest("champion")
+        if said["canary"].serves == candidate.digest:
+            if last is None or last.source != candidate.source:
+                why = "no champion of this shop serves: there is nothing to compare it with"
+                return self._move(candidate, "champion", why, {"ready": True})
+            if said["control"].serves == standing.champion == said["champion"].serves:
+                return self._move(candidate, "shadow", "both engines are ready", {"ready": True})
+        self.doing = "warming up"
+        if now > known.began_at.timestamp() + policy.warm_up_s:
+            why = f"warm_up: the engine is not ready after {policy.warm_up_s:.0f} s ({said['canary'].reason})"
+            return self._back(candidate, why, {})
+        return False
+
+    def _in_the_shadow(self, candidate: Place, policy: CanaryPolicy, known: Memory, now: float) -> bool:
+        entered = self._entered(candidate, "shadow")
+        if self._shadow is None or self._shadow.shadow != candidate.digest or self._shadow.since != entered:
+            self._shadow = ShadowReader(self._logs[1], known.champion, candidate.digest, entered)
+        found = self._shadow.compare(now=now)
+        rules, spent = policy.shadow, now - entered
+        self.doing = f"shadow: {found.answered} of {found.asked} questions answered"
+        if (wrong := problem(rules, found)) is not None and found.asked >= min(rules.minimum_questions, 20):
+            return self._back(candidate, wrong, found.evidence())
+        if found.asked >= rules.minimum_questions and spent >= rules.minimum_s:
+            return self._move(candidate, "canary_1", f"{found.answered} answers compared", found.evidence())
+        if spent > rules.maximum_s:
+            why = f"only {found.asked} of {rules.minimum_questions} questions within {rules.maximum_s:.0f} s"
+            return self._back(candidate, why, found.evidence())
+        return False
+
+    def _canary(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
+        state = known.canary or begin(policy, release=candidate.digest, at=now)
+        self._blind = policy, replace(known, canary=state), standing
+        reader = self._reader(known, self._entered(candidate, "canary_1"))
+        found = reader.outcomes(policy, now=now)
+        while state.step < STEPS.index(candidate.state):  # moved, and killed before it was remembered
+            state = advance(policy, state, found, at=now)
+        if self._region.readiness()["canary"].refused == candidate.digest:
+            return self._back(candidate, "errors: the engine refuses it", {})
+        state, verdict = judge(policy, state, found, now=now)
+        self.doing = f"{candidate.state}: {verdict.decision}: {'; '.join(verdict.reasons)}"
+        held = frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))
+        if verdict.decision is Decision.PROMOTE and held is not None:
+            state = replace(state, final=None)  # harm that shows meanwhile must still abort it
+        evidence = evidence_of(verdict)
+        known = replace(known, canary=state, verdict={**evidence, "doing": self.doing, "at": now})
+        memory.save(self._database, known)
+        if verdict.decision in (Decision.ABORT, Decision.VOID):
+            self._region.route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
+            return self._back(candidate, f"{verdict.decision}: {'; '.join(verdict.reasons)}", evidence)
+        if held is not None:
+            self.doing = f"frozen by {held.actor}: {held.reason}"
+            return False
+        if verdict.decision is Decision.ADVANCE:
+            moved = self._move(candidate, STEPS[state.step + 1], "; ".join(verdict.reasons), evidence)
+            memory.save(self._database, replace(known, canary=advance(policy, state, found, at=now)))
+            return moved
+        if verdict.decision is Decision.PROMOTE:
+            self._region.signed(candidate.digest)
+            return self._move(candidate, "champion", "; ".join(verdict.reasons), evidence)
+        if verdict.overdue:
+            return self._back(candidate, f"no proof in time: {'; '.join(verdict.reasons)}", evidence)
+        return False
+
+    def _reader(self, known: Memory, since: float) -> OutcomeReader:
+        present = self._outcomes
+        if present is None or present.watched.canary != known.digest or present.watched.since != since:
+            watched = Watched(
+                canary=known.digest,
+                champion=known.champion,
+                since=since,
+                budget_ms=self._s.latency_budget * 1000,
+                deadline_ms=self._s.request_deadline * 1000,
+                catalog=self._region.catalog(known.source, known.champion),
+            )
+            self._outcomes = present = OutcomeReader(watched, *self._logs)
+        return present
+
+    def _guard(self, now: float) -> None:
+        """The database is gone: go on judging a running canary, and take its shoppers away when it does harm."""
+        if self._blind is None or self._outcomes is None:
+            return
+        policy, known, standing = self._blind
+        state: CanaryState = known.canary or begin(policy, release=known.digest, at=now)
+        state, verdict = judge(policy, state, self._outcomes.outcomes(policy, now=now), now=now)
+        if verdict.decision in (Decision.ABORT, Decision.VOID):
+            self._blind = policy, replace(known, canary=state), standing
+            self._region.route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
+            log.warning("the database is gone, and the canary does harm: its shoppers are back at the champion")
+
+    def _serves(self) -> dict[str, str | None]:
+        return {slot: said.serves for slot, said in self._region.readiness().items()}
+
+    def _entered(self, candidate: Place, state: State) -> float:
+        move = self._ledger.newest(state, source=candidate.source, digest=candidate.digest)
+        return move.at.timestamp() if move else self._clock()
+
+    def _back(self, candidate: Place, why: str, evidence: dict[str, Any]) -> bool:
+        return self._move(candidate, "rolled_back", why, evidence)
+
+    def _move(self, candidate: Place, to: State, why: str, evidence: dict[str, Any]) -> bool:
+        try:
+            self._ledger.move(
+                candidate.source, candidate.digest, to=to, expected=candidate.state, actor=ACTOR, reason=why[:2000],
+                evidence=evidence, now=datetime.fromtimestamp(self._clock(), UTC),
+            )  # fmt: skip
+        except Conflict as error:
+            log.info("somebody else moved it: %s", error)
+        log.info("%s %s -> %s: %s", candidate.digest[:12], candidate.state, to, why)
+        return True
+
+
+def describe(split: Split) -> str:
+    """A split for people."""
+    rest = f"{split.rest} % on {split.rest_engine}"
+    arms = f", control {split.control} %, canary {split.canary} %" if split.canary else ""
+    return rest + arms + (", copies to the shadow" if split.mirror else "")
+
+
+def evidence_of(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as the ledger keeps it."""
+    return {
+        "decision": str(verdict.decision),
+        "share": verdict.share,
+        "reasons": list(verdict.reasons),
+        "log_e_mismatch": round(verdict.log_e_mismatch, 4),
+        "guardrails": [
+            {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(e).items()}
+            for e in verdict.evidence
+        ],
+    }

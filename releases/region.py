@@ -1,0 +1,120 @@
+"""What the controller touches of a region: engines' pointers, the edge's routes, and what engines say of themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from artifacts.object_store import ObjectStore
+from artifacts.publish import point, resolve
+from artifacts.signature import verify
+from contracts.errors import CaravanError
+from contracts.settings import Settings
+from serving import edge
+from serving.edge import SLOTS, Split
+
+log = logging.getLogger(__name__)
+
+#: Seconds an engine may take to say what it serves; one that hangs is one that serves nothing.
+PATIENCE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """What one engine says: the release it serves and the one it refuses, with the reason."""
+
+    serves: str | None = None
+    refused: str | None = None
+    reason: str = ""
+
+
+class Region(Protocol):
+    """The seam between the controller's decisions and the world; tests put a hand-written one here."""
+
+    def readiness(self) -> Mapping[str, Readiness]: ...
+    def split(self) -> Split | None: ...
+    def route(self, split: Split) -> None: ...
+    def point(self, slot: str, digest: str) -> None: ...
+    def signed(self, digest: str) -> None: ...
+    def catalog(self, source: str, champion: str) -> frozenset[str] | None: ...
+
+
+class LiveRegion:
+    """A running region."""
+
+    def __init__(self, s: Settings) -> None:
+        self._s = s
+        self._edge = s.region_home / "edge"
+        self._store = ObjectStore.of(s)
+        self._http = httpx.Client(timeout=PATIENCE, trust_env=False)
+        self._pool = ThreadPoolExecutor(len(SLOTS), thread_name_prefix="readiness")
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False)
+        self._http.close()
+
+    def readiness(self) -> Mapping[str, Readiness]:
+        """All engines, asked at once."""
+        return dict(zip(SLOTS, self._pool.map(self._ask, SLOTS), strict=True))
+
+    def split(self) -> Split | None:
+        return edge.read_split(self._edge)
+
+    def route(self, split: Split) -> None:
+        edge.write_routes(self._edge, split, self._s)
+
+    def point(self, slot: str, digest: str) -> None:
+        """Let an engine follow another release; nothing when it does already."""
+        ref = f"serving/{self._s.region}/{slot}"
+        if resolve(self._store, ref) != digest:
+            point(self._store, ref, digest)
+            log.info("engine %s should serve %s", slot, digest[:12])
+
+    def signed(self, digest: str) -> None:
+        """Tampered unless a trusted key signed the release."""
+        verify(self._store, digest, self._s)
+
+    def catalog(self, source: str, champion: str) -> frozenset[str] | None:
+        """Ids of the items there are: in the newest catalog of the lake and in the champion. None when not known."""
+        import pyarrow.parquet as pq
+
+        from artifacts.publish import fetch
+        from contracts.release import ITEMS
+
+        try:
+            folder = fetch(self._store, champion, self._s.cache / "releases")
+            known = set(pq.read_table(folder / ITEMS, columns=["item_id"])["item_id"].to_pylist())
+            return frozenset(known | _items_of_lake(self._s, source))
+        except (CaravanError, OSError) as error:
+            log.warning("the catalog of %s can not be read: %s", source, error)
+            return None
+
+    def _ask(self, slot: str) -> Readiness:
+        try:
+            body: Any = self._http.get(f"{self._s.engine_address_of(slot)}/readyz").json()
+            release = body["release"] if body["ready"] else None
+            return Readiness(serves=release, refused=body["refused"], reason=str(body["reason"] or ""))
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            return Readiness(reason=f"no answer ({type(error).__name__})")
+
+    @property
+    def access_log(self) -> Path:
+        return self._s.region_home / "logs" / edge.ACCESS_LOG
+
+
+def _items_of_lake(s: Settings, source: str) -> set[str]:
+    import pyarrow.parquet as pq
+
+    from artifacts.lake import DATA, Lake
+
+    lake = Lake.of(s, source)
+    days = lake.partitions("catalog")
+    if not days:
+        return set()
+    return set(pq.read_table(lake.fetch("catalog", days[-1]) / DATA, columns=["item_id"])["item_id"].to_pylist())

@@ -1,0 +1,77 @@
+"""Where traffic should go, as a pure function of the ledger and of what the engines serve.
+
+Engines have fixed roles: `champion` serves all shoppers, `control` and `canary` the two arms of a running canary, and
+`former` keeps the champion before this one warm. When the ledger makes another release champion, shoppers reach it at
+once through whichever engine has it already; the champion's engine loads it meanwhile and then takes over. So neither
+a promotion nor a rollback waits for a load, and each is a change of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts.release import CANARY_SHARE, State
+from serving.edge import Split
+
+#: Engines that may stand in for the champion's while it loads, the likeliest first.
+STAND_INS = ("canary", "former", "control")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the ledger says of one source: the champion, the one before, and the release on its way, with its state."""
+
+    champion: str | None = None
+    former: str | None = None
+    candidate: str | None = None
+    state: State | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What should be: a digest per engine (those not named stay as they are), and the split of the traffic."""
+
+    pointers: Mapping[str, str]
+    split: Split
+
+
+def plan(standing: Standing, serves: Mapping[str, str | None], present: Split | None = None) -> Plan:
+    """The plan for what the engines serve now; `present` is the split in force.
+
+    An arm gets its share only once both arms' engines are ready; it then keeps it though its engine dies: its shoppers
+    get the champion's answers, and what they met is evidence.
+    """
+    champion, candidate, state = standing.champion, standing.candidate, standing.state
+    rest_engine = _rest_engine(champion, serves)
+    pointers: dict[str, str] = {}
+    if champion is not None:
+        pointers["champion"] = champion
+    if standing.former is not None and rest_engine != "former":
+        pointers["former"] = standing.former
+    if candidate is not None and rest_engine not in ("canary", "control"):
+        pointers["canary"] = candidate
+        if champion is not None:
+            pointers["control"] = champion
+    share = CANARY_SHARE.get(state, 0) if state is not None and candidate is not None else 0
+    salt = candidate[:16] if candidate is not None else ""
+    entered = present is not None and present.canary > 0 and present.salt == salt
+    ready = (
+        rest_engine == "champion"
+        and candidate is not None
+        and champion is not None
+        and serves.get("canary") == candidate
+        and serves.get("control") == champion == serves.get("champion")
+    )
+    if share and (ready or entered):
+        split = Split(control=share, rest=100 - 2 * share, canary=share, rest_engine=rest_engine, salt=salt)
+    else:
+        mirror = state == "shadow" and serves.get("canary") == candidate
+        split = Split(rest_engine=rest_engine, mirror=mirror, salt=salt)
+    return Plan(pointers=pointers, split=split)
+
+
+def _rest_engine(champion: str | None, serves: Mapping[str, str | None]) -> str:
+    if champion is None or serves.get("champion") == champion:
+        return "champion"
+    return next((slot for slot in STAND_INS if serves.get(slot) == champion), "champion")
