@@ -146,6 +146,9 @@ async def replay(
         edge = Edge(http, plan.url, record)
         under_way: set[asyncio.Task[None]] = set()
         async for due in _arrivals(plan, start, stop):
+            if progress is not None and perf_counter() - told >= plan.progress_every:
+                told = perf_counter()
+                progress(report())
             if len(under_way) >= most:
                 record.unsent += 1
                 continue
@@ -153,11 +156,7 @@ async def replay(
             task = group.create_task(shopper.take(turn, edge, due))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
-            now = perf_counter()
-            record.left((now - due) * 1000.0)
-            if progress is not None and now - told >= plan.progress_every:
-                told = now
-                progress(report())
+            record.left((perf_counter() - due) * 1000.0)
         record.end(perf_counter() - start)
     return report()
 
