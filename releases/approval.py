@@ -89,11 +89,11 @@ def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None 
         if state == "gated":
             _move(ledger, given, state, to="rejected", evidence=evidence, at=at)
         return Standing(state=ledger.state(given.source, given.digest) or state)
-    if given.person not in _counted(ledger, rules, given.source, given.digest):
+    if given.person not in counted(ledger, rules, given.source, given.digest):
         ledger.note(
             given.source, given.digest, "approval", actor=given.person, reason=given.reason, evidence=evidence, now=at
         )
-    people = _counted(ledger, rules, given.source, given.digest)
+    people = counted(ledger, rules, given.source, given.digest)
     if len(people) < rules.required:
         return Standing(state=state, missing=rules.required - len(people))
     _move(ledger, given, state, to="approved", evidence={**evidence, "approvers": people}, at=at)
@@ -132,7 +132,7 @@ def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
     return people
 
 
-def _counted(ledger: Ledger, rules: Rules, source: str, digest: str) -> list[str]:
+def counted(ledger: Ledger, rules: Rules, source: str, digest: str) -> list[str]:
     """Approvers who are reviewers still."""
     return [person for person in approvers(ledger, source, digest) if person in rules.reviewers]
 
@@ -145,7 +145,7 @@ def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
         moved = None  # it was rolled back since: what let it go on before is used up
     if moved is not None and moved.evidence.get("first_release") and not _served_before(ledger, source, digest):
         return
-    people = _counted(ledger, rules, source, digest)
+    people = counted(ledger, rules, source, digest)
     needed = max(rules.required, 2) if moved is not None and moved.evidence.get("emergency") else rules.required
     if moved is None or len(people) < needed:
         raise NotApproved(
@@ -170,7 +170,7 @@ def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | No
     """Why this answer could not be taken now, and what to do about it; None when it could. Changes nothing."""
     at, state = now or datetime.now(UTC), ledger.state(given.source, given.digest)
     named, asked = given.named.strip().lower(), _asked(ledger, given.source, given.digest)
-    before = _counted(ledger, rules, given.source, given.digest)
+    before = counted(ledger, rules, given.source, given.digest)
     if given.person not in rules.reviewers:
         return f"{given.person or 'nobody'} is no reviewer", "ask one of: " + ", ".join(sorted(rules.reviewers))
     if not DIGEST.match(given.digest) or len(named) < SHORTEST or not given.digest.startswith(named):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from caravan.cli import approve
 from contracts.errors import NotFound, SettingsError
 from contracts.settings import settings
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move
 
 app = typer.Typer(help="Releases, as the ledger tells them.", no_args_is_help=True)
+app.command()(approve.approve)
+app.command()(approve.reject)
 
 Source = Annotated[str, typer.Option("--source", help="Data source; default: the setting `shop`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from caravan.stack import credentials, environment, mlflow_users, region
+from caravan.stack import credentials, environment, mlflow_server, region
 from caravan.stack.postgres import Cluster, ensure_databases
 from contracts.errors import SettingsError
 from contracts.settings import Settings, settings
@@ -35,7 +35,7 @@ def set_up(s: Settings) -> None:
 
 def mlflow(s: Settings) -> None:
     """Become the MLflow server."""
-    program = region.mlflow(s)
+    program = mlflow_server.mlflow(s)
     program.prepare()
     os.execve(program.command[0], program.command, {**environment.base(s), **program.environment})  # noqa: S606
 
@@ -50,7 +50,7 @@ def edge(s: Settings) -> None:
 WORKS: dict[str, Callable[[Settings], None]] = {
     "set-up": set_up,
     "mlflow": mlflow,
-    "people": mlflow_users.ensure,
+    "people": mlflow_server.ensure_people,
     "edge": edge,
 }
 

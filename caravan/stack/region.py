@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from caravan.stack import binaries, credentials, environment, mlflow_users, probe
+from caravan.stack import binaries, credentials, environment, probe
 from caravan.stack.credentials import write_private
+from caravan.stack.mlflow_server import mlflow
 from caravan.stack.postgres import Cluster, ensure_databases
 from caravan.stack.program import Program
 from contracts.settings import Settings
@@ -186,66 +186,6 @@ def ensure_buckets(s: Settings) -> None:
 
     for bucket in (s.bucket, s.mlflow_bucket):
         ObjectStore.of(s, bucket).ensure_bucket()
-
-
-def mlflow(s: Settings) -> Program:
-    """The MLflow server: artifacts proxied, people signed in, no job runners, no telemetry."""
-    folder, port = s.region_home / "mlflow", s.ports.mlflow
-    basic_auth = folder / "basic_auth.ini"
-
-    def prepare() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = {
-            "default_permission": "READ",
-            "database_uri": s.database_url("mlflow_auth").replace("%", "%%"),
-            "admin_username": s.mlflow_username,
-            "admin_password": s.secret("mlflow_password").replace("%", "%%"),
-            "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
-            # checking a password costs 50 ms of hashing; ten seconds is how long a revoked one may live on
-            "auth_cache_ttl_seconds": "10",
-        }
-        write_private(basic_auth, "[mlflow]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
-
-    # the name by which others reach it, when that is not its local port; and its own readiness check
-    hosts = [s.host, f"{s.host}:{port}", "localhost", f"localhost:{port}"]
-    hosts += [f"127.0.0.1:{port}", urlsplit(s.mlflow_url).netloc] if s.mlflow_url else []
-    options = {
-        "host": s.host,
-        "port": port,
-        "workers": 1,
-        # basic-auth, and the door of approval before it: releases/mlflow_app.py
-        "app-name": "caravan-auth",
-        "artifacts-destination": f"s3://{s.mlflow_bucket}",
-        "allowed-hosts": ",".join(hosts),
-        "cors-allowed-origins": ",".join(f"http://{host}" for host in hosts if ":" in host),
-    }
-    return Program(
-        group=s.region,
-        service="mlflow",
-        command=(binaries.python(), "-m", "mlflow", "server", *(f"--{k}={v}" for k, v in options.items())),
-        directory=folder,
-        environment={
-            **environment.of_settings(s),
-            "MLFLOW_BACKEND_STORE_URI": s.database_url("mlflow"),
-            "MLFLOW_AUTH_CONFIG_PATH": str(basic_auth),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": credentials.read(s, "mlflow_flask_key"),
-            "MLFLOW_S3_ENDPOINT_URL": s.s3_url,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "AWS_ACCESS_KEY_ID": s.secret("s3_access_key"),
-            "AWS_SECRET_ACCESS_KEY": s.secret("s3_secret_key"),
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "OMP_NUM_THREADS": "1",
-        },
-        ports={"MLflow": port},
-        address=s.mlflow_address,
-        after=("postgres",),
-        prepare=prepare,
-        ready=lambda _: probe.http(f"http://{s.host}:{port}/health"),
-        finish=lambda: mlflow_users.ensure(s),
-        stop_patience=5,
-    )
 
 
 def _engine(s: Settings, slot: str) -> Program:

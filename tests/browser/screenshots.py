@@ -20,6 +20,7 @@ from contracts.settings import Settings, settings
 from tests.conftest import REPOSITORY
 
 IMAGES = REPOSITORY / "docs" / "images"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SIZE = {"width": 1500, "height": 900}
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -59,7 +60,7 @@ def browser(http_credentials: dict[str, str] | None = None) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile,
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+            executable_path=CHROMIUM,
             headless=True,
             args=ARGUMENTS,
             viewport=SIZE,

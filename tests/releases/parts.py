@@ -69,7 +69,7 @@ class Case:
 
 def gated(s: Settings, *, author: str = "schedule", source: str = "", register: bool = False, version: int = 1) -> Case:
     """A gated release; with `register`, the MLflow version that stands for it too."""
-    source, digest = source or f"test-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex * 2
+    source, digest = source or f"test-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex + uuid.uuid4().hex
     if register:
         client = mlflow_client(s)
         experiment = client.create_experiment(f"{source}-{digest[:8]}")

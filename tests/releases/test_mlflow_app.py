@@ -20,7 +20,7 @@ from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from artifacts.registry import DIGEST_TAG, mlflow_client
-from caravan.stack import credentials, environment, region
+from caravan.stack import credentials, environment, mlflow_server, region
 from contracts.settings import Settings
 from releases.mlflow_app import TAG
 from tests.releases.parts import Case, gated
@@ -63,7 +63,7 @@ def door(stack: Settings) -> Iterator[Door]:
 def strict_door(stack: Settings) -> Iterator[Door]:
     """A second MLflow server of the region, whose setting asks for two approvers."""
     strict = stack.model_copy(update={"approvers_required": 2, "reviewers": "admin,reviewer,oncall"})
-    program = region.mlflow(strict)
+    program = mlflow_server.mlflow(strict)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -327,10 +327,8 @@ def ledger_gone(s: Settings) -> Iterator[None]:
 
 
 def test_passwords_that_somebody_changed_are_set_back(stack: Settings, door: Door) -> None:
-    from caravan.stack import mlflow_users
-
     changed = {"username": "viewer", "password": "another-long-password"}
     assert door.call("caravan", "PATCH", "/api/2.0/mlflow/users/update-password", json=changed).is_success
     assert door.call("viewer", "GET", "/api/2.0/mlflow/users/current").status_code == 401
-    mlflow_users.ensure(stack)
+    mlflow_server.ensure_people(stack)
     assert door.call("viewer", "GET", "/api/2.0/mlflow/users/current").json()["user"]["is_admin"] is False

@@ -1,0 +1,110 @@
+"""`caravan release approve` and `reject`: the answer of a signed-in person, bound to one digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from contracts.errors import NotApproved, NotFound
+from contracts.settings import settings
+
+if TYPE_CHECKING:
+    from artifacts.ledger import Ledger
+    from releases.approval import Answer, Rules, Standing
+
+Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it stays in the ledger.")]
+As = Annotated[str, typer.Option("--as", help="Who answers; asked for the password.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--password-file", help="Read the password here; default: CARAVAN_USER_PASSWORD_FILE.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and what would refuse it.")]
+
+
+def approve(
+    digest: Digest, reason: Reason, user: As = "reviewer", password_file: PasswordFile = None, dry_run: DryRun = False
+) -> None:
+    """Let a release that waits for an answer go on. Asks who you are."""
+    _answer(digest, reason, user, password_file, approves=True, dry_run=dry_run)
+
+
+def reject(
+    digest: Digest, reason: Reason, user: As = "reviewer", password_file: PasswordFile = None, dry_run: DryRun = False
+) -> None:
+    """Stop a release that waits for an answer, for good. Asks who you are."""
+    _answer(digest, reason, user, password_file, approves=False, dry_run=dry_run)
+
+
+def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, approves: bool, dry_run: bool) -> None:
+    from artifacts.ledger import Ledger
+    from caravan.cli import sign_in
+    from releases import approval
+    from releases.approval import Answer, Rules
+
+    s = settings()
+    ledger, rules = Ledger.of(s), Rules.of(s)
+    source, found = _resolve(ledger, digest)
+    name = user.strip() if dry_run else sign_in.person(s, user, password_file=password_file)
+    given = Answer(
+        source=source, digest=found, named=digest, person=name, door="command line", approves=approves, reason=reason
+    )
+    if dry_run:
+        _foresee(ledger, rules, given)
+    else:
+        standing = approval.answer(ledger, rules, given)
+        typer.echo(f"{name} {'approves' if approves else 'rejects'} release {found[:12]} of {source}")
+        typer.echo(_next(standing, given, rules))
+
+
+def _resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
+    """Source and digest of the one release that is meant."""
+    from releases.approval import SHORTEST
+
+    beginning = beginning.strip().lower()
+    if len(beginning) < SHORTEST:
+        raise NotApproved(
+            f"{beginning or 'nothing'} is too short to name a release", remedy=f"give at least {SHORTEST} digits of it"
+        )
+    found = [(p.source, p.digest) for p in ledger.places() if p.digest.startswith(beginning)]
+    if not found:
+        raise NotFound(f"no release begins with {beginning[:64]}", remedy="`caravan release list` shows them all")
+    if len(found) > 1:
+        raise NotFound(f"{len(found)} releases begin with {beginning}", remedy="give more of the digest")
+    return found[0]
+
+
+def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
+    """Print what would happen; nothing is written, and no password is asked for."""
+    from releases import approval
+    from releases.approval import Standing
+
+    typer.echo(f"dry run: release {given.digest[:12]} of {given.source} is {ledger.state(given.source, given.digest)}")
+    objection = approval.objection(ledger, rules, given)
+    if objection is not None:
+        typer.echo(f"it would be refused, and the refusal recorded: {objection[0]} -> {objection[1]}")
+        raise typer.Exit(1)
+    people = approval.counted(ledger, rules, given.source, given.digest)
+    after = people if given.person in people or not given.approves else [*people, given.person]
+    if people:
+        typer.echo(f"approved so far by: {', '.join(people)}")
+    missing = max(0, rules.required - len(after))
+    state = ledger.state(given.source, given.digest) or "gated"
+    if given.approves and not missing:
+        state = "approved"
+    elif not given.approves and state == "gated":
+        state = "rejected"
+    typer.echo(f"{given.person} would {'approve' if given.approves else 'reject'} it; one row in the ledger or two")
+    typer.echo(_next(Standing(state=state, missing=missing if given.approves else 0), given, rules, after=after))
+
+
+def _next(standing: Standing, given: Answer, rules: Rules, *, after: list[str] | None = None) -> str:
+    if standing.missing:
+        others = sorted(rules.reviewers - {given.person} - set(after or []))
+        return f"{standing.missing} more must approve: {', '.join(others)}; until then it stays {standing.state}"
+    if standing.state == "approved":
+        return f"next: shadow, then the canary's steps; `caravan release show {given.digest[:12]}` follows it"
+    if standing.state == "rejected":
+        return "next: nothing; a rejected release never comes back, a newer one may"
+    return f"it stays {standing.state}"

@@ -1,0 +1,69 @@
+"""Who is at the command line: a name and a password, checked by Airflow, or by MLflow where Airflow does not answer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import httpx
+import typer
+
+from contracts.errors import NotApproved, SettingsError
+from contracts.settings import Settings
+
+#: Where the password may come from, when nobody is there to type it.
+PASSWORD, PASSWORD_FILE = "CARAVAN_USER_PASSWORD", "CARAVAN_USER_PASSWORD_FILE"
+PATIENCE = 15.0
+
+
+def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
+    """The name of who signed in. NotApproved for a wrong password, or when nobody can check it."""
+    user = user.strip()
+    if not user:
+        raise SettingsError("nobody is named", remedy="say who you are: --as reviewer")
+    password = _password(user, password_file)
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        if (known := _airflow(client, s, user, password)) is not None:
+            where = "Airflow"
+        elif (known := _mlflow(client, s, user, password)) is not None:
+            where = "MLflow (Airflow does not answer, and here people have passwords of their own)"
+        else:
+            raise NotApproved(
+                f"nobody can check who you are: neither Airflow ({s.airflow_address}) nor MLflow ({s.mlflow_address}) "
+                "answers",
+                remedy="`caravan status` shows what runs; `caravan up` starts it",
+            )
+    if not known:
+        raise NotApproved(f"{where} does not let {user} in with this password", remedy="check the name and password")
+    return user
+
+
+def _password(user: str, file: Path | None) -> str:
+    path = file or (Path(os.environ[PASSWORD_FILE]) if os.environ.get(PASSWORD_FILE) else None)
+    if path is not None:
+        try:
+            found = path.expanduser().read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"the password file {path} can not be read", remedy="name another") from error
+    else:
+        found = os.environ.get(PASSWORD) or str(typer.prompt(f"Password of {user}", hide_input=True, err=True))
+    if not found:
+        raise SettingsError("the password is empty", remedy=f"type it, or set {PASSWORD_FILE}")
+    return found
+
+
+def _airflow(client: httpx.Client, s: Settings, user: str, password: str) -> bool | None:
+    """True for the right password, False for a wrong one, None when Airflow does not answer."""
+    try:
+        answer = client.post(f"{s.airflow_address}/auth/token", json={"username": user, "password": password})
+    except httpx.TransportError:
+        return None
+    return None if answer.is_server_error else answer.is_success
+
+
+def _mlflow(client: httpx.Client, s: Settings, user: str, password: str) -> bool | None:
+    try:
+        answer = client.get(f"{s.mlflow_address}/api/2.0/mlflow/users/current", auth=(user, password))
+    except httpx.TransportError:
+        return None
+    return None if answer.is_server_error else answer.is_success
