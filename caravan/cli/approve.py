@@ -12,6 +12,7 @@ from contracts.settings import settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
+    from contracts.release import State
     from releases.approval import Answer, Rules, Standing
 
 Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
@@ -55,7 +56,7 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
     else:
         standing = approval.answer(ledger, rules, given)
         typer.echo(f"{name} {'approves' if approves else 'rejects'} release {found[:12]} of {source}")
-        typer.echo(_next(standing, given, rules))
+        typer.echo(_next(standing, given, rules, approval.counted(ledger, rules, source, found)))
 
 
 def _resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
@@ -80,7 +81,8 @@ def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     from releases import approval
     from releases.approval import Standing
 
-    typer.echo(f"dry run: release {given.digest[:12]} of {given.source} is {ledger.state(given.source, given.digest)}")
+    place = ledger.state(given.source, given.digest) or "gated"
+    typer.echo(f"dry run: release {given.digest[:12]} of {given.source} is {place}")
     objection = approval.objection(ledger, rules, given)
     if objection is not None:
         typer.echo(f"it would be refused, and the refusal recorded: {objection[0]} -> {objection[1]}")
@@ -90,18 +92,20 @@ def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     if people:
         typer.echo(f"approved so far by: {', '.join(people)}")
     missing = max(0, rules.required - len(after))
-    state = ledger.state(given.source, given.digest) or "gated"
+    state: State = place
     if given.approves and not missing:
         state = "approved"
-    elif not given.approves and state == "gated":
+    elif not given.approves and place == "gated":
         state = "rejected"
-    typer.echo(f"{given.person} would {'approve' if given.approves else 'reject'} it; one row in the ledger or two")
-    typer.echo(_next(Standing(state=state, missing=missing if given.approves else 0), given, rules, after=after))
+    said = "approve" if given.approves else "reject"
+    rows = (given.person not in people or not given.approves) + (state != place)
+    typer.echo(f"{given.person} would {said} it: {rows} new row{'' if rows == 1 else 's'} in the ledger")
+    typer.echo(_next(Standing(state=state, missing=missing if given.approves else 0), given, rules, after))
 
 
-def _next(standing: Standing, given: Answer, rules: Rules, *, after: list[str] | None = None) -> str:
+def _next(standing: Standing, given: Answer, rules: Rules, people: list[str]) -> str:
     if standing.missing:
-        others = sorted(rules.reviewers - {given.person} - set(after or []))
+        others = sorted(rules.reviewers - {given.person} - set(people))
         return f"{standing.missing} more must approve: {', '.join(others)}; until then it stays {standing.state}"
     if standing.state == "approved":
         return f"next: shadow, then the canary's steps; `caravan release show {given.digest[:12]}` follows it"

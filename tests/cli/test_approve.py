@@ -136,7 +136,7 @@ def test_a_dry_run_asks_for_no_password_and_changes_nothing(s: Settings, case: C
     before = len(case.ledger.history(case.source))
     result = run("approve", case.digest, "--reason", "fine", "--dry-run")
     assert result.exit_code == 0, result.output
-    assert "reviewer would approve it" in result.output
+    assert "reviewer would approve it: 2 new rows in the ledger" in result.output
     result = run("reject", case.digest, "--reason", "fine", "--dry-run")
     assert "reviewer would reject it" in result.output
     for words, why in (
