@@ -6,6 +6,7 @@ at all: empty answers, fallbacks and lost ones beyond the champion's, and time.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from monitoring.log_tail import Line, TailOfFolder
 
 #: Questions remembered; the oldest are forgotten.
 REMEMBERED = 20_000
+#: Seconds after which the edge surely mirrors, and after which both answers are in the logs.
+MIRRORING, SETTLING = 10.0, 2.0
 #: Newest pairs whose orders are compared.
 COMPARED = 500
 
@@ -62,7 +65,7 @@ class ShadowReader:
         self._tail = TailOfFolder(self.answer_log, lambda line: float(line["t"]), self.since)
 
     def compare(self, *, now: float) -> Comparison:
-        """Everything so far; the last two seconds may still be on their way and are left out."""
+        """Everything so far, but for the newest answers, whose pair may still be on its way."""
         for line in self._tail.read():
             side = "shadow" if line.get("shadow") else "champion"
             if line.get("kind") == "events" or line.get("release") != (
@@ -72,7 +75,9 @@ class ShadowReader:
             self._pairs.setdefault(str(line["id"]), {})[side] = line
         while len(self._pairs) > REMEMBERED:
             self._pairs.popitem(last=False)
-        settled = [p for p in self._pairs.values() if "champion" in p and float(p["champion"]["t"]) < now - 2.0]
+        first = min((float(p["shadow"]["t"]) for p in self._pairs.values() if "shadow" in p), default=math.inf)
+        begin, end = min(first, self.since + MIRRORING), now - SETTLING
+        settled = [p for p in self._pairs.values() if "champion" in p and begin <= float(p["champion"]["t"]) < end]
         both = [(p["champion"], p["shadow"]) for p in settled if "shadow" in p]
         return Comparison(
             asked=len(settled),

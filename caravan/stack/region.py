@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def programs(s: Settings) -> list[Program]:
         found += [_engine(s, slot) for slot in SLOTS]
     if (environment.REPOSITORY / "serving" / "edge.py").is_file():
         found.append(_edge(s))
+    if (environment.REPOSITORY / "releases" / "__main__.py").is_file():
+        found.append(_controller(s))
     return found
 
 
@@ -201,6 +204,20 @@ def _engine(s: Settings, slot: str) -> Program:
         address=address,
         # alive, not ready: before the first release there is nothing it could serve
         ready=lambda _: probe.http(f"http://{s.host}:{s.ports.engine_of(slot)}/healthz"),
+    )
+
+
+def _controller(s: Settings) -> Program:
+    """Moves releases on and back, and makes engines and edge follow the ledger."""
+    heartbeat = s.region_home / "controller.json"
+    return Program(
+        group=s.region,
+        service="controller",
+        command=(binaries.python(), "-m", "releases"),
+        directory=s.region_home,
+        environment={**environment.of_settings(s), "OMP_NUM_THREADS": "1"},
+        after=("postgres", "s3"),
+        ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - 30),
     )
 
 

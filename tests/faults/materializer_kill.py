@@ -6,18 +6,13 @@ then starts the next one in a child process and kills it after a random share of
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -29,6 +24,7 @@ from feature_repo.schemas import features as features_of
 from feature_repo.store import materialize
 from feature_repo.tables import build
 from tests.faults.outcome import Outcome
+from tests.faults.regions import region
 from tests.feature_repo.builders import day, drop_registry, encode, event, filled, products
 
 SHOPPERS = 400
@@ -151,24 +147,3 @@ def _forget(s: Settings, source: str) -> None:
     for key in [k for k in client.scan_iter(count=1000) if k.endswith(project)]:
         client.delete(key)
     client.close()
-
-
-@cache
-def region() -> Settings:
-    """A running region: the one of CARAVAN_TEST_HOME, else one that lives until this process ends."""
-    running = os.environ.get("CARAVAN_TEST_HOME")
-    if running:
-        return read_settings(home=Path(running), port_offset=int(os.environ.get("CARAVAN_PORT_OFFSET", "0")))
-    from caravan.stack import down, up
-    from tests.conftest import free_offset
-
-    home = Path(tempfile.mkdtemp(prefix="caravan-kill-"))
-    home.chmod(0o711)
-    s = up(read_settings(home=home, port_offset=free_offset()), regions=("primary",), control=False)
-
-    def stop() -> None:
-        down(s)
-        shutil.rmtree(home, ignore_errors=True)
-
-    atexit.register(stop)
-    return s

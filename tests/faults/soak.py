@@ -28,6 +28,7 @@ SUBJECTS = {
     "broken_files": (1_000, 50),
     "trainer_kill": (100, 2),
     "materializer_kill": (100, 2),
+    "bad_releases": (90, 9),
 }
 HEADER = """# Soak
 

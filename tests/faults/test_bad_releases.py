@@ -1,0 +1,42 @@
+"""Bad releases of every kind are found, named and kept away; a good one becomes champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from contracts.settings import Settings
+from tests.faults.bad_releases import CASES, judged
+from tests.scenarios.live_canary import LiveCanary
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Settings) -> Iterator[LiveCanary]:
+    it = LiveCanary(stack)
+    with it.controlled():
+        it.champion()
+        yield it
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_release_is_named_and_kept_away(shop: LiveCanary, name: str) -> None:
+    assert judged(shop, name, seed=0) is None
+
+
+def test_a_good_release_becomes_champion_and_no_request_fails(shop: LiveCanary) -> None:
+    good = shop.release(seed=1)
+    with shop.traffic():
+        shop.approve(good)
+        shop.wait(good, "champion", "rolled_back", seconds=400)
+        assert shop.state(good) == "champion", shop.story(good)
+        shop.await_serving(good)
+    assert shop.report is not None
+    assert shop.report.errors == {}
+    states = [move.to_state for move in shop.ledger.history(shop.source, good)]
+    road = ["approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50", "champion"]
+    assert states == ["built", "gated", "approval", *road]
+    assert shop.ledger.verify() > 0
