@@ -60,15 +60,11 @@ def guard() -> Response | None:
     try:
         person = _signed_in()
         return door(person) if isinstance(person, str) else person
-    except MlflowException as error:
-        return _json(error.get_http_status_code(), error.error_code, error.message)
-    except SQLAlchemyError:
-        return _refusal(
-            StoreUnavailable(
-                "the database of releases does not answer; nothing was taken",
-                remedy="`caravan status` shows it; then try again",
-            )
-        )
+    except (MlflowException, SQLAlchemyError) as error:
+        if isinstance(error, MlflowException) and error.get_http_status_code() != 503:
+            return _json(error.get_http_status_code(), error.error_code, error.message)
+        what = "the database does not answer; nothing was taken"
+        return _refusal(StoreUnavailable(what, remedy="`caravan status` shows it; then try again"))
     except CaravanError as error:
         return _refusal(error)
 

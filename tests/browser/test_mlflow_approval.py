@@ -6,6 +6,7 @@ With MLFLOW_PICTURES set to a folder, the pictures are kept there: `mlflow_appro
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,19 @@ from caravan.stack import credentials
 from contracts.settings import Settings
 from releases.mlflow_app import TAG
 from tests.browser.screenshots import CHROMIUM, browser
-from tests.releases.parts import Case, gated
+from tests.releases.parts import Case, alone, gated
 
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.slow,
     pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"no Chromium at {CHROMIUM}; CHROMIUM names another"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _alone(stack: Settings) -> Iterator[None]:
+    with alone(stack):
+        yield
 
 
 def keep(page: Any, name: str) -> None:

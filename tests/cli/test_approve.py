@@ -17,10 +17,16 @@ from caravan.cli import approve, release, sign_in
 from caravan.stack import credentials
 from contracts.errors import CaravanError, NotApproved, NotFound, SettingsError
 from contracts.settings import Settings
-from tests.releases.parts import Case, gated
+from tests.releases.parts import Case, alone, gated
 
 pytestmark = pytest.mark.stack
 NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _alone(stack: Settings) -> Iterator[None]:
+    with alone(stack):
+        yield
 
 
 class FakeAirflow(BaseHTTPRequestHandler):

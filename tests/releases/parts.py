@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from artifacts.ledger import Ledger, Move
 from artifacts.registry import Registry, mlflow_client, model_name
-from contracts.release import State
+from caravan.stack import supervisor
+from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import approval, record
 from releases.approval import Answer, Door, Rules, Standing
@@ -77,4 +80,27 @@ def gated(s: Settings, *, author: str = "schedule", source: str = "", register: 
         version = Registry.of(s).register(source, digest, run_id=run, metrics={"ndcg_at_10": 0.2}, tags={})
     ledger = Ledger.of(s)
     record.gated(ledger, source, digest, version=version, evidence={"ndcg_at_10": 0.2}, author=author)
-    return Case(ledger=ledger, source=source, digest=digest, version=version)
+    case = Case(ledger=ledger, source=source, digest=digest, version=version)
+    _made.append(case)
+    return case
+
+
+_made: list[Case] = []
+
+
+@contextmanager
+def alone(s: Settings) -> Iterator[None]:
+    """The region's controller rests, so that what is approved here stays where it is; afterwards none is in flight."""
+    name = f"{s.region}-controller"
+    runs = bool(supervisor.processes(s).get(name, {}).get("pid"))
+    if runs:
+        supervisor.call(s, "stopProcess", f"{s.region}:{name}", True)
+    try:
+        yield
+    finally:
+        for case in _made:
+            if case.state in IN_FLIGHT:
+                case.move("rejected")
+        _made.clear()
+        if runs:
+            supervisor.call(s, "startProcess", f"{s.region}:{name}", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -11,9 +12,15 @@ from contracts.errors import CaravanError, NotApproved, NotFound
 from contracts.settings import Settings
 from releases import approval
 from releases.approval import Rules
-from tests.releases.parts import RULES, TWO, Case, gated
+from tests.releases.parts import RULES, TWO, Case, alone, gated
 
 pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _alone(stack: Settings) -> Iterator[None]:
+    with alone(stack):
+        yield
 
 
 @pytest.fixture

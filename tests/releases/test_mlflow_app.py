@@ -23,11 +23,17 @@ from artifacts.registry import DIGEST_TAG, mlflow_client
 from caravan.stack import credentials, environment, mlflow_server, region
 from contracts.settings import Settings
 from releases.mlflow_app import TAG
-from tests.releases.parts import Case, gated
+from tests.releases.parts import Case, alone, gated
 
 pytestmark = pytest.mark.stack
 
 VERSIONS, MODELS = "/api/2.0/mlflow/model-versions", "/api/2.0/mlflow/registered-models"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _alone(stack: Settings) -> Iterator[None]:
+    with alone(stack):
+        yield
 
 
 class Door:
