@@ -97,7 +97,7 @@ def problem(policy: ShadowPolicy, found: Comparison) -> str | None:
     allowed = policy.allowed_share * max(found.asked, 1)
     lost, empty = found.asked - found.answered, found.empty - found.champion_empty
     fallbacks = found.fallbacks - found.champion_fallbacks
-    for name, count in (("lost answers", lost), ("empty_answers", empty), ("fallbacks", fallbacks)):
+    for name, count in (("errors", lost), ("empty_answers", empty), ("fallbacks", fallbacks)):
         if count > max(allowed, policy.allowed_count):
             return f"{name}: {count} of {found.asked} questions beyond the champion's"
     return None

@@ -28,7 +28,9 @@ SUBJECTS = {
     "broken_files": (1_000, 50),
     "trainer_kill": (100, 2),
     "materializer_kill": (100, 2),
+    "promotion_race": (1_000, 100),
     "bad_releases": (90, 9),
+    "controller_kill": (200, 20),
 }
 HEADER = """# Soak
 

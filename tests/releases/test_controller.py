@@ -1,0 +1,305 @@
+"""The controller on the real ledger, in a region that is a folder: every way a release can go, and every way back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from artifacts.ledger import Ledger
+from contracts.errors import StoreUnavailable
+from contracts.settings import Settings
+from monitoring.canary_policy import CanaryPolicy, without_waiting
+from releases import freeze, memory
+from releases.approval import Answer, answer
+from releases.controller import Controller
+from serving.edge import Split
+from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
+
+pytestmark = pytest.mark.stack
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+ARMS = ("control", "canary")
+
+
+@pytest.fixture
+def engine(stack: Settings) -> Iterator[Engine]:
+    with own_database(stack, f"controller_{uuid.uuid4().hex[:8]}") as engine:
+        yield engine
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Ledger:
+    return Ledger(engine, "primary")
+
+
+@pytest.fixture
+def region(stack: Settings, tmp_path: Path) -> FolderRegion:
+    return FolderRegion(tmp_path, stack)
+
+
+def ticks(controller: Controller, count: int = 3) -> None:
+    for _ in range(count):
+        controller.tick()
+
+
+@pytest.fixture
+def controller(ledger: Ledger, engine: Engine, region: FolderRegion) -> Controller:
+    """With the champion A in place."""
+    controller = region.controller(ledger, engine)
+    approved(ledger, "shop", A)
+    ticks(controller)
+    assert ledger.state("shop", A) == "champion"
+    ticks(controller, 2)
+    return controller
+
+
+def to_canary(controller: Controller, ledger: Ledger, region: FolderRegion, digest: str = B) -> None:
+    """Bring a release in front of its first shoppers."""
+    approved(ledger, "shop", digest)
+    ticks(controller, 2)
+    assert ledger.state("shop", digest) == "shadow"
+    region.asked_in_the_shadow(A, digest)
+    ticks(controller, 1)
+    assert ledger.state("shop", digest) == "canary_1"
+    ticks(controller, 1)
+
+
+def meet(region: FolderRegion, count: int, first: int = 0, digest: str = B, **canary: object) -> None:
+    region.met("control", A, count, first=first)
+    region.met("canary", digest, count, first=first, **canary)  # type: ignore[arg-type]
+    region.clock.forward(2)  # what is younger than a second may still change
+
+
+def test_the_first_release_serves_once_its_engine_is_ready(
+    ledger: Ledger, engine: Engine, region: FolderRegion
+) -> None:
+    controller = region.controller(ledger, engine)
+    region.unready = {"canary"}
+    approved(ledger, "shop", A)
+    ticks(controller)
+    assert ledger.state("shop", A) == "approved"
+    assert region.pointer("champion") is None
+    region.unready = set()
+    ticks(controller, 2)
+    assert ledger.state("shop", A) == "champion"
+    assert region.pointer("champion") == A
+
+
+def test_a_clean_release_takes_every_step_and_the_former_champion_stays_warm(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    for step in range(4):
+        meet(region, 400, first=400 * step)
+        region.clock.forward(2000)  # the times in which carts and purchases are awaited are over
+        ticks(controller, 2)
+    assert ledger.state("shop", B) == "champion"
+    ticks(controller, 2)
+    shares = [split.canary for split in region.routed]
+    assert [share for n, share in enumerate(shares) if share and share != shares[n - 1]] == [1, 5, 25, 50]
+    assert (region.pointer("champion"), region.pointer("former")) == (B, A)
+    now = region.split()
+    assert now is not None
+    assert (now.rest, now.rest_engine) == (100, "champion")
+    proof = ledger.history("shop", B)[-1].evidence
+    assert {g["guardrail"]: g["proven"] for g in proof["guardrails"]} == dict.fromkeys(
+        (g.name for g in QUICK.guardrails), True
+    )
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        ({"code": 500}, "errors"),
+        ({"code": 504}, "timeouts"),
+        ({"items": []}, "empty_answers"),
+        ({"items": ["i-unheard-of"]}, "unknown_items"),
+        ({"fallback": "model_failed"}, "fallbacks"),
+        ({"stale": True}, "stale_features"),
+        ({"clicks": False}, "clicks"),
+    ],
+)
+def test_harm_takes_all_shoppers_away_names_the_guardrail_and_is_final(
+    controller: Controller, ledger: Ledger, engine: Engine, region: FolderRegion, harm: dict[str, object], named: str
+) -> None:
+    to_canary(controller, ledger, region)
+    meet(region, 60, **harm)
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert named in ledger.history("shop", B)[-1].reason
+    again = region.controller(ledger, engine)  # one that remembers nothing
+    ticks(again, 3)
+    split = region.split()
+    assert split is not None
+    assert (split.canary, split.rest) == (0, 100)
+    assert ledger.state("shop", B) == "rolled_back"
+
+
+def test_the_champions_answer_to_a_dead_canarys_shopper_is_the_canarys_error(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    meet(region, 60, digest=A)
+    ticks(controller, 1)
+    assert "errors" in ledger.history("shop", B)[-1].reason
+
+
+def test_without_an_answer_log_nothing_moves(controller: Controller, ledger: Ledger, region: FolderRegion) -> None:
+    to_canary(controller, ledger, region)
+    meet(region, 50)
+    region.access_log.unlink()
+    ticks(controller, 3)
+    assert ledger.state("shop", B) == "canary_1"
+    assert "hold" in controller.doing
+
+
+def test_a_shadow_that_answers_nothing_meets_no_shopper(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    approved(ledger, "shop", B)
+    ticks(controller, 2)
+    region.asked_in_the_shadow(A, B, items=())
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert "empty_answers" in ledger.history("shop", B)[-1].reason
+    assert all(split.canary == 0 for split in region.routed)
+
+
+@pytest.mark.parametrize("how", ["refused", "unsigned", "never ready"])
+def test_a_release_that_does_not_get_ready_goes_back(
+    ledger: Ledger, engine: Engine, region: FolderRegion, controller: Controller, how: str
+) -> None:
+    late = region.controller(ledger, engine)
+    if how == "refused":
+        region.refuses = {B}
+    elif how == "unsigned":
+        region.unsigned = {B}
+    else:
+        region.unready = {"canary"}
+    approved(ledger, "shop", B)
+    ticks(late, 3)
+    if how == "never ready":
+        assert ledger.state("shop", B) == "approved"
+        region.clock.forward(QUICK.warm_up_s + 1)
+        ticks(late, 1)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert ("signature" if how == "unsigned" else "warm_up") in ledger.history("shop", B)[-1].reason
+
+
+def test_a_state_without_approvals_behind_it_counts_for_nothing(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    gated(ledger, "shop", B)
+    for evidence in ({}, {"first_release": True}, {"approvers": ["reviewer"]}):
+        forged = ledger.state("shop", B)
+        ledger.move("shop", B, to="approved", expected=forged, actor="a task", reason="trust me", evidence=evidence)
+        ticks(controller, 2)
+        assert ledger.state("shop", B) == "rolled_back"
+        assert ledger.newest("refused", source="shop", digest=B) is not None
+    assert all(split.canary == 0 and not split.mirror for split in region.routed)
+
+
+def test_while_frozen_nothing_advances_and_harm_still_aborts(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    freeze.freeze(ledger, until=datetime.now(UTC) + timedelta(hours=1), person="oncall", reason="sale")
+    meet(region, 400)
+    ticks(controller, 3)
+    assert ledger.state("shop", B) == "canary_1"
+    assert "sale" in controller.doing
+    meet(region, 60, first=1000, code=500)
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "rolled_back"
+
+
+def test_after_a_thaw_it_goes_on(controller: Controller, ledger: Ledger, region: FolderRegion) -> None:
+    freeze.freeze(ledger, until=datetime.now(UTC) + timedelta(hours=1), person="oncall", reason="sale")
+    approved(ledger, "shop", B)
+    ticks(controller, 3)
+    assert ledger.state("shop", B) == "approved"
+    freeze.thaw(ledger, person="oncall", reason="sale is over")
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "shadow"
+
+
+def test_a_rolled_back_release_needs_a_fresh_approval_and_starts_anew(
+    controller: Controller, ledger: Ledger, engine: Engine, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    meet(region, 60, code=500)
+    ticks(controller, 2)
+    given = Answer(
+        source="shop", digest=B, named=B, person="admin", door="command line", approves=True, reason="engine mended"
+    )
+    answer(ledger, RULES, given)
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "shadow"
+    known = memory.load(engine, "shop", B)
+    assert known is not None
+    assert known.canary is None
+
+
+def test_a_rollback_of_the_champion_ends_the_canary_that_was_compared_with_it(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    for number in range(4):
+        meet(region, 400, first=400 * number)
+        ticks(controller, 2)
+    assert ledger.state("shop", B) == "champion"
+    approved(ledger, "shop", C)
+    ticks(controller, 3)
+    assert ledger.state("shop", C) == "shadow"
+    ledger.move("shop", A, to="champion", expected="retired", former="rolled_back", actor="oncall", reason="carts fell")
+    ticks(controller, 1)
+    split = region.split()
+    assert split is not None
+    assert (split.rest_engine, split.rest) == ("former", 100)
+    assert ledger.state("shop", C) == "rolled_back"
+    ticks(controller, 2)
+    assert region.split() == Split()
+
+
+def test_an_emergency_skips_waiting_and_not_the_abort(
+    ledger: Ledger, engine: Engine, region: FolderRegion, controller: Controller
+) -> None:
+    slow = CanaryPolicy()
+    impatient = region.controller(ledger, engine, slow)
+    assert without_waiting(slow).log_abort == slow.log_abort
+    gated(ledger, "shop", B)
+    for person in ("reviewer", "admin"):
+        evidence = {"approval": True, "door": "command line", "digest": B}
+        ledger.note("shop", B, "approval", actor=person, reason="fire", evidence=evidence)
+    people = {"emergency": True, "approvers": ["reviewer", "admin"]}
+    ledger.move("shop", B, to="approved", expected="gated", actor="reviewer", reason="fire", evidence=people)
+    ticks(impatient, 3)
+    assert ledger.state("shop", B) == "canary_1"
+    for step in range(4):
+        meet(region, 5, first=5 * step)
+        ticks(impatient, 2)
+    assert ledger.state("shop", B) == "champion"
+
+
+def test_without_the_database_harm_still_takes_the_shoppers_away(
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_canary(controller, ledger, region)
+
+    def gone(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the ledger's database does not answer", remedy="wait")
+
+    monkeypatch.setattr(ledger, "places", gone)
+    meet(region, 60, code=500)
+    with pytest.raises(StoreUnavailable):
+        controller.tick()
+    split = region.split()
+    assert split is not None
+    assert split.canary == 0
+    monkeypatch.undo()
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "rolled_back"
