@@ -130,9 +130,9 @@ DEMO = CanaryPolicy(
         for g in GUARDRAILS
     ),
     steps=(
-        Step(share=1, minimum_shoppers=2, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=5, minimum_shoppers=10, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=25, minimum_shoppers=50, minimum_s=2, maximum_s=10 * MINUTE),
+        Step(share=1, minimum_shoppers=1, minimum_s=2, maximum_s=10 * MINUTE),
+        Step(share=5, minimum_shoppers=5, minimum_s=2, maximum_s=10 * MINUTE),
+        Step(share=25, minimum_shoppers=30, minimum_s=2, maximum_s=10 * MINUTE),
         Step(share=50, minimum_shoppers=100, minimum_s=2, maximum_s=20 * MINUTE),
     ),
     shadow=ShadowPolicy(minimum_questions=50, minimum_s=3, maximum_s=10 * MINUTE),

@@ -1,16 +1,18 @@
-"""`caravan demo`: the whole chain on a generated shop, and what a shopper sees at its end."""
+"""`caravan demo`: two nights of a generated shop, a release on its way to all shoppers, and what they see."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from contracts.errors import CaravanError
+from contracts.release import State
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -28,10 +30,10 @@ def demo(
     days: Annotated[int, typer.Option(min=5, max=365, help="Days of events.")] = 14,
     seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 7,
 ) -> None:
-    """Start the stack, run one night on a generated shop through Airflow, and show the answers."""
+    """Two nights of a generated shop through Airflow; the second one's release is approved, canaried and judged."""
     from rich.console import Console
 
-    from caravan.cli import chain, stack
+    from caravan.cli import chain, demo_release, release, stack
     from ingestion.land import land
     from ingestion.pseudonymize import Pseudonymizer
     from ingestion.sources.shop import generate
@@ -42,13 +44,14 @@ def demo(
     def heading(text: str) -> None:
         console.rule(f"[bold]{text}[/]  [dim]{time.monotonic() - began:.0f} s[/]", align="left")
 
-    heading("1 of 4  start the stack")
+    heading("1 of 5  start the stack")
     stack.up(region=None, control=True)
     settings.cache_clear()  # the secrets exist now
     s = settings()
 
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    heading(f"2 of 4  a shop of {shoppers:,} shoppers and {items:,} items, {days} days up to {yesterday}")
+    before = yesterday - timedelta(days=1)
+    heading(f"2 of 5  a shop of {shoppers:,} shoppers and {items:,} items, {days} days up to {yesterday}")
     from artifacts.lake import Lake
 
     plan = ShopPlan(days=days, shoppers=shoppers, items=items, seed=seed, end=yesterday)
@@ -58,11 +61,20 @@ def demo(
     landed = land(Lake.of(s, s.shop), made.events, made.catalog, made.judgments, pseudonymizer=key, replace=True)
     console.print(f"{landed.read:,} rows read, {landed.kept:,} kept, {sum(landed.quarantined.values()):,} quarantined")
 
-    heading(f"3 of 4  the nightly chain for {yesterday}, in Airflow")
-    chain.nightly(day=yesterday.isoformat(), source=s.shop, recipe="quick", wait=True)
+    heading(f"3 of 5  the nightly chain for {before}, in Airflow: the first release serves at once")
+    night = partial(chain.nightly, source=s.shop, recipe="quick", rollout="demo", wait=True)
+    night(day=before.isoformat())
 
-    heading("4 of 4  what a shopper sees")
+    heading(f"4 of 5  the nightly chain for {yesterday}: its release is asked about, and meets shoppers step by step")
+    night(day=yesterday.isoformat())
+    digest = _waiting(s)
+    if digest is not None:
+        demo_release.release(console, s, digest, made.events[-7:])
+
+    heading("5 of 5  what a shopper sees, and what the ledger says")
     _show_answers(console, s, made.events, made.catalog)
+    console.print()
+    release.history(source=s.shop)
     _show_addresses(console, s)
     console.print(f"\ndone in {(time.monotonic() - began) / 60:.1f} minutes; stop with `caravan down`")
 
@@ -82,6 +94,14 @@ def _let_the_schedule_pass(s: Settings) -> None:
         if runs and runs[0]["state"] in ENDED:
             return
         time.sleep(1)
+
+
+def _waiting(s: Settings) -> str | None:
+    """The release that people are asked about; None when the same demo was run before and it has gone on."""
+    from artifacts.ledger import Ledger
+
+    gated: tuple[State, ...] = ("gated",)
+    return next((place.digest for place in Ledger.of(s).places(s.shop, among=gated)), None)
 
 
 def _show_answers(console: Any, s: Settings, events: list[Path], catalog: Path) -> None:
