@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from caravan.cli import chain, data, demo, evaluate_recommend, evaluate_search, features, release, replay, stack
+from caravan.cli import (
+    alerts,
+    canary,
+    chain,
+    data,
+    demo,
+    evaluate_recommend,
+    evaluate_search,
+    features,
+    freeze,
+    release,
+    replay,
+    stack,
+)
 from contracts.errors import CaravanError
 
 app = typer.Typer(
@@ -38,9 +51,13 @@ for _command in (
     app.command()(_command)
 app.command()(demo.demo)
 app.command()(replay.replay)
+app.command()(freeze.freeze)
+app.command()(freeze.thaw)
+app.command()(alerts.alerts)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")
+app.add_typer(canary.app, name="canary")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`caravan release …`: what was serving when, who let it, and whether the ledger is whole."""
+"""`caravan release …`: what was serving when, who let it, and back to the one before."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caravan.cli import approve
+from caravan.cli import approve, emergency, rollback
 from contracts.errors import NotFound, SettingsError
 from contracts.settings import settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move
 
-app = typer.Typer(help="Releases, as the ledger tells them.", no_args_is_help=True)
-app.command()(approve.approve)
-app.command()(approve.reject)
+app = typer.Typer(help="Releases: where they are, who let them, and back.", no_args_is_help=True)
 
 Source = Annotated[str, typer.Option("--source", help="Data source; default: the setting `shop`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -26,28 +24,61 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_releases(source: Source = "", as_json: Json = False) -> None:
-    """Every release, newest first, and where it stands."""
-    newest: dict[str, Move] = {}
-    for move in _ledger().history(source or settings().shop):
-        version = move.version or (newest[move.digest].version if move.digest in newest else None)
-        newest[move.digest] = _with_version(move, version)
-    _show("Releases", sorted(newest.values(), key=lambda m: -m.sequence), as_json=as_json)
+    """Every release, those moved last first, and where it stands."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from caravan.cli import tables
+    from releases.freeze import frozen
+    from releases.overview import listed
+
+    shop, ledger = source or settings().shop, _ledger()
+    found = listed(ledger, shop)
+    if as_json:
+        rows = [{**_plain(told.moved), "version": told.version, "state": told.place.state} for told in found]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    console = Console()
+    if (held := frozen(ledger)) is not None:
+        console.print(tables.banner(held, datetime.now(UTC)))
+    table = tables.plain("since (UTC)", "release", "v", "state", "why", title=f"Releases of {shop}")
+    for told in found:
+        why = tables.said(told.moved)
+        if told.note is not None:
+            why = f"{tables.state(told.note.to_state)} {escape(told.note.actor)}, {tables.said(told.note)}"
+        table.add_row(
+            tables.when(told.moved.at), told.place.digest[:tables.SHORT], str(told.version or ""),
+            tables.state(told.place.state), tables.one_line(why),
+        )  # fmt: skip
+    console.print(table)
+    if not found:
+        console.print("none yet")
 
 
 @app.command()
 def show(digest: Annotated[str, typer.Argument(help="A digest, or its beginning.")], as_json: Json = False) -> None:
     """The whole story of one release, with the evidence of every step."""
-    moves = [move for move in _ledger().history() if move.digest.startswith(digest)]
+    from rich.console import Console
+
+    from caravan.cli import tables
+
+    moves = [move for move in _ledger().history() if move.digest and move.digest.startswith(digest.strip().lower())]
     found = {move.digest for move in moves}
     if not found:
         raise NotFound(f"no release begins with {digest}", remedy="`caravan release list` shows them all")
     if len(found) > 1:
         raise NotFound(f"{len(found)} releases begin with {digest}", remedy="give more of the digest")
-    _show(f"Release {found.pop()}", moves, as_json=as_json)
-    if not as_json:
-        for move in moves:
-            if move.evidence:
-                typer.echo(f"\n{move.to_state}: {json.dumps(move.evidence, indent=2, sort_keys=True)}")
+    if as_json:
+        _json(moves)
+        return
+    console = Console()
+    console.print(f"Release {found.pop()}\nof {moves[0].source}", highlight=False)
+    _story(console, moves, title="")
+    for move in moves:
+        if move.evidence:
+            console.print(f"\n{tables.when(move.at, seconds=True)}  {tables.state(move.to_state)}", highlight=False)
+            for line in tables.evidence(move.evidence):
+                console.print(line, markup=False, highlight=False)
 
 
 @app.command()
@@ -56,20 +87,26 @@ def history(
     at: Annotated[str, typer.Option(help="Only: what was serving at this time (ISO 8601, UTC unless it says).")] = "",
     as_json: Json = False,
 ) -> None:
-    """Every move of every release; with --at, the champion of that moment and who let it."""
-    shop = source or settings().shop
+    """Every move of every release; with --at, what was serving then, and who let it."""
+    from rich.console import Console
+
+    shop, ledger = source or settings().shop, _ledger()
     if not at:
-        _show(f"Moves of {shop}", _ledger().history(shop), as_json=as_json)
+        moves = ledger.history(shop)
+        if as_json:
+            _json(moves)
+        else:
+            _story(Console(), moves, title=f"Moves of {shop}", releases=True)
         return
     try:
         moment = datetime.fromisoformat(at)
     except ValueError:
         raise SettingsError(f"{at!r} is not a time", remedy="write it as 2026-01-31T14:00") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    move = _ledger().champion(shop, moment)
+    move = ledger.champion(shop, moment)
     if move is None:
         raise NotFound(f"no release of {shop} was champion at {moment.isoformat()}", remedy="leave out --at to see all")
-    _show(f"Champion of {shop} at {moment.isoformat()}", [move], as_json=as_json)
+    _served(ledger, move, moment, as_json=as_json)
 
 
 @app.command("verify-ledger")
@@ -78,31 +115,72 @@ def verify_ledger() -> None:
     typer.echo(f"the ledger is whole: {_ledger().verify()} moves")
 
 
+app.command()(approve.approve)
+app.command()(approve.reject)
+app.command()(rollback.rollback)
+app.command()(emergency.emergency)
+
+
+def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -> None:
+    """What served at a moment, since when, and who let it."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from caravan.cli import tables
+    from releases.overview import let_by
+
+    story = ledger.history(crowned.source, crowned.digest)
+    people = let_by(story, crowned.sequence)
+    if as_json:
+        _json([crowned], approvals=[_plain(move) for move in people])
+        return
+    approved = next((m for m in reversed(story) if m.to_state == "approved" and m.sequence <= crowned.sequence), None)
+    ended = next((m for m in story if m.sequence > crowned.sequence and m.from_state == "champion"), None)
+    version = next((m.version for m in reversed(story) if m.version is not None), None)
+    lines = [
+        ("serving", f"{crowned.digest}" + (f" (version {version})" if version else "")),
+        ("at", f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, to the shoppers of {crowned.source}"),
+        ("champion since", f"{crowned.at:%Y-%m-%d %H:%M:%S}, by {crowned.actor}: {crowned.reason}"),
+    ]
+    if ended is not None:
+        lines.append(("until", f"{ended.at:%Y-%m-%d %H:%M:%S}, {ended.to_state} by {ended.actor}: {ended.reason}"))
+    lines += [("approved by", f"{m.actor}, {m.at:%Y-%m-%d %H:%M:%S}: {m.reason}") for m in people]
+    if not people:
+        let = (
+            f"nobody: {approved.actor} let it go on: {approved.reason}" if approved else "nobody; it was not asked for"
+        )
+        lines.append(("approved by", let))
+    table = tables.plain("", "")
+    table.show_header = False
+    for name, text in lines:
+        table.add_row(f"[dim]{name}[/]", escape(text))
+    Console().print(table, highlight=False)
+
+
 def _ledger() -> Ledger:
     from artifacts.ledger import Ledger
 
     return Ledger.of(settings())
 
 
-def _with_version(move: Move, version: int | None) -> Move:
-    from dataclasses import replace
+def _story(console: Any, moves: list[Move], *, title: str, releases: bool = False) -> None:
+    from rich.markup import escape
 
-    return replace(move, version=version)
+    from caravan.cli import tables
 
-
-def _show(title: str, moves: list[Move], *, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if as_json:
-        typer.echo(json.dumps([_plain(move) for move in moves], indent=2))
-        return
-    table = Table("when (UTC)", "release", "version", "state", "by", "why", title=title, title_justify="left")
+    titles = ["when (UTC)", *(["release"] if releases else []), "to", "by", "why"]
+    table = tables.plain(*titles, title=title)
+    table.columns[-2].max_width, table.columns[-2].no_wrap, table.columns[-2].overflow = 16, False, "fold"
     for move in moves:
-        when = move.at.strftime("%Y-%m-%d %H:%M:%S")
-        state = f"{move.from_state or 'new'} -> {move.to_state}"
-        table.add_row(when, move.digest[:12], str(move.version or ""), state, move.actor, move.reason)
-    Console().print(table)
+        release = [move.digest[: tables.SHORT]] if releases else []
+        about = [tables.state(move.to_state), escape(move.actor), tables.said(move)]
+        table.add_row(tables.when(move.at, seconds=True), *release, *about)
+    console.print(table)
+
+
+def _json(moves: list[Move], **more: Any) -> None:
+    rows = [{**_plain(move), **more} for move in moves]
+    typer.echo(json.dumps(rows, indent=2))
 
 
 def _plain(move: Move) -> dict[str, Any]:

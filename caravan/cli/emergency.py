@@ -1,0 +1,121 @@
+"""`caravan release emergency`: two named reviewers let a release go on without the waiting."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from contracts.errors import CaravanError, SettingsError
+from contracts.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from artifacts.ledger import Ledger
+    from releases.approval import Rules
+
+#: Where the second person's password may come from, when nobody is there to type it.
+SECOND, SECOND_FILE = "CARAVAN_SECOND_PASSWORD", "CARAVAN_SECOND_PASSWORD_FILE"
+
+Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why it can not wait; it stays in the ledger.")]
+First = Annotated[str, typer.Option("--as", help="The first reviewer; asked for the password.")]
+Other = Annotated[str, typer.Option("--and", help="The second reviewer; asked for the password.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and what would refuse it.")]
+
+
+def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_run: DryRun = False) -> None:
+    """Let a release go on at once: no minimum exposure, no proof. Signature, ABORT and the record stay."""
+    from artifacts.ledger import Ledger
+    from caravan.cli import sign_in
+    from caravan.cli.approve import _resolve
+    from releases import emergency as rules_of
+    from releases.approval import Rules
+    from releases.freeze import frozen
+    from releases.words import reason_given
+
+    s, reason, named = settings(), reason_given(reason), digest.strip().lower()
+    ledger, rules = Ledger.of(s), Rules.of(s)
+    source, found = _resolve(ledger, named)
+    first, second = first.strip(), second.strip()
+    if dry_run:
+        _foresee(s, ledger, rules, source, found, (first, second), reason, named)
+        return
+    if first == second:
+        raise SettingsError(f"{first} is one person", remedy="an emergency release takes two different reviewers")
+    people = (sign_in.person(s, first), _second(s, second))
+    rules_of.release(s, ledger, rules, source, found, people=people, reason=reason, named=named)
+    typer.echo(f"{people[0]} and {people[1]} let release {found[:12]} of {source} go on at once; an alert says so")
+    if (held := frozen(ledger)) is not None:
+        typer.echo(f"but it is frozen by {held.actor}: {held.reason}; `caravan thaw` first, or it waits")
+    typer.echo("next: warm-up, shadow, then the canary's steps in minutes; `caravan canary watch` shows it")
+
+
+def _second(s: Settings, user: str) -> str:
+    """Sign the second person in: not with the first one's password."""
+    from caravan.cli import sign_in
+
+    path = Path(os.environ[SECOND_FILE]) if os.environ.get(SECOND_FILE) else None
+    if path is None and (password := os.environ.get(SECOND)):
+        return _with_password(s, user, password)
+    if path is None:
+        return _with_password(s, user, str(typer.prompt(f"Password of {user}", hide_input=True, err=True)))
+    return sign_in.person(s, user, password_file=path)
+
+
+def _with_password(s: Settings, user: str, password: str) -> str:
+    """Hand a password over in a private file, which is what the sign-in reads."""
+    import tempfile
+
+    from caravan.cli import sign_in
+
+    with tempfile.NamedTemporaryFile("w", prefix="caravan-", suffix=".secret") as file:  # made with mode 0600
+        file.write(password)
+        file.flush()
+        return sign_in.person(s, user, password_file=Path(file.name))
+
+
+def _foresee(
+    s: Settings,
+    ledger: Ledger,
+    rules: Rules,
+    source: str,
+    digest: str,
+    people: tuple[str, str],
+    reason: str,
+    named: str,
+) -> None:
+    """Print what would happen; no password is asked for. Exit code 1 when it would be refused."""
+    from releases import emergency as rules_of
+    from releases.controller import describe
+    from releases.freeze import frozen
+    from releases.region import LiveRegion
+
+    region = LiveRegion(s)
+    try:
+        present, said = region.split(), region.readiness()
+        loaded = [slot for slot, one in said.items() if one.serves == digest]
+        typer.echo(f"dry run: nothing is changed. Emergency release of {source}:")
+        typer.echo(f"  release      {digest[:12]}: {ledger.state(source, digest)} -> approved")
+        typer.echo(f"  people       {people[0]} and {people[1]}; no password was asked for now")
+        typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
+        typer.echo(
+            "  traffic then the same, until it is warm; then 1, 5, 25, 50 % without waiting for exposure or proof"
+        )
+        typer.echo(f"  loaded by    {', '.join(loaded) or 'no engine yet'}")
+        typer.echo("  ledger       3 rows at most; one critical alert")
+        if (held := frozen(ledger)) is not None:
+            typer.echo(f"  attention    frozen by {held.actor}: {held.reason}; it would wait until `caravan thaw`")
+        refusal = rules_of.objection(ledger, rules, source, digest, people=people, reason=reason, named=named)
+        if refusal is None:
+            try:
+                region.signed(digest)
+            except CaravanError as error:
+                refusal = f"signature: {error.what}", error.remedy
+    finally:
+        region.close()
+    if refusal is not None:
+        typer.echo(f"it would be refused: {refusal[0]} -> {refusal[1]}")
+        raise typer.Exit(1)
+    typer.echo("nothing would refuse it")

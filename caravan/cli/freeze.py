@@ -1,0 +1,81 @@
+"""`caravan freeze` and `caravan thaw`: for a time no release goes on, while training and judging do."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from contracts.errors import SettingsError
+from contracts.settings import settings
+
+Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it stays in the ledger.")]
+As = Annotated[str, typer.Option("--as", help="Who you are; asked for the password.")]
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+LONGEST = timedelta(days=90)
+
+
+def freeze(
+    until: Annotated[str, typer.Option("--until", help="A time (ISO 8601, UTC unless it says), or 30m, 2h, 3d.")],
+    reason: Reason,
+    user: As = "oncall",
+) -> None:
+    """Let no release start a canary, take another step or become champion. ABORT and rollback still act."""
+    from artifacts.ledger import Ledger
+    from caravan.cli.oncall import person_or_os_user
+    from releases import freeze as rules
+    from releases.words import reason_given
+
+    s, reason = settings(), reason_given(reason)
+    end = moment(until)
+    ledger = Ledger.of(s)
+    person, _ = person_or_os_user(s, user)
+    move = rules.freeze(ledger, until=end, person=person, reason=reason)
+    typer.echo(f"frozen by {person} until {end:%Y-%m-%d %H:%M} UTC ({left(end, move.at)}): {reason}")
+    typer.echo("training and judging go on; `caravan release rollback` works; `caravan thaw` ends it")
+
+
+def thaw(reason: Reason, user: As = "oncall") -> None:
+    """End a freeze before its time."""
+    from artifacts.ledger import Ledger
+    from caravan.cli import sign_in
+    from releases import freeze as rules
+    from releases.words import reason_given
+
+    s, reason = settings(), reason_given(reason)
+    ledger = Ledger.of(s)
+    held = rules.frozen(ledger)
+    if held is None:
+        typer.echo("nothing is frozen")
+        return
+    person = sign_in.person(s, user)
+    rules.thaw(ledger, person=person, reason=reason)
+    typer.echo(f"thawed by {person}; it was frozen by {held.actor}: {held.reason}")
+
+
+def moment(text: str, now: datetime | None = None) -> datetime:
+    """The time that `text` names: an ISO time, or so many minutes, hours or days from now."""
+    at, text = now or datetime.now(UTC), text.strip()
+    found = re.fullmatch(r"(\d{1,4})([mhd])", text)
+    try:
+        if found:
+            end = at + timedelta(**{UNITS[found[2]]: int(found[1])})
+        else:
+            end = datetime.fromisoformat(text)
+            end = (end if end.tzinfo else end.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise SettingsError(f"{text!r} is not a time", remedy="write 2026-01-31T14:00, 2h or 3d") from None
+    if end > at + LONGEST:
+        raise SettingsError(f"{text} is more than {LONGEST.days} days away", remedy="freeze again when it is over")
+    return end
+
+
+def left(end: datetime, now: datetime) -> str:
+    """How long it is until `end`, in words."""
+    minutes = max(0, round((end - now).total_seconds() / 60))
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes // 1440} days"

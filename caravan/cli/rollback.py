@@ -1,0 +1,104 @@
+"""`caravan release rollback`: the release before serves all shoppers again, within seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from contracts.errors import CaravanError
+from contracts.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from artifacts.ledger import Ledger
+    from releases.region import LiveRegion
+    from releases.rollback import Way
+
+Source = Annotated[str, typer.Option("--source", help="Data source; default: the one that serves.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it stays in the ledger.")]
+As = Annotated[str, typer.Option("--as", help="Who you are; asked for the password when it can be checked.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--password-file", help="Read the password here; default: CARAVAN_USER_PASSWORD_FILE.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change and what would refuse it.")]
+
+
+def rollback(
+    reason: Reason,
+    source: Source = "",
+    user: As = "oncall",
+    password_file: PasswordFile = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Go back to the champion before. Needs no approval; stops what is on its way; waits until shoppers have it."""
+    from artifacts.ledger import Ledger
+    from caravan.cli.oncall import person_or_os_user
+    from monitoring import alerts
+    from releases import rollback as back
+    from releases.region import LiveRegion
+    from releases.words import reason_given
+
+    s, reason = settings(), reason_given(reason)
+    ledger = Ledger.of(s)
+    shop = source or back.serving_source(ledger) or s.shop
+    way = back.foresee(ledger, shop)
+    region = LiveRegion(s)
+    try:
+        if dry_run:
+            _foresee(s, ledger, region, way)
+            return
+        person, signed_in = person_or_os_user(s, user, password_file=password_file)
+        move = back.rollback(ledger, shop, person=person, reason=reason)
+        typer.echo(f"release {(way.champion or 'none')[:12]} of {shop} is rolled back by {person}: {reason}")
+        for place in way.on_its_way:
+            typer.echo(f"release {place.digest[:12]} was on its way ({place.state}), and is stopped")
+        if not signed_in:
+            text = f"rollback of {shop} by {person}: neither Airflow nor MLflow answered; find out who it was"
+            alerts.tell(s, part="releases", severity="warning", text=text)
+        _arrive(s, region, move.digest)
+    finally:
+        region.close()
+
+
+def _arrive(s: Settings, region: LiveRegion, digest: str) -> None:
+    from releases.__main__ import live_controller
+    from releases.arrival import asked_at_the_edge, await_release
+
+    arrival = await_release(
+        s, digest, region=region, tick=lambda: live_controller(s).tick(), ask=lambda: asked_at_the_edge(s)
+    )
+    typer.echo(f"release {digest[:12]} serves all shoppers after {arrival.seconds:.1f} s (engine {arrival.engine})")
+    if arrival.helped:
+        typer.echo("the controller is silent, so this command moved the traffic; see `caravan logs controller`")
+
+
+def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
+    """Print what would happen; exit code 1 when it would be refused."""
+    from releases import rollback as back
+    from releases.controller import describe
+    from releases.traffic import Standing, plan
+
+    said = region.readiness()
+    serves = {slot: one.serves for slot, one in said.items()}
+    present = region.split()
+    then = plan(Standing(champion=way.former), serves).split
+    loaded = [slot for slot, digest in serves.items() if digest == way.former]
+    typer.echo(f"dry run: nothing is changed. Rollback of {way.source}:")
+    typer.echo(f"  champion     {(way.champion or 'none')[:12]} -> {way.former[:12]}")
+    for place in way.on_its_way:
+        typer.echo(f"  stopped      {place.digest[:12]} ({place.state} -> rolled_back)")
+    typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
+    typer.echo(f"  traffic then {describe(then)}")
+    has = f"loaded by: {', '.join(loaded)}; shoppers have it in about a second"
+    slow = "loaded by no engine: it is loaded first, and the bad one serves meanwhile"
+    typer.echo(f"  {way.former[:12]} {has if loaded else slow}")
+    typer.echo(f"  ledger       {2 + len(way.on_its_way)} rows")
+    if (serving := back.serving_source(ledger)) not in (None, way.source):
+        typer.echo(f"  attention    {serving} serves now, not {way.source}: shoppers would change shops")
+    try:
+        region.signed(way.former)
+    except CaravanError as error:
+        typer.echo(f"it would be refused: engines take no release like this: {error}")
+        raise typer.Exit(1) from error
+    typer.echo(f"nothing would refuse it; region {s.region}")

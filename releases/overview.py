@@ -1,0 +1,169 @@
+"""Everything about the release on its way, on one page: read from ledger, memory, edge and engines; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from artifacts.ledger import Ledger, Move, Place
+from contracts.errors import SettingsError
+from contracts.release import IN_FLIGHT, NOTES
+from contracts.settings import Settings
+from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
+from releases import memory
+from releases.approval import AWAITING
+from releases.arrival import Beat, last_beat
+from releases.freeze import frozen
+from releases.memory import Memory
+from releases.region import Readiness, Region
+from serving.edge import Split
+
+#: A release that came to its end is shown for so long, when no other is on its way.
+SHOWN_AFTERWARDS = timedelta(hours=12)
+#: Last moves that are shown.
+MOVES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The release that is looked at. `since`: when it came to its state; `over`: it is on its way no more."""
+
+    place: Place
+    since: datetime
+    why: str
+    over: bool = False
+    emergency: bool = False
+    known: Memory | None = None
+    policy: CanaryPolicy | None = None
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        return (self.known.verdict or {}) if self.known else {}
+
+    def gained(self) -> int:
+        """Shoppers that the smaller arm has gained in this step."""
+        state = self.known.canary if self.known else None
+        if state is None:
+            return 0
+        arms = []
+        for side, before in zip(("control", "canary"), state.shoppers_at_step, strict=True):
+            exposed = max((e.get(f"{side}_shoppers") or 0 for e in self.verdict.get("guardrails", ())), default=0)
+            arms.append(exposed - before)
+        return max(0, int(min(arms)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """One look at a region."""
+
+    at: datetime
+    region: str
+    source: str
+    champion: str | None
+    former: str | None
+    split: Split | None
+    engines: Mapping[str, Readiness]
+    beat: Beat | None
+    frozen: Move | None
+    subject: Subject | None
+    moves: Sequence[Move]
+
+
+def look(
+    s: Settings, ledger: Ledger, database: Engine, region: Region, *, source: str = "", now: datetime | None = None
+) -> Overview:
+    """Look once. Without `source`: at the release that the controller moves, else at the shop that serves."""
+    at = now or datetime.now(UTC)
+    moving = ledger.places(source or None, among=IN_FLIGHT)
+    candidate = min(moving, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
+    if not source:
+        crowned = ledger.newest("champion")
+        source = candidate.source if candidate else crowned.source if crowned else s.shop
+    places = ledger.places(source)
+    subject = _subject(ledger, database, candidate or (places[0] if places else None), at)
+    champion = next((p.digest for p in places if p.state == "champion"), None)
+    story = ledger.history(source, subject.place.digest if subject else champion) if subject or champion else []
+    return Overview(
+        at=at,
+        region=s.region,
+        source=source,
+        champion=champion,
+        former=next((p.digest for p in places if p.state == "retired"), None),
+        split=region.split(),
+        engines=region.readiness(),
+        beat=last_beat(s),
+        frozen=frozen(ledger, now=at),
+        subject=subject,
+        moves=story[-MOVES:],
+    )
+
+
+def _subject(ledger: Ledger, database: Engine, place: Place | None, at: datetime) -> Subject | None:
+    if place is None:
+        return None
+    came = ledger.newest(place.state, source=place.source, digest=place.digest)
+    over = place.state not in IN_FLIGHT
+    if came is None or (over and at - came.at > SHOWN_AFTERWARDS):
+        return None
+    approved = ledger.newest("approved", source=place.source, digest=place.digest)
+    emergency = bool(approved and approved.evidence.get("emergency"))
+    known = memory.load(database, place.source, place.digest)
+    return Subject(
+        place=place, since=came.at, why=came.reason, over=over, emergency=emergency, known=known,
+        policy=_policy(known, emergency),
+    )  # fmt: skip
+
+
+def _policy(known: Memory | None, emergency: bool) -> CanaryPolicy | None:
+    if known is None:
+        return None
+    try:
+        policy = policy_named(known.policy)
+    except SettingsError:
+        return None
+    return without_waiting(policy) if emergency else policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A release in a list: where it is, since when, and the last that was said about it."""
+
+    place: Place
+    version: int | None
+    moved: Move
+    note: Move | None
+
+
+def listed(ledger: Ledger, source: str) -> list[Told]:
+    """Every release of a source, those moved last first; a note never hides the state."""
+    moves: dict[str, list[Move]] = {}
+    for move in ledger.history(source):
+        moves.setdefault(move.digest, []).append(move)
+    found = []
+    for place in ledger.places(source):
+        story = moves.get(place.digest, [])
+        moved = next((m for m in reversed(story) if m.to_state not in NOTES), None)
+        if moved is not None:
+            version = next((m.version for m in reversed(story) if m.version is not None), None)
+            note = story[-1] if story[-1].to_state in NOTES else None
+            found.append(Told(place=place, version=version, moved=moved, note=note))
+    return found
+
+
+def let_by(story: Sequence[Move], until: int) -> list[Move]:
+    """Of one release's story: the approvals that let it go on, as they stood at row `until`."""
+    given: dict[str, Move] = {}
+    for move in story:
+        if move.sequence > until:
+            break
+        if move.to_state in AWAITING:
+            given = {}
+        elif move.to_state == "approval":
+            given.pop(move.actor, None)
+            if move.evidence.get("approval"):
+                given[move.actor] = move
+    return list(given.values())

@@ -1,0 +1,90 @@
+"""Back to the release before: one transaction, and no approval, because that release had one when it came.
+
+The former champion is warm on an engine of its own, so shoppers reach it by a change of weights; the controller makes
+that change, and `releases.arrival` waits for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from artifacts.ledger import Ledger, Move, Place
+from contracts.errors import Conflict, NotFound
+from contracts.release import IN_FLIGHT
+from releases.words import reason_given
+
+#: How often a release on its way may move under our hands before we give up.
+TRIES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """What a rollback would do: from which champion to which release, and what is stopped on the way."""
+
+    source: str
+    champion: str | None
+    former: str
+    on_its_way: tuple[Place, ...] = ()
+
+
+def serving_source(ledger: Ledger) -> str | None:
+    """The source whose champion serves the region: the one that was crowned last."""
+    last = ledger.newest("champion")
+    return last.source if last else None
+
+
+def foresee(ledger: Ledger, source: str) -> Way:
+    """What `rollback` would do now. NotFound when no release served before the present champion."""
+    places = ledger.places(source, among=("champion", "retired", *IN_FLIGHT))
+    champion = next((p.digest for p in places if p.state == "champion"), None)
+    former = next((p.digest for p in places if p.state == "retired"), None)
+    if former is None:
+        serves = f"{champion[:12]} is the only one that ever served" if champion else "none serves"
+        raise NotFound(
+            f"no release of {source} can come back: {serves}",
+            remedy="name another shop with --source, or let a new release in: `caravan release emergency`",
+        )
+    moving = tuple(p for p in places if p.state in IN_FLIGHT)
+    return Way(source=source, champion=champion, former=former, on_its_way=moving)
+
+
+def rollback(
+    ledger: Ledger, source: str, *, person: str, reason: str, epoch: int = 0, now: datetime | None = None
+) -> Move:
+    """Make the release before champion again; what is on its way to shoppers is stopped first.
+
+    Conflict when another release becomes champion meanwhile: what the person looked at is not what serves any more.
+    """
+    at, reason = now or datetime.now(UTC), reason_given(reason)
+    way = foresee(ledger, source)
+    for place in way.on_its_way:
+        _stop(ledger, place, person=person, reason=f"rollback: {reason}", epoch=epoch, at=at)
+    present = foresee(ledger, source)
+    if (present.champion, present.former) != (way.champion, way.former):
+        raise Conflict(
+            f"the champion of {source} changed meanwhile: it is {(present.champion or 'none')[:12]} now",
+            remedy="look at `caravan release history`, and decide again",
+        )
+    return ledger.move(
+        source, way.former, to="champion", expected="retired", former="rolled_back", actor=person, reason=reason,
+        evidence={"rollback": True, "from": way.champion}, epoch=epoch, now=at,
+    )  # fmt: skip
+
+
+def _stop(ledger: Ledger, place: Place, *, person: str, reason: str, epoch: int, at: datetime) -> None:
+    """Take one release off its way, though the controller may be moving it at the same time."""
+    for _ in range(TRIES):
+        state = ledger.state(place.source, place.digest)
+        if state not in IN_FLIGHT:  # it came to an end by itself
+            return
+        try:
+            ledger.move(
+                place.source, place.digest, to="rolled_back", expected=state, actor=person, reason=reason, epoch=epoch,
+                now=at,
+            )  # fmt: skip
+            return
+        except Conflict as error:
+            if ledger.state(place.source, place.digest) == state:  # nobody was faster: the epoch is over
+                raise error
+    raise Conflict(f"release {place.digest[:12]} moves faster than it can be stopped", remedy="try again")

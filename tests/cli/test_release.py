@@ -1,0 +1,169 @@
+"""`caravan release …`: lists that read well, who let what, and an emergency."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from artifacts.ledger import Ledger
+from caravan.cli.main import app
+from contracts.errors import CaravanError, NotApproved
+from contracts.settings import Settings
+from monitoring import alerts
+from releases import approval, emergency
+from releases.approval import Rules
+from tests.releases.conftest import ledger as ledger  # the fixture
+from tests.releases.own_ledger import walk
+from tests.releases.parts import RULES, TWO, Case
+
+FIRST, SECOND = "1" * 64, "2" * 64
+PEOPLE = ("reviewer", "admin")
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def s(stack: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Commands see the test's own ledger; everybody signs in with the right password."""
+    monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
+    for module in ("release", "rollback", "emergency", "approve"):
+        monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
+    return stack
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["release", *words], env={"COLUMNS": "80"})
+
+
+def case(ledger: Ledger, digest: str = FIRST, *, author: str = "schedule") -> Case:
+    ledger.move("shop", digest, to="built", expected=None, actor="nightly", reason="x", evidence={"author": author})
+    walk(ledger, digest, "gated")
+    return Case(ledger=ledger, source="shop", digest=digest)
+
+
+def test_a_note_does_not_hide_the_state_and_no_line_wraps(s: Settings, ledger: Ledger) -> None:
+    one = case(ledger)
+    one.ask()
+    with pytest.raises(NotApproved):
+        one.answer("viewer", reason="let me in, please, because I have a very long reason to be let in here")
+    assert run("list").output.splitlines()[2].split()[3:6] == ["1", "gated", "(refused)"]
+    one.answer("reviewer", reason="better on new items")
+    text = run("list").output
+    assert text.splitlines()[2].split()[2:5] == [FIRST[:12], "1", "approved"]
+    assert len(text.splitlines()) == 3
+    assert max(map(len, text.splitlines())) <= 80
+    rows = json.loads(run("list", "--json").output)
+    assert [(row["digest"], row["state"], row["version"]) for row in rows] == [(FIRST, "approved", 1)]
+
+
+def test_notes_are_shown_as_such_in_the_story(s: Settings, ledger: Ledger) -> None:
+    one = case(ledger)
+    one.ask()
+    one.answer("reviewer", reason="better [on] new items")
+    for words in (("history",), ("show", FIRST[:12])):
+        text = run(*words).output
+        assert "(asked)" in text
+        assert "(approval)" in text
+        assert "yes: better [on] new items" in " ".join(text.split())
+        assert max(map(len, text.splitlines())) <= 80
+    assert FIRST in run("show", FIRST[:12]).output
+    assert 'approvers: ["reviewer"]' in run("show", FIRST[:12]).output
+
+
+def test_what_served_at_a_time_and_who_let_it(s: Settings, ledger: Ledger) -> None:
+    one, two = case(ledger), case(ledger, SECOND)
+    for each, person, reason in ((one, "reviewer", "first of its kind"), (two, "admin", "better on new items")):
+        each.answer(person, reason=reason)
+        each.move("champion")
+    between = (ledger.history("shop", SECOND)[0].at - timedelta(microseconds=1)).isoformat()
+    crowned = ledger.champion("shop")
+    assert crowned is not None
+    moment = (crowned.at - timedelta(microseconds=1)).isoformat()
+    text = " ".join(run("history", "--at", moment).output.split())
+    assert f"serving {FIRST} (version 1)" in text
+    assert "first of its kind" in text
+    assert "retired by controller" in text
+    assert run("history", "--at", between).exit_code in (0, 1)
+    now = " ".join(run("history", "--at", "2999-01-01").output.split())
+    assert "approved by admin" in now
+    assert "better on new items" in now
+    told: list[dict[str, Any]] = json.loads(run("history", "--at", "2999-01-01", "--json").output)
+    assert [a["actor"] for a in told[0]["approvals"]] == ["admin"]
+
+
+def test_an_emergency_takes_two_reviewers_and_tells_everybody(s: Settings, ledger: Ledger) -> None:
+    one = case(ledger, author="admin")
+    move = emergency.release(s, ledger, RULES, "shop", FIRST, people=PEOPLE, reason="prices are wrong")
+    assert (move.to_state, move.evidence["emergency"], move.evidence["approvers"]) == ("approved", True, list(PEOPLE))
+    assert approval.approvers(ledger, "shop", FIRST) == list(PEOPLE)
+    approval.recheck(ledger, RULES, "shop", FIRST)
+    approval.recheck(ledger, TWO, "shop", FIRST)
+    with pytest.raises(NotApproved, match="1 of 2"):
+        approval.recheck(ledger, Rules(reviewers=frozenset({"reviewer"})), "shop", FIRST)
+    last = alerts.told(s)[-1]
+    assert (last.severity, last.part) == ("critical", "releases")
+    assert "prices are wrong" in last.text
+    one.move("rolled_back")
+    emergency.release(s, ledger, RULES, "shop", FIRST, people=("admin", "reviewer"), reason="again")
+    assert one.state == "approved"
+
+
+@pytest.mark.parametrize(
+    ("people", "named", "why"),
+    [
+        (("admin", "admin"), "", "one person"),
+        (("admin", "viewer"), "", "viewer is no reviewer"),
+        (("", "admin"), "", "nobody is no reviewer"),
+        (PEOPLE, "f" * 12, "the answer is about"),
+    ],
+)
+def test_an_emergency_that_may_not_be_is_recorded(
+    s: Settings, ledger: Ledger, people: tuple[str, str], named: str, why: str
+) -> None:
+    one = case(ledger)
+    before = len(alerts.told(s))
+    with pytest.raises(NotApproved, match=why):
+        emergency.release(s, ledger, RULES, "shop", FIRST, people=people, reason="now", named=named)
+    assert one.state == "gated"
+    assert len(one.told("refused")) == 1
+    assert one.told("approval") == []
+    assert len(alerts.told(s)) == before
+
+
+@pytest.mark.parametrize("state", ["approved", "shadow", "champion", "rejected"])
+def test_an_emergency_is_for_what_waits(s: Settings, ledger: Ledger, state: Any) -> None:
+    one = case(ledger)
+    one.move(
+        *(["rejected"] if state == "rejected" else ["approved"]), *([state] if state in ("shadow", "champion") else [])
+    )
+    with pytest.raises(CaravanError, match="no answer is awaited"):
+        emergency.release(s, ledger, RULES, "shop", FIRST, people=PEOPLE, reason="now")
+
+
+def test_the_emergency_command_asks_both_and_can_be_tried(
+    s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def person(_s: Settings, user: str, *, password_file: Any = None) -> str:
+        asked.append((user, password_file.read_text() if password_file else "typed"))
+        return user
+
+    monkeypatch.setattr("caravan.cli.sign_in.person", person)
+    monkeypatch.setenv("CARAVAN_SECOND_PASSWORD", "second secret")
+    case(ledger)
+    words = ("emergency", FIRST[:12], "--reason", "prices are wrong", "--as", "reviewer", "--and", "admin")
+    before = ledger.history()
+    tried = run(*words, "--dry-run")
+    assert "gated -> approved" in tried.output
+    assert "signature" in tried.output  # nobody published it
+    assert tried.exit_code == 1
+    assert (asked, ledger.history()) == ([], before)
+    done = run(*words)
+    assert done.exit_code == 0, f"{done.output} {done.exception}"
+    assert asked == [("reviewer", "typed"), ("admin", "second secret")]
+    assert ledger.state("shop", FIRST) == "approved"
+    assert "reviewer and admin let release" in done.output

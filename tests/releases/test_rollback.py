@@ -1,0 +1,221 @@
+"""Back to the release before: on the ledger, on its way to the shoppers, and on a running region."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from artifacts.ledger import Ledger
+from caravan.cli.main import app
+from contracts.errors import Conflict, NotFound, ServingError, SettingsError, StoreUnavailable
+from contracts.release import State
+from contracts.settings import Settings, read_settings
+from monitoring import alerts
+from releases.arrival import await_release, last_beat
+from releases.region import Readiness
+from releases.rollback import foresee, rollback
+from serving.edge import Split
+from tests.releases.own_ledger import ROAD, walk
+from tests.scenarios.live_canary import LiveCanary
+
+FIRST, SECOND, THIRD, MOVING = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
+
+
+@pytest.mark.stack
+def test_the_release_before_is_champion_again_and_the_bad_one_is_rolled_back(ledger: Ledger) -> None:
+    for digest in (FIRST, SECOND, THIRD):
+        walk(ledger, digest, *ROAD)
+    move = rollback(ledger, "shop", person="oncall", reason=" carts\nfell ")
+    assert (move.digest, move.to_state, move.actor, move.reason) == (SECOND, "champion", "oncall", "carts fell")
+    assert move.evidence == {"rollback": True, "from": THIRD}
+    assert {p.digest: p.state for p in ledger.places("shop")} == {
+        FIRST: "retired", SECOND: "champion", THIRD: "rolled_back",
+    }  # fmt: skip
+    rollback(ledger, "shop", person="oncall", reason="that one too")
+    assert ledger.state("shop", FIRST) == "champion"
+    with pytest.raises(NotFound, match="can come back"):
+        rollback(ledger, "shop", person="oncall", reason="and again")
+    assert ledger.verify() == len(ledger.history())
+
+
+@pytest.mark.stack
+def test_without_a_release_before_nothing_moves(ledger: Ledger) -> None:
+    with pytest.raises(NotFound, match="none serves"):
+        rollback(ledger, "shop", person="oncall", reason="why not")
+    walk(ledger, FIRST, *ROAD)
+    walk(ledger, MOVING, "built", "gated", "approved", "shadow")
+    with pytest.raises(NotFound, match="111111111111 is the only one"):
+        rollback(ledger, "shop", person="oncall", reason="why not")
+    assert ledger.state("shop", MOVING) == "shadow"
+    with pytest.raises(SettingsError, match="no reason"):
+        rollback(ledger, "shop", person="oncall", reason=" \n\0")
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("state", ["approved", "shadow", "canary_1", "canary_50"])
+def test_a_release_on_its_way_is_stopped_first(ledger: Ledger, state: State) -> None:
+    for digest in (FIRST, SECOND):
+        walk(ledger, digest, *ROAD)
+    road: list[State] = ["built", "gated", "approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"]
+    walk(ledger, MOVING, *road[: road.index(state) + 1])
+    assert [p.digest for p in foresee(ledger, "shop").on_its_way] == [MOVING]
+    rollback(ledger, "shop", person="oncall", reason="carts fell")
+    last = ledger.history("shop")[-3:]
+    assert [(m.digest, m.to_state) for m in last] == [
+        (MOVING, "rolled_back"), (SECOND, "rolled_back"), (FIRST, "champion"),
+    ]  # fmt: skip
+    assert last[0].reason == "rollback: carts fell"
+
+
+@pytest.mark.stack
+def test_of_two_who_roll_back_at_once_one_goes_back_one_step(ledger: Ledger) -> None:
+    for digest in (FIRST, SECOND):
+        walk(ledger, digest, *ROAD)
+
+    def back(person: str) -> str:
+        try:
+            return rollback(ledger, "shop", person=person, reason="carts fell").digest
+        except (Conflict, NotFound) as error:
+            return type(error).__name__
+
+    with ThreadPoolExecutor(6) as pool:
+        came = list(pool.map(back, "abcdef"))
+    assert came.count(FIRST) == 1
+    assert ledger.state("shop", FIRST) == "champion"
+    assert len(ledger.places("shop", among=("champion",))) == 1
+
+
+class FakeRegion:
+    """Engines that serve what they are told; routes and steps are written down."""
+
+    def __init__(self, **serves: str) -> None:
+        self.serves = {"champion": SECOND, "control": None, "canary": None, "former": None, **serves}
+        self.now: Split | None = Split()
+        self.routed: list[Split] = []
+
+    def readiness(self) -> Mapping[str, Readiness]:
+        return {slot: Readiness(serves=digest, reason="warming up") for slot, digest in self.serves.items()}
+
+    def split(self) -> Split | None:
+        return self.now
+
+    def route(self, split: Split) -> None:
+        self.now = split
+        self.routed.append(split)
+
+    def point(self, slot: str, digest: str) -> None:
+        raise AssertionError
+
+    def signed(self, digest: str) -> None:
+        raise AssertionError
+
+    def catalog(self, source: str, champion: str) -> frozenset[str] | None:
+        raise AssertionError
+
+    def ask(self) -> str | None:
+        return self.serves[self.now.rest_engine] if self.now else None
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    s = read_settings(home=tmp_path)
+    s.region_home.mkdir(parents=True)
+    return s
+
+
+def beats(s: Settings, age: float = 0.0) -> None:
+    (s.region_home / "controller.json").write_text(json.dumps({"at": time.time() - age, "doing": "nothing"}))
+
+
+def test_while_the_controller_lives_nobody_helps_it(home: Settings) -> None:
+    beats(home)
+    region = FakeRegion(champion=FIRST)
+    arrival = await_release(home, FIRST, region=region, tick=pytest.fail, ask=region.ask)
+    assert (arrival.engine, arrival.helped) == ("champion", False)
+
+
+@pytest.mark.parametrize("age", [None, 4.0])
+def test_a_silent_controllers_step_is_made_for_it(home: Settings, age: float | None) -> None:
+    if age is not None:
+        beats(home, age)
+    region = FakeRegion(former=FIRST)
+    arrival = await_release(
+        home, FIRST, region=region, tick=lambda: region.route(Split(rest_engine="former")), ask=region.ask
+    )
+    assert (arrival.engine, arrival.helped) == ("former", True)
+    assert arrival.seconds < 2
+    assert len(region.routed) == 1
+
+
+def test_without_the_object_store_the_weights_move_all_the_same(home: Settings) -> None:
+    region = FakeRegion(former=FIRST)
+
+    def tick() -> None:
+        raise StoreUnavailable("the object store does not answer")
+
+    arrival = await_release(home, FIRST, region=region, tick=tick, ask=region.ask)
+    assert arrival.engine == "former"
+    assert region.now == Split(rest_engine="former")
+
+
+def test_what_is_missing_is_said_when_it_takes_too_long(home: Settings) -> None:
+    beats(home)
+    region = FakeRegion()
+    with pytest.raises(ServingError, match="engine champion serves 222222222222 .warming up."):
+        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.3)
+    region.now = Split(control=5, rest=90, canary=5)
+    with pytest.raises(ServingError, match="still splits"):
+        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.1)
+    region.now = Split()
+    with pytest.raises(ServingError, match="the edge answers with nothing"):
+        await_release(home, SECOND, region=region, tick=lambda: None, ask=lambda: None, patience=0.1)
+
+
+def test_a_torn_heartbeat_is_none(home: Settings) -> None:
+    assert last_beat(home) is None
+    (home.region_home / "controller.json").write_text('{"at": 1')
+    assert last_beat(home) is None
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+def test_the_command_brings_all_shoppers_back_within_ten_seconds(
+    stack: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = LiveCanary(stack)
+    first = live.champion()
+    second = live.release(seed=1)
+    live.approve(second)
+    live.ledger.move(
+        live.source, second, to="champion", expected=live.state(second), actor="test", reason="no canary here"
+    )
+    live.await_serving(second)
+    for module in ("rollback", "release"):
+        monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
+    # neither Airflow nor MLflow answers tonight
+    monkeypatch.setattr("caravan.cli.oncall.answering", lambda _s: False)
+    command = ["release", "rollback", "--reason", "carts fell"]
+    before = live.ledger.history(live.source)
+    dry = CliRunner().invoke(app, [*command, "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    assert f"{second[:12]} -> {first[:12]}" in dry.output
+    assert "nothing would refuse it" in dry.output
+    assert live.ledger.history(live.source) == before
+
+    began = time.monotonic()
+    result = CliRunner().invoke(app, command)
+    spent = time.monotonic() - began
+    assert result.exit_code == 0, f"{result.output} {result.exception}"
+    assert f"{first[:12]} serves all shoppers" in result.output
+    assert live.asked() == first
+    assert spent < 10
+    move = live.ledger.champion(live.source)
+    assert move is not None
+    assert "not signed in" in move.actor
+    assert "find out who it was" in alerts.told(stack)[-1].text
