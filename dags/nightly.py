@@ -1,4 +1,4 @@
-"""`nightly`: one day of one shop, from landed events to served answers. Wiring only.
+"""`nightly`: one day of one shop, from landed events to a release that people are asked about. Wiring only.
 
 The work is in the rooms; plugins/caravan_airflow/tasks.py calls them. Between tasks travel identifiers, never data.
 """
@@ -11,13 +11,13 @@ from typing import Any
 from airflow.sdk import DAG, CronDataIntervalTimetable, task
 from caravan_airflow import assets
 from caravan_airflow.form import nightly_params
-from caravan_airflow.links import DriftReportLink, MlflowLink
+from caravan_airflow.links import DriftReportLink, MlflowLink, ReleaseRunLink
 from caravan_airflow.retries import REFUSALS_ARE_FINAL
 
 DOC = """
 ### One night of a shop
 
-Takes the events of one day, and ends with an engine that serves the release trained on them.
+Takes the events of one day, and ends with a release trained on them that people are asked about.
 
 | step | reads | makes |
 |---|---|---|
@@ -28,11 +28,12 @@ Takes the events of one day, and ends with an engine that serves the release tra
 | evaluate | model, champion, later days | metrics with intervals, for both on the same days |
 | gate | evaluation | go, or a refusal with reasons; the champion goes on serving |
 | register | evaluation | the release, one version in MLflow, alias `challenger` |
-| deploy | release | the engine serves it; alias `champion` |
+| offer | release | a run of `release`, which asks the reviewers; the very first release serves at once |
 | report | features and scores | drift against the champion's training window, HTML and JSON |
 
-**Start it by hand** with the form: day, data source, recipe. **Backfill** any range of days with the form's source;
-the dates are the days. Running a day again changes nothing: the same inputs give the same digests.
+**Start it by hand** with the form: day, data source, recipe, rollout. **Backfill** any range of days with the form's
+source; the dates are the days, and nobody is asked about them. Running a day again changes nothing: the same inputs
+give the same digests, and nobody is asked twice.
 
 A run of the schedule for day D starts when D is over, at D+1 00:00 UTC.
 """
@@ -40,7 +41,7 @@ A run of the schedule for day D starts when D is over, at D+1 00:00 UTC.
 with DAG(
     dag_id="nightly",
     dag_display_name="Nightly",
-    description="One day of one shop: from landed events to served answers",
+    description="One day of one shop: from landed events to a release that people are asked about",
     doc_md=DOC,
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(1990, 1, 1),  # backfills may go this far; catchup=False, so the schedule never does
@@ -146,14 +147,14 @@ with DAG(
     @task(
         owner="search-and-recommendations",
         inlets=[assets.RELEASE],
-        outlets=[assets.CHAMPION],
-        doc_md="Points the engine at the release, waits until it serves that very digest, then moves the alias "
-        "`champion`. A release the engine refuses is taken back. An older day never replaces a newer champion.",
+        outlets=[assets.OFFER],
+        doc_md="Starts a run of `release`, which asks the reviewers: once for a digest, not in a backfill, and not "
+        "when a later day serves. The region's very first release is not asked about: this waits until it serves.",
     )
-    def deploy(release: str, **context: Any) -> Any:
+    def offer(release: str, **context: Any) -> Any:
         from caravan_airflow import tasks
 
-        return tasks.deploy(context, release)
+        return tasks.offer(context, release)
 
     @task(
         owner="machine-learning",
@@ -174,14 +175,15 @@ with DAG(
     evaluation = evaluate(model)
     passed = gate(evaluation)
     release = register(passed)
-    serving = deploy(release)
+    offered = offer(release)
     drift = report(evaluation, release)
 
     online >> model
     # A teardown runs whatever became of the steps before it, and leaves the run's verdict to them: a refused
     # release is reported on too, and stays red.
-    serving >> drift.as_teardown()
+    offered >> drift.as_teardown()
 
-    for made in (model, evaluation, release, serving):
+    offered.operator.operator_extra_links = (ReleaseRunLink(),)
+    for made in (model, evaluation, release):
         made.operator.operator_extra_links = (MlflowLink(),)
     drift.operator.operator_extra_links = (DriftReportLink(), MlflowLink())

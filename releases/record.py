@@ -1,6 +1,6 @@
-"""What the nightly chain writes into the ledger: a release was gated, a release became champion.
+"""What the nightly chain writes into the ledger: a release was built and passed the gate.
 
-Each function may be called again for the same release: what is recorded stays, and nothing is added.
+It may be called again for the same release: what is recorded stays, and nothing is added.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from artifacts.ledger import Ledger
-from contracts.release import State
 
-#: Until people approve releases, the gate lets them through, and the ledger says so.
 NIGHTLY = "nightly"
 
 
@@ -36,15 +34,3 @@ def gated(
             source, digest, to="gated", expected="built", actor=NIGHTLY, reason=reason, version=version,
             evidence={**evidence, "policy": policy},
         )  # fmt: skip
-
-
-def champion(ledger: Ledger, source: str, digest: str, *, version: int) -> None:
-    """Record that `digest` serves all shoppers; the champion before it is retired in the same transaction."""
-    road: dict[State, tuple[State, str]] = {
-        "gated": ("approved", "the gate passed; no approver is asked"),
-        "approved": ("champion", "the engine serves it"),
-        "retired": ("champion", "its day was run again, and it is the newest"),
-    }
-    while (state := ledger.state(source, digest)) in road:
-        to, reason = road[state]
-        ledger.move(source, digest, to=to, expected=state, actor=NIGHTLY, reason=reason, version=version)

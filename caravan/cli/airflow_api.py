@@ -26,9 +26,9 @@ class Airflow:
         self._token = ""
 
     @classmethod
-    def of(cls, s: Settings) -> Airflow:
+    def of(cls, s: Settings, user: str = "admin") -> Airflow:
         client = httpx.Client(base_url=s.airflow_address, timeout=30.0, trust_env=False)
-        return cls(client, "admin", credentials.read(s, "airflow_admin_password"))
+        return cls(client, user, credentials.read(s, f"airflow_{user}_password"))
 
     def close(self) -> None:
         self._client.close()
@@ -107,6 +107,14 @@ class Airflow:
             found += page["dag_runs"]
             if len(found) >= page["total_entries"] or not page["dag_runs"]:
                 return found
+
+    def left(self, dag: str, run_id: str, task: str, name: str) -> Any:
+        """What a task left under this name (an XCom), or None."""
+        path = f"/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries"
+        found = self.call("GET", path, params={"xcom_key_pattern": name, "limit": 100})["xcom_entries"]
+        if not any(entry["key"] == name for entry in found):
+            return None
+        return self.call("GET", f"{path}/{name}")["value"]
 
     def log(self, dag: str, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
         """A task's log as events with `event`, `level` and, for an exception, `error_detail`."""

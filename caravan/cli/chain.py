@@ -28,6 +28,9 @@ COLOURS = {
 
 Source = Annotated[str, typer.Option("--source", help="Data source, as named at `caravan ingest`.")]
 Recipe = Annotated[str, typer.Option("--recipe", help="How to train; see training/recipes.py.")]
+Rollout = Annotated[
+    str, typer.Option("--rollout", help="How its release is judged: default, or demo. Default: the setting.")
+]
 console = Console()
 
 
@@ -35,6 +38,7 @@ def nightly(
     day: Annotated[str, typer.Option("--day", help="Day to process, YYYY-MM-DD (UTC). Default: yesterday.")] = "",
     source: Source = "",
     recipe: Recipe = "default",
+    rollout: Rollout = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it has ended.")] = True,
 ) -> None:
     """Run the nightly chain for one day, through Airflow."""
@@ -44,7 +48,7 @@ def nightly(
     airflow = Airflow.of(s)
     if airflow.ensure_ready(DAG):
         console.print(f"{DAG} was paused; it is on now")
-    conf = {"day": chosen.isoformat(), "source": source, "recipe": recipe}
+    conf = {"day": chosen.isoformat(), "source": source, "recipe": recipe, "rollout": rollout or s.canary_policy}
     run_id = airflow.trigger(DAG, conf, note=f"{source}, {chosen}, recipe {recipe}; started with `caravan nightly`")
     console.print(f"started {_page(s, run_id)}")
     if not wait:
@@ -62,6 +66,7 @@ def backfill(
     last: Annotated[str, typer.Option("--to", help="Last day, included.")],
     source: Source = "",
     recipe: Recipe = "default",
+    rollout: Rollout = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it has ended.")] = True,
 ) -> None:
     """Run the nightly chain for a range of days, oldest first, with Airflow's own backfill."""
@@ -73,7 +78,9 @@ def backfill(
     airflow = Airflow.of(s)
     if airflow.ensure_ready(DAG):
         console.print(f"{DAG} was paused; it is on now")
-    number = airflow.backfill(DAG, start, stop, {"source": source, "recipe": recipe})
+    number = airflow.backfill(
+        DAG, start, stop, {"source": source, "recipe": recipe, "rollout": rollout or s.canary_policy}
+    )
     console.print(f"backfill {number} of {source}, {start} to {stop}: {s.airflow_address}/dags/{DAG}/backfills")
     if not wait:
         return
@@ -165,8 +172,22 @@ def _conclude(airflow: Airflow, s: Settings, runs: list[dict[str, Any]]) -> None
         console.print(
             f"{_day_of(run)}: [{COLOURS.get(run['state'], '')}]{run['state']}[/] {_page(s, run['dag_run_id'])}"
         )
+        _say_who_is_asked(airflow, run)
     if bad:
         raise typer.Exit(1)
+
+
+def _say_who_is_asked(airflow: Airflow, run: dict[str, Any]) -> None:
+    """One line for a release that people are asked about: which, and the two places to answer."""
+    page = airflow.left(DAG, run["dag_run_id"], "offer", "release")
+    digest = str(airflow.left(DAG, run["dag_run_id"], "offer", "return_value") or "")[:12]
+    if page and digest:
+        console.print(
+            f"release {digest} waits for approval: {page}/required_actions "
+            f'or `caravan release approve {digest} --reason "…"`',
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> None:

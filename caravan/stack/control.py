@@ -174,6 +174,8 @@ def set_up_airflow(s: Settings) -> None:
     write_configuration(s)
     packages = ("apache-airflow", "apache-airflow-providers-fab")
     parts = {name: importlib.metadata.version(name) for name in packages}
+    recipe = (REPOSITORY / "plugins" / "caravan_airflow" / "set_up.py").read_bytes()
+    parts["set_up"] = hashlib.sha256(recipe).hexdigest()[:12]
     parts["users"] = hashlib.sha256(json.dumps(credentials.AIRFLOW_USERS).encode()).hexdigest()[:12]
     parts["passwords"] = hashlib.sha256(
         "".join(_airflow_password(s, user) for user in credentials.AIRFLOW_USERS).encode()

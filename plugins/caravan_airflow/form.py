@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from caravan_airflow.steps import RECIPES, SOURCE_PATTERN
+from caravan_airflow.steps import RECIPES, ROLLOUTS, SOURCE_PATTERN
+from contracts.release import DIGEST
 from contracts.settings import settings
 
 
 def nightly_params() -> dict[str, Param]:
-    """Day, source and recipe, with titles and explanations."""
+    """Day, source, recipe and rollout, with titles and explanations."""
     return {
         "day": Param(
             None,
@@ -36,5 +37,33 @@ def nightly_params() -> dict[str, Param]:
             title="Recipe",
             description="How the model is built and trained: `default` takes up to half an hour on two cores, `quick` "
             "a few minutes, `tiny` is for trying the chain out and not for shoppers.",
+        ),
+        "rollout": Param(
+            settings().canary_policy,
+            type="string",
+            enum=list(ROLLOUTS),
+            title="Rollout",
+            description="How the release is judged on its way to all shoppers, once it is approved: `default` by the "
+            "shop's own traffic, which takes days; `demo` by small, hurried steps, to show how it works.",
+        ),
+    }
+
+
+def release_params() -> dict[str, Param]:
+    """Which release a run of `release` is about."""
+    return {
+        "source": Param(
+            settings().shop,
+            type="string",
+            pattern=SOURCE_PATTERN,
+            maxLength=41,
+            title="Data source",
+            description="The shop whose release it is, as named at `caravan ingest`.",
+        ),
+        "digest": Param(
+            type="string",
+            pattern=DIGEST.pattern,
+            title="Digest",
+            description="The whole digest of the release, 64 hexadecimal digits; `caravan release list` shows it.",
         ),
     }

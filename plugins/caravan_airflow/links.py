@@ -19,6 +19,24 @@ class MlflowLink(BaseOperatorLink):
         return _left(ti_key, "mlflow")
 
 
+class ReleaseRunLink(BaseOperatorLink):
+    """The run of `release` that asks people about what the task made."""
+
+    name = "Release run"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        return _left(ti_key, "release")
+
+
+class TrainingRunLink(BaseOperatorLink):
+    """The MLflow run that trained the release."""
+
+    name = "Training run"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        return _left(ti_key, "run")
+
+
 class DriftReportLink(BaseOperatorLink):
     """The drift report, as it lies with the MLflow run."""
 

@@ -11,10 +11,11 @@ import json
 import sys
 from pathlib import Path
 
-#: Read requests for input and their answers, who is there, and runs; start a run; end a request that is answered.
+#: Read requests for input and their answers, and runs; start a run; end a request that is answered elsewhere.
 SERVICE = [
     ("can_read", "DAGs"), ("can_edit", "DAGs"), ("can_read", "DAG Runs"), ("can_create", "DAG Runs"),
-    ("can_read", "Task Instances"), ("can_edit", "Task Instances"), ("can_read", "HITL Detail"), ("can_read", "Users"),
+    ("can_edit", "DAG Runs"), ("can_read", "Task Instances"), ("can_edit", "Task Instances"),
+    ("can_read", "HITL Detail"),
 ]  # fmt: skip
 
 

@@ -21,10 +21,12 @@ from training.recipes import names
 log = logging.getLogger(__name__)
 
 RECIPES = tuple(names())
+#: Canary policies that a run may choose.
+ROLLOUTS = ("default", "demo")
 SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 #: XCom keys under which a step leaves its links; plugins/caravan_airflow/links.py turns them into buttons.
-LINKS = {"mlflow": "MLflow", "report": "Drift report"}
+LINKS = {"mlflow": "MLflow", "report": "Drift report", "release": "Release run"}
 
 #: Loggers of others that drown what a person reads in a task's log.
 TALKATIVE = ("onnxscript", "onnx_ir", "onnx", "torch", "feast", "mlflow", "alembic", "botocore", "httpx")
@@ -40,6 +42,9 @@ class Run:
     day: str
     source: str
     recipe: str
+    rollout: str = ROLLOUTS[0]
+    author: str = "schedule"
+    kind: str = "manual"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,7 @@ class NothingToDo(Exception):
 
 
 def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
-    """Day, source and recipe of the run that `context` belongs to.
+    """Day, source, recipe and rollout of the run that `context` belongs to, and who started it.
 
     The day is the one from the form; else the first day of the data interval (a scheduled run or a backfill of D
     has the interval [D, D+1)); else, without any interval, the day before the run was asked for. Raises
@@ -64,9 +69,11 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
     now = now or datetime.now(UTC)
     params, dag_run = context["params"], context["dag_run"]
     source, recipe, wanted = str(params["source"]), str(params["recipe"]), params.get("day")
-    if not re.fullmatch(SOURCE_PATTERN, source) or recipe not in RECIPES:
+    rollout = str(params.get("rollout", ROLLOUTS[0]))
+    if not re.fullmatch(SOURCE_PATTERN, source) or recipe not in RECIPES or rollout not in ROLLOUTS:
         raise SettingsError(
-            f"source {source!r} or recipe {recipe!r} is not usable", remedy="start the run from its form"
+            f"source {source!r}, recipe {recipe!r} or rollout {rollout!r} is not usable",
+            remedy="start the run from its form",
         )
     if wanted and str(dag_run.run_type) == "backfill":
         raise SettingsError("this backfill also names a day", remedy="leave Day empty: a backfill's dates are its days")
@@ -79,7 +86,10 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
         raise SettingsError(
             f"{day} is not over yet", remedy=f"choose {now.date() - timedelta(days=1)} or an earlier day"
         )
-    return Run(day=day.isoformat(), source=source, recipe=recipe)
+    kind = str(dag_run.run_type)
+    person = getattr(dag_run, "triggering_user_name", None)
+    author = str(person or ("schedule" if kind == "scheduled" else kind))
+    return Run(day=day.isoformat(), source=source, recipe=recipe, rollout=rollout, author=author, kind=kind)
 
 
 def step(function: Callable[Concatenate[Run, P], Outcome]) -> Callable[Concatenate[Mapping[str, Any], P], Made]:

@@ -138,7 +138,10 @@ def register(run: Run, evaluation: str) -> Outcome:
         metrics=about.meta.get("metrics", {}),
         tags={"caravan.day": run.day, "caravan.recipe": run.recipe},
     )
-    record.gated(Ledger.of(s), run.source, release, version=version, evidence=about.meta.get("metrics", {}))
+    record.gated(
+        Ledger.of(s), run.source, release, version=version, evidence=about.meta.get("metrics", {}), author=run.author,
+        policy=run.rollout,
+    )  # fmt: skip
     challenger = registry.alias(run.source, "challenger")
     if challenger is None or challenger.number < version:
         registry.set_alias(run.source, "challenger", version)
@@ -148,30 +151,26 @@ def register(run: Run, evaluation: str) -> Outcome:
 
 
 @step
-def deploy(run: Run, release: str) -> Outcome:
-    """The engine serves `release`, then the alias `champion` stands on it; digest of the champion afterwards."""
+def offer(run: Run, release: str) -> Outcome:
+    """The region's first release goes to the shoppers; people are asked about every later one. The release's digest."""
     from artifacts.ledger import Ledger
-    from artifacts.registry import Registry, model_name
-    from caravan_airflow.deployment import Standing, switch
-    from releases import record
+    from caravan_airflow import offering
+    from caravan_airflow.service import Service
 
     s = settings()
-    registry = Registry.of(s)
-    version = next(v.number for v in registry.versions(run.source) if v.digest == release)
-    page = f"{s.mlflow_address}/#/models/{model_name(run.source)}/versions/{version}"
-    champion = registry.alias(run.source, "champion")
-    if champion is not None and champion.digest != release:
-        present = Standing(day=_day(champion.digest), version=champion.number)
-        if not Standing(day=run.day, version=version).outranks(present):
-            log.info("champion is version %d of %s, later than %s: it stays", present.version, present.day, run.day)
-            return Outcome(made=champion.digest, links={"mlflow": page})
-    switch(s, _store(), release)
-    record.champion(Ledger.of(s), run.source, release, version=version)
-    new = champion is None or champion.digest != release
-    if new:
-        registry.set_alias(run.source, "champion", version)
-    log.info("version %d %s champion; shoppers reach it at %s", version, "is now" if new else "stays", s.edge_address)
-    return Outcome(made=release, links={"mlflow": page})
+    ledger = Ledger.of(s)
+    page = f"{s.airflow_address}/dags/release/runs/{offering.run_name(run.source, release)}"
+    if offering.start_first(ledger, run.source, release):
+        offering.wait_until_served(ledger, run.source, release, lambda: offering.readiness(s))
+        log.info("release %s is champion; shoppers reach it at %s", release[:12], s.edge_address)
+        return Outcome(made=release)
+    if (reason := offering.why_not(run, ledger, release, _day)) is not None:
+        log.info("nobody is asked: %s", reason)
+        return Outcome(made=release)
+    with Service.of(s) as service:
+        asked = offering.ask_people(service, run, release)
+    log.info("reviewers %s asked about release %s", "are" if asked else "were already", release[:12])
+    return Outcome(made=release, links={"release": page})
 
 
 @step

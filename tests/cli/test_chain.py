@@ -22,6 +22,7 @@ class FakeAirflow:
         self._states: dict[str, str] = {}
         self._log = log or []
         self.started: list[dict[str, Any]] = []
+        self.xcoms: dict[tuple[str, str], str] = {}
 
     def ensure_ready(self, dag: str) -> bool:
         return False
@@ -44,6 +45,9 @@ class FakeAirflow:
             {"task_id": name, "state": state, "start_date": f"2026-01-0{n}", "duration": 1.5, "try_number": 1}
             for n, (name, state) in enumerate(self._states.items(), start=1)
         ]
+
+    def left(self, dag: str, run_id: str, task: str, name: str) -> Any:
+        return self.xcoms.get((task, name))
 
     def log(self, dag: str, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
         return self._log
@@ -72,10 +76,25 @@ def test_a_green_run_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch, sho
         ]
     )
     start(monkeypatch, airflow)
-    assert airflow.started == [{"day": "2026-01-01", "source": "shop", "recipe": "quick"}]
+    assert airflow.started == [{"day": "2026-01-01", "source": "shop", "recipe": "quick", "rollout": "default"}]
     text = shown.export_text()
     assert text.count("validate     success") == 1
     assert "shop 2026-01-01: success" in text
+
+
+def test_a_release_that_waits_is_named_with_the_places_to_answer(
+    monkeypatch: pytest.MonkeyPatch, shown: Console
+) -> None:
+    airflow = FakeAirflow([{"offer": "success"}])
+    airflow.xcoms = {
+        ("offer", "release"): "http://airflow/dags/release/runs/r",
+        ("offer", "return_value"): "ab" * 32,
+    }
+    start(monkeypatch, airflow, rollout="demo")
+    text = shown.export_text()
+    assert "release abababababab waits for approval: http://airflow/dags/release/runs/r/required_actions" in text
+    assert "caravan release approve abababababab" in text
+    assert airflow.started[0]["rollout"] == "demo"
 
 
 def test_a_failure_shows_the_log_the_error_and_the_remedy(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:

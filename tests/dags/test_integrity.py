@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY
 DAGS = sorted((REPOSITORY / "dags").glob("*.py"))
 #: Seconds; two cores may be busy with other tests, so the best of three counts.
 PARSE_BUDGET = 0.5
-ORDER = ["validate", "features", "materialize", "train", "evaluate", "gate", "register", "deploy", "report"]
+ORDER = ["validate", "features", "materialize", "train", "evaluate", "gate", "register", "offer", "report"]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,21 @@ def test_the_nightly_chain_is_whole_and_in_order(facts: Any) -> None:
     assert dag["timetable"] == "CronDataIntervalTimetable"
     assert {name for name, task in dag["tasks"].items() if task["teardown"]} == {"report"}
     assert all(task["outlets"] and task["inlets"] for task in dag["tasks"].values())
-    assert set(dag["params"]) == {"day", "source", "recipe"}
+    assert set(dag["params"]) == {"day", "source", "recipe", "rollout"}
+
+
+def test_a_release_only_waits_and_asks(facts: Any) -> None:
+    dag = facts(REPOSITORY / "dags" / "release.py")["dags"]["release"]
+    road = ["approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50", "champion"]
+    assert set(dag["tasks"]) == {"brief", "approval", "close_request", *road}
+    for before, after in itertools.pairwise(road):
+        assert dag["tasks"][after]["upstream"] == [before]
+    # nothing depends on the request: it may be ended, and the release go on, whoever answered
+    assert [name for name, task in dag["tasks"].items() if "approval" in task["upstream"]] == []
+    assert dag["timetable"] == "NullTimetable"
+    assert dag["max_active_runs"] > 10
+    assert dag["tasks"]["champion"]["outlets"] == ["champion"]
+    assert dag["params"]["digest"]["schema"]["pattern"] == "^[0-9a-f]{64}$"
 
 
 def test_airflow_loads_the_plugin_and_nothing_else_from_the_folder(environment: dict[str, str]) -> None:

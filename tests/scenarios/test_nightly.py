@@ -1,4 +1,4 @@
-"""The whole chain through the real scheduler: two days by backfill, then one of them again, which changes nothing."""
+"""The whole chain through the real scheduler: two days by backfill, then again, which changes nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from artifacts.lake import Lake
+from artifacts.ledger import Ledger
 from artifacts.publish import read_manifest
 from artifacts.registry import Registry
 from caravan.cli.airflow_api import ENDED, Airflow
@@ -20,6 +21,7 @@ from contracts.settings import Settings
 from ingestion.land import land
 from ingestion.pseudonymize import Pseudonymizer
 from ingestion.sources.shop import ShopPlan, generate
+from releases.approval import Answer, Rules, answer
 from tests.scenarios.snapshot import snapshot
 
 pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -69,7 +71,13 @@ def complaints(airflow: Airflow, run_id: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def backfilled(stack: Settings, airflow: Airflow, source: str, last: date) -> list[dict[str, Any]]:
+def first_of_all(stack: Settings) -> bool:
+    """Whether the region never had a champion: then the first release goes to the shoppers without a question."""
+    return Ledger.of(stack).newest("champion") is None
+
+
+@pytest.fixture(scope="module")
+def backfilled(stack: Settings, airflow: Airflow, source: str, last: date, first_of_all: bool) -> list[dict[str, Any]]:
     """The runs of Airflow's own backfill of the shop's last two days."""
     first = last - timedelta(days=1)
     number = airflow.backfill("nightly", first, last, {"source": source, "recipe": "tiny"})
@@ -89,7 +97,7 @@ def test_every_task_of_every_day_is_green(airflow: Airflow, backfilled: list[dic
 
 
 def test_each_day_has_its_partitions_features_release_and_report(
-    stack: Settings, source: str, last: date, backfilled: list[dict[str, Any]]
+    stack: Settings, source: str, last: date, backfilled: list[dict[str, Any]], first_of_all: bool
 ) -> None:
     lake, registry = Lake.of(stack, source), Registry.of(stack)
     days = [str(last - timedelta(days=1)), str(last)]
@@ -98,10 +106,14 @@ def test_each_day_has_its_partitions_features_release_and_report(
     releases = {version.number: read_manifest(lake.store, version.digest).meta for version in registry.versions(source)}
     assert [releases[number]["day"] for number in sorted(releases)] == days
     assert {f.path for f in lake.manifest("drift", days[1]).files} == {"data.parquet", "report.html", "report.json"}
-    # the second day met the first one's release, and its drift is measured against it
-    first = registry.versions(source)[0]
-    assert releases[2]["champion"] == first.digest
-    assert lake.manifest("drift", days[1]).meta["reference"] == first.digest
+    first, second = registry.versions(source)
+    if first_of_all:  # the second day met the first one's release, and its drift is measured against it
+        assert releases[2]["champion"] == first.digest
+        assert lake.manifest("drift", days[1]).meta["reference"] == first.digest
+    # a backfill asks nobody
+    assert Ledger.of(stack).state(source, first.digest) == ("champion" if first_of_all else "gated")
+    assert Ledger.of(stack).state(source, second.digest) == "gated"
+    assert Ledger.of(stack).newest("asked", source=source) is None
 
 
 def test_what_passes_between_tasks_are_identifiers(airflow: Airflow, backfilled: list[dict[str, Any]]) -> None:
@@ -121,21 +133,35 @@ def test_lineage_names_what_was_made(
     events = airflow.call("GET", "/assets/events", params={"limit": 100, "order_by": "-timestamp"})["asset_events"]
     ours = [event for event in events if event["extra"].get("source") == source and event["extra"]["day"] == str(last)]
     assert {event["source_task_id"] for event in ours} == {
-        "validate", "features", "materialize", "train", "evaluate", "gate", "register", "deploy", "report",
+        "validate", "features", "materialize", "train", "evaluate", "gate", "register", "offer", "report",
     }  # fmt: skip
     assert all(len(event["extra"]) > 2 for event in ours)
 
 
+def engine(s: Settings) -> str | None:
+    """What the engine of all shoppers serves."""
+    found: str | None = httpx.get(f"{s.engine_address}/readyz", timeout=10).json().get("release")
+    return found
+
+
 def test_the_released_model_answers_at_the_edge(stack: Settings, source: str, backfilled: list[dict[str, Any]]) -> None:
-    champion = Registry.of(stack).alias(source, "champion")
-    assert champion is not None
-    assert champion.number == 2
+    ledger, champion = Ledger.of(stack), Registry.of(stack).versions(source)[0]
+    if ledger.state(source, champion.digest) == "gated":  # another shop serves here: this one has to be asked about
+        given = Answer(
+            source=source, digest=champion.digest, named=champion.digest, person="reviewer", door="command line",
+            approves=True, reason="a test",
+        )  # fmt: skip
+        answer(ledger, Rules.of(stack), given)
+    deadline = time.monotonic() + 180
+    while Registry.of(stack).alias(source, "champion") != champion or engine(stack) != champion.digest:
+        assert time.monotonic() < deadline, ledger.state(source, champion.digest)
+        time.sleep(1)
     ready = httpx.get(f"{stack.engine_address}/readyz", timeout=10).json()
     assert ready["release"] == champion.digest
-    answer = httpx.post(f"{stack.edge_address}/recommend", json={"user_id": "nobody", "k": 5}, timeout=10).json()
-    assert answer["release"] == champion.digest
-    assert len(answer["items"]) == 5
-    title = answer["items"][0]["title"]
+    shown = httpx.post(f"{stack.edge_address}/recommend", json={"user_id": "nobody", "k": 5}, timeout=10).json()
+    assert shown["release"] == champion.digest
+    assert len(shown["items"]) == 5
+    title = shown["items"][0]["title"]
     found = httpx.get(f"{stack.edge_address}/search", params={"q": title, "k": 10}, timeout=10).json()
     assert title in [item["title"] for item in found["items"]]
 
@@ -143,12 +169,27 @@ def test_the_released_model_answers_at_the_edge(stack: Settings, source: str, ba
 def test_a_day_run_again_changes_nothing(
     stack: Settings, airflow: Airflow, source: str, last: date, backfilled: list[dict[str, Any]]
 ) -> None:
-    before = snapshot(stack, source)
-    for day in (last, last - timedelta(days=1)):  # the newest, and one that another has replaced since
+    before, ledger = snapshot(stack, source), Ledger.of(stack)
+    second = Registry.of(stack).versions(source)[1].digest
+    asked = f"{source}-{second[:12]}"
+    for day in (last, last - timedelta(days=1), last):  # the newest twice, and the one that serves
         conf = {"day": str(day), "source": source, "recipe": "tiny"}
         run = ended(airflow, airflow.trigger("nightly", conf, note="again"))
         assert complaints(airflow, run["dag_run_id"]) == {}
         assert snapshot(stack, source) == before
+        if day == last:  # by hand, people are asked; once
+            assert airflow.left("nightly", run["dag_run_id"], "offer", "release").endswith(asked)
+    runs = airflow.call("GET", "/dags/release/dagRuns", params={"limit": 100, "order_by": "-start_date"})["dag_runs"]
+    assert [r["dag_run_id"] for r in runs if r["conf"]["source"] == source] == [asked]
+    deadline = time.monotonic() + 120
+    while ledger.newest("asked", source=source, digest=second) is None:
+        assert time.monotonic() < deadline, "nobody is asked"
+        time.sleep(1)
+    given = Answer(
+        source=source, digest=second, named=second, person="reviewer", door="command line", approves=False,
+        reason="the test is over",
+    )  # fmt: skip
+    assert answer(ledger, Rules.of(stack), given).state == "rejected"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +197,7 @@ def test_a_day_run_again_changes_nothing(
     [
         {"source": "{{7*7}}"}, {"source": "../etc"}, {"source": "a; touch /tmp/x"}, {"source": 7},
         {"day": "yesterday"}, {"day": "{{ds}}"}, {"recipe": "none"}, {"recipe": ["default"]},
+        {"rollout": "at once"},
     ],
 )  # fmt: skip
 def test_the_form_refuses_what_is_not_of_its_type(airflow: Airflow, conf: dict[str, Any]) -> None:

@@ -1,0 +1,123 @@
+"""Taking down what a person answered in Airflow's required actions.
+
+Who it was, what was chosen and which release it was about is read from the API server, which alone has seen the
+signed-in person: not from an event, a context or an XCom, which any task can make up.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from contracts.errors import NotApproved, NotFound
+from contracts.release import DIGEST
+
+if TYPE_CHECKING:
+    from artifacts.ledger import Ledger
+    from releases.approval import Rules, Standing
+
+log = logging.getLogger(__name__)
+
+DAG, TASK = "release", "approval"
+APPROVE, REJECT = "Approve", "Reject"
+
+
+class Requests(Protocol):
+    """The part of Airflow's REST API that is needed; a seam, so that tests may answer."""
+
+    def request(self, run: str, task: str) -> dict[str, Any]: ...
+    def run(self, run: str) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """The task that says it brings an answer, and the release it says the answer is about."""
+
+    dag: str
+    run: str
+    task: str
+    id: str
+    source: str
+    digest: str
+
+    @classmethod
+    def of(cls, context: Any) -> Caller:
+        ti, params = context["ti"], context["params"]
+        return cls(
+            dag=ti.dag_id, run=ti.run_id, task=ti.task_id, id=str(ti.id),
+            source=_text(params.get("source")), digest=_text(params.get("digest")),
+        )  # fmt: skip
+
+
+def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> Standing:
+    """Record the answer to the request of `caller`. Raises NotApproved when it does not count; that is recorded too."""
+    from releases.approval import Answer, answer
+
+    detail = _answered(ledger, requests, caller)
+    said: dict[str, Any] = detail.get("params_input") or {}
+    given = Answer(
+        source=caller.source,
+        digest=caller.digest,
+        named=_text(said.get("digest")),
+        person=_text(detail["responded_by_user"]["name"]),
+        door="airflow",
+        approves=detail.get("chosen_options") == [APPROVE],
+        reason=_text(said.get("reason")),
+    )
+    log.info("%s chose %s: %s", given.person, detail.get("chosen_options"), given.reason)
+    return answer(ledger, rules, given)
+
+
+def unrecorded(ledger: Ledger, requests: Requests, caller: Caller) -> bool:
+    """Whether somebody has answered the request and the ledger does not know it."""
+    from releases.approval import approvers
+
+    try:
+        detail = requests.request(caller.run, caller.task)
+    except NotFound:
+        return False
+    person, at = (detail.get("responded_by_user") or {}).get("name"), detail.get("responded_at")
+    if not detail.get("response_received") or not person or not at:
+        return False
+    if person in approvers(ledger, caller.source, caller.digest):
+        return False
+    return not any(
+        move.to_state in ("approval", "refused") and move.actor == person and move.at >= datetime.fromisoformat(at)
+        for move in ledger.history(caller.source, caller.digest)
+    )
+
+
+def _answered(ledger: Ledger, requests: Requests, caller: Caller) -> dict[str, Any]:
+    """The answered request behind `caller`, as the API server has it; a forged one is refused."""
+    if (caller.dag, caller.task) != (DAG, TASK):
+        raise _forged(ledger, caller, "only the approval of a release run brings answers")
+    try:
+        detail, conf = requests.request(caller.run, TASK), requests.run(caller.run).get("conf") or {}
+    except NotFound:
+        raise _forged(ledger, caller, "Airflow knows no such request") from None
+    if (conf.get("source"), conf.get("digest")) != (caller.source, caller.digest):
+        raise _forged(ledger, caller, "the run is about another release")
+    if str(detail.get("task_instance", {}).get("id")) != caller.id:
+        raise _forged(ledger, caller, "another attempt asks by now")
+    if not detail.get("response_received") or not (detail.get("responded_by_user") or {}).get("name"):
+        raise _forged(ledger, caller, "nobody who is signed in has answered")
+    return detail
+
+
+def _forged(ledger: Ledger, caller: Caller, why: str) -> NotApproved:
+    from releases.approval import Answer, refuse
+
+    if DIGEST.match(caller.digest) and ledger.state(caller.source, caller.digest) is not None:
+        given = Answer(
+            source=caller.source, digest=caller.digest, named="", person=f"task {caller.dag}.{caller.task}"[:128],
+            door="airflow", approves=True, reason="",
+        )  # fmt: skip
+        refuse(ledger, given, why)
+    return NotApproved(f"not taken from task {caller.dag}.{caller.task}: {why}", remedy="answer in required actions")
+
+
+def _text(value: Any) -> str:
+    """A form's value as text: control characters and anything that is no text are left out."""
+    return "".join(c for c in value if c.isprintable() or c == " ").strip() if isinstance(value, str) else ""

@@ -1,0 +1,76 @@
+"""Waiting for the ledger in the triggerer: no worker is held, and a restarted triggerer goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from artifacts.ledger import Ledger
+    from caravan_airflow.progress import Look
+    from contracts.release import State
+
+#: Seconds between two looks, and between two lines of progress that say the same.
+EVERY, REPEAT = 1.0, 60.0
+#: Seconds without an answer from the ledger's database before the task is told.
+SILENCE = 600.0
+
+
+class LedgerTrigger(BaseTrigger):
+    """Ends when a release has passed, skipped or will not reach `step`. What it says is only a wake-up call."""
+
+    def __init__(self, source: str, digest: str, step: str, every: float = EVERY) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.source, self.digest, self.step, self.every = source, digest, step, every
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        about = {"source": self.source, "digest": self.digest, "step": self.step, "every": self.every}
+        return f"{type(self).__module__}.{type(self).__qualname__}", about
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        said, said_at, heard = "", 0.0, time.monotonic()
+        while True:
+            try:
+                found, line = await asyncio.to_thread(self.look)
+                heard = time.monotonic()
+            except Exception as error:
+                # a database that restarts is no reason to fail a release; silence for long is
+                found, line = None, f"the ledger does not answer: {error}"
+                if time.monotonic() - heard > SILENCE:
+                    yield _event("silence")
+                    return
+            about = line.partition(";")[0]  # the state; what follows may change with every look
+            if about != said or time.monotonic() - said_at >= REPEAT:
+                self.log.info("%s", line)
+                said, said_at = about, time.monotonic()
+            if found is not None and found.outcome != "waiting":
+                yield _event(found.outcome)
+                return
+            await asyncio.sleep(self.every)
+
+    def look(self) -> tuple[Look, str]:
+        """One look at the ledger: what the step has come to, and a line about where the release is."""
+        from caravan_airflow.progress import look, now_at
+        from contracts.settings import settings
+
+        ledger = _ledger()
+        found = look(ledger.history(self.source, self.digest), cast("State", self.step))
+        return found, now_at(ledger, self.source, self.digest, settings())
+
+
+def _event(outcome: str) -> TriggerEvent:
+    return TriggerEvent({"outcome": outcome})  # type: ignore[no-untyped-call]
+
+
+@cache
+def _ledger() -> Ledger:
+    """The region's ledger; its tables were made by the task that waits."""
+    from artifacts.ledger import Ledger
+    from contracts.settings import settings
+
+    return Ledger.of(settings())

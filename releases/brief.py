@@ -1,0 +1,297 @@
+"""The review brief: what a person should know before shoppers meet a release, as Markdown.
+
+Everything is read from where it was written down: the ledger, the release's own reports, the day's drift. What is
+missing is said to be missing. What others wrote (names, reasons) is shown as text, whatever it contains.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from artifacts.publish import blob_key, read_manifest, resolve
+from contracts import release as files
+from contracts.errors import ArtifactError, NotFound, Tampered
+from monitoring.canary_policy import POLICIES
+
+if TYPE_CHECKING:
+    from artifacts.ledger import Ledger, Move
+    from artifacts.manifest import Manifest
+    from artifacts.publish import Store
+
+HEADLINE = "ndcg_at_10"
+#: The metrics that are shown, and their names.
+METRICS = {
+    HEADLINE: "NDCG@10", "recall_at_10": "recall@10", "mrr_at_10": "MRR@10", "coverage_at_10": "coverage@10",
+    "novelty_at_10": "novelty@10",
+}  # fmt: skip
+RANKERS = {
+    "challenger": "challenger", "champion": "champion", "popularity": "most popular",
+    "last_item_neighbours": "neighbours",
+}  # fmt: skip
+#: How a policy of canaries is described; any other is named as it is.
+WORDS = {
+    "default": "Policy **default**: judged by the shop's own traffic, at least a day on the last step.",
+    "demo": "Policy **demo**: small, hurried steps with little traffic, to show how it works. "
+    "It proves less than `default`; do not let a release meet real shoppers by it.",
+}
+LONGEST = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """The release in words; `day` and `run_id` lead to the pages that show more."""
+
+    title: str
+    text: str
+    version: int | None = None
+    day: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a release; a report that could not be read is empty, and `missing` says why."""
+
+    source: str
+    digest: str
+    moves: list[Move]
+    meta: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
+    lineage: dict[str, Any] = field(default_factory=dict)
+    drift: str = ""
+    champion: str | None = None
+    missing: str = ""
+
+
+def brief(ledger: Ledger, store: Store, source: str, digest: str) -> Brief:
+    """The brief of one release. Raises NotFound when the ledger does not know it."""
+    return compose(gather(ledger, store, source, digest))
+
+
+def gather(ledger: Ledger, store: Store, source: str, digest: str) -> Facts:
+    """Read what is known about the release, file by file, each checked against the manifest."""
+    moves = ledger.history(source, digest)
+    if not moves:
+        raise NotFound(f"no release {digest[:12]} of {source}", remedy="`caravan release list` shows them")
+    newest = ledger.newest("champion")
+    # a region serves one shop: the champion of another is nothing to compare with
+    serving = ledger.champion(source) if newest is not None and newest.source == source else None
+    about: dict[str, Any] = {
+        "source": source, "digest": digest, "moves": moves, "champion": serving.digest if serving else None,
+    }  # fmt: skip
+    try:
+        manifest = read_manifest(store, digest)
+        parts: dict[str, Any] = {
+            name: _report(store, manifest, path)
+            for name, path in (("evaluation", files.EVALUATION), ("gate", files.GATE), ("lineage", files.LINEAGE))
+        }
+    except ArtifactError as error:
+        return Facts(**about, missing=str(error))
+    return Facts(**about, meta=manifest.meta, **parts, drift=_drift(store, source, str(manifest.meta.get("day", ""))))
+
+
+def compose(facts: Facts) -> Brief:
+    """The brief, from the facts alone."""
+    version = next((move.version for move in reversed(facts.moves) if move.version), None)
+    gated = next((move for move in reversed(facts.moves) if move.to_state == "gated"), None)
+    name = f"{facts.source} version {version}" if version else facts.source
+    sections = [
+        _origin(facts),
+        _before(facts),
+        _figures(facts.evaluation),
+        _slices(facts.evaluation),
+        _gate(facts.gate),
+        _data(facts),
+        f"#### Drift\n\n{facts.drift or 'There is no drift report of this day.'}",
+        _road(str(gated.evidence.get("policy", "default")) if gated else "default", facts.champion),
+        "#### Your answer\n\nIt counts for this digest alone, and is kept with your name and reason:\n\n"
+        f"`{facts.digest}`",
+    ]
+    return Brief(
+        title=f"May {name} ({facts.digest[:12]}) meet shoppers?",
+        text="\n\n".join(section for section in sections if section),
+        version=version,
+        day=str(facts.meta["day"]) if facts.meta.get("day") else None,
+        run_id=str(facts.meta["run_id"]) if facts.meta.get("run_id") else None,
+    )
+
+
+def plain(text: object) -> str:
+    """What somebody wrote, on one line and as text: no Markdown, no HTML, no end to it."""
+    line = " ".join(str(text).split())
+    line = line if len(line) <= LONGEST else line[:LONGEST] + " …"
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", line)
+
+
+def _origin(facts: Facts) -> str:
+    built = next((move for move in facts.moves if move.to_state == "built"), None)
+    by = plain(built.evidence.get("author") or built.actor) if built else "nobody that the ledger knows"
+    day = f", on the data up to **{plain(facts.meta['day'])}**" if facts.meta.get("day") else ""
+    recipe = f", recipe **{plain(facts.meta['recipe'])}**" if facts.meta.get("recipe") else ""
+    against = "No champion of this shop serves."
+    if facts.champion:
+        compared = facts.meta.get("champion")
+        against = f"Champion now: `{facts.champion[:12]}`"
+        if compared != facts.champion:
+            measured = f"`{str(compared)[:12]}`" if compared else "no champion"
+            against += f"; **it was measured against {measured}**, not against this one"
+        against += "."
+    text = f"Made by **{by}**{day}{recipe}. {against}"
+    if facts.missing:
+        text += f"\n\n**Its files can not be read: {plain(facts.missing)}. Do not approve it.**"
+    return text
+
+
+def _before(facts: Facts) -> str:
+    """What happened to it before, when it was rolled back: the reviewers should know."""
+    back = [move for move in facts.moves if move.to_state == "rolled_back"]
+    return "\n".join(
+        f"- **Rolled back** on {move.at:%Y-%m-%d %H:%M} UTC by {plain(move.actor)}: {plain(move.reason)}"
+        for move in back
+    )
+
+
+def _figures(report: dict[str, Any]) -> str:
+    """The metrics of all rankers on the same questions, and the difference to the champion with its interval."""
+    rankers = {name: report.get("rankers", {}).get(name) for name in RANKERS}
+    shown = [name for name, figures in rankers.items() if figures]
+    if "challenger" not in shown:
+        return "#### Quality\n\nThere is no evaluation."
+    rows = [["", *(RANKERS[name] for name in shown)]]
+    for key, title in METRICS.items():
+        if key in rankers["challenger"]:
+            rows.append([title, *(_with_interval(rankers[name], key) for name in shown)])
+    asked = (
+        f"{report.get('questions', '?')} questions of {report.get('shoppers', '?')} shoppers, "
+        f"held-out days {plain(', '.join(report.get('held_out', [])))}; {report.get('items_ranked', '?')} items ranked"
+    )
+    difference = report.get("differences", {}).get("champion")
+    verdict = "There was no champion to compare with."
+    if difference:
+        low, high = difference["interval"]
+        word = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
+        verdict = (
+            f"NDCG@10 against the champion: **{difference['mean']:+.4f}** "
+            f"(95 % interval {low:+.4f} to {high:+.4f}): {word}."
+        )
+    return f"#### Quality\n\n{verdict} {asked}.\n\n{_table(rows)}"
+
+
+def _slices(report: dict[str, Any]) -> str:
+    """Where the challenger ranks worse than the champion, or than the most popular where there is no champion."""
+    rival = "champion" if report.get("rankers", {}).get("champion") else "popularity"
+    found = [
+        (name, figures, figures["challenger"][HEADLINE] - figures[rival][HEADLINE])
+        for name, figures in report.get("slices", {}).items()
+        if "challenger" in figures and rival in figures
+    ]
+    if not found:
+        return ""
+    worse = sorted((row for row in found if row[2] < 0), key=lambda row: row[2])
+    if not worse:
+        return f"#### Slices\n\nNone of {len(found)} slices is worse than the {RANKERS[rival]}."
+    rows = [["slice", "questions", "challenger", RANKERS[rival], "difference"]]
+    for name, figures, difference in worse:
+        ours, theirs = figures["challenger"][HEADLINE], figures[rival][HEADLINE]
+        rows.append([plain(name), str(figures["questions"]), f"{ours:.4f}", f"{theirs:.4f}", f"{difference:+.4f}"])
+    return (
+        f"#### Slices that got worse\n\n{len(worse)} of {len(found)}, by NDCG@10; small slices move by chance.\n\n"
+        f"{_table(rows)}"
+    )
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    checks = gate.get("checks", [])
+    lines = [f"- {'passed' if check['passed'] else '**refused**'}: {plain(check['sentence'])}" for check in checks]
+    return "#### Gate\n\n" + "\n".join(lines) if lines else ""
+
+
+def _data(facts: Facts) -> str:
+    if not facts.lineage:
+        return ""
+    days = sorted(facts.lineage.get("partitions", {}).get("events", {}))
+    window = f"Days {plain(days[0])} to {plain(days[-1])}" if days else f"Up to {plain(facts.meta.get('day', '?'))}"
+    count = facts.evaluation.get("train_interactions")
+    trained = f", {count} interactions learned from" if count else ""
+    code = plain(facts.lineage.get("commit", "unknown"))
+    return f"#### Data\n\n{window}{trained}; code {code[:12]}."
+
+
+def _road(policy: str, champion: str | None) -> str:
+    if champion is None:
+        return (
+            "#### What follows\n\nNo champion of this shop serves: once approved, the release takes **all shoppers at "
+            "once**, without a canary, because there is nothing to compare it with."
+        )
+    text = f"#### What follows\n\n{WORDS.get(policy, f'Policy **{plain(policy)}**.')}"
+    if policy in POLICIES:
+        steps = "; ".join(
+            f"{step.share:g} % ({step.minimum_shoppers} shoppers, {_span(step.minimum_s)} at least)"
+            for step in POLICIES[policy].steps
+        )
+        text += f" After a shadow of copied requests: {steps}."
+    return f"{text} Harm on any guardrail ends it at once, and the champion goes on serving."
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _table(rows: list[list[str]]) -> str:
+    head, *body = rows
+    ruler = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *body))
+
+
+def _with_interval(figures: dict[str, Any], key: str) -> str:
+    value = figures.get(key)
+    if value is None:
+        return "–"
+    interval = figures.get(f"{key}_interval")
+    return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")
+
+
+def _report(store: Store, manifest: Manifest, path: str) -> dict[str, Any]:
+    """One JSON file of the release; empty when the release has none. Raises Tampered."""
+    data = _bytes(store, manifest, path)
+    found = json.loads(data) if data is not None else {}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _bytes(store: Store, manifest: Manifest, path: str) -> bytes | None:
+    import hashlib
+
+    entry = next((entry for entry in manifest.files if entry.path == path), None)
+    if entry is None:
+        return None
+    data = store.get(blob_key(entry.sha256))
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise Tampered(f"{path} differs from the manifest", remedy="restore it from a snapshot")
+    return data
+
+
+def _drift(store: Store, source: str, day: str) -> str:
+    """The day's drift in a sentence, against what; empty when it was not reported."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from artifacts.lake import DATA
+    from monitoring.drift import TABLE, summarize
+
+    digest = resolve(store, f"lake/{source}/{TABLE}/{day}") if day else None
+    if digest is None:
+        return ""
+    manifest = read_manifest(store, digest)
+    data = _bytes(store, manifest, DATA)
+    if data is None:
+        return ""
+    found = summarize(pq.read_table(pa.BufferReader(data)), digest=digest)
+    reference = str(manifest.meta.get("reference", ""))[:12]
+    return f"{plain(day)} against the window that `{reference}` was trained on: {plain(found)}."
