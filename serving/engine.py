@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from artifacts import plain_data
 from artifacts.manifest import Manifest
 from artifacts.publish import Store, fetch, read_manifest, resolve
 from contracts.errors import ArtifactError, CaravanError, NotFound, ReleaseRefused, Tampered
@@ -219,6 +220,7 @@ class Follower(threading.Thread):
             shutil.rmtree(directory, ignore_errors=True)
             directory = fetch(store, digest, self._cache)
             manifest.verify(directory)
+        plain_data.check(manifest, directory)
         return manifest, directory
 
     def _remember_last(self) -> None:

@@ -14,7 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artifacts import plain_data
 from artifacts.lake import DATA, Lake, write_table
+from artifacts.manifest import Manifest
 from artifacts.publish import fetch, point, publish, read_manifest, resolve
 from artifacts.signature import sign
 from contracts import release as files
@@ -79,6 +81,7 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
             "model": about["model"],
             "champion": about["champion"],
         }
+        plain_data.check(Manifest.describe(out, kind="release", meta=meta), out)
         digest = publish(lake.store, out, kind="release", meta=meta).digest
     sign(lake.store, digest, s)
     point(lake.store, ref, digest)

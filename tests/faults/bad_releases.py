@@ -93,7 +93,7 @@ def shuffled(bundle: Path) -> None:
 
 def crashing(bundle: Path) -> None:
     """A program that can not be loaded."""
-    (bundle / files.SEQUENCE_PROGRAM).write_bytes(b"not a program")
+    (bundle / files.SEQUENCE_PROGRAM).write_bytes(b"\x08 not a program")
 
 
 CASES: dict[str, Case] = {
