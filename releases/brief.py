@@ -112,7 +112,7 @@ def compose(facts: Facts) -> Brief:
         f"`{facts.digest}`",
     ]
     return Brief(
-        title=f"May {name} ({facts.digest[:12]}) meet shoppers?",
+        title=f"{name}, {facts.digest[:12]}: may it meet shoppers?",
         text="\n\n".join(section for section in sections if section),
         version=version,
         day=str(facts.meta["day"]) if facts.meta.get("day") else None,

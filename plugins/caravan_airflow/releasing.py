@@ -70,7 +70,8 @@ def request(s: Settings, ledger: Ledger, rules: Rules, source: str, digest: str)
     written = write(ledger, ObjectStore.of(s), source, digest)
     pages = links(s, source, written)
     shown = " · ".join(f"[{NAMES[name]}]({url})" for name, url in pages.items())
-    body = "\n\n".join(part for part in (written.text, shown) if part)
+    first, _, rest = written.text.partition("\n\n")
+    body = "\n\n".join(part for part in (first, shown, rest) if part)
     return Request(subject=written.title, body=body, notice=notice(ledger, rules, source, digest))
 
 

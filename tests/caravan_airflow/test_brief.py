@@ -28,7 +28,7 @@ def facts(*, champion: str | None = CHAMPION, policy: str = "default", author: s
 
 def test_it_says_what_a_reviewer_needs() -> None:
     brief = compose(facts(drift="no drift: 0 of 5 columns drifted"))
-    assert brief.title == f"May shop version 3 ({DIGEST[:12]}) meet shoppers?"
+    assert brief.title == f"shop version 3, {DIGEST[:12]}: may it meet shoppers?"
     assert (brief.version, brief.day, brief.run_id) == (3, "2026-01-31", "r")
     for words in (
         "Made by **anna**", "**+0.0080** (95 % interval +0.0010 to +0.0150): better",
