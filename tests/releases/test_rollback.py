@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from artifacts.ledger import Ledger
 from caravan.cli.main import app
+from caravan.stack import supervisor
 from contracts.errors import Conflict, NotFound, ServingError, SettingsError, StoreUnavailable
 from contracts.release import State
 from contracts.settings import Settings, read_settings
@@ -185,8 +186,9 @@ def test_a_torn_heartbeat_is_none(home: Settings) -> None:
 
 @pytest.mark.stack
 @pytest.mark.slow
+@pytest.mark.parametrize("controller", ["lives", "is dead"])
 def test_the_command_brings_all_shoppers_back_within_ten_seconds(
-    stack: Settings, monkeypatch: pytest.MonkeyPatch
+    stack: Settings, monkeypatch: pytest.MonkeyPatch, controller: str
 ) -> None:
     live = LiveCanary(stack)
     first = live.champion()
@@ -208,10 +210,19 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     assert "nothing would refuse it" in dry.output
     assert live.ledger.history(live.source) == before
 
-    began = time.monotonic()
-    result = CliRunner().invoke(app, command)
-    spent = time.monotonic() - began
+    process = f"{stack.region}:{stack.region}-controller"
+    if controller == "is dead":
+        supervisor.call(stack, "stopProcess", process, True)
+    try:
+        began = time.monotonic()
+        result = CliRunner().invoke(app, command)
+        spent = time.monotonic() - began
+    finally:
+        if controller == "is dead":
+            supervisor.call(stack, "startProcess", process, False)
+    print(f"controller {controller}: {spent:.2f} s: {result.output}")
     assert result.exit_code == 0, f"{result.output} {result.exception}"
+    assert ("the controller is silent" in result.output) == (controller == "is dead")
     assert f"{first[:12]} serves all shoppers" in result.output
     assert live.asked() == first
     assert spent < 10
