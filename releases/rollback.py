@@ -7,7 +7,7 @@ that change, and `releases.arrival` waits for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from artifacts.ledger import Ledger, Move, Place
 from contracts.errors import Conflict, NotFound
@@ -16,6 +16,8 @@ from releases.words import reason_given
 
 #: How often a release on its way may move under our hands before we give up.
 TRIES = 5
+#: Within this time a second rollback is taken for a second press of the same button.
+JUST_NOW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +51,23 @@ def foresee(ledger: Ledger, source: str) -> Way:
     return Way(source=source, champion=champion, former=former, on_its_way=moving)
 
 
-def rollback(
-    ledger: Ledger, source: str, *, person: str, reason: str, epoch: int = 0, now: datetime | None = None
-) -> Move:
-    """Make the release before champion again; what is on its way to shoppers is stopped first.
+def just_now(ledger: Ledger, source: str, *, now: datetime | None = None) -> Move | None:
+    """The rollback that made the present champion a moment ago, or None: two people may press at once."""
+    last = ledger.newest("champion", source=source)
+    at = now or datetime.now(UTC)
+    return last if last and last.evidence.get("rollback") and at - last.at < JUST_NOW else None
 
-    Conflict when another release becomes champion meanwhile: what the person looked at is not what serves any more.
+
+def rollback(
+    ledger: Ledger, source: str, *, person: str, reason: str, way: Way | None = None, epoch: int = 0,
+    now: datetime | None = None,
+) -> Move:  # fmt: skip
+    """Make the release before champion again; what is on its way to shoppers is stopped first. `way`: as it was shown.
+
+    Conflict when the champion changes meanwhile: what the person looked at is not what serves any more.
     """
     at, reason = now or datetime.now(UTC), reason_given(reason)
-    way = foresee(ledger, source)
+    way = way or foresee(ledger, source)
     for place in way.on_its_way:
         _stop(ledger, place, person=person, reason=f"rollback: {reason}", epoch=epoch, at=at)
     present = foresee(ledger, source)

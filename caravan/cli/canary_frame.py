@@ -68,8 +68,7 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
     subject = seen.subject
     champion = seen.champion[:SHORT] if seen.champion else "none"
     if subject is None:
-        doing = seen.beat.doing if seen.beat else ""
-        return [("champion", champion), ("now", escape(doing) or "nothing is on its way")]
+        return [("champion", champion), ("now", _doing(seen))]
     place = subject.place
     since = _span((seen.at - subject.since).total_seconds())
     policy = f"policy {subject.known.policy}" if subject.known else "not looked at yet"
@@ -83,8 +82,8 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
         return found
     if place.state in STEPS and subject.policy is not None:
         found.append(("step", _step(seen, subject, subject.policy)))
-    elif seen.beat is not None and place.state in ("approved", "shadow"):
-        found.append(("now", escape(seen.beat.doing)))
+    elif place.state in ("approved", "shadow"):
+        found.append(("now", _doing(seen)))
     verdict = subject.verdict
     if verdict and place.state in STEPS:
         style = {"abort": "bold red", "void": "bold red", "promote": "bold green"}.get(
@@ -93,6 +92,13 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
         reasons = escape("; ".join(verdict.get("reasons", ())[:3]))
         found.append(("verdict", f"[{style}]{str(verdict.get('decision', '')).upper()}[/]  {reasons}"))
     return found
+
+
+def _doing(seen: Overview) -> str:
+    """What the controller says that it does; what it said before it fell silent is not true any more."""
+    if seen.beat is None or _silent(seen):
+        return "nobody moves anything"
+    return escape(seen.beat.doing)
 
 
 def _step(seen: Overview, subject: Subject, policy: CanaryPolicy) -> Text:

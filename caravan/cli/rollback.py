@@ -21,6 +21,7 @@ As = Annotated[str, typer.Option("--as", help="Who you are; asked for the passwo
 PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", help="Read the password here; default: CARAVAN_USER_PASSWORD_FILE.")
 ]
+Further = Annotated[bool, typer.Option("--further", help="Go back one more, though a rollback was made just now.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change and what would refuse it.")]
 
 
@@ -29,6 +30,7 @@ def rollback(
     source: Source = "",
     user: As = "oncall",
     password_file: PasswordFile = None,
+    further: Further = False,
     dry_run: DryRun = False,
 ) -> None:
     """Go back to the champion before. Needs no approval; stops what is on its way; waits until shoppers have it."""
@@ -42,14 +44,21 @@ def rollback(
     s, reason = settings(), reason_given(reason)
     ledger = Ledger.of(s)
     shop = source or back.serving_source(ledger) or s.shop
-    way = back.foresee(ledger, shop)
+    done = None if further else back.just_now(ledger, shop)
     region = LiveRegion(s)
     try:
+        if done is not None:
+            typer.echo(f"{shop} was rolled back at {done.at:%H:%M:%S} UTC by {done.actor}: {done.reason}")
+            typer.echo("nothing more is moved; --further goes back one more")
+            if not dry_run:
+                _arrive(s, region, done.digest)
+            return
+        way = back.foresee(ledger, shop)
         if dry_run:
             _foresee(s, ledger, region, way)
             return
         person, signed_in = person_or_os_user(s, user, password_file=password_file)
-        move = back.rollback(ledger, shop, person=person, reason=reason)
+        move = back.rollback(ledger, shop, person=person, reason=reason, way=way)
         typer.echo(f"release {(way.champion or 'none')[:12]} of {shop} is rolled back by {person}: {reason}")
         for place in way.on_its_way:
             typer.echo(f"release {place.digest[:12]} was on its way ({place.state}), and is stopped")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,9 +27,10 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def s(stack: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def s(stack: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     """Commands see the test's own ledger; everybody signs in with the right password."""
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
+    monkeypatch.setattr("monitoring.alerts._path", lambda _s: tmp_path / "alerts.jsonl")
     for module in ("release", "rollback", "emergency", "approve"):
         monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
     return stack

@@ -20,7 +20,7 @@ from contracts.settings import Settings, read_settings
 from monitoring import alerts
 from releases.arrival import await_release, last_beat
 from releases.region import Readiness
-from releases.rollback import foresee, rollback
+from releases.rollback import JUST_NOW, foresee, just_now, rollback
 from serving.edge import Split
 from tests.releases.own_ledger import ROAD, walk
 from tests.scenarios.live_canary import LiveCanary
@@ -72,6 +72,20 @@ def test_a_release_on_its_way_is_stopped_first(ledger: Ledger, state: State) -> 
         (MOVING, "rolled_back"), (SECOND, "rolled_back"), (FIRST, "champion"),
     ]  # fmt: skip
     assert last[0].reason == "rollback: carts fell"
+
+
+@pytest.mark.stack
+def test_a_second_press_of_the_button_is_known_as_one(ledger: Ledger) -> None:
+    for digest in (FIRST, SECOND, THIRD):
+        walk(ledger, digest, *ROAD)
+    assert just_now(ledger, "shop") is None
+    shown = foresee(ledger, "shop")
+    move = rollback(ledger, "shop", person="oncall", reason="carts fell", way=shown)
+    assert just_now(ledger, "shop") == move
+    assert just_now(ledger, "shop", now=move.at + JUST_NOW) is None
+    with pytest.raises(Conflict, match="changed meanwhile: it is 222222222222 now"):
+        rollback(ledger, "shop", person="admin", reason="carts fell", way=shown)
+    assert ledger.state("shop", FIRST) == "retired"
 
 
 @pytest.mark.stack
@@ -188,7 +202,7 @@ def test_a_torn_heartbeat_is_none(home: Settings) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("controller", ["lives", "is dead"])
 def test_the_command_brings_all_shoppers_back_within_ten_seconds(
-    stack: Settings, monkeypatch: pytest.MonkeyPatch, controller: str
+    stack: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, controller: str
 ) -> None:
     live = LiveCanary(stack)
     first = live.champion()
@@ -202,6 +216,7 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
         monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
     # neither Airflow nor MLflow answers tonight
     monkeypatch.setattr("caravan.cli.oncall.answering", lambda _s: False)
+    monkeypatch.setattr("monitoring.alerts._path", lambda _s: tmp_path / "alerts.jsonl")
     command = ["release", "rollback", "--reason", "carts fell"]
     before = live.ledger.history(live.source)
     dry = CliRunner().invoke(app, [*command, "--dry-run"])
@@ -230,3 +245,7 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     assert move is not None
     assert "not signed in" in move.actor
     assert "find out who it was" in alerts.told(stack)[-1].text
+    again = CliRunner().invoke(app, command)
+    assert "nothing more is moved" in again.output
+    assert f"{first[:12]} serves all shoppers" in again.output
+    assert live.ledger.champion(live.source) == move
