@@ -34,6 +34,8 @@ def objection(
         found = approval.objection(ledger, alone, _answer(source, digest, person, reason, named), now=now)
         if found is not None:
             return found
+    if (count := len({*people, *approval.counted(ledger, rules, source, digest)})) < rules.required:
+        return f"{count} of {rules.required} people", "the setting approvers_required asks for more: approve it first"
     return None
 
 

@@ -135,6 +135,15 @@ def test_an_emergency_that_may_not_be_is_recorded(
     assert len(alerts.told(s)) == before
 
 
+def test_where_three_must_approve_two_in_a_hurry_need_a_third(s: Settings, ledger: Ledger) -> None:
+    one, three = case(ledger), Rules(reviewers=RULES.reviewers, required=3)
+    with pytest.raises(NotApproved, match="2 of 3 people"):
+        emergency.release(s, ledger, three, "shop", FIRST, people=PEOPLE, reason="now")
+    assert one.answer("oncall", three).missing == 2
+    emergency.release(s, ledger, three, "shop", FIRST, people=PEOPLE, reason="now")
+    approval.recheck(ledger, three, "shop", FIRST)
+
+
 @pytest.mark.parametrize("state", ["approved", "shadow", "champion", "rejected"])
 def test_an_emergency_is_for_what_waits(s: Settings, ledger: Ledger, state: Any) -> None:
     one = case(ledger)
