@@ -123,10 +123,11 @@ class CanaryPolicy:
         return hashlib.sha256(body.encode()).hexdigest()
 
 
+_DEMO_DELTAS = {"clicks": 0.0, "carts": 0.1, "purchases": 0.1}
 #: For a demo or a test with some hundred shoppers: margins so wide that few suffice. Not for a real shop.
 DEMO = CanaryPolicy(
     guardrails=tuple(
-        replace(g, ratio=3.0, delta=0.0 if g.name == "clicks" else 0.03, follow_up_s=min(g.follow_up_s, 2.0))
+        replace(g, ratio=3.0, delta=_DEMO_DELTAS.get(g.name, 0.03), follow_up_s=min(g.follow_up_s, 2.0))
         for g in GUARDRAILS
     ),
     steps=(

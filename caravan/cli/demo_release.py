@@ -28,11 +28,12 @@ REASON = "The demo's reviewer looked at the brief: better than popularity and ne
 class Shoppers:
     """Recorded sessions, replayed through the edge until somebody says stop."""
 
-    def __init__(self, s: Settings, events: list[Path]) -> None:
+    def __init__(self, s: Settings, events: list[Path], *, rate: float = RATE, fresh_shoppers: bool = False) -> None:
+        from serving.replay import ReplayPlan
         from serving.replay_sessions import read_sessions
 
         self.report: Report | None = None
-        self._url = s.edge_address
+        self._plan = ReplayPlan(url=s.edge_address, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers)
         self._sessions = read_sessions(events)
         self._stop = threading.Event()
 
@@ -47,10 +48,9 @@ class Shoppers:
             thread.join(timeout=30)
 
     def _run(self) -> None:
-        from serving.replay import ReplayPlan, run
+        from serving.replay import run
 
-        plan = ReplayPlan(url=self._url, rate=RATE, duration=3600.0)
-        self.report = run(plan, self._sessions, stop=self._stop)
+        self.report = run(self._plan, self._sessions, stop=self._stop)
 
 
 def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from artifacts.registry import Registry
-from caravan.stack import credentials
 from contracts.settings import Settings
 from releases.mlflow_app import TAG
-from tests.browser.screenshots import CHROMIUM, browser
+from tests.browser.pages import close_assistant, in_mlflow, tag_a_version
+from tests.browser.screenshots import CHROMIUM
 from tests.releases.parts import Case, alone, gated
 
 pytestmark = [
@@ -39,34 +39,18 @@ def keep(page: Any, name: str) -> None:
 
 
 def sets_the_tag(s: Settings, context: Any, case: Case, value: str) -> Any:
-    """Open the version's page and add the tag there, as a person does."""
-    page = context.new_page()
-    page.goto(f"{s.mlflow_address}/#/models/{case.name}/versions/{case.version}")
-    page.get_by_text(case.digest[:12]).first.wait_for()
-    close = page.get_by_role("button", name="Close")  # the assistant beside it
-    if close.count():
-        close.first.click()
-    page.get_by_placeholder("Name").last.fill(TAG)
-    page.get_by_placeholder("Value").last.fill(value)
-    page.get_by_role("button", name="Add").last.click()
-    return page
-
-
-def signed_in(s: Settings, user: str) -> Any:
-    return browser({"username": user, "password": credentials.read(s, f"mlflow_{user}_password")})
+    return tag_a_version(s, context, case.source, case.version, case.digest, value)
 
 
 def test_a_reviewer_approves_on_the_versions_page(stack: Settings) -> None:
     case = gated(stack, register=True)
     case.ask()
-    with signed_in(stack, "reviewer") as context:
+    with in_mlflow(stack, "reviewer") as context:
         page = sets_the_tag(stack, context, case, f"approve {case.digest[:12]} better on new items")
         page.get_by_role("cell", name=TAG).wait_for()
         page.reload()
         page.get_by_text(f"approved {case.digest[:12]} by reviewer: better on new items").wait_for()
-        close = page.get_by_role("button", name="Close")
-        if close.count():
-            close.first.click()
+        close_assistant(page)
         keep(page, "mlflow_approval.png")
     assert case.state == "approved"
     move = case.told("approved")[0]
@@ -75,7 +59,7 @@ def test_a_reviewer_approves_on_the_versions_page(stack: Settings) -> None:
 
 def test_a_viewer_is_told_why_not(stack: Settings) -> None:
     case = gated(stack, register=True)
-    with signed_in(stack, "viewer") as context:
+    with in_mlflow(stack, "viewer") as context:
         page = sets_the_tag(stack, context, case, f"approve {case.digest[:12]} me too")
         page.get_by_text("viewer is no reviewer").first.wait_for()
         keep(page, "mlflow_refusal.png")

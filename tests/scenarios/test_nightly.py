@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,77 +14,16 @@ from artifacts.lake import Lake
 from artifacts.ledger import Ledger
 from artifacts.publish import read_manifest
 from artifacts.registry import Registry
-from caravan.cli.airflow_api import ENDED, Airflow
+from caravan.cli.airflow_api import Airflow
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from ingestion.land import land
-from ingestion.pseudonymize import Pseudonymizer
-from ingestion.sources.shop import ShopPlan, generate
 from releases.approval import Answer, Rules, answer
+from tests.scenarios.nights import complaints, ended
 from tests.scenarios.snapshot import snapshot
 
 pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 TABLES = ("shopper_activity", "shopper_affinity", "shopper_sequence", "item_popularity", "item_text")
-PATIENCE = 1200
-
-
-@pytest.fixture(scope="module")
-def last() -> date:
-    """The last day of the shop: another one per test run, because Airflow has one run per logical date."""
-    return date(2001, 1, 1) + timedelta(days=time.time_ns() // 10**9 % 8000)
-
-
-@pytest.fixture(scope="module")
-def source(stack: Settings, last: date, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small generated shop that has landed under a name of its own."""
-    name = f"night-{uuid.uuid4().hex[:8]}"
-    made = generate(
-        ShopPlan(days=9, shoppers=300, items=120, seed=11, end=last), tmp_path_factory.mktemp("shop"), progress=None
-    )
-    land(
-        Lake.of(stack, name), made.events, made.catalog, made.judgments,
-        pseudonymizer=Pseudonymizer(stack.secret("pseudonym_key")),
-    )  # fmt: skip
-    return name
-
-
-def ended(airflow: Airflow, run_id: str) -> dict[str, Any]:
-    """The run, once it has ended; its failed tasks' errors are in the assertion's message."""
-    deadline = time.monotonic() + PATIENCE
-    while (run := airflow.run("nightly", run_id))["state"] not in ENDED:
-        assert time.monotonic() < deadline, f"{run_id} is still {run['state']}"
-        time.sleep(1)
-    return run
-
-
-def complaints(airflow: Airflow, run_id: str) -> dict[str, str]:
-    """Error of every task of a run that is not green."""
-    found = {}
-    for task in airflow.tasks("nightly", run_id):
-        if task["state"] != "success":
-            events = airflow.log("nightly", run_id, task["task_id"], task["try_number"]) if task["start_date"] else []
-            errors = [e["error_detail"][0] for e in events if e.get("error_detail")]
-            found[task["task_id"]] = f"{task['state']}: {errors[-1].get('exc_value') if errors else ''}"
-    return found
-
-
-@pytest.fixture(scope="module")
-def first_of_all(stack: Settings) -> bool:
-    """Whether the region never had a champion: then the first release goes to the shoppers without a question."""
-    return Ledger.of(stack).newest("champion") is None
-
-
-@pytest.fixture(scope="module")
-def backfilled(stack: Settings, airflow: Airflow, source: str, last: date, first_of_all: bool) -> list[dict[str, Any]]:
-    """The runs of Airflow's own backfill of the shop's last two days."""
-    first = last - timedelta(days=1)
-    number = airflow.backfill("nightly", first, last, {"source": source, "recipe": "tiny"})
-    deadline = time.monotonic() + PATIENCE
-    while airflow.backfill_state(number)["completed_at"] is None:
-        assert time.monotonic() < deadline, "the backfill does not end"
-        time.sleep(1)
-    return airflow.runs_between("nightly", first, last)
 
 
 def test_every_task_of_every_day_is_green(airflow: Airflow, backfilled: list[dict[str, Any]], last: date) -> None:
@@ -185,11 +123,6 @@ def test_a_day_run_again_changes_nothing(
     while ledger.newest("asked", source=source, digest=second) is None:
         assert time.monotonic() < deadline, "nobody is asked"
         time.sleep(1)
-    given = Answer(
-        source=source, digest=second, named=second, person="reviewer", door="command line", approves=False,
-        reason="the test is over",
-    )  # fmt: skip
-    assert answer(ledger, Rules.of(stack), given).state == "rejected"
 
 
 @pytest.mark.parametrize(
