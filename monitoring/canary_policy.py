@@ -123,7 +123,8 @@ class CanaryPolicy:
         return hashlib.sha256(body.encode()).hexdigest()
 
 
-_DEMO_DELTAS = {"clicks": 0.0, "carts": 0.1, "purchases": 0.1}
+#: A demo's machine is busy with training, so slow answers and missed features are part of it.
+_DEMO_DELTAS = {"clicks": 0.0, "carts": 0.1, "purchases": 0.1, "over_budget": 0.15, "fallbacks": 0.15}
 #: For a demo or a test with some hundred shoppers: margins so wide that few suffice. Not for a real shop.
 DEMO = CanaryPolicy(
     guardrails=tuple(

@@ -109,12 +109,13 @@ class Controller:
         serves = {slot: said.serves for slot, said in self._region.readiness().items()}
         present = self._region.split()
         wanted = plan(standing, serves, present)
-        for slot, digest in wanted.pointers.items():
-            if serves.get(slot) != digest:
-                self._region.point(slot, digest)
+        # routes first: a promotion or a rollback is a change of weights, and must not wait for the object store
         if present != wanted.split:
             self._region.route(wanted.split)
             log.info("traffic: %s", describe(wanted.split))
+        for slot, digest in wanted.pointers.items():
+            if serves.get(slot) != digest:
+                self._region.point(slot, digest)
 
     def _step(self, candidate: Place, standing: Standing, now: float) -> bool:
         """Judge the candidate where it is; True when it was moved."""
