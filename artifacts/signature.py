@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from artifacts.publish import Store, fetch, read_manifest
-from contracts.errors import Conflict, NotFound, Tampered
+from contracts.errors import Conflict, NotFound, SettingsError, Tampered
 from contracts.settings import Settings
 
 _PUBLIC_KEY = re.compile(r"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.S)
@@ -85,6 +85,36 @@ def verify(store: Store, digest: str, s: Settings) -> None:
         f"the signature of {manifest.kind} {digest[:12]} is not by a key we trust",
         remedy="check CARAVAN_VERIFY_KEYS; if the key is right, publish the release again",
     )
+
+
+def sign_bytes(data: bytes, s: Settings) -> str:
+    """A plain ECDSA signature (SHA-256, hexadecimal) by our signing key, for what is no published directory."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = load_pem_private_key(s.secret("signing_key").encode(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SettingsError("the signing key is not an elliptic key", remedy="make one: artifacts.signature")
+    return key.sign(data, ec.ECDSA(SHA256())).hex()
+
+
+def verify_bytes(data: bytes, signature: str, s: Settings) -> bool:
+    """Whether one of the keys we trust made this signature of `data`."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    for public in _trusted(s):
+        key = load_pem_public_key(public.encode())
+        try:
+            if isinstance(key, ec.EllipticCurvePublicKey):
+                key.verify(bytes.fromhex(signature), data, ec.ECDSA(SHA256()))
+                return True
+        except (InvalidSignature, ValueError):
+            continue
+    return False
 
 
 def fetch_signed(store: Store, digest: str, cache: Path, s: Settings) -> Path:

@@ -23,6 +23,10 @@ CaravanError
 │   ├── IllegalMove          the road of a release has no such step
 │   ├── NotApproved          no approval, or not enough people, for this very digest
 │   └── ChainBroken          the ledger was changed behind its back
+├── RecoveryError            a snapshot could not be taken, or a region not be restored
+│   ├── NotWhole             something that a row or a pointer names is not in the snapshot
+│   ├── NoRecoveryPoint      there is no valid snapshot that reaches the wanted moment
+│   └── RestoreRefused       the target, the keys or the space do not allow this restore
 └── ServingError             a request or a release that the engine can not serve
     ├── DeadlineExceeded     no answer within the time a shopper waits
     └── ReleaseRefused       a release that failed verification or warm-up
@@ -129,6 +133,22 @@ class NotApproved(ReleaseError):
 
 class ChainBroken(ReleaseError):
     """The ledger was changed behind its back."""
+
+
+class RecoveryError(CaravanError):
+    """A snapshot could not be taken, or a region not be restored."""
+
+
+class NotWhole(RecoveryError):
+    """Something that a row or a pointer names is not in the snapshot."""
+
+
+class NoRecoveryPoint(RecoveryError):
+    """There is no valid snapshot that reaches the wanted moment."""
+
+
+class RestoreRefused(RecoveryError):
+    """The target, the keys or the space do not allow this restore."""
 
 
 class ServingError(CaravanError):

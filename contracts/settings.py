@@ -41,10 +41,12 @@ class Settings(BaseSettings):
     engine_former_url: str = Field(default="", description="URL of the former champion's serving engine.")
     edge_url: str = Field(default="", description="Envoy URL that shoppers use.")
     airflow_url: str = Field(default="", description="Airflow API server URL.")
+    snapshot_endpoint: str = Field(default="", description="URL of the store that keeps snapshots: the standby's.")
 
     # names
     bucket: str = Field(default="caravan", description="Bucket of lake and releases.")
     mlflow_bucket: str = Field(default="mlflow", description="Bucket of MLflow's proxied artifacts.")
+    snapshot_bucket: str = Field(default="caravan-snapshots", description="Locked bucket of snapshots.")
     shop: str = Field(default="shop", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Default data source.")
 
     # engines and behaviour
@@ -74,6 +76,9 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = None
     signing_key: SecretStr | None = Field(default=None, description="Private key (PEM, P-256) that signs releases.")
     verify_keys: SecretStr | None = Field(default=None, description="Public keys (PEM) whose releases are trusted.")
+    snapshot_access_key: SecretStr | None = Field(default=None, description="Access key of the snapshot writer.")
+    snapshot_secret_key: SecretStr | None = Field(default=None, description="Secret key of the snapshot writer.")
+    snapshot_key: SecretStr | None = Field(default=None, description="Encrypts database parts and logs in snapshots.")
 
     @field_validator("home")
     @classmethod
@@ -124,6 +129,11 @@ class Settings(BaseSettings):
     @property
     def s3_url(self) -> str:
         return self.s3_endpoint or f"http://{self.host}:{self.ports.s3}"
+
+    @property
+    def snapshot_url(self) -> str:
+        """The object store that keeps snapshots: the standby's, whichever region asks."""
+        return self.snapshot_endpoint or f"http://{self.host}:{self.ports_of('standby').s3}"
 
     @property
     def mlflow_address(self) -> str:

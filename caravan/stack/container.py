@@ -28,6 +28,7 @@ def set_up(s: Settings) -> None:
         host=host,
         port=int(port or 5432),
         superuser_password=credentials.read(s, "postgres_superuser_password"),
+        is_saved=True,
     )
     ensure_databases(server, "caravan", s.secret("postgres_password"), region.DATABASES)
     region.ensure_buckets(s)

@@ -59,6 +59,9 @@ OF_SETTINGS: dict[str, Callable[[], str]] = {
     "airflow_password": _token,
     "pseudonym_key": _token,
     "signing_key": _signing_key,
+    "snapshot_access_key": _access_key,
+    "snapshot_secret_key": _token,
+    "snapshot_key": _fernet_key,
 }
 #: Secrets that only the stack itself uses.
 OF_SERVICES: dict[str, Callable[[], str]] = {

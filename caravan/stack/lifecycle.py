@@ -10,7 +10,7 @@ import xmlrpc.client
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from caravan.stack import control as control_group
@@ -96,6 +96,27 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
         supervisor.socket_path(s).unlink(missing_ok=True)
         for leftover in ("session.json", "supervisord.pid", *(f"group-{g}.conf" for g in supervisor.groups(s))):
             (supervisor.run_folder(s) / leftover).unlink(missing_ok=True)
+
+
+def start_services(s: Settings, services: Sequence[str], progress: Progress = _quiet) -> None:
+    """Start some services of the region `s.region`, the supervisor too, and wait until they answer."""
+    with _lock(s):
+        programs = _programs(s, s.region)
+        wanted = [program for program in programs if program.service in services]
+        if not supervisor.runs(s):
+            processes.end(processes.of_stack(s.home, supervisor.session(s)))
+            supervisor.write_group(s, s.region, programs)
+            supervisor.start(s)
+        # whoever names services knows their order
+        _start(s, [replace(program, after=()) for program in wanted], progress)
+
+
+def stop_services(s: Settings, services: Sequence[str], progress: Progress = _quiet) -> None:
+    """Stop some services of the region `s.region`; fine when they do not run."""
+    with _lock(s):
+        known = supervisor.processes(s)
+        running = [p for p in _programs(s, s.region) if p.service in services and known.get(p.name, {}).get("pid")]
+        _stop(s, running, progress, time.monotonic())
 
 
 def status(s: Settings) -> list[ServiceStatus]:

@@ -34,6 +34,8 @@ class Cluster:
     host: str
     port: int
     superuser_password: str
+    #: Whether snapshots are taken of it: then it keeps what incremental backups and streaming its log need.
+    is_saved: bool = False
 
     @property
     def data(self) -> Path:
@@ -52,6 +54,9 @@ class Cluster:
             "log_min_messages": "warning",
             "log_line_prefix": "%m [%p] ",
         }
+        if self.is_saved:
+            # a standby that stays away may not fill this disk: beyond that, the next snapshot begins anew
+            settings |= {"summarize_wal": "on", "max_slot_wal_keep_size": "2GB"}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Program(
             group=group,
@@ -183,7 +188,10 @@ def _clear_stale_lock(data: Path) -> None:
 
 
 def ensure_databases(cluster: Cluster, role: str, password: str, databases: Sequence[str]) -> None:
-    """Create `role` and the databases it owns, unless they exist; the role's password is set either way."""
+    """Create `role` and the databases it owns, unless they exist; the role's password is set either way.
+
+    Of a cluster that is saved, the role may also stream the log and take base backups: it owns all there is in it.
+    """
     import psycopg2
     from psycopg2 import sql
 
@@ -195,8 +203,9 @@ def ensure_databases(cluster: Cluster, role: str, password: str, databases: Sequ
         with connection.cursor() as cursor:
             cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
             verb = "alter" if cursor.fetchone() else "create"
+            right = "replication" if cluster.is_saved else "noreplication"
             cursor.execute(
-                sql.SQL(verb + " role {} login createdb password {}").format(
+                sql.SQL(verb + " role {} login createdb " + right + " password {}").format(
                     sql.Identifier(role), sql.Literal(password)
                 )
             )

@@ -42,6 +42,7 @@ def cluster(s: Settings) -> Cluster:
         host=s.host,
         port=s.ports.postgres,
         superuser_password=credentials.read(s, "postgres_superuser_password"),
+        is_saved=True,
     )
 
 
@@ -96,7 +97,15 @@ def _object_store(s: Settings) -> Program:
             "credentials": [{"accessKey": s.secret("s3_access_key"), "secretKey": s.secret("s3_secret_key")}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
-        write_private(identities, json.dumps({"identities": [identity]}))
+        # may add to the snapshots and read them; what it wrote, it can not take away (see recovery/vault.py)
+        writer = {
+            "name": "snapshot-writer",
+            "credentials": [
+                {"accessKey": s.secret("snapshot_access_key"), "secretKey": s.secret("snapshot_secret_key")}
+            ],
+            "actions": [f"{right}:{s.snapshot_bucket}" for right in ("Read", "Write", "List")],
+        }
+        write_private(identities, json.dumps({"identities": [identity, writer]}))
         # one volume file per bucket is enough for one machine; the default lays out seven
         (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         # its inner HTTP ports take requests from itself alone
@@ -186,9 +195,12 @@ def _reads_back(s: Settings) -> bool:
 def ensure_buckets(s: Settings) -> None:
     """Create the region's buckets unless they exist."""
     from artifacts.object_store import ObjectStore
+    from recovery.vault import LockedBucket
 
     for bucket in (s.bucket, s.mlflow_bucket):
         ObjectStore.of(s, bucket).ensure_bucket()
+    # each region could be the other's vault; which one is, CARAVAN_SNAPSHOT_ENDPOINT says
+    LockedBucket.administrator(s.model_copy(update={"snapshot_endpoint": s.s3_url})).ensure_locked()
 
 
 def _engine(s: Settings, slot: str) -> Program:

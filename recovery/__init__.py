@@ -1,0 +1,1 @@
+"""Snapshots that are proven, and a region that can be lost."""

@@ -1,0 +1,146 @@
+"""Taking a snapshot: files first, then the database's position, then closure, the manifest last.
+
+Killed anywhere, it leaves files that nobody names and no snapshot; the next one uses what is there already.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import RecoveryError
+from contracts.settings import Settings
+from recovery import backup, closure, cut, logs, objects, wal
+from recovery.catalog import Catalog
+from recovery.machine import Machine
+from recovery.manifest import Backup, Objects, Snapshot, root_of
+from recovery.seal import fingerprint
+from recovery.vault import Vault
+
+#: Called with the step's name and what is to be said about it now.
+Progress = Callable[[str, str], None]
+_NAMED = ("bucket", "mlflow_bucket", "shop", "feature_engine", "approvers_required", "canary_policy", "reviewers")
+
+
+def silent(_step: str, _what: str) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A snapshot that was taken; `moved` bytes went over for it, in `seconds`."""
+
+    snapshot: Snapshot
+    moved: int
+    seconds: float
+
+
+def create(s: Settings, machine: Machine, *, full: bool = False, progress: Progress = silent) -> Taken:
+    """Take a snapshot of the region `s.region` into the vault.
+
+    The database goes over as an incremental backup on top of the snapshot before, unless `full`, or unless that one
+    is of another cluster or the chain is long. Raises NotWhole when something that a row names is missing, Tampered
+    when an object changed at rest, Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
+    """
+    began, vault = time.monotonic(), Vault.of(s)
+    catalog = Catalog(vault, s)
+    sequences = catalog.sequences()
+    parent = catalog.newest()
+    if sequences and (parent is None or parent.sequence != sequences[0]):
+        progress("parent", f"snapshot {sequences[0]} is not valid; going on from {parent.id if parent else 'nothing'}")
+    system, timeline, _ = wal.identify(s)
+    known = objects.read_inventory(vault, parent.objects.inventory) if parent else {}
+    if parent is not None and parent.system != system:
+        known = {}  # another region's, or one made anew: its etags say nothing about ours
+
+    def copied(done: int, whole: int) -> None:
+        progress("objects", f"{done} of {whole} new objects")
+
+    stores, staging = objects.buckets(s), s.cache / "snapshots"
+    inventory = objects.look(stores, vault, known, staging, progress=copied)
+    progress("objects", f"{len(inventory)} objects are in the vault")
+    shipper_position = wal.Shipper(s, vault).ensure_slot()  # from here on the log is kept for us
+    chain = _database(s, vault, machine, parent, (system, timeline), full=full, progress=progress)
+    taken = cut.cut(s)
+    at = datetime.now(UTC)
+    wal.await_shipped(s, vault, taken.position, tell=lambda text: progress("log", text))
+    log = wal.stretches(vault, system, timeline, chain[-1].start, taken.position)
+    progress("log", f"{(taken.position - max(chain[-1].start, shipper_position)) / 1e6:.1f} MB of log up to the cut")
+    # what rows at the cut name was published before them, so a second look has it
+    inventory = objects.look(stores, vault, inventory, staging, progress=copied)
+    logs.ship(vault, system, s.region_home)
+    events = logs.stretches(vault, system, parent.events if parent else ())
+    progress("closure", "looking for everything that rows and pointers name")
+    closure.demand(closure.missing(vault, inventory, s.bucket, releases=taken.releases, signed=taken.signed))
+    listed = Objects(
+        count=len(inventory),
+        size=sum({entry.sha256: entry.size for entry in inventory.values()}.values()),
+        inventory=objects.keep_inventory(vault, inventory),
+    )
+    unfinished = Snapshot(
+        sequence=(sequences[0] if sequences else 0) + 1,
+        parent=parent.sequence if parent else None,
+        at=at, region=s.region, epoch=taken.epoch, commit=_commit(), system=system, timeline=timeline,
+        cut=taken.position, backups=chain, log=log, events=events, tables=taken.tables, objects=listed,
+        serving=_serving(s), settings={name: getattr(s, name) for name in _NAMED},
+        keys={name: fingerprint(value) for name, value in sorted(machine.keys().items())},
+        versions=_versions(s), root="",
+    )  # fmt: skip
+    snapshot = replace(unfinished, root=root_of(unfinished.parts(), inventory.values()))
+    catalog.add(snapshot)
+    progress("manifest", f"snapshot {snapshot.id} is whole")
+    return Taken(snapshot=snapshot, moved=vault.moved, seconds=time.monotonic() - began)
+
+
+def _database(
+    s: Settings, vault: Vault, machine: Machine, parent: Snapshot | None, identity: tuple[str, int],
+    *, full: bool, progress: Progress,
+) -> tuple[Backup, ...]:  # fmt: skip
+    before: tuple[Backup, ...] = ()
+    if parent is not None and (parent.system, parent.timeline) == identity and not full:
+        before = parent.backups if len(parent.backups) < backup.LONGEST_CHAIN else ()
+
+    def read(total: int) -> None:
+        progress("database", f"{total / 1e6:.0f} MB read")
+
+    prefix = f"database/{identity[0]}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    if before:
+        try:
+            return (*before, backup.take(s, vault, machine, prefix, before[-1], progress=read))
+        except RecoveryError as error:
+            # summaries of the log are kept for ten days, and a failover starts another timeline
+            progress("database", f"in full, because it can not be incremental: {error.what}")
+            prefix = f"{prefix}-full"
+    return (backup.take(s, vault, machine, prefix, None, progress=read),)
+
+
+def _serving(s: Settings) -> dict[str, Any]:
+    """The split of the traffic as it is routed now. What should be served is in the ledger, and the ledger counts."""
+    path = s.region_home / "edge" / "split.yaml"
+    return {"split": path.read_text() if path.is_file() else ""}
+
+
+def _versions(s: Settings) -> dict[str, str]:
+    with closing(wal.connect(s)) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        server = str(cursor.fetchone()[0])
+    return {"postgresql": server, "python": platform.python_version()}
+
+
+def _commit() -> str:
+    """The commit of the code, as the image says it or as git does; empty where neither does."""
+    if given := os.environ.get("CARAVAN_COMMIT"):
+        return given
+    asked = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip()
