@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
 RATE = 40.0
+#: Shoppers who are in the shop at a time.
+CROWD = 800
 #: Longest wait for the request to be put, and for the release to come to its end, in seconds.
 ASKED_WITHIN, ENDED_WITHIN = 120.0, 600.0
 REASON = "The demo's reviewer looked at the brief: better than popularity and neighbours, no slice fell."
@@ -33,7 +35,10 @@ class Shoppers:
         from serving.replay_sessions import read_sessions
 
         self.report: Report | None = None
-        self._plan = ReplayPlan(url=s.edge_address, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers)
+        # many shoppers at a time, so that a small arm soon has some
+        self._plan = ReplayPlan(
+            url=s.edge_address, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers, shoppers=CROWD
+        )
         self._sessions = read_sessions(events)
         self._stop = threading.Event()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from contracts.settings import Settings
+from releases.rollback import rollback
 from tests.faults.bad_releases import CASES, judged
 from tests.scenarios.live_canary import LiveCanary
 
+#: Seconds in which a rollback must have reached all shoppers.
+WITHIN = 10.0
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
@@ -40,3 +44,22 @@ def test_a_good_release_becomes_champion_and_no_request_fails(shop: LiveCanary) 
     road = ["approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50", "champion"]
     assert states == ["built", "gated", "approval", *road]
     assert shop.ledger.verify() > 0
+
+
+def test_a_rollback_reaches_all_shoppers_in_seconds_and_no_request_fails(shop: LiveCanary) -> None:
+    first = shop.ledger.newest("champion", source=shop.source)
+    assert first is not None
+    better = shop.release(seed=2)
+    with shop.traffic():
+        shop.approve(better)
+        shop.wait(better, "champion", seconds=400)
+        shop.await_serving(better)
+        began = time.monotonic()
+        rollback(shop.ledger, shop.source, person="oncall", reason="carts fell")
+        while shop.asked() != first.digest:
+            assert time.monotonic() < began + WITHIN, "the former champion does not answer"
+        time.sleep(2.0)
+    assert shop.state(better) == "rolled_back"
+    assert shop.report is not None
+    assert shop.report.errors == {}
+    assert shop.report.requests / shop.report.seconds > 80
