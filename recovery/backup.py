@@ -45,7 +45,8 @@ def take(
     with tempfile.TemporaryDirectory(prefix="caravan-backup-") as folder:
         command = [
             str(machine.tool("pg_basebackup")), "--pgdata=-", "--format=tar", "--wal-method=none",
-            "--checkpoint=fast", "--no-password", f"--host={host}", f"--port={port or 5432}", "--username=caravan",
+            "--checkpoint=fast", "--manifest-checksums=SHA256", "--no-password", "--username=caravan",
+            f"--host={host}", f"--port={port or 5432}",
         ]  # fmt: skip
         if on is not None:
             base = Path(folder) / _MANIFEST

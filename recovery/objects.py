@@ -75,6 +75,19 @@ def look(
     return found
 
 
+def stirred(stores: Mapping[str, Store], known: Inventory) -> bool:
+    """Whether anything in the buckets is new, other or gone since `known`; only listings are read."""
+    count = 0
+    for bucket, store in stores.items():
+        for stored in store.list(""):
+            if not stored.key.startswith(PASSED_OVER):
+                before = known.get((bucket, stored.key))
+                if before is None or (before.etag, before.size) != (stored.etag, stored.size):
+                    return True
+                count += 1
+    return count != len(known)
+
+
 def _copy(bucket: str, store: Store, stored: Stored, vault: Vault, kept: set[str], folder: Path) -> Entry:
     named = _hash_in_name(stored.key)
     if named in kept and named is not None:

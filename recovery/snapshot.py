@@ -19,7 +19,7 @@ from typing import Any
 
 from contracts.errors import RecoveryError
 from contracts.settings import Settings
-from recovery import backup, closure, cut, logs, objects, wal
+from recovery import backup, closure, cut, lease, logs, objects, wal
 from recovery.catalog import Catalog
 from recovery.machine import Machine
 from recovery.manifest import Backup, Objects, Snapshot, root_of
@@ -28,6 +28,8 @@ from recovery.vault import Vault
 
 #: Called with the step's name and what is to be said about it now.
 Progress = Callable[[str, str], None]
+#: Seconds that a snapshot waits for another one, or for the feed, to be done with the vault.
+PATIENCE = 120.0
 _NAMED = ("bucket", "mlflow_bucket", "shop", "feature_engine", "approvers_required", "canary_policy", "reviewers")
 
 
@@ -52,6 +54,12 @@ def create(s: Settings, machine: Machine, *, full: bool = False, progress: Progr
     when an object changed at rest, Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
     """
     began, vault = time.monotonic(), Vault.of(s)
+    with lease.held(vault.store, f"snapshot of {s.region}", patience=PATIENCE):
+        snapshot = _create(s, vault, machine, full=full, progress=progress)
+    return Taken(snapshot=snapshot, moved=vault.moved, seconds=time.monotonic() - began)
+
+
+def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress: Progress) -> Snapshot:
     catalog = Catalog(vault, s)
     sequences = catalog.sequences()
     parent = catalog.newest()
@@ -98,7 +106,7 @@ def create(s: Settings, machine: Machine, *, full: bool = False, progress: Progr
     snapshot = replace(unfinished, root=root_of(unfinished.parts(), inventory.values()))
     catalog.add(snapshot)
     progress("manifest", f"snapshot {snapshot.id} is whole")
-    return Taken(snapshot=snapshot, moved=vault.moved, seconds=time.monotonic() - began)
+    return snapshot
 
 
 def _database(

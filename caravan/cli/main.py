@@ -17,8 +17,10 @@ from caravan.cli import (
     evaluate_search,
     features,
     freeze,
+    recover,
     release,
     replay,
+    snapshot,
     stack,
 )
 from contracts.errors import CaravanError
@@ -54,10 +56,12 @@ app.command()(replay.replay)
 app.command()(freeze.freeze)
 app.command()(freeze.thaw)
 app.command()(alerts.alerts)
+app.command()(recover.recover)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")
 app.add_typer(canary.app, name="canary")
+app.add_typer(snapshot.app, name="snapshot")
 
 
 def main() -> None:

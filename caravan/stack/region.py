@@ -32,6 +32,9 @@ def programs(s: Settings) -> list[Program]:
         found.append(_edge(s))
     if (environment.REPOSITORY / "releases" / "__main__.py").is_file():
         found.append(_controller(s))
+    # the standby keeps the vault; a region that is its own vault has nothing to feed
+    if s.snapshot_url != s.s3_url:
+        found.append(_feed(s))
     return found
 
 
@@ -228,6 +231,20 @@ def _controller(s: Settings) -> Program:
         command=(binaries.python(), "-m", "releases"),
         directory=s.region_home,
         environment={**environment.of_settings(s), "OMP_NUM_THREADS": "1"},
+        after=("postgres", "s3"),
+        ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - 30),
+    )
+
+
+def _feed(s: Settings) -> Program:
+    """Sends the database's log, events and new objects to the vault all the time; waits while there is none."""
+    heartbeat = s.region_home / "feed.json"
+    return Program(
+        group=s.region,
+        service="feed",
+        command=(binaries.python(), "-m", "recovery.feed"),
+        directory=s.region_home,
+        environment=environment.of_settings(s),
         after=("postgres", "s3"),
         ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - 30),
     )

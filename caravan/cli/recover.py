@@ -1,0 +1,56 @@
+"""`caravan recover`: another region takes over, from the snapshots in its own store and with nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, get_args
+
+import typer
+
+from contracts.errors import SettingsError
+from contracts.region import RegionName
+from contracts.settings import settings
+
+
+def recover(
+    reason: Annotated[str, typer.Option(help="Why, in a few words; it stays in the ledger.")] = "",
+    to: Annotated[str, typer.Option(help="newest, an id of `caravan snapshot list`, or a time (UTC).")] = "newest",
+    region: Annotated[str, typer.Option(help="The region that is restored.")] = "standby",
+    although_alive: Annotated[
+        bool, typer.Option("--although-alive", help="Go on although the other region still answers.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and what would refuse it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Restore a region and let it serve. Uses only that region's resources; run it again after whatever stopped it."""
+    from caravan.cli.steps import StepBoard
+    from caravan.stack.machine import EmbeddedMachine
+    from recovery.point import Point
+    from recovery.restore import foresee, restore
+
+    if region not in get_args(RegionName):
+        raise SettingsError(f"there is no region {region}", remedy=f"use {' or '.join(get_args(RegionName))}")
+    if not reason and not dry_run:
+        raise SettingsError("a restore needs a reason", remedy='give one: --reason "the primary is gone"')
+    s = settings().model_copy(update={"region": region})
+    machine, point = EmbeddedMachine(s), Point.parse(to)
+    if dry_run:
+        plan = foresee(s, machine, point, although_alive=although_alive)
+        typer.echo(json.dumps(plan, indent=None if as_json else 2))
+        return
+    with StepBoard() as board:
+        done = restore(
+            s, machine, point, reason=reason, although_alive=although_alive,
+            progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
+        )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps({"plan": done.plan, "steps": done.steps, "seconds": round(done.seconds, 1)}))
+        return
+    plan = done.plan
+    typer.echo(f"{region} serves the state of {plan['snapshot']} ({plan['taken_at']}) and "
+               f"{plan['log_after_cut'] / 1e6:.1f} MB of log after it, after {done.seconds:.0f} s")  # fmt: skip
+    for passed in plan["passed_over"]:
+        typer.secho(f"  passed over: {passed}", fg=typer.colors.YELLOW)
+    typer.echo(f"  shoppers: {s.edge_address}")

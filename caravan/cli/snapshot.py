@@ -1,0 +1,171 @@
+"""`caravan snapshot`: take, list, look at, verify and prune the recovery points of a region."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from contracts.settings import settings
+
+if TYPE_CHECKING:
+    from recovery.manifest import Snapshot
+
+app = typer.Typer(help="Take, list, verify and prune recovery points.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(help="An id of `caravan snapshot list`, or newest.")]
+
+
+@app.command()
+def create(
+    full: Annotated[bool, typer.Option("--full", help="A full base backup, not one on top of the one before.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a snapshot of the region into the standby's store."""
+    from caravan.stack.machine import EmbeddedMachine
+    from recovery import snapshot
+
+    s = settings()
+    with _board(as_json) as tell:
+        taken = snapshot.create(s, EmbeddedMachine(s), full=full, progress=tell)
+    if as_json:
+        typer.echo(json.dumps(_facts(taken.snapshot) | {"moved": taken.moved, "seconds": round(taken.seconds, 2)}))
+        return
+    one = taken.snapshot
+    typer.echo(f"snapshot {one.id} after {taken.seconds:.1f} s: {one.objects.count} objects, {one.backups[-1].kind} "
+               f"backup, {taken.moved / 1e6:.1f} MB moved")  # fmt: skip
+
+
+@app.command("list")
+def list_them(as_json: Json = False) -> None:
+    """Every snapshot, newest first; those that are not valid with the reason."""
+    from rich.console import Console
+
+    from caravan.cli.tables import plain, when
+    from recovery.catalog import Catalog
+    from recovery.manifest import Snapshot
+    from recovery.retention import proven
+    from recovery.vault import Vault
+
+    s = settings()
+    vault = Vault.of(s)
+    found, good = list(Catalog(vault, s).newest_first()), proven(vault, s)
+    if as_json:
+        rows = [
+            _facts(one) | {"proven": one.sequence in good} if isinstance(one, Snapshot)
+            else {"id": f"s{one[0]:06d}", "problem": one[1]}
+            for one in found
+        ]  # fmt: skip
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not found:
+        typer.echo("there is no snapshot yet; `caravan snapshot create` takes one")
+        return
+    table = plain("snapshot", "taken (UTC)", "region", "backup", "size", "notes")
+    for one in found:
+        if isinstance(one, Snapshot):
+            size = one.objects.size + sum(part.size for part in one.parts())
+            note = "[green]restored[/]" if one.sequence in good else ""
+            table.add_row(one.id, when(one.at, seconds=True), one.region, one.backups[-1].kind, _bytes(size), note)
+        else:
+            table.add_row(f"s{one[0]:06d}", "", "", "", "", f"[red]{one[1]}")
+    Console().print(table)
+
+
+@app.command()
+def show(name: Name = "newest", as_json: Json = False) -> None:
+    """What a snapshot holds."""
+    from recovery.catalog import Catalog
+    from recovery.vault import Vault
+
+    s = settings()
+    one = Catalog(Vault.of(s), s).named(name)
+    if as_json:
+        typer.echo(json.dumps(_facts(one), indent=2))
+        return
+    typer.echo(
+        f"{one.id} of {one.region}, {one.at:%Y-%m-%d %H:%M:%S} UTC, after {one.parent or 'none'}, epoch {one.epoch}"
+    )
+    typer.echo(f"  code       {one.commit[:12] or 'unknown'}, PostgreSQL {one.versions['postgresql']}")
+    typer.echo(f"  database   {' + '.join(backup.kind for backup in one.backups)}, log up to {one.cut:X}")
+    for table in one.tables:
+        typer.echo(f"  table      {table.name}: {table.rows} rows, sha256 {table.sha256[:12]}")
+    typer.echo(f"  objects    {one.objects.count}, {_bytes(one.objects.size)}")
+    typer.echo(f"  events     {len({stretch.of for stretch in one.events})} files of the event log")
+    typer.echo(f"  keys       {', '.join(f'{name} {print_}' for name, print_ in one.keys.items())}")
+    typer.echo(f"  root       {one.root}")
+
+
+@app.command()
+def verify(
+    name: Name = "newest",
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte again, and unseal every part.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Whether a snapshot is whole. Exit code 1, and the bad files, when it is not."""
+    from recovery import verify as verification
+    from recovery.catalog import Catalog
+    from recovery.vault import Vault
+
+    s = settings()
+    vault = Vault.of(s)
+    one = Catalog(vault, s).named(name)
+    with _board(as_json) as tell:
+        report = verification.verify(
+            vault, one, s, deep=deep, progress=lambda done, whole: tell("files", f"{done} of {whole}")
+        )
+    if as_json:
+        typer.echo(json.dumps({"id": one.id, "deep": deep, **asdict(report)}))
+    else:
+        for problem in report.problems:
+            typer.secho(f"  {problem}", fg=typer.colors.RED)
+        how = "every byte" if deep else "existence, size and closure"
+        state = f"{len(report.problems)} files are bad" if report.problems else "is whole"
+        typer.echo(f"{one.id} {state}: {report.files} files, {_bytes(report.size)}, {how}")
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=2, help="How many of the newest snapshots stay.")] = 48,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove older snapshots, and what only they name: with the credential of the standby's store, not the writer's."""
+    from recovery import retention
+
+    report = retention.prune(settings(), keep=keep, dry_run=dry_run)
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+        return
+    verb = "would go" if dry_run else "are gone"
+    typer.echo(f"{len(report.snapshots)} snapshots and {report.files} files ({_bytes(report.size)}) {verb}; "
+               f"{len(report.kept)} snapshots stay")  # fmt: skip
+
+
+def _facts(one: Snapshot) -> dict[str, Any]:
+    """A snapshot for programs: all but the lists of files."""
+    body = asdict(one)
+    for name in ("log", "events"):
+        body[name] = len(body[name])
+    body["backups"] = [{"kind": b.kind, "size": sum(p.size for p in b.parts)} for b in one.backups]
+    return {"id": one.id, **body, "at": one.at.isoformat()}
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _board(quiet: bool) -> AbstractContextManager[Callable[[str, str], None]]:
+    """One line per step, which changes in place on a terminal; nothing beside JSON."""
+    if quiet:
+        return nullcontext(lambda _step, _what: None)
+    from caravan.cli.steps import StepBoard
+
+    return StepBoard()

@@ -1,0 +1,125 @@
+"""What goes to the vault all the time, so that little is lost between two snapshots: `python -m recovery.feed`.
+
+The database's log as it is written, the event log every few seconds, and what is new in the buckets, noted in the
+journal. Nothing that fails ends it: the standby may be away for a while, and the replication slot keeps the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from contracts.errors import CaravanError, Conflict
+from contracts.settings import Settings, settings
+from recovery import journal, lease, logs, objects, wal
+from recovery.catalog import Catalog
+from recovery.vault import Vault
+
+log = logging.getLogger("recovery.feed")
+
+#: Seconds between two looks at the event log, and at the buckets.
+LOGS_EVERY, OBJECTS_EVERY = 3.0, 10.0
+#: Seconds to wait after something failed.
+AFTER_FAILURE = 5.0
+HEARTBEAT = "feed.json"
+
+
+class Feed:
+    """One region's feed."""
+
+    def __init__(self, s: Settings) -> None:
+        self._s = s
+        self._said: dict[str, str] = {}
+        self._done: dict[str, float] = {}
+        self._reached: dict[str, int] | None = None
+        self._known: objects.Inventory | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`."""
+        works = [
+            ("log", self._log, 0.0),
+            ("events", self._events, LOGS_EVERY),
+            ("objects", self._objects, OBJECTS_EVERY),
+        ]
+        threads = [threading.Thread(target=self._keep, args=(*work, stop), name=work[0]) for work in works]
+        for thread in threads:
+            thread.start()
+        while not stop.wait(1.0):
+            self._beat()
+        for thread in threads:
+            thread.join()
+
+    def _keep(self, name: str, work: Callable[[threading.Event], None], every: float, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                work(stop)
+                self._done[name] = time.time()
+                if self._said.pop(name, ""):
+                    log.info("%s goes over again", name)
+                stop.wait(every)
+            except Conflict as error:
+                self._tell(name, f"{error.what}; waiting")  # a snapshot or another feed is at it
+                stop.wait(AFTER_FAILURE)
+            except CaravanError as error:
+                self._tell(name, str(error))
+                stop.wait(AFTER_FAILURE)
+            except Exception:
+                log.exception("%s could not go over", name)
+                stop.wait(AFTER_FAILURE)
+
+    def _tell(self, name: str, what: str) -> None:
+        if self._said.get(name) != what:
+            self._said[name] = what
+            log.warning("%s: %s", name, what)
+
+    def _log(self, stop: threading.Event) -> None:
+        shipper = wal.Shipper(self._s, Vault.of(self._s))
+        shipper.run(stop)
+
+    def _events(self, _stop: threading.Event) -> None:
+        system, _, _ = wal.identify(self._s)
+        self._reached = logs.ship(Vault.of(self._s), system, self._s.region_home, self._reached)
+
+    def _objects(self, _stop: threading.Event) -> None:
+        system, _, _ = wal.identify(self._s)
+        vault = Vault.of(self._s)
+        if self._known is None:
+            newest = Catalog(vault, self._s).newest()
+            known: objects.Inventory = {}
+            if newest is not None and newest.system == system:
+                known = objects.read_inventory(vault, newest.objects.inventory)
+                known |= journal.since(vault, self._s, system, newest.at, None)
+            self._known = known
+        stores = objects.buckets(self._s)
+        if not objects.stirred(stores, self._known):
+            return
+        with lease.held(vault.store, f"feed of {self._s.region}"):
+            found = objects.look(stores, vault, self._known, self._s.cache / "snapshots")
+            if fresh := objects.changed(self._known, found):
+                journal.write(vault, self._s, system, datetime.now(UTC), fresh)
+                log.info("%d objects, %.1f MB", len(fresh), vault.moved / 1e6)
+        self._known = found
+
+    def _beat(self) -> None:
+        path = self._s.region_home / HEARTBEAT
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps({"at": time.time(), "done": self._done, "waiting": self._said}))
+        part.replace(path)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    Feed(settings()).run(stop)
+
+
+if __name__ == "__main__":
+    main()

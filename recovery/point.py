@@ -1,0 +1,100 @@
+"""Which moment a restore goes to, and from what: the newest valid snapshot that reaches it, and the log after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.errors import NoRecoveryPoint, NotFound, RecoveryError, Tampered
+from contracts.settings import Settings
+from recovery import wal
+from recovery.catalog import Catalog
+from recovery.manifest import Snapshot
+from recovery.vault import Vault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """What was asked for: the newest state there is, one snapshot's, or the state at a moment."""
+
+    asked: str
+    snapshot: str = ""
+    at: datetime | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Point:
+        """'newest', a snapshot's id, or a time in ISO 8601 (UTC unless it says otherwise). Raises RecoveryError."""
+        if text == "newest":
+            return cls(asked=text)
+        if text.removeprefix("s").isdigit():
+            return cls(asked=text, snapshot=text)
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            raise RecoveryError(
+                f"{text!r} is no recovery point", remedy="newest, an id of `caravan snapshot list`, or 2026-01-31T02:17"
+            ) from None
+        return cls(asked=text, at=(at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """From what a restore goes: `log_end` is where the log in the vault ends; `passed_over` says which, and why."""
+
+    snapshot: Snapshot
+    exact: bool  # to the snapshot's own cut
+    at: datetime | None
+    log_end: int
+    passed_over: tuple[str, ...] = ()
+
+
+def choose(
+    vault: Vault, s: Settings, point: Point, *, sound: Callable[[Snapshot], None], tell: Callable[[str], None]
+) -> Chosen:
+    """The snapshot to restore. One that `sound` refuses is passed over for an older one, and that is told.
+
+    Raises NoRecoveryPoint when none is left, NotFound or Tampered when the very snapshot that was named can not serve.
+    """
+    catalog = Catalog(vault, s)
+    if point.snapshot:
+        snapshot = catalog.named(point.snapshot)
+        sound(snapshot)
+        return Chosen(snapshot=snapshot, exact=True, at=None, log_end=snapshot.cut)
+    passed: list[str] = []
+    for one in catalog.newest_first():
+        if isinstance(one, Snapshot):
+            if point.at is not None and one.at > point.at:
+                continue
+            try:
+                sound(one)
+            except (Tampered, NotFound) as error:
+                passed.append(f"{one.id}: {error.what}")
+            else:
+                end = _log_end(vault, one)
+                return Chosen(snapshot=one, exact=False, at=point.at, log_end=end, passed_over=tuple(passed))
+        else:
+            passed.append(f"s{one[0]:06d}: {one[1]}")
+        tell(f"passed over: {passed[-1]}; going on with an older one")
+    more = f" ({'; '.join(passed[:3])})" if passed else ""
+    raise NoRecoveryPoint(
+        f"no valid snapshot reaches {point.asked}{more}", remedy="`caravan snapshot list` shows what there is"
+    )
+
+
+def _log_end(vault: Vault, snapshot: Snapshot) -> int:
+    pieces = wal.unbroken(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
+    return max([snapshot.cut, *(piece.end for piece in pieces)])
+
+
+def as_plan(chosen: Chosen) -> dict[str, Any]:
+    """For the state file and for people."""
+    return {
+        "snapshot": chosen.snapshot.id,
+        "taken_at": chosen.snapshot.at.isoformat(),
+        "exact": chosen.exact,
+        "at": chosen.at.isoformat() if chosen.at else None,
+        "log_after_cut": chosen.log_end - chosen.snapshot.cut,
+        "passed_over": list(chosen.passed_over),
+    }

@@ -1,0 +1,51 @@
+"""One restore under way: what its steps share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.errors import RestoreRefused
+from contracts.settings import Settings
+from recovery.machine import Machine
+from recovery.point import Chosen, Point
+from recovery.vault import Vault
+
+#: Called with a step's name, what it does now, and seconds since the restore began.
+Progress = Callable[[str, str, float], None]
+
+
+def silent(_step: str, _what: str, _seconds: float) -> None:
+    """No progress."""
+
+
+@dataclass(kw_only=True)
+class Restore:
+    """The region to restore, from where, to which point; `plan` is what was decided, also by a run before this one."""
+
+    s: Settings
+    machine: Machine
+    vault: Vault
+    point: Point
+    reason: str = ""
+    although_alive: bool = False
+    progress: Progress = silent
+    plan: dict[str, Any] | None = None
+    chosen: Chosen | None = None
+    step: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, what: str) -> None:
+        self.progress(self.step, what, time.monotonic() - self.began)
+
+    @property
+    def choice(self) -> Chosen:
+        if self.chosen is None:
+            raise RestoreRefused("no snapshot is chosen yet", remedy="the step `choose` comes first")
+        return self.chosen
+
+
+#: Does one step and says what it did.
+Step = Callable[[Restore], str]

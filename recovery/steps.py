@@ -1,0 +1,293 @@
+"""The steps of a restore, in their order. Each may be done again from its beginning."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from artifacts.ledger import Ledger
+from artifacts.object_store import ObjectStore, Stored
+from artifacts.publish import manifest_key, point, resolve
+from contracts.errors import RecoveryError, RestoreRefused
+from contracts.region import RegionName
+from contracts.release import IN_FLIGHT, State
+from contracts.settings import Settings
+from recovery import database, features, journal, objects, verify
+from recovery.cut import registered_digests
+from recovery.manifest import Entry
+from recovery.point import Chosen, Point, as_plan, choose
+from recovery.run import Restore, Step
+from recovery.seal import fingerprint
+from releases.aliases import reconcile
+from serving import edge
+
+#: Whoever writes to the stores, before the stores.
+WRITERS = ("controller", "feed", "engine", "engine-control", "engine-canary", "engine-former", "mlflow")
+#: Seconds that engines and edge may take until they answer with the champion.
+PATIENCE = 120.0
+_TRANSFERS = 8
+_PROBES = 8
+_SERVING: tuple[State, ...] = ("champion",)
+
+
+def preflight(run: Restore) -> str:
+    """Start the target's object store, and see whether this restore may be done at all."""
+    run.machine.start("s3", "redis")
+    return look_first(run)
+
+
+def look_first(run: Restore) -> str:
+    """Raise RestoreRefused unless the target is no live primary and has room; what was found."""
+    other: RegionName = "primary" if run.s.region == "standby" else "standby"
+    alive = _answering(run.s, other)
+    if alive and not run.although_alive:
+        raise RestoreRefused(
+            f"the region {other} looks alive: its {' and its '.join(alive)} still answer",
+            remedy="stop it first (two active regions lose writes), or say --although-alive",
+        )
+    free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free
+    if free < 1 << 30:
+        raise RestoreRefused(f"only {free / 1e9:.1f} GB are free at {run.s.region_home}", remedy="make room")
+    return f"{other} {'answers' if alive else 'is silent'}; {free / 1e9:.0f} GB free"
+
+
+def decide(run: Restore) -> str:
+    """Choose once; a restore that is gone on with keeps to the snapshot and the end of log that it began with."""
+    sound = partial(verify.demand, run.vault, s=run.s)
+    if run.plan is None:
+        run.chosen = choose(run.vault, run.s, run.point, sound=sound, tell=run.tell)
+        run.plan = as_plan(run.chosen)
+    else:
+        named = choose(run.vault, run.s, Point.parse(run.plan["snapshot"]), sound=sound, tell=run.tell)
+        run.chosen = Chosen(
+            snapshot=named.snapshot,
+            exact=run.plan["exact"],
+            at=datetime.fromisoformat(run.plan["at"]) if run.plan["at"] else None,
+            log_end=named.snapshot.cut + run.plan["log_after_cut"],
+            passed_over=tuple(run.plan["passed_over"]),
+        )
+    snapshot = run.chosen.snapshot
+    return f"{snapshot.id} of {snapshot.at:%Y-%m-%d %H:%M:%S} UTC; {len(run.chosen.passed_over)} newer ones passed over"
+
+
+def check_keys(run: Restore) -> str:
+    """Raise RestoreRefused unless we have the very keys the snapshot was taken with, told by their fingerprints."""
+    snapshot = run.choice.snapshot
+    if snapshot.region == run.s.region:
+        raise RestoreRefused(
+            f"{snapshot.id} is of the region {run.s.region} itself", remedy="restore into the other region"
+        )
+    ours = {name: fingerprint(value) for name, value in run.machine.keys().items()}
+    lacking = sorted(name for name in snapshot.keys if name not in ours)
+    other = sorted(name for name, known in snapshot.keys.items() if ours.get(name, known) != known)
+    if lacking or other:
+        said = [f"{name} is missing" for name in lacking] + [f"{name} is another key" for name in other]
+        raise RestoreRefused("; ".join(said), remedy="put the copy of the secrets folder in place, then try again")
+    size = snapshot.objects.size + sum(part.size for part in snapshot.parts())
+    free = shutil.disk_usage(run.s.home).free
+    if free < 3 * size + (1 << 30):
+        raise RestoreRefused(
+            f"{snapshot.id} needs about {3 * size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free", remedy="make room"
+        )
+    return f"{len(ours)} keys fit"
+
+
+def replace_database(run: Restore) -> str:
+    """The database of the snapshot, and the log after it, in place of the target's."""
+    run.machine.stop(*WRITERS, "postgres")
+    database.restore(run.s, run.vault, run.machine, run.choice, run.tell)
+    run.machine.start("postgres")
+    moves = Ledger.of(run.s).verify()
+    return f"the ledger's chain holds, {moves} moves"
+
+
+def artifacts(run: Restore) -> str:
+    """Everything the buckets held, under its names, in the target's buckets; pointers that were not there go."""
+    wanted = _inventory(run)
+    stores = {bucket: ObjectStore.of(run.s, bucket) for bucket in (run.s.bucket, run.s.mlflow_bucket)}
+    present: dict[tuple[str, str], Stored] = {}
+    for bucket, store in stores.items():
+        store.ensure_bucket()
+        present |= {(bucket, stored.key): stored for stored in store.list("")}
+    lacking = []
+    for name, entry in wanted.items():
+        there = present.get(name)
+        # names that promise their content are written once, verified; engines verify again before they serve
+        if there is None or there.size != entry.size or not entry.key.startswith(("blobs/", "manifests/")):
+            lacking.append(entry)
+    lacking.sort(key=lambda e: (not e.key.startswith("blobs/"), e.key.startswith("refs/")))
+    with tempfile.TemporaryDirectory(dir=_staging(run.s)) as folder, ThreadPoolExecutor(_TRANSFERS) as pool:
+
+        def bring(entry: Entry) -> int:
+            path = run.vault.download(entry, Path(folder))
+            try:
+                stores[entry.bucket].put(entry.key, path)
+            finally:
+                path.unlink()
+            return entry.size
+
+        first = [e for e in lacking if not e.key.startswith("refs/")]
+        moved = 0
+        for group in (first, [e for e in lacking if e.key.startswith("refs/")]):  # a pointer after what it names
+            for done, size in enumerate(pool.map(bring, group), start=1):
+                moved += size
+                if done % 50 == 0 or done == len(group):
+                    run.tell(f"{done} of {len(group)} objects")
+    stale = [name for name in present if name not in wanted and name[1].startswith("refs/")]
+    for bucket, key in stale:
+        stores[bucket].delete(key)
+    return f"{len(lacking)} of {len(wanted)} objects brought ({moved / 1e6:.1f} MB), {len(stale)} old pointers removed"
+
+
+def registry(run: Restore) -> str:
+    """The model registry answers, its aliases are the ledger's, and each version has its files."""
+    run.machine.start("mlflow")
+    store, versions = ObjectStore.of(run.s), registered_digests(run.s)
+    lost = [digest for digest in versions if store.head(manifest_key(digest)) is None]
+    if lost:
+        raise RecoveryError(f"version {min(lost)[:12]} has no files", remedy="restore a newer snapshot")
+    changes = 0
+    ledger = Ledger.of(run.s)
+    for source in sorted({place.source for place in ledger.places()}):
+        with suppress(httpx.HTTPStatusError):  # a source whose releases were never registered has no model
+            changes += len(reconcile(run.s, ledger, source))
+    return f"{len(versions)} versions have their files, {changes} aliases set"
+
+
+def online_features(run: Restore) -> str:
+    """The online store, filled anew from the newest feature tables and the events that came after them."""
+    return features.refill(run.s, run.vault, run.choice, run.tell)
+
+
+def engines(run: Restore) -> str:
+    """The engine follows the ledger's champion; what was on its way is rolled back: no canary survives its region."""
+    ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
+    for place in ledger.places(among=IN_FLIGHT):
+        ledger.move(
+            place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
+            reason=f"the region was restored: {run.reason}"[:2000], epoch=run.choice.snapshot.epoch,
+        )  # fmt: skip
+    champion = _champion(ledger)
+    if champion is None:
+        run.machine.start("engine")
+        return "the ledger has no champion: nothing is to be served"
+    ref = f"serving/{run.s.region}/champion"
+    if resolve(store, ref) != champion:
+        point(store, ref, champion)
+    run.machine.start("engine")
+    _await(lambda: _ready(run.s.engine_address) == champion, f"the engine does not serve {champion[:12]}")
+    return f"the engine serves {champion[:12]}"
+
+
+def probe(run: Restore) -> str:
+    """The engine answers a set of questions with the champion, each with items."""
+    champion = _champion(Ledger.of(run.s))
+    if champion is None:
+        return "nothing to ask"
+    with httpx.Client(base_url=run.s.engine_address, timeout=5.0, trust_env=False) as client:
+        for number in range(_PROBES):
+            answer = client.post("/recommend", json={"user_id": f"probe-{number}"})
+            body = answer.json() if answer.is_success else {}
+            if body.get("release") != champion or not body.get("items"):
+                raise RecoveryError(
+                    f"the engine answers {answer.status_code} with {len(body.get('items') or [])} items",
+                    remedy="see `caravan logs standby-engine`; a rerun goes on here",
+                )
+    return f"{_PROBES} questions answered"
+
+
+def open_edge(run: Restore) -> str:
+    """All shoppers to the champion's engine."""
+    champion = _champion(Ledger.of(run.s))
+    folder = run.s.region_home / "edge"
+    folder.mkdir(parents=True, exist_ok=True)
+    edge.write_routes(folder, edge.Split(), run.s)
+    run.machine.start("edge")
+    if champion is None:
+        return "the edge runs; nothing is to be served"
+    _await(lambda: _ready(run.s.edge_address) == champion, "the edge does not lead to the champion")
+    return f"shoppers get {champion[:12]}"
+
+
+def open_for_writes(run: Restore) -> str:
+    """Last of all: the controller, and the engines of a canary."""
+    run.machine.start("engine-control", "engine-canary", "engine-former", "controller")
+    return "the controller runs"
+
+
+#: The order of a restore. Fencing the lost region comes with the lease, between `keys` and `database`.
+STEPS: dict[str, Step] = {
+    "preflight": preflight,
+    "choose": decide,
+    "keys": check_keys,
+    "database": replace_database,
+    "artifacts": artifacts,
+    "registry": registry,
+    "features": online_features,
+    "engines": engines,
+    "probe": probe,
+    "edge": open_edge,
+    "open": open_for_writes,
+}
+
+
+def _inventory(run: Restore) -> objects.Inventory:
+    """What lay in the buckets at the point: the snapshot's list, and what was noted after it."""
+    chosen = run.choice
+    found = objects.read_inventory(run.vault, chosen.snapshot.objects.inventory)
+    if chosen.exact:
+        return found
+    return found | journal.since(run.vault, run.s, chosen.snapshot.system, chosen.snapshot.at, chosen.at)
+
+
+def _staging(s: Settings) -> Path:
+    folder = s.cache / "restoring"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _champion(ledger: Ledger) -> str | None:
+    last = ledger.newest("champion")
+    if last is None:
+        return None
+    places = ledger.places(last.source, among=_SERVING)
+    return places[0].digest if places else None
+
+
+def _ready(address: str) -> str | None:
+    try:
+        body = httpx.get(f"{address}/readyz", timeout=2.0, trust_env=False).json()
+        return str(body["release"]) if body["ready"] else None
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _await(is_so: Callable[[], bool], otherwise: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > until:
+            raise RecoveryError(
+                f"{otherwise} after {PATIENCE:.0f} s", remedy="`caravan logs` says why; a rerun goes on"
+            )
+        time.sleep(0.1)
+
+
+def _answering(s: Settings, region: RegionName) -> list[str]:
+    """Which doors of another region still take connections."""
+    ports, found = s.ports_of(region), []
+    for name, port in (("database", ports.postgres), ("edge", ports.edge)):
+        with socket.socket() as trial:
+            trial.settimeout(1.0)
+            if trial.connect_ex((s.host, port)) == 0:
+                found.append(name)
+    return found
