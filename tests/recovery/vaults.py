@@ -1,0 +1,126 @@
+"""A vault in memory, and a small region beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from artifacts.object_store import Stored
+from artifacts.publish import point, publish
+from artifacts.signature import new_signing_key
+from contracts.settings import Settings
+from recovery import closure, objects
+from recovery.catalog import Catalog
+from recovery.manifest import Backup, Objects, Snapshot, Stretch, root_of
+from recovery.seal import Sealer
+from recovery.vault import Vault
+from tests.fakes import MemoryStore
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class MemoryVault(MemoryStore):
+    """Keeps every version that was written; `deleted` names are hidden by a delete marker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: dict[str, list[bytes]] = {}
+        self.removed: list[str] = []
+        self.listing_fails = False
+
+    def put(self, key: str, body: bytes | Path, *, if_absent: bool = False, if_match: str | None = None) -> Stored:
+        stored = super().put(key, body, if_absent=if_absent, if_match=if_match)
+        self.history.setdefault(key, []).append(self.objects[key])
+        return stored
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        if self.listing_fails and prefix.startswith(("wal/", "journal/")):
+            raise ConnectionError("the listing broke off")
+        yield from super().list(prefix)
+
+    def versions(self, key: str) -> Iterator[bytes]:
+        yield from reversed(self.history.get(key, []))
+
+    def names(self, prefix: str) -> Iterator[str]:
+        yield from sorted(key for key in self.history if key.startswith(prefix))
+
+    def remove(self, key: str) -> None:
+        self.removed.append(key)
+        self.history.pop(key, None)
+        self.delete(key)
+
+    def rot(self, key: str, position: int) -> None:
+        """Flip one bit at rest, in every version."""
+        data = bytearray(self.objects[key])
+        data[position % len(data)] ^= 1
+        self.objects[key] = bytes(data)
+        self.history[key] = [bytes(data)]
+
+
+def settings() -> Settings:
+    return Settings(
+        signing_key=SecretStr(new_signing_key()), snapshot_key=SecretStr(base64.b64encode(os.urandom(32)).decode())
+    )
+
+
+class SmallRegion:
+    """Buckets in memory, a vault in memory, and snapshots of them with a made-up database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.s = settings()
+        self.folder = folder
+        self.store = MemoryStore()
+        self.memory = MemoryVault()
+        self.vault = Vault(self.memory, Sealer.of(self.s))
+        self.catalog = Catalog(self.vault, self.s)
+
+    def publish(self, ref: str, **files: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                (Path(folder) / name).write_text(text)
+            digest = publish(self.store, Path(folder), kind="release").digest
+        point(self.store, ref, digest)
+        return digest
+
+    def look(self, known: objects.Inventory | None = None) -> objects.Inventory:
+        return objects.look({"caravan": self.store}, self.vault, known or {}, self.folder)
+
+    def snapshot(self, database: bytes = b"rows") -> Snapshot:
+        """Take one as recovery.snapshot does, but for the database."""
+        sequences = self.catalog.sequences()
+        number = (sequences[0] if sequences else 0) + 1
+        inventory = self.look()
+        name = f"database/7/20260301T00000{number}-00000000"
+        end = 4096 * (number + 1)
+        backup = Backup(
+            kind="full", start=4096 * number, end=end,
+            manifest=self.vault.keep_sealed(b"{}", f"{name}/backup_manifest"),
+            parts=(self.vault.keep_sealed(database * 50, f"{name}/base-000000"),),
+        )  # fmt: skip
+        log = self.vault.keep_sealed(b"x" * 4096, f"wal/7/00000001/{4096 * number:016X}-{end:016X}")
+        closure.demand(closure.missing(self.vault, inventory, "caravan", releases=(), signed=()))
+        listed = Objects(count=len(inventory), size=1, inventory=objects.keep_inventory(self.vault, inventory))
+        one = Snapshot(
+            sequence=number, parent=None, at=AT + timedelta(minutes=number), region="primary", epoch=0, commit="",
+            system="7", timeline=1, cut=end, backups=(backup,),
+            log=(Stretch(of="wal", start=4096 * number, end=end, part=log),), events=(), tables=(), objects=listed,
+            serving={}, settings={"bucket": "caravan"}, keys={}, versions={}, root="",
+        )  # fmt: skip
+        body = {
+            **{f: getattr(one, f) for f in one.__dataclass_fields__},
+            "root": root_of(one.parts(), inventory.values()),
+        }
+        one = Snapshot(**body)
+        self.catalog.add(one)
+        return one
+
+
+def as_json(data: bytes) -> dict[str, object]:
+    return dict(json.loads(data))
