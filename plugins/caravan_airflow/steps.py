@@ -75,7 +75,8 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
             f"source {source!r}, recipe {recipe!r} or rollout {rollout!r} is not usable",
             remedy="start the run from its form",
         )
-    if wanted and str(dag_run.run_type) == "backfill":
+    kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))  # an enumeration whose str is its Python name
+    if wanted and kind == "backfill":
         raise SettingsError("this backfill also names a day", remedy="leave Day empty: a backfill's dates are its days")
     start = dag_run.data_interval_start
     try:
@@ -86,7 +87,6 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
         raise SettingsError(
             f"{day} is not over yet", remedy=f"choose {now.date() - timedelta(days=1)} or an earlier day"
         )
-    kind = str(dag_run.run_type)
     person = getattr(dag_run, "triggering_user_name", None)
     author = str(person or ("schedule" if kind == "scheduled" else kind))
     return Run(day=day.isoformat(), source=source, recipe=recipe, rollout=rollout, author=author, kind=kind)

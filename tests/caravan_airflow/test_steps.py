@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 from caravan_airflow.steps import RECIPES, Outcome, Run, chosen, step
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ def context(
     day: str | None = None,
     source: str = "shop",
     recipe: str = RECIPES[0],
-    run_type: str = "manual",
+    run_type: DagRunType = DagRunType.MANUAL,
     interval_start: datetime | None = None,
     run_after: datetime = NOW,
 ) -> dict[str, Any]:
@@ -32,10 +33,12 @@ def context(
     return {"params": {"day": day, "source": source, "recipe": recipe}, "dag_run": run}
 
 
-@pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
-def test_a_scheduled_or_backfilled_run_is_about_its_own_interval(run_type: str) -> None:
+@pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL])
+def test_a_scheduled_or_backfilled_run_is_about_its_own_interval(run_type: DagRunType) -> None:
     start = datetime(1998, 3, 1, tzinfo=UTC)
-    assert chosen(context(run_type=run_type, interval_start=start), now=NOW).day == "1998-03-01"
+    run = chosen(context(run_type=run_type, interval_start=start), now=NOW)
+    assert (run.day, run.kind) == ("1998-03-01", run_type.value)
+    assert run.author == {"scheduled": "schedule"}.get(run.kind, run.kind)
 
 
 def test_by_hand_the_form_names_the_day_or_it_is_yesterday() -> None:
@@ -47,7 +50,8 @@ def test_by_hand_the_form_names_the_day_or_it_is_yesterday() -> None:
 
 def test_a_backfill_that_names_a_day_would_run_that_day_again_and_again() -> None:
     with pytest.raises(SettingsError, match="leave Day empty"):
-        chosen(context(run_type="backfill", day="2026-01-02", interval_start=datetime(2026, 1, 1, tzinfo=UTC)), now=NOW)
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        chosen(context(run_type=DagRunType.BACKFILL, day="2026-01-02", interval_start=start), now=NOW)
 
 
 @pytest.mark.parametrize("day", ["2026-03-10", "2026-03-11", "9999-12-31"])
