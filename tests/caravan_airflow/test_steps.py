@@ -49,8 +49,8 @@ def test_by_hand_the_form_names_the_day_or_it_is_yesterday() -> None:
 
 
 def test_a_backfill_that_names_a_day_would_run_that_day_again_and_again() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
     with pytest.raises(SettingsError, match="leave Day empty"):
-        start = datetime(2026, 1, 1, tzinfo=UTC)
         chosen(context(run_type=DagRunType.BACKFILL, day="2026-01-02", interval_start=start), now=NOW)
 
 
