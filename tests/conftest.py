@@ -15,7 +15,7 @@ from contracts.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Port offsets that a test run may take, tried in order, so that two runs on one machine do not meet.
-OFFSETS = (3000, 5200, 7400)
+OFFSETS = (3000, 7400, 5200)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
