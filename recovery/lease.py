@@ -1,6 +1,7 @@
 """Who may add to or take from the vault now: one object, moved by compare-and-set, that runs out by itself.
 
-What is being copied is not named by any snapshot yet, so removing must not happen meanwhile.
+What is being copied is not named by any snapshot yet, so nothing may be removed meanwhile. A holder renews its lease;
+one that died on this machine is noticed at once, one elsewhere when its lease runs out.
 """
 
 from __future__ import annotations
@@ -8,49 +9,82 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from artifacts.publish import Store
-from contracts.errors import Conflict, NotFound
+from contracts.errors import CaravanError, Conflict, NotFound
 
 KEY = "leases/vault.json"
-#: Seconds until the lease of a holder that died is free again.
-LASTS = 900.0
+#: Seconds until the lease of a holder that is not heard of is free again, and between two renewals.
+LASTS, RENEW_EVERY = 60.0, 15.0
 
 
 @contextmanager
 def held(store: Store, what: str, *, patience: float = 0.0, clock: Callable[[], float] = time.time) -> Iterator[None]:
     """Hold the vault for `what`. Raises Conflict, naming the holder, when somebody else does for `patience` seconds."""
-    holder = f"{what} on {socket.gethostname()} ({os.getpid()})"
     deadline = clock() + patience
     while True:
         try:
-            etag = _take(store, holder, clock)
+            lease = _Lease(store, what, clock)
             break
         except Conflict:
             if clock() >= deadline:
                 raise
             time.sleep(0.5)
+    done = threading.Event()
+    renewing = threading.Thread(target=lease.renew, args=(done,), name="lease", daemon=True)
+    renewing.start()
     try:
         yield
     finally:
-        with suppress(Conflict):  # it ran out, and somebody else has it
-            store.put(KEY, _body(holder, 0.0), if_match=etag)
+        done.set()
+        renewing.join()
+        lease.give_back()
 
 
-def _take(store: Store, holder: str, clock: Callable[[], float]) -> str:
-    """The etag of our lease."""
+class _Lease:
+    def __init__(self, store: Store, what: str, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._about = {"what": what, "host": socket.gethostname(), "process": os.getpid()}
+        try:
+            data, etag = store.read(KEY)
+        except NotFound:
+            self._etag = store.put(KEY, self._body(LASTS), if_absent=True).etag
+            return
+        present = json.loads(data)
+        if present["until"] > clock() and not _died(present):
+            raise Conflict(
+                f"the vault is held by a {present['what']} on {present['host']} (process {present['process']})",
+                remedy="wait until it is done, then try again",
+            )
+        self._etag = store.put(KEY, self._body(LASTS), if_match=etag).etag
+
+    def renew(self, done: threading.Event) -> None:
+        while not done.wait(RENEW_EVERY):
+            with suppress(CaravanError):  # the store is away, or it ran out: what is under way finds out by itself
+                self._etag = self._store.put(KEY, self._body(LASTS), if_match=self._etag).etag
+
+    def give_back(self) -> None:
+        with suppress(CaravanError):
+            self._store.put(KEY, self._body(0.0), if_match=self._etag)
+
+    def _body(self, lasts: float) -> bytes:
+        return json.dumps({**self._about, "until": self._clock() + lasts}).encode()
+
+
+def _died(present: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is no more."""
+    if present["host"] != socket.gethostname():
+        return False
     try:
-        data, etag = store.read(KEY)
-    except NotFound:
-        return store.put(KEY, _body(holder, clock() + LASTS), if_absent=True).etag
-    present = json.loads(data)
-    if present["until"] > clock():
-        raise Conflict(f"the vault is held by {present['holder']}", remedy="wait until it is done, then try again")
-    return store.put(KEY, _body(holder, clock() + LASTS), if_match=etag).etag
-
-
-def _body(holder: str, until: float) -> bytes:
-    return json.dumps({"holder": holder, "until": until}).encode()
+        os.kill(int(present["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

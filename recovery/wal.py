@@ -116,6 +116,8 @@ class Shipper:
 
     def ensure_slot(self) -> int:
         """The position from which to stream. A slot that fell too far behind is made anew; that leaves a gap."""
+        # the vault is asked first: without one, a slot would only fill the disk
+        here = [p for p in pieces(self._vault, self.system) if p.timeline == self.timeline]
         with closing(connect(self._s)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT wal_status, restart_lsn FROM pg_replication_slots WHERE slot_name = %s", (SLOT,))
             row = cursor.fetchone()
@@ -126,7 +128,6 @@ class Shipper:
                 cursor.execute("SELECT NULL, lsn FROM pg_create_physical_replication_slot(%s, true)", (SLOT,))
                 row = cursor.fetchone()
             kept = segment_start(lsn(row[1]))
-        here = [p for p in pieces(self._vault, self.system) if p.timeline == self.timeline]
         covering = unbroken(here, self.timeline, kept)
         self.shipped = covering[-1].end if covering else kept
         return self.shipped

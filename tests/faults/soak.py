@@ -31,6 +31,8 @@ SUBJECTS = {
     "promotion_race": (1_000, 100),
     "bad_releases": (90, 9),
     "controller_kill": (200, 20),
+    "snapshot_kill": (200, 10),
+    "snapshot_flip": (1_000, 100),
 }
 HEADER = """# Soak
 

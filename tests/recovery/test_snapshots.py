@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import socket
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -191,9 +195,22 @@ def test_nothing_is_pruned_while_a_snapshot_is_taken(region: SmallRegion) -> Non
 
 
 def test_the_lease_of_the_dead_runs_out(region: SmallRegion) -> None:
-    holding = lease.held(region.memory, "one that dies", clock=lambda: 0.0)
-    holding.__enter__()
-    with lease.held(region.memory, "the next", clock=lambda: lease.LASTS + 1):
+    elsewhere = {"what": "snapshot", "host": "another machine", "process": 1, "until": 100.0}
+    region.memory.put(lease.KEY, json.dumps(elsewhere).encode())
+    with pytest.raises(Conflict, match="another machine"), lease.held(region.memory, "the next", clock=lambda: 99.0):
+        pass
+    with lease.held(region.memory, "the next", clock=lambda: 101.0):
+        pass
+
+
+def test_the_lease_of_a_process_that_died_here_is_free_at_once(region: SmallRegion) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    present = {"what": "snapshot", "host": socket.gethostname(), "process": child, "until": time.time() + 1000}
+    region.memory.put(lease.KEY, json.dumps(present).encode())
+    with lease.held(region.memory, "the next"):
         pass
 
 

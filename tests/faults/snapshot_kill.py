@@ -1,0 +1,93 @@
+"""The snapshotter killed with SIGKILL at a random moment: no partial snapshot is ever visible, the newest stays whole.
+
+It runs on a real region that keeps its own vault. Every tenth time each visible snapshot is read again to the last
+byte, else the newest is looked at as a restore would.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from artifacts.object_store import ObjectStore
+from artifacts.publish import point, publish
+from caravan.stack.machine import EmbeddedMachine
+from contracts.settings import Settings
+from recovery import verify
+from recovery.catalog import Catalog
+from recovery.manifest import Snapshot
+from recovery.snapshot import create
+from recovery.vault import Vault
+from tests.faults.outcome import Outcome
+from tests.faults.regions import region
+
+#: A killed snapshotter may live this many times as long as a whole run takes.
+LONGEST = 1.1
+
+
+def run(seed: int, count: int, s: Settings | None = None) -> Outcome:
+    """`count` kills on the region of `s`, by default one that runs already, or one started for this."""
+    s = own_vault(s or region())
+    outcome = Outcome(count=count)
+    vault = Vault.of(s)
+    catalog = Catalog(vault, s)
+    began = time.monotonic()
+    create(s, EmbeddedMachine(s))
+    whole = time.monotonic() - began
+    for case in range(seed, seed + count):
+        draw = random.Random(case)
+        before = catalog.newest()
+        _something_new(s, draw)
+        _taken_and_killed(s, draw.random() * whole * LONGEST)
+        deep = case % 10 == 9
+        outcome.failures += [f"seed {case}: {problem}" for problem in _judged(s, vault, catalog, before, deep=deep)]
+    return outcome
+
+
+def own_vault(s: Settings) -> Settings:
+    """The region's own store as its vault, in a bucket of this run."""
+    from recovery.vault import LockedBucket
+
+    s = s.model_copy(update={"snapshot_endpoint": s.s3_url})
+    LockedBucket.administrator(s).ensure_locked()
+    return s
+
+
+def _something_new(s: Settings, draw: random.Random) -> None:
+    store = ObjectStore.of(s)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(4):
+            (Path(folder) / f"f{number}").write_bytes(draw.randbytes(draw.randrange(1, 400_000)))
+        digest = publish(store, Path(folder), kind="partition", meta={"made": uuid.uuid4().hex}).digest
+    point(store, "lake/kills/events/2026-03-01", digest)
+
+
+def _taken_and_killed(s: Settings, after: float) -> None:
+    child = multiprocessing.get_context("fork").Process(target=create, args=(s, EmbeddedMachine(s)))
+    child.start()
+    child.join(after)
+    if child.pid is not None and child.is_alive():
+        os.kill(child.pid, signal.SIGKILL)
+    child.join()
+
+
+def _judged(s: Settings, vault: Vault, catalog: Catalog, before: Snapshot | None, *, deep: bool) -> list[str]:
+    """What is wrong, seen from outside."""
+    problems = []
+    found = list(catalog.newest_first())
+    for one in found if deep else found[:1]:
+        if not isinstance(one, Snapshot):
+            problems.append(f"snapshot {one[0]} is visible and not valid: {one[1]}")
+            continue
+        report = verify.verify(vault, one, s, deep=deep)
+        problems += [f"{one.id} is visible and not whole: {problem}" for problem in report.problems]
+    newest = catalog.newest()
+    if before is not None and (newest is None or newest.sequence not in (before.sequence, before.sequence + 1)):
+        problems.append(f"after {before.id} the newest is {newest.id if newest else 'none'}")
+    return problems

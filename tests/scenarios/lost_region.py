@@ -1,0 +1,195 @@
+"""A primary region with a shop that serves, and its loss: every process killed, its disk gone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+import xmlrpc.client
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from artifacts.lake import Lake
+from artifacts.ledger import Ledger
+from artifacts.object_store import ObjectStore
+from artifacts.publish import publish
+from artifacts.registry import Registry, mlflow_client
+from artifacts.signature import sign
+from caravan.stack import supervisor
+from contracts.errors import CaravanError
+from contracts.settings import Settings
+from feature_repo.store import materialize
+from feature_repo.tables import build
+from ingestion.pseudonymize import Pseudonymizer
+from releases import record
+from releases.approval import Answer, Rules, answer
+from tests.feature_repo.builders import encode, filled
+from tests.serving import tiny_release
+
+ITEMS, SHOPPERS = 60, 40
+Answered = list[tuple[str, tuple[str, ...]]]
+
+
+def users() -> list[str]:
+    return [f"shopper-{number}" for number in range(SHOPPERS)]
+
+
+@dataclass
+class Shop:
+    """A shop of its own in the primary region."""
+
+    s: Settings
+    source: str = field(default_factory=lambda: f"shop-{uuid.uuid4().hex[:8]}")
+    digest: str = ""
+
+    def prepare(self) -> None:
+        """Feature tables, online features, a registered and signed champion that serves."""
+        self._features()
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = tiny_release.build(Path(folder), ITEMS)
+            self.digest = publish(
+                ObjectStore.of(self.s), bundle, kind="release", meta={"source": self.source, "salt": self.source}
+            ).digest
+        sign(ObjectStore.of(self.s), self.digest, self.s)
+        client = mlflow_client(self.s)
+        experiment = client.create_experiment(f"recommender-{self.source}")
+        run = client.create_run(experiment)
+        client.log_text(run.info.run_id, json.dumps({"digest": self.digest}), "release.json")
+        client.set_terminated(run.info.run_id)
+        version = Registry(client).register(self.source, self.digest, run_id=run.info.run_id, metrics={}, tags={})
+        Registry(client).set_alias(self.source, "challenger", version)
+        ledger = Ledger.of(self.s)
+        record.gated(ledger, self.source, self.digest, version=version, evidence={}, author="admin")
+        given = Answer(
+            source=self.source, digest=self.digest, named=self.digest[:12], person="reviewer", door="command line",
+            approves=True, reason="a test",
+        )  # fmt: skip
+        answer(ledger, Rules.of(self.s), given)
+        until = time.monotonic() + 180
+        while serves(self.s) != self.digest:
+            assert time.monotonic() < until, f"{self.digest[:12]} is {ledger.state(self.source, self.digest)}"
+            time.sleep(0.2)
+
+    def _features(self) -> None:
+        hashed, yesterday = Pseudonymizer(self.s.secret("pseudonym_key")), datetime.now(UTC) - timedelta(days=1)
+        start = yesterday.replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = [
+            {
+                "event_id": f"{self.source}-{n}-{m}", "event_time": start + timedelta(minutes=7 * n + m),
+                "user_id": hashed.hash(user), "kind": "view", "item_id": tiny_release.item_id((n * 3 + m * 5) % ITEMS),
+            }
+            for n, user in enumerate(users()[: SHOPPERS // 2]) for m in range(4)
+        ]  # fmt: skip
+        day = start.date().isoformat()
+        catalog = [
+            {"item_id": tiny_release.item_id(n), "title": f"Product {n}", "available": True} for n in range(ITEMS)
+        ]
+        lake = filled(Lake.of(self.s, self.source), {day: rows}, catalog)
+        build(lake, day, encode=encode)
+        materialize(self.s, self.source, day)
+
+    def act(self, count: int) -> None:
+        """Shoppers view items; every event is acknowledged."""
+        with httpx.Client(base_url=self.s.edge_address, timeout=10) as client:
+            for number in range(count):
+                event = {
+                    "event_id": uuid.uuid4().hex, "event_time": datetime.now(UTC).isoformat(), "kind": "view",
+                    "user_id": users()[number * 7 % SHOPPERS], "item_id": tiny_release.item_id(number * 11 % ITEMS),
+                }  # fmt: skip
+                answered = client.post("/events", json={"events": [event]})
+                assert answered.json()["accepted"] == 1, answered.text
+
+
+def serves(s: Settings) -> str | None:
+    try:
+        found = httpx.post(f"{s.edge_address}/recommend", json={"user_id": "anna"}, timeout=5)
+        return str(found.json().get("release"))
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def asked(s: Settings, count: int) -> Answered:
+    """Release and items of each of `count` recorded requests, in order."""
+
+    def ask(number: int) -> tuple[str, tuple[str, ...]]:
+        body = {"user_id": users()[number % SHOPPERS], "k": 5 + number // SHOPPERS % 10}
+        found = client.post("/recommend", json=body)
+        assert found.status_code == 200, found.text
+        content = found.json()
+        return content["release"], tuple(item["item_id"] for item in content["items"])
+
+    with httpx.Client(base_url=s.edge_address, timeout=20) as client, ThreadPoolExecutor(4) as pool:
+        return list(pool.map(ask, range(count)))
+
+
+@contextmanager
+def writing(s: Settings) -> Iterator[list[tuple[float, int]]]:
+    """Acknowledged writes, several a second, until the block ends: (when, sequence in the ledger)."""
+    acknowledged: list[tuple[float, int]] = []
+    stop, ledger = threading.Event(), Ledger.of(s)
+
+    def write() -> None:
+        while not stop.wait(0.1):
+            try:
+                move = ledger.note("", "", "asked", actor="test", reason="a row that must not be lost")
+                acknowledged.append((time.time(), move.sequence))
+            except CaravanError:
+                return
+            except Exception:
+                return  # the database was killed in the middle of it
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield acknowledged
+    finally:
+        stop.set()
+        thread.join()
+
+
+def lose(s: Settings) -> float:
+    """Kill every process of the region with SIGKILL and remove its disk; when."""
+    home = s.region_home
+    (supervisor.run_folder(s) / f"group-{s.region}.conf").unlink()  # or supervisor would start them again
+    at = time.time()
+    _kill(s)
+    while True:
+        try:
+            supervisor.reload(s)
+            break
+        except xmlrpc.client.Fault:  # it is just starting one of them again
+            _kill(s)
+            time.sleep(0.2)
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+    return at
+
+
+def _kill(s: Settings) -> None:
+    known = supervisor.processes(s).values()
+    for root in [about["pid"] for about in known if about["group"] == s.region and about["pid"]]:
+        with suppress(psutil.NoSuchProcess):
+            for process in (*psutil.Process(root).children(recursive=True), psutil.Process(root)):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def resolved(s: Settings, source: str) -> dict[str, Any]:
+    """Digest per alias and version, as the region's registry has them."""
+    registry = Registry.of(s)
+    found: dict[str, Any] = {f"v{v.number}": v.digest for v in registry.versions(source)}
+    for alias in ("challenger", "champion"):
+        version = registry.alias(source, alias)
+        found[alias] = version.digest if version else None
+    return found
