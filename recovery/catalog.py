@@ -52,9 +52,10 @@ class Catalog:
             except (Tampered, NotFound) as error:
                 yield sequence, error.what
 
-    def newest(self) -> Snapshot | None:
-        """The newest valid one."""
-        return next((one for one in self.newest_first() if isinstance(one, Snapshot)), None)
+    def newest(self, system: str = "") -> Snapshot | None:
+        """The newest valid one; of that database, where one is named."""
+        valid = (one for one in self.newest_first() if isinstance(one, Snapshot))
+        return next((one for one in valid if system in ("", one.system)), None)
 
     def named(self, name: str) -> Snapshot:
         """A snapshot by its id ('s000012'), its number, or 'newest'."""

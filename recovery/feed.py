@@ -90,9 +90,9 @@ class Feed:
         system, _, _ = wal.identify(self._s)
         vault = Vault.of(self._s)
         if self._known is None:
-            newest = Catalog(vault, self._s).newest()
+            newest = Catalog(vault, self._s).newest(system)
             known: objects.Inventory = {}
-            if newest is not None and newest.system == system:
+            if newest is not None:
                 known = objects.read_inventory(vault, newest.objects.inventory)
                 known |= journal.since(vault, self._s, system, newest.at, None)
             self._known = known

@@ -65,8 +65,8 @@ def choose(
     passed: list[str] = []
     for one in catalog.newest_first():
         if isinstance(one, Snapshot):
-            if point.at is not None and one.at > point.at:
-                continue
+            if one.region == s.region or (point.at is not None and one.at > point.at):
+                continue  # the target's own past, or after the moment
             try:
                 sound(one)
             except (Tampered, NotFound) as error:

@@ -62,13 +62,13 @@ def create(s: Settings, machine: Machine, *, full: bool = False, progress: Progr
 def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress: Progress) -> Snapshot:
     catalog = Catalog(vault, s)
     sequences = catalog.sequences()
-    parent = catalog.newest()
-    if sequences and (parent is None or parent.sequence != sequences[0]):
-        progress("parent", f"snapshot {sequences[0]} is not valid; going on from {parent.id if parent else 'nothing'}")
     system, timeline, _ = wal.identify(s)
+    # another region's, or that of a region made anew, says nothing about ours
+    parent = catalog.newest(system)
+    if sequences and (parent is None or parent.sequence != sequences[0]):
+        after = f"goes on from {parent.id}" if parent else "begins anew"
+        progress("parent", f"snapshot {sequences[0]} is not valid, or of another database; this one {after}")
     known = objects.read_inventory(vault, parent.objects.inventory) if parent else {}
-    if parent is not None and parent.system != system:
-        known = {}  # another region's, or one made anew: its etags say nothing about ours
 
     def copied(done: int, whole: int) -> None:
         progress("objects", f"{done} of {whole} new objects")
@@ -114,7 +114,7 @@ def _database(
     *, full: bool, progress: Progress,
 ) -> tuple[Backup, ...]:  # fmt: skip
     before: tuple[Backup, ...] = ()
-    if parent is not None and (parent.system, parent.timeline) == identity and not full:
+    if parent is not None and parent.timeline == identity[1] and not full:
         before = parent.backups if len(parent.backups) < backup.LONGEST_CHAIN else ()
 
     def read(total: int) -> None:

@@ -104,7 +104,13 @@ def test_a_corrupt_newest_snapshot_is_passed_over_and_that_is_said(region: Small
     def sound(one: object) -> None:
         verify.demand(region.vault, one, region.s)  # type: ignore[arg-type]
 
-    chosen = choose(region.vault, region.s, Point.parse("newest"), sound=sound, tell=said.append)
+    chosen = choose(
+        region.vault,
+        region.s.model_copy(update={"region": "standby"}),
+        Point.parse("newest"),
+        sound=sound,
+        tell=said.append,
+    )
     assert chosen.snapshot == first
     assert second.id in said[0]
     assert second.id in chosen.passed_over[0]

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,37 +10,17 @@ from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore
 from artifacts.publish import fetch, resolve
 from caravan.stack.machine import EmbeddedMachine
-from contracts.settings import Settings, read_settings
+from contracts.settings import Settings
 from recovery import verify
 from recovery.catalog import Catalog
 from recovery.point import Point
 from recovery.restore import restore
 from recovery.snapshot import create
 from recovery.vault import Vault
-from tests.conftest import free_offset
 from tests.scenarios.lost_region import Shop, asked, lose, resolved, serves, writing
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
 REQUESTS = 1000
-
-
-@pytest.fixture(scope="module")
-def two_regions() -> Iterator[Settings]:
-    """A stack of its own with both regions, because one of them will be destroyed; the primary's settings."""
-    from caravan.stack import down, up
-
-    given = os.environ.get("CARAVAN_TWO_REGIONS")  # a home whose primary may be destroyed
-    if given:
-        yield read_settings(home=Path(given), port_offset=int(os.environ.get("CARAVAN_PORT_OFFSET", "0")))
-        return
-    home = Path(tempfile.mkdtemp(prefix="caravan-lost-"))
-    home.chmod(0o711)
-    s = up(read_settings(home=home, port_offset=free_offset()), regions=("primary", "standby"), control=False)
-    try:
-        yield s
-    finally:
-        down(s)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def test_the_standby_answers_as_the_lost_primary_did(two_regions: Settings, capsys: pytest.CaptureFixture[str]) -> None:

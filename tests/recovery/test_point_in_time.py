@@ -1,0 +1,65 @@
+"""The state at a moment: a table that was dropped by mistake at T is back as of T minus one second."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from caravan.stack.machine import EmbeddedMachine
+from contracts.errors import ArtifactError, RestoreRefused
+from contracts.settings import Settings
+from recovery import retention, wal
+from recovery.point import Point
+from recovery.restore import foresee, restore
+from recovery.snapshot import create
+from recovery.vault import LockedBucket, Vault
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def sql(s: Settings, *statements: str) -> list[Any]:
+    with closing(wal.connect(s, database="caravan")) as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def test_a_dropped_table_is_back(two_regions: Settings) -> None:
+    s = two_regions
+    standby, machine = s.model_copy(update={"region": "standby"}), EmbeddedMachine(s)
+    sql(s, "DROP TABLE IF EXISTS counted", "CREATE TABLE counted (number int)", "INSERT INTO counted VALUES (1)")
+    create(s, machine)
+    sql(s, "INSERT INTO counted VALUES (2)")
+    time.sleep(3)
+    dropped_at = datetime.now(UTC)
+    sql(s, "DROP TABLE counted")
+    time.sleep(8)  # the feed brings the log
+    target = EmbeddedMachine(standby)
+    with pytest.raises(RestoreRefused, match="looks alive"):
+        restore(standby, target, Point.parse("newest"), reason="a mistake")
+    moment = (dropped_at - timedelta(seconds=1)).isoformat()
+    assert foresee(standby, target, Point.parse(moment), although_alive=True)["target"] == "standby"
+    restore(standby, target, Point.parse(moment), reason="a mistake", although_alive=True)
+    assert sql(standby, "SELECT number FROM counted ORDER BY 1") == [(1,), (2,)]
+    # a moment after the last write there is: all of the log leads to it
+    later = Point.parse(datetime.now(UTC).isoformat())
+    restore(standby, target, later, reason="a mistake", although_alive=True)
+    assert sql(standby, "SELECT to_regclass('counted') IS NULL") == [(True,)]
+
+
+def test_the_writer_can_not_take_away_what_it_wrote(two_regions: Settings) -> None:
+    s = two_regions
+    writer, name = LockedBucket.writer(s), f"objects/zz/{time.time()}"
+    writer.put(name, b"written once")
+    with pytest.raises(ArtifactError):
+        writer.delete(name)
+    with pytest.raises(ArtifactError):
+        writer.remove(name)
+    with pytest.raises(ArtifactError):
+        retention.prune(s, keep=1, vault=Vault(writer, Vault.of(s).sealer))
+    LockedBucket.administrator(s).remove(name)
+    assert list(writer.versions(name)) == []
