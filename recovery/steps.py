@@ -22,7 +22,7 @@ from contracts.errors import RecoveryError, RestoreRefused
 from contracts.region import RegionName
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from recovery import database, features, journal, objects, verify
+from recovery import database, features, journal, objects, retention, verify
 from recovery.cut import registered_digests
 from recovery.manifest import Entry
 from recovery.point import Chosen, Point, as_plan, choose
@@ -191,7 +191,7 @@ def engines(run: Restore) -> str:
 
 
 def probe(run: Restore) -> str:
-    """The engine answers a set of questions with the champion, each with items."""
+    """The engine answers a set of questions with the champion, each with items; so the snapshot is proven."""
     champion = _champion(Ledger.of(run.s))
     if champion is None:
         return "nothing to ask"
@@ -204,7 +204,9 @@ def probe(run: Restore) -> str:
                     f"the engine answers {answer.status_code} with {len(body.get('items') or [])} items",
                     remedy="see `caravan logs standby-engine`; a rerun goes on here",
                 )
-    return f"{_PROBES} questions answered"
+    evidence = {"region": run.s.region, "release": champion, "questions": _PROBES}
+    retention.prove(run.vault, run.s, run.choice.snapshot, evidence)
+    return f"{_PROBES} questions answered: {run.choice.snapshot.id} is proven"
 
 
 def open_edge(run: Restore) -> str:

@@ -11,7 +11,7 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import fetch, resolve
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
-from recovery import verify
+from recovery import retention, verify
 from recovery.catalog import Catalog
 from recovery.point import Point
 from recovery.restore import restore
@@ -53,6 +53,7 @@ def test_the_standby_answers_as_the_lost_primary_did(two_regions: Settings, caps
     newest = max((at for at, sequence in acknowledged if sequence <= kept), default=0.0)
     rpo, rows = lost_at - newest, sum(sequence > kept for _, sequence in acknowledged)
     assert resolved(standby, shop.source) == names
+    assert retention.proven(Vault.of(s), s)[0] == second.snapshot.sequence
     store = ObjectStore.of(standby)
     assert resolve(store, "serving/standby/champion") == shop.digest
     for digest in {names["champion"], names["v1"]}:
