@@ -18,7 +18,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 OFFSETS = (3000, 7400, 5200)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Who shares a worker when tests run side by side: all that need Airflow, all that need a region, else a file.
 
