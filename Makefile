@@ -34,7 +34,7 @@ status: $(STAMP) ## Show it
 	$(BIN)/caravan status
 
 test: $(STAMP) ## All tests, with small counts
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 lint: $(STAMP) ## Only style and types
 	$(BIN)/python -m pytest tests/test_style.py tests/test_architecture.py

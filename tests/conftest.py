@@ -15,23 +15,12 @@ from contracts.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Port offsets that a test run may take, tried in order, so that two runs on one machine do not meet.
-OFFSETS = (3000, 7400, 5200)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who shares a worker when tests run side by side: all that need Airflow, all that need a region, else a file.
-
-    So one worker starts one region, and what a file's tests share is made once.
-    """
-    for item in items:
-        group = next((name for name in ("airflow", "stack") if item.get_closest_marker(name)), str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
+OFFSETS = (3000, 5200, 7400)
 
 
 def free_offset() -> int:
-    """The first offset at which nothing listens on the stack's first ports; each worker begins with another one."""
-    first = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(OFFSETS)
-    for offset in OFFSETS[first:] + OFFSETS[:first]:
+    """The first offset at which nothing listens on the stack's first ports."""
+    for offset in OFFSETS:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
