@@ -78,12 +78,16 @@ def engine(
 def following(s: Settings, slot: str, **settings: str) -> Iterator[Live]:
     """An engine of a running region that follows the pointer of `slot`; it is alive, maybe not ready."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
-    own = kept | {
-        "CARAVAN_HOME": str(s.home),
-        "CARAVAN_PORT_OFFSET": str(s.port_offset),
-        "CARAVAN_ENGINE_SLOT": slot,
-        "OMP_NUM_THREADS": "1",
-    } | settings
+    own = (
+        kept
+        | {
+            "CARAVAN_HOME": str(s.home),
+            "CARAVAN_PORT_OFFSET": str(s.port_offset),
+            "CARAVAN_ENGINE_SLOT": slot,
+            "OMP_NUM_THREADS": "1",
+        }
+        | settings
+    )
     with _process(s.region_home / "logs", own, (sys.executable,), (), name=f"{slot}.log") as live:
         wait_ready(live, path="/healthz")
         yield live
