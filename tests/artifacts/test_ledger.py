@@ -16,6 +16,7 @@ from artifacts.ledger import Ledger
 from contracts.errors import ChainBroken, Conflict, IllegalMove
 from contracts.release import MOVES, State
 from contracts.settings import Settings
+from tests.releases.fake_region import drop_database
 
 pytestmark = pytest.mark.stack
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,8 +44,7 @@ def engine(stack: Settings) -> Iterator[Engine]:
     migrate(engine)
     yield engine
     engine.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    drop_database(admin, name)
     admin.dispose()
 
 

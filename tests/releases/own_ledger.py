@@ -12,6 +12,7 @@ from artifacts.database import migrate
 from artifacts.ledger import Ledger
 from contracts.release import State
 from contracts.settings import Settings
+from tests.releases.fake_region import drop_database
 
 #: The shortest road from the gate to all shoppers.
 ROAD: tuple[State, ...] = ("built", "gated", "approved", "champion")
@@ -30,8 +31,7 @@ def own_database(s: Settings) -> Iterator[str]:
         engine.dispose()
         yield s.database_url(name)
     finally:
-        with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        drop_database(admin, name)
         admin.dispose()
 
 
