@@ -11,6 +11,9 @@ from typing import Literal
 
 RegionName = Literal["primary", "standby"]
 
+#: A region's engines: who serves all shoppers, the two arms of a canary, and the champion before this one, kept warm.
+SLOTS = ("champion", "control", "canary", "former")
+
 CONTROL_BASE = 20000
 REGION_BASE: dict[RegionName, int] = {"primary": 21000, "standby": 22000}
 

@@ -41,8 +41,9 @@ class Step:
 class ShadowPolicy:
     """How long a release is asked in the shadow, and how much worse it may answer there. Times in seconds.
 
-    `allowed_share` (of the questions) or `allowed_count`, whichever is more, may be lost, empty or fallbacks beyond the
-    champion's.
+    Judged are the newest `minimum_questions`: `allowed_share` of them or `allowed_count`, whichever is more, may be
+    lost, empty or fallbacks beyond the champion's. A store that did not answer for a second sends no release back: with
+    too many, more is asked, and only after `chances` times the minimum it is said to be the release.
     """
 
     minimum_questions: int = 500
@@ -50,6 +51,7 @@ class ShadowPolicy:
     maximum_s: float = 12 * HOUR
     allowed_share: float = 0.01
     allowed_count: int = 5
+    chances: int = 3
 
 
 #: For a shop with thousands of shoppers a day. The last step covers a day at least, so that no hour goes unseen.

@@ -28,12 +28,14 @@ COMPARED = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Champion and shadow on the same questions. Times in milliseconds, rates per question.
+    """Champion and shadow on the same questions, the newest ones. Times in milliseconds, rates per question.
 
-    `asked`: questions that both should have answered; `overlap`: mean share of the champion's items that the shadow
-    shows too; `rank_correlation`: mean Kendall tau over those items; None without any such pair.
+    `seen`: all questions so far; `asked`: those compared, which both should have answered; `overlap`: mean share of the
+    champion's items that the shadow shows too; `rank_correlation`: mean Kendall tau over those items; None without any
+    such pair.
     """
 
+    seen: int = 0
     asked: int = 0
     answered: int = 0
     empty: int = 0
@@ -64,8 +66,8 @@ class ShadowReader:
     def __post_init__(self) -> None:
         self._tail = TailOfFolder(self.answer_log, lambda line: float(line["t"]), self.since)
 
-    def compare(self, *, now: float) -> Comparison:
-        """Everything so far, but for the newest answers, whose pair may still be on its way."""
+    def compare(self, *, newest: int, now: float) -> Comparison:
+        """The `newest` questions so far, but for those of this moment, whose pair may still be on its way."""
         for line in self._tail.read():
             side = "shadow" if line.get("shadow") else "champion"
             if line.get("kind") == "events" or line.get("release") != (
@@ -78,9 +80,12 @@ class ShadowReader:
         first = min((float(p["shadow"]["t"]) for p in self._pairs.values() if "shadow" in p), default=math.inf)
         begin, end = min(first, self.since + MIRRORING), now - SETTLING
         settled = [p for p in self._pairs.values() if "champion" in p and begin <= float(p["champion"]["t"]) < end]
-        both = [(p["champion"], p["shadow"]) for p in settled if "shadow" in p]
+        settled.sort(key=lambda pair: float(pair["champion"]["t"]))
+        compared = settled[-newest:]
+        both = [(p["champion"], p["shadow"]) for p in compared if "shadow" in p]
         return Comparison(
-            asked=len(settled),
+            seen=len(settled),
+            asked=len(compared),
             answered=len(both),
             empty=sum(not shadow["items"] for _, shadow in both),
             champion_empty=sum(not champion["items"] for champion, _ in both),
@@ -93,7 +98,7 @@ class ShadowReader:
 
 
 def problem(policy: ShadowPolicy, found: Comparison) -> str | None:
-    """Why this shadow must not meet shoppers, or None."""
+    """Why this shadow must not meet shoppers yet, or None."""
     allowed = policy.allowed_share * max(found.asked, 1)
     lost, empty = found.asked - found.answered, found.empty - found.champion_empty
     fallbacks = found.fallbacks - found.champion_fallbacks

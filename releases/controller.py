@@ -181,14 +181,17 @@ class Controller:
         entered = self._entered(candidate, "shadow")
         if self._shadow is None or self._shadow.shadow != candidate.digest or self._shadow.since != entered:
             self._shadow = ShadowReader(self._logs[1], known.champion, candidate.digest, entered)
-        found = self._shadow.compare(now=now)
         rules, spent = policy.shadow, now - entered
-        self.doing = f"shadow: {found.answered} of {found.asked} questions answered"
-        if (wrong := problem(rules, found)) is not None and found.asked >= min(rules.minimum_questions, 20):
+        found = self._shadow.compare(newest=rules.minimum_questions, now=now)
+        wrong, late = problem(rules, found), spent > rules.maximum_s
+        self.doing = (
+            f"shadow: {found.seen} questions asked, at least {rules.minimum_questions}; {wrong or 'well so far'}"
+        )
+        if wrong is not None and (late or found.seen >= rules.chances * rules.minimum_questions):
             return self._back(candidate, wrong, found.evidence())
-        if found.asked >= rules.minimum_questions and spent >= rules.minimum_s:
+        if wrong is None and found.asked >= rules.minimum_questions and spent >= rules.minimum_s:
             return self._move(candidate, "canary_1", f"{found.answered} answers compared", found.evidence())
-        if spent > rules.maximum_s:
+        if late:
             why = f"only {found.asked} of {rules.minimum_questions} questions within {rules.maximum_s:.0f} s"
             return self._back(candidate, why, found.evidence())
         return False

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from contracts.errors import SettingsError
+from contracts.region import SLOTS
 from contracts.settings import Settings
 from serving.edge_listener import (
     ACCESS_LOG,
@@ -56,8 +57,6 @@ SPLIT = "split.yaml"
 
 
 Arm = Literal["control", "rest", "canary"]
-#: The engines of a region, each a cluster of its own; see docs/releases.md for what they are for.
-SLOTS = ("champion", "control", "canary", "former")
 #: Arms of a canary: when their engine is gone, their shoppers get the champion's answers.
 GUARDED = ("control", "canary")
 

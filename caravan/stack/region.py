@@ -12,26 +12,19 @@ from caravan.stack.credentials import write_private
 from caravan.stack.mlflow_server import mlflow
 from caravan.stack.postgres import Cluster, ensure_databases
 from caravan.stack.program import Program
+from contracts.region import SLOTS
 from contracts.settings import Settings
 
 #: Databases of a region, all owned by the role `caravan`.
 DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
-#: The engines: who serves all shoppers, the two arms of a canary, and the champion before this one, kept warm.
-SLOTS = ("champion", "control", "canary", "former")
 #: Object by which the store shows that it can be read.
 READY = "health/ready"
 
 
 def programs(s: Settings) -> list[Program]:
     """All programs of the region `s.region`. Needs the secrets to exist."""
-    found = [_postgres(s), _redis(s), _object_store(s), mlflow(s)]
-    # a checkout in which these are not written yet still has its stores
-    if (environment.REPOSITORY / "serving" / "__main__.py").is_file():
-        found += [_engine(s, slot) for slot in SLOTS]
-    if (environment.REPOSITORY / "serving" / "edge.py").is_file():
-        found.append(_edge(s))
-    if (environment.REPOSITORY / "releases" / "__main__.py").is_file():
-        found.append(_controller(s))
+    engines = [_engine(s, slot) for slot in SLOTS]
+    found = [_postgres(s), _redis(s), _object_store(s), mlflow(s), *engines, _edge(s), _controller(s)]
     # the standby keeps the vault; a region that is its own vault has nothing to feed
     if s.snapshot_url != s.s3_url:
         found.append(_feed(s))

@@ -74,6 +74,6 @@ def test_a_restore_again_ends_in_the_same_state(two_regions: Settings) -> None:
     before = Ledger.of(standby).history()
     found = Catalog(Vault.of(standby), standby).newest()
     assert found is not None
-    restore(standby, EmbeddedMachine(standby), Point.parse("newest"), reason="again")
+    restore(standby, EmbeddedMachine(standby), Point.parse("newest"), reason="again", although_alive=True)
     assert Ledger.of(standby).history() == before
     assert serves(standby) is not None

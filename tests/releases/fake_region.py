@@ -35,7 +35,7 @@ ITEMS = frozenset({"i-1", "i-2"})
 #: Steps that a handful of shoppers pass.
 QUICK = CanaryPolicy(
     steps=tuple(Step(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in (1, 5, 25, 50)),
-    shadow=ShadowPolicy(minimum_questions=1, minimum_s=0, maximum_s=600),
+    shadow=ShadowPolicy(minimum_questions=10, minimum_s=0, maximum_s=600),
     warm_up_s=60,
 )
 
@@ -172,11 +172,13 @@ class FolderRegion:
                     )
         self.tell(access, answers)
 
-    def asked_in_the_shadow(self, champion: str, shadow: str, *, items: tuple[str, ...] = ("i-1",)) -> None:
-        """Thirty questions that champion and shadow both answered; three seconds pass."""
+    def asked_in_the_shadow(
+        self, champion: str, shadow: str, *, items: tuple[str, ...] = ("i-1",), count: int = 30
+    ) -> None:
+        """Questions that champion and shadow both answered; three seconds pass."""
         now = self.clock()
         answers = []
-        for number in range(30):
+        for number in range(count):
             about = {"t": now, "id": f"q-{number}-{now}", "kind": "recommend", "shopper": "s", "arm": "rest",
                      "fallback": None, "stale": False, "ms": 3.0}  # fmt: skip
             answers.append({**about, "shadow": False, "release": champion, "items": ["i-1"]})

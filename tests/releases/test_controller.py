@@ -169,6 +169,22 @@ def test_a_shadow_that_answers_nothing_meets_no_shopper(
     assert all(split.canary == 0 for split in region.routed)
 
 
+def test_a_store_that_did_not_answer_for_a_second_sends_no_release_back(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    approved(ledger, "shop", B)
+    ticks(controller, 2)
+    region.asked_in_the_shadow(A, B, items=(), count=9)
+    ticks(controller, 1)
+    region.asked_in_the_shadow(A, B, count=3)
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "shadow"
+    assert "empty_answers: 7 of 10" in controller.doing
+    region.asked_in_the_shadow(A, B, count=7)
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "canary_1"
+
+
 @pytest.mark.parametrize("how", ["refused", "unsigned", "never ready"])
 def test_a_release_that_does_not_get_ready_goes_back(
     ledger: Ledger, engine: Engine, region: FolderRegion, controller: Controller, how: str

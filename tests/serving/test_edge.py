@@ -87,6 +87,14 @@ class Edge:
         self.http = httpx.Client(base_url=self.s.edge_address, timeout=10)
         self.wait(lambda: self.http.get("/readyz").status_code == 200)
 
+    def close(self) -> None:
+        self.http.close()
+        self.process.terminate()
+        self.process.wait(timeout=10)
+        for upstream in self.upstreams().values():
+            upstream.server.shutdown()
+            upstream.server.server_close()
+
     def upstreams(self) -> dict[str, Upstream]:
         return {"champion": self.champion, "control": self.control, "canary": self.canary}
 
@@ -136,12 +144,7 @@ def envoy() -> str:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     it = Edge(tmp_path_factory.mktemp("edge"))
     yield it
-    it.http.close()
-    it.process.terminate()
-    it.process.wait(timeout=10)
-    for upstream in it.upstreams().values():
-        upstream.server.shutdown()
-        upstream.server.server_close()
+    it.close()
 
 
 def test_envoy_accepts_the_files(tmp_path: Path) -> None:
@@ -233,12 +236,7 @@ def test_shoppers_of_a_dead_canary_get_the_champion_and_the_log_says_what_was_me
             meant.add(it.line(answer)["arm"] if number % 5 == 0 else answer.json()["headers"][edge.ARM_HEADER])
         assert meant == {"rest", "canary"}
     finally:
-        it.http.close()
-        it.process.terminate()
-        it.process.wait(timeout=10)
-        for upstream in it.upstreams().values():
-            upstream.server.shutdown()
-            upstream.server.server_close()
+        it.close()
 
 
 def test_a_shadow_sees_copies_of_questions_and_never_of_events(running: Edge) -> None:

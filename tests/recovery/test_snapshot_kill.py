@@ -10,5 +10,5 @@ from tests.faults.snapshot_kill import run
 
 @pytest.mark.stack
 @pytest.mark.slow
-def test_a_killed_snapshotter_leaves_the_one_before(stack: Settings) -> None:
-    assert run(seed=0, count=4, s=stack).failures == []
+def test_a_killed_snapshotter_leaves_the_one_before(two_regions: Settings) -> None:
+    assert run(seed=0, count=4, s=two_regions).failures == []
