@@ -2,7 +2,8 @@
 
 Each row's hash covers the row and the hash before it, so a changed, removed or inserted row is found by
 `verify`. A move is compare-and-set on (release, state, epoch): of two that race, one wins and the other is told
-who was faster. Only the ledger counts; registry aliases and traffic follow it.
+who was faster. A region that may not write any more is refused by the database itself (see artifacts/fence.py). Only
+the ledger counts; registry aliases and traffic follow it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from sqlalchemy.exc import DBAPIError
 
 from artifacts.database import engine as region_engine
 from artifacts.database import migrate
-from artifacts.tables import moves, states
-from contracts.errors import ChainBroken, Conflict, IllegalMove, StoreUnavailable
+from artifacts.fence import REFUSED
+from artifacts.tables import fence, moves, states
+from contracts.errors import ChainBroken, Conflict, Fenced, IllegalMove, StoreUnavailable
 from contracts.release import MOVES, NOTES, Note, State
 from contracts.settings import Settings
 
@@ -91,11 +93,13 @@ class Ledger:
         reason: str,
         evidence: dict[str, Any] | None = None,
         version: int | None = None,
-        epoch: int = 0,
+        epoch: int | None = None,
         former: State = "retired",
         now: datetime | None = None,
     ) -> Move:
         """Append one move; Conflict when the release is not in `expected`, IllegalMove when there is no such step.
+
+        `epoch` is the present one unless it is given. Raises Fenced in a region that may not write any more.
 
         When a release becomes champion, the present one becomes `former` in the same transaction: `retired`, or
         `rolled_back` when this is a rollback.
@@ -106,9 +110,10 @@ class Ledger:
                 remedy=f"it can go to: {', '.join(sorted(MOVES[expected])) or 'nowhere'}",
             )
         at = now or datetime.now(UTC)
-        about: dict[str, Any] = {"actor": actor, "reason": reason, "evidence": evidence or {}, "epoch": epoch, "at": at}
+        about: dict[str, Any] = {"actor": actor, "reason": reason, "evidence": evidence or {}, "at": at}
         with _answering(), self._engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
+            epoch = about["epoch"] = _epoch(connection) if epoch is None else epoch
             self._compare(connection, source, digest, expected, epoch)
             if to == "champion":
                 for present in self._champions(connection, source):
@@ -124,16 +129,14 @@ class Ledger:
         actor: str,
         reason: str,
         evidence: dict[str, Any] | None = None,
-        epoch: int = 0,
         now: datetime | None = None,
     ) -> Move:
         """Append a row that moves nothing. `digest` is empty for what concerns no single release."""
-        body: dict[str, Any] = {"actor": actor, "reason": reason[:2000], "evidence": evidence or {}, "epoch": epoch}
+        body: dict[str, Any] = {"actor": actor, "reason": reason[:2000], "evidence": evidence or {}}
         with _answering(), self._engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
-            return self._append(
-                connection, source, digest, None, kind, version=None, at=now or datetime.now(UTC), **body
-            )
+            body |= {"epoch": _epoch(connection), "at": now or datetime.now(UTC)}
+            return self._append(connection, source, digest, None, kind, version=None, **body)
 
     def places(self, source: str | None = None, among: Collection[State] = ()) -> list[Place]:
         """Where releases are now, those moved last first; of `among` only, when it names states."""
@@ -265,11 +268,19 @@ class Ledger:
         return Move(**row)
 
 
+def _epoch(connection: Connection) -> int:
+    """The present epoch: of the fence; 0 where there never was one."""
+    return int(connection.execute(select(fence.c.epoch)).scalar() or 0)
+
+
 @contextmanager
 def _answering() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == REFUSED:
+            said = str(error.orig).splitlines()[0].removeprefix("ERROR:").strip()
+            raise Fenced(said, remedy="`caravan region` says which one is active; work there") from error
         raise StoreUnavailable(
             "the ledger's database refused or did not answer", remedy="`caravan status` shows it; then retry"
         ) from error

@@ -54,6 +54,17 @@ states = Table(
     Index("one_champion_per_source", "source", unique=True, postgresql_where=text("state = 'champion'")),
 )
 
+#: Until when this region's rows may be written, and in which epoch; a trigger on the moves asks. No row: no end.
+fence = Table(
+    "region_fence",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("region", String(16), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("valid_until", DateTime(timezone=True), nullable=False),
+    CheckConstraint("id = 1", name="there_is_one_fence"),
+)
+
 #: What a running canary remembers between two looks: its policy, evidence and the time its logs are read from.
 canaries = Table(
     "release_canaries",

@@ -27,6 +27,7 @@ CaravanError
 │   ├── NotWhole             something that a row or a pointer names is not in the snapshot
 │   ├── NoRecoveryPoint      there is no valid snapshot that reaches the wanted moment
 │   └── RestoreRefused       the target, the keys or the space do not allow this restore
+├── Fenced                   another region may write now; this one may not any more
 └── ServingError             a request or a release that the engine can not serve
     ├── DeadlineExceeded     no answer within the time a shopper waits
     └── ReleaseRefused       a release that failed verification or warm-up
@@ -149,6 +150,10 @@ class NoRecoveryPoint(RecoveryError):
 
 class RestoreRefused(RecoveryError):
     """The target, the keys or the space do not allow this restore."""
+
+
+class Fenced(CaravanError):
+    """Another region may write now; this one may not any more."""
 
 
 class ServingError(CaravanError):

@@ -20,12 +20,14 @@ REGION_BASE: dict[RegionName, int] = {"primary": 21000, "standby": 22000}
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPorts:
-    """Where the control group listens: Airflow, its database, and the servers of its task logs."""
+    """Where the control group listens: Airflow, its database, the servers of its task logs, and the global edge."""
 
     airflow: int
     airflow_postgres: int
     airflow_worker_logs: int
     airflow_trigger_logs: int
+    global_edge: int
+    global_edge_admin: int
 
     @classmethod
     def at(cls, offset: int) -> ControlPorts:
@@ -35,6 +37,8 @@ class ControlPorts:
             airflow_postgres=base + 432,
             airflow_worker_logs=base + 793,
             airflow_trigger_logs=base + 794,
+            global_edge=base + 200,
+            global_edge_admin=base + 201,
         )
 
 

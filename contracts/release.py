@@ -44,8 +44,9 @@ State = Literal[
     "rejected",
     "rolled_back",
 ]
-#: Rows of the ledger that move nothing: a request for approval, an answer to it, a refused one, a freeze and its end.
-Note = Literal["asked", "approval", "refused", "frozen", "thawed"]
+#: Rows of the ledger that move nothing: a request for approval, an answer to it, a refused one, a freeze and its end;
+#: a region that took over from another one, and a row of the former one that came too late for the restore.
+Note = Literal["asked", "approval", "refused", "frozen", "thawed", "took_over", "reconciled"]
 NOTES: frozenset[str] = frozenset(get_args(Note))
 #: States in which a release gets shoppers, or copies of their requests, beside a champion.
 IN_FLIGHT: tuple[State, ...] = ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50")

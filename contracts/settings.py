@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     engine_former_url: str = Field(default="", description="URL of the former champion's serving engine.")
     edge_url: str = Field(default="", description="Envoy URL that shoppers use.")
     airflow_url: str = Field(default="", description="Airflow API server URL.")
+    global_edge_url: str = Field(default="", description="Envoy URL that leads shoppers to the active region.")
+    primary_edge_url: str = Field(default="", description="Envoy URL of the primary, for the global edge.")
+    standby_edge_url: str = Field(default="", description="Envoy URL of the standby, for the global edge.")
+    control_database_host: str = Field(default="", description="PostgreSQL host[:port] of the control group.")
     snapshot_endpoint: str = Field(default="", description="URL of the store that keeps snapshots: the standby's.")
 
     # names
@@ -60,6 +64,7 @@ class Settings(BaseSettings):
     approval_timeout: float = Field(default=86400.0, gt=0, description="Longest wait for an answer; then: rejected.")
     canary_policy: str = Field(default="default", description="How a canary is judged: default, or demo.")
     latency_budget: float = Field(default=0.15, gt=0, description="An answer that took longer is over budget.")
+    lease_seconds: float = Field(default=30.0, ge=3, description="How long a region may write without renewal.")
     training_processes: int = Field(default=1, ge=1, description="torchrun processes per node.")
     training_nodes: int = Field(default=1, ge=1, description="torchrun nodes.")
     training_rendezvous: str = Field(default="", description="host:port of torchrun's rendezvous.")
@@ -122,6 +127,12 @@ class Settings(BaseSettings):
         return f"postgresql+psycopg2://caravan:{self.secret('postgres_password')}@{host}/{database}"
 
     @property
+    def control_database_url(self) -> str:
+        """SQLAlchemy URL of the control group's database of ours: which region is the active one."""
+        host = self.control_database_host or f"{self.host}:{self.control_ports.airflow_postgres}"
+        return f"postgresql+psycopg2://caravan:{self.secret('postgres_password')}@{host}/control"
+
+    @property
     def redis_address(self) -> tuple[str, int]:
         host, _, port = (self.redis_host or f"{self.host}:{self.ports.redis}").partition(":")
         return host, int(port or 6379)
@@ -149,9 +160,18 @@ class Settings(BaseSettings):
         given = self.engine_url if slot == "champion" else str(getattr(self, f"engine_{slot}_url"))
         return given or f"http://{self.host}:{self.ports.engine_of(slot)}"
 
+    def edge_address_of(self, region: RegionName) -> str:
+        """Where the global edge finds the edge of a region."""
+        return str(getattr(self, f"{region}_edge_url")) or f"http://{self.host}:{self.ports_of(region).edge}"
+
     @property
     def edge_address(self) -> str:
         return self.edge_url or f"http://{self.host}:{self.ports.edge}"
+
+    @property
+    def global_edge_address(self) -> str:
+        """Where shoppers come in when there are two regions."""
+        return self.global_edge_url or f"http://{self.host}:{self.control_ports.global_edge}"
 
     @property
     def airflow_address(self) -> str:

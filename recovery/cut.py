@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.registry import DIGEST_TAG
+from artifacts.tables import fence
 from contracts.errors import RecoveryError
 from contracts.settings import Settings
 from recovery.manifest import Table
@@ -34,9 +35,9 @@ class Cut:
 
 
 def our_tables(cursor: Any) -> list[str]:
-    """Every table in our own database, Alembic's included."""
+    """Every table in our own database, Alembic's included; but for the fence, which is about a region and its time."""
     cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
-    return [name for (name,) in cursor.fetchall()]
+    return [name for (name,) in cursor.fetchall() if name != fence.name]
 
 
 def hash_tables(cursor: Any, names: Sequence[str]) -> tuple[Table, ...]:
@@ -73,10 +74,14 @@ def cut(s: Settings) -> Cut:
             position = lsn(cursor.fetchone()[0])
             # something to commit, so that all before it is on disk and on its way
             cursor.execute("SELECT pg_logical_emit_message(true, 'caravan', 'cut')")
-            states = []
+            states, epoch = [], 0
             if "release_states" in names:
                 cursor.execute("SELECT digest, state, epoch FROM release_states")
                 states = cursor.fetchall()
+                cursor.execute("SELECT to_regclass('region_fence') IS NOT NULL")
+                if cursor.fetchone()[0]:
+                    cursor.execute("SELECT epoch FROM region_fence")
+                    epoch = int((cursor.fetchone() or (0,))[0])
             connection.commit()
         except psycopg2.Error as error:
             raise RecoveryError(
@@ -86,7 +91,7 @@ def cut(s: Settings) -> Cut:
     return Cut(
         position=position,
         tables=tables,
-        epoch=max((int(epoch) for _, _, epoch in states), default=0),
+        epoch=max((int(moved_in) for _, _, moved_in in states), default=epoch),
         releases=frozenset([digest for digest, _, _ in states]) | registered,
         signed=frozenset(digest for digest, state, _ in states if state in _SERVABLE),
     )

@@ -26,7 +26,7 @@ from recovery.steps import STEPS, check_keys, decide, look_first
 from recovery.vault import Vault
 
 #: Steps that are done again when a restore is gone on with: they only look, and the others need what they see.
-ALWAYS = ("preflight", "choose", "keys")
+ALWAYS = ("preflight", "choose", "keys", "fence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ def restore(
     *,
     reason: str,
     although_alive: bool = False,
+    control_is_lost: bool = False,
     progress: Progress = silent,
 ) -> Done:
     """Restore the region `s.region` to `point`.
@@ -64,7 +65,7 @@ def restore(
             state = {"asked": point.asked, "reason": reason, "began_at": _now(), "steps": {}}
         run = Restore(
             s=s, machine=machine, vault=Vault.of(s), point=point, reason=reason, although_alive=although_alive,
-            progress=progress, plan=state.get("plan"),
+            control_is_lost=control_is_lost, progress=progress, plan=state.get("plan"),
         )  # fmt: skip
         for name, step in STEPS.items():
             run.step = name

@@ -31,6 +31,7 @@ class Restore:
     point: Point
     reason: str = ""
     although_alive: bool = False
+    control_is_lost: bool = False
     progress: Progress = silent
     plan: dict[str, Any] | None = None
     chosen: Chosen | None = None

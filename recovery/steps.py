@@ -22,7 +22,7 @@ from contracts.errors import RecoveryError, RestoreRefused
 from contracts.region import RegionName
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from recovery import database, features, journal, objects, retention, verify
+from recovery import database, features, fencing, journal, objects, retention, verify
 from recovery.cut import registered_digests
 from recovery.manifest import Entry
 from recovery.point import Chosen, Point, as_plan, choose
@@ -107,6 +107,7 @@ def replace_database(run: Restore) -> str:
     run.machine.stop(*WRITERS, "postgres")
     database.restore(run.s, run.vault, run.machine, run.choice, run.tell)
     run.machine.start("postgres")
+    fencing.open_database(run)
     moves = Ledger.of(run.s).verify()
     return f"the ledger's chain holds, {moves} moves"
 
@@ -176,7 +177,7 @@ def engines(run: Restore) -> str:
     for place in ledger.places(among=IN_FLIGHT):
         ledger.move(
             place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
-            reason=f"the region was restored: {run.reason}"[:2000], epoch=run.choice.snapshot.epoch,
+            reason=f"the region was restored: {run.reason}"[:2000],
         )  # fmt: skip
     champion = _champion(ledger)
     if champion is None:
@@ -224,15 +225,19 @@ def open_edge(run: Restore) -> str:
 
 def open_for_writes(run: Restore) -> str:
     """Last of all: the controller, and the engines of a canary."""
+    snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
+    evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
+    Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=run.reason or "a restore", evidence=evidence)
     run.machine.start("engine-control", "engine-canary", "engine-former", "controller")
     return "the controller runs"
 
 
-#: The order of a restore. Fencing the lost region comes with the lease, between `keys` and `database`.
+#: The order of a restore.
 STEPS: dict[str, Step] = {
     "preflight": preflight,
     "choose": decide,
     "keys": check_keys,
+    "fence": fencing.fence_off,
     "database": replace_database,
     "artifacts": artifacts,
     "registry": registry,

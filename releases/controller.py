@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from artifacts.fence import Fence
 from artifacts.ledger import Ledger, Place
 from contracts.errors import ArtifactError, Conflict, NotApproved, StoreUnavailable
 from contracts.release import IN_FLIGHT, State
@@ -62,6 +63,7 @@ class Controller:
         self._region = region
         self._logs = access_log, answer_log
         self._rules = Rules.of(s)
+        self._fence = Fence(s)
         self._policies = policies
         self._clock = clock
         self._outcomes: OutcomeReader | None = None
@@ -70,7 +72,11 @@ class Controller:
         self.doing = "starting"  # for people
 
     def tick(self) -> Standing:
-        """Look once, and act. Raises StoreUnavailable without the database, after guarding a running canary."""
+        """Look once, and act. Raises StoreUnavailable without the database, after guarding a running canary.
+
+        Raises Fenced, having touched nothing, while another region is the active one.
+        """
+        self._fence.demand()
         now = self._clock()
         try:
             candidate = self._candidate()

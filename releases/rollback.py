@@ -59,7 +59,7 @@ def just_now(ledger: Ledger, source: str, *, now: datetime | None = None) -> Mov
 
 
 def rollback(
-    ledger: Ledger, source: str, *, person: str, reason: str, way: Way | None = None, epoch: int = 0,
+    ledger: Ledger, source: str, *, person: str, reason: str, way: Way | None = None,
     now: datetime | None = None,
 ) -> Move:  # fmt: skip
     """Make the release before champion again; what is on its way to shoppers is stopped first. `way`: as it was shown.
@@ -69,7 +69,7 @@ def rollback(
     at, reason = now or datetime.now(UTC), reason_given(reason)
     way = way or foresee(ledger, source)
     for place in way.on_its_way:
-        _stop(ledger, place, person=person, reason=f"rollback: {reason}", epoch=epoch, at=at)
+        _stop(ledger, place, person=person, reason=f"rollback: {reason}", at=at)
     present = foresee(ledger, source)
     if (present.champion, present.former) != (way.champion, way.former):
         raise Conflict(
@@ -78,11 +78,11 @@ def rollback(
         )
     return ledger.move(
         source, way.former, to="champion", expected="retired", former="rolled_back", actor=person, reason=reason,
-        evidence={"rollback": True, "from": way.champion}, epoch=epoch, now=at,
+        evidence={"rollback": True, "from": way.champion}, now=at,
     )  # fmt: skip
 
 
-def _stop(ledger: Ledger, place: Place, *, person: str, reason: str, epoch: int, at: datetime) -> None:
+def _stop(ledger: Ledger, place: Place, *, person: str, reason: str, at: datetime) -> None:
     """Take one release off its way, though the controller may be moving it at the same time."""
     for _ in range(TRIES):
         state = ledger.state(place.source, place.digest)
@@ -90,8 +90,7 @@ def _stop(ledger: Ledger, place: Place, *, person: str, reason: str, epoch: int,
             return
         try:
             ledger.move(
-                place.source, place.digest, to="rolled_back", expected=state, actor=person, reason=reason, epoch=epoch,
-                now=at,
+                place.source, place.digest, to="rolled_back", expected=state, actor=person, reason=reason, now=at,
             )  # fmt: skip
             return
         except Conflict as error:

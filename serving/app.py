@@ -220,6 +220,11 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
         }
         return json_response(content, 200 if engine.ready else 503)
 
+    @app.get("/active", responses={503: {"description": "Send shoppers to the other region."}}, summary="Serves here")
+    async def get_active() -> Response:
+        active = engine.ready and (parts.fence is None or parts.fence.answers())
+        return json_response({"active": active}, 200 if active else 503)
+
     @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def get_metrics() -> Response:
         return Response(parts.meters.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

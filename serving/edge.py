@@ -108,15 +108,15 @@ def write(directory: Path, s: Settings, *, logs: Path | None = None) -> Path:
     if not (directory / ROUTES).is_file():
         write_routes(directory, Split(), s)
     path = directory / BOOTSTRAP
-    _replace(path, bootstrap(directory.resolve(), s, logs.resolve()))
+    replace_file(path, bootstrap(directory.resolve(), s, logs.resolve()))
     return path
 
 
 def write_routes(directory: Path, split: Split, s: Settings) -> None:
     """Route by `split` from now on; a running Envoy follows within milliseconds."""
     resource = {"@type": TYPE + "envoy.config.route.v3.RouteConfiguration"} | routes(split, s)
-    _replace(directory / ROUTES, {"resources": [resource]})
-    _replace(directory / SPLIT, asdict(split))
+    replace_file(directory / ROUTES, {"resources": [resource]})
+    replace_file(directory / SPLIT, asdict(split))
 
 
 def read_split(directory: Path) -> Split | None:
@@ -132,7 +132,7 @@ def write_clusters(directory: Path, engines: dict[str, str]) -> None:
     kind = {"@type": TYPE + "envoy.config.cluster.v3.Cluster"}
     found = [cluster(name, url) for name, url in engines.items()]
     found += [_guarded(f"{arm}-or-champion", [arm, "champion"]) for arm in GUARDED if {arm, "champion"} <= set(engines)]
-    _replace(directory / CLUSTERS, {"resources": [kind | each for each in found]})
+    replace_file(directory / CLUSTERS, {"resources": [kind | each for each in found]})
 
 
 def command(bootstrap_path: Path) -> list[str]:
@@ -162,6 +162,7 @@ def routes(split: Split, s: Settings) -> Yaml:
         {"match": {"prefix": "/similar/", "headers": [get]}, "route": retried},
         {"match": {"path": "/readyz", "headers": [get]}, "route": probe},
         {"match": {"path": "/healthz", "headers": [get]}, "route": probe},
+        {"match": {"path": "/active", "headers": [get]}, "route": probe},
     ]
     found += [
         {"match": {"path": path}, "direct_response": {"status": 405, "body": {"inline_string": "wrong method"}}}
@@ -238,7 +239,7 @@ def _method(name: str) -> Yaml:
     return {"name": ":method", "string_match": {"exact": name}}
 
 
-def _replace(path: Path, content: Yaml) -> None:
+def replace_file(path: Path, content: Yaml) -> None:
     """Write `content` as YAML in one atomic step; a reader sees the old file or the new one."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_text(yaml.safe_dump(content, sort_keys=False, width=120))

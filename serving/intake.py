@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,7 +50,17 @@ class Identifiers(Protocol):
 class Intake:
     """Takes events for one engine."""
 
-    def __init__(self, log: EventLog, pusher: Pusher, identifiers: Identifiers, *, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        pusher: Pusher,
+        identifiers: Identifiers,
+        *,
+        may_write: Callable[[], None] = lambda: None,
+        window: int = WINDOW,
+    ) -> None:
+        """`may_write` raises Fenced in a region that may not write any more."""
+        self._may_write = may_write
         self._log = log
         self._pusher = pusher
         self._hash = identifiers.hash
@@ -57,7 +68,12 @@ class Intake:
         self._known: OrderedDict[str, Future[None]] = OrderedDict()
 
     async def take(self, events: list[Any], source: str, watch: Watch) -> Receipt:
-        """Judge and keep `events`. Raises ServingError when they can not be written; nothing is lost silently."""
+        """Judge and keep `events`. Raises ServingError when they can not be written; nothing is lost silently.
+
+        Raises Fenced where another region is the active one. It is asked again before anything is acknowledged, because
+        a process may sleep in between; what is on disk by then is brought over at failback.
+        """
+        self._may_write()
         verdicts: list[dict[str, Any]] = []
         fresh: list[dict[str, Any]] = []
         commits: set[Future[None]] = set()
@@ -86,6 +102,7 @@ class Intake:
                 self._known.popitem(last=False)
         for waiting in commits:
             await asyncio.wrap_future(waiting)
+        self._may_write()
         watch.lap("log")
 
         online = True

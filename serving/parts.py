@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from artifacts.fence import Fence
 from serving.engine import Engine
 from serving.event_log import EventLog
 from serving.gate import Limits
@@ -31,6 +32,7 @@ class Parts:
     vectors: QueryVectors
     meters: Meters
     limits: Limits
+    fence: Fence | None
     search_pool: ThreadPoolExecutor
 
 
@@ -43,6 +45,7 @@ def assemble(
     answers: EventLog,
     online_read_deadline: float,
     limits: Limits | None = None,
+    fence: Fence | None = None,
 ) -> Parts:
     """Parts around the seams that touch other rooms; the engine has no release yet."""
     meters = Meters()
@@ -63,7 +66,8 @@ def assemble(
         log=log,
         answers=answers,
         pusher=pusher,
-        intake=Intake(log, pusher, identifiers),
+        intake=Intake(log, pusher, identifiers, may_write=fence.demand if fence else lambda: None),
+        fence=fence,
         vectors=QueryVectors(),
         meters=meters,
         limits=limits or Limits(),

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from contracts.errors import ServingError
+from contracts.errors import Fenced, ServingError
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -45,6 +45,7 @@ def add_errors(app: FastAPI) -> None:
         remedy = _REMEDIES.get(error.status_code, "see /docs")
         return problem(request, error.status_code, str(error.detail), remedy, error.headers)
 
+    @app.exception_handler(Fenced)
     @app.exception_handler(ServingError)
-    async def unavailable(request: Request, error: ServingError) -> Response:
+    async def unavailable(request: Request, error: Fenced | ServingError) -> Response:
         return problem(request, 503, error.what, error.remedy or "try again", {"retry-after": "1"})

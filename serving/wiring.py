@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from artifacts.fence import Fence
 from contracts.settings import Settings, settings
 from serving.answer_log import answer_log
 from serving.app import create_app
@@ -81,4 +82,5 @@ def wire(s: Settings) -> Parts:
         answers=answer_log(s.region_home, s.engine_slot),
         online_read_deadline=s.online_read_deadline,
         limits=Limits(deadline=s.request_deadline),
+        fence=Fence(s),
     )

@@ -18,6 +18,7 @@ from caravan.cli import (
     features,
     freeze,
     recover,
+    region,
     release,
     replay,
     snapshot,
@@ -57,6 +58,7 @@ app.command()(freeze.freeze)
 app.command()(freeze.thaw)
 app.command()(alerts.alerts)
 app.command()(recover.recover)
+app.command()(region.region)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")

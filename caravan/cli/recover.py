@@ -19,6 +19,9 @@ def recover(
     although_alive: Annotated[
         bool, typer.Option("--although-alive", help="Go on although the other region still answers.")
     ] = False,
+    control_is_lost: Annotated[
+        bool, typer.Option("--control-is-lost", help="Go on although nobody can deny the other region its lease.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and what would refuse it.")
     ] = False,
@@ -43,6 +46,7 @@ def recover(
     with StepBoard() as board:
         done = restore(
             s, machine, point, reason=reason, although_alive=although_alive,
+            control_is_lost=control_is_lost,
             progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
         )  # fmt: skip
     if as_json:

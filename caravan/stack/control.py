@@ -1,4 +1,4 @@
-"""The control group: Airflow, and a PostgreSQL of its own.
+"""The control group: Airflow, a PostgreSQL of its own, and the edge in front of the regions.
 
 A restore replaces a region's whole database, so the thing that conducts it can not keep its memory there.
 Airflow's settings go into an `airflow.cfg` of mode 0600: with `AIRFLOW_HOME=<home>/control/airflow` every
@@ -44,12 +44,14 @@ def cluster(s: Settings) -> Cluster:
 
 
 def programs(s: Settings) -> list[Program]:
-    """PostgreSQL, api-server, scheduler, dag-processor and triggerer."""
+    """PostgreSQL, api-server, scheduler, dag-processor and triggerer, and the global edge."""
     server = cluster(s)
     password = credentials.read(s, "airflow_database_password")
 
     def finish() -> None:
         ensure_databases(server, "airflow", password, ["airflow"])
+        # which region is the active one; asked by the keepers of the regions
+        ensure_databases(server, "caravan", s.secret("postgres_password"), ["control"])
         set_up_airflow(s)
 
     health = f"{s.airflow_address}/api/v2/monitor/health"
@@ -61,7 +63,29 @@ def programs(s: Settings) -> list[Program]:
         _airflow(s, "scheduler", ("scheduler", "--skip-serve-logs"), _beats(health, "scheduler")),
         _airflow(s, "dag-processor", ("dag-processor",), _beats(health, "dag_processor")),
         _airflow(s, "triggerer", ("triggerer", "--skip-serve-logs"), _beats(health, "triggerer")),
+        _global_edge(s),
     ]
+
+
+def _global_edge(s: Settings) -> Program:
+    """Leads shoppers to the active region."""
+    folder = s.home / "control" / "edge"
+
+    def prepare() -> None:
+        from serving import global_edge
+
+        global_edge.write(folder, s)
+
+    return Program(
+        group="control",
+        service="edge",
+        command=binaries.envoy_command(folder / "global-edge.yaml"),
+        directory=s.home / "control",
+        ports={"global Envoy": s.control_ports.global_edge, "global Envoy admin": s.control_ports.global_edge_admin},
+        address=s.global_edge_address,
+        prepare=prepare,
+        ready=lambda _: probe.http(f"http://{s.host}:{s.control_ports.global_edge_admin}/ready"),
+    )
 
 
 def _airflow(

@@ -24,7 +24,7 @@ READY = "health/ready"
 def programs(s: Settings) -> list[Program]:
     """All programs of the region `s.region`. Needs the secrets to exist."""
     engines = [_engine(s, slot) for slot in SLOTS]
-    found = [_postgres(s), _redis(s), _object_store(s), mlflow(s), *engines, _edge(s), _controller(s)]
+    found = [_postgres(s), _redis(s), _object_store(s), mlflow(s), *engines, _edge(s), _controller(s), _keeper(s)]
     # the standby keeps the vault; a region that is its own vault has nothing to feed
     if s.snapshot_url != s.s3_url:
         found.append(_feed(s))
@@ -229,6 +229,19 @@ def _controller(s: Settings) -> Program:
     )
 
 
+def _keeper(s: Settings) -> Program:
+    """Renews the region's right to write, and tells it when that has ended."""
+    heartbeat = s.region_home / "keeper.json"
+    return Program(
+        group=s.region,
+        service="keeper",
+        command=(binaries.python(), "-m", "recovery.keeper"),
+        directory=s.region_home,
+        environment=environment.of_settings(s),
+        ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - 60),
+    )
+
+
 def _feed(s: Settings) -> Program:
     """Sends the database's log, events and new objects to the vault all the time; waits while there is none."""
     heartbeat = s.region_home / "feed.json"
@@ -256,20 +269,10 @@ def _edge(s: Settings) -> Program:
             bootstrap.unlink(missing_ok=True)
             bootstrap.symlink_to(written)
 
-    options = {
-        "-c": str(folder / "bootstrap.yaml"),
-        "--file-flush-interval-msec": "250",
-        "--concurrency": "1",
-        "--log-level": "warning",
-    }
     return Program(
         group=s.region,
         service="edge",
-        command=(
-            str(binaries.envoy()),
-            *(part for option in options.items() for part in option),
-            "--disable-hot-restart",
-        ),
+        command=binaries.envoy_command(folder / "bootstrap.yaml"),
         directory=s.region_home,
         ports={"Envoy": s.ports.edge, "Envoy admin": s.ports.edge_admin},
         address=s.edge_address,

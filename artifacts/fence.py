@@ -1,0 +1,112 @@
+"""Fencing: a region that may not write any more is refused, also when it slept while it lost the right to.
+
+The right is a lease with an end and an epoch (recovery/active.py). In the region it lies in two places, and whoever
+accepts a write asks the one at hand: a small file, for the engines' intake and the controller, whose end is told by a
+clock that goes on while a process or the whole machine sleeps; and a row in the region's database, which a trigger
+asks before any row of the ledger is written. A region without either never had a lease: it is alone, and may write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Engine, text
+
+from contracts.errors import Fenced
+from contracts.settings import Settings
+
+FILE = "lease.json"
+#: SQLSTATE with which the trigger refuses.
+REFUSED = "CF001"
+#: active: may write. draining: still answers, takes no writes. passive: another region is the active one.
+Standing = Literal["active", "draining", "passive"]
+
+_STAMP = """
+INSERT INTO region_fence (id, region, epoch, valid_until)
+VALUES (1, :region, :epoch, clock_timestamp() + make_interval(secs => :seconds))
+ON CONFLICT (id) DO UPDATE SET region = excluded.region, epoch = excluded.epoch, valid_until = excluded.valid_until
+"""
+
+
+def boottime() -> float:
+    """Seconds since the machine started, those it was asleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@cache
+def boot() -> str:
+    """Which start of the machine this is: `boottime` of another one says nothing."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Right:
+    """What a region may do, as of its last renewal; `until` in seconds of `boottime` of the start `boot`."""
+
+    region: str
+    epoch: int
+    standing: Standing
+    until: float
+    boot: str
+
+    def lasts(self, now: float) -> bool:
+        return self.boot == boot() and now < self.until
+
+
+def path(s: Settings) -> Path:
+    return s.region_home / FILE
+
+
+def write(s: Settings, right: Right) -> None:
+    """Tell the processes of the region; in one step."""
+    target = path(s)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps(asdict(right)))
+    part.replace(target)
+
+
+def read(s: Settings) -> Right | None:
+    """The region's right, None when it never had a lease. A file that can not be read is a right that has ended."""
+    try:
+        data = path(s).read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        return Right(**json.loads(data))
+    except (ValueError, TypeError):
+        return Right(region=s.region, epoch=0, standing="passive", until=0.0, boot="")
+
+
+def stamp(engine: Engine, region: str, epoch: int, seconds: float) -> None:
+    """Let rows of this epoch be written for so long from now, by the database's own clock; not at all at 0."""
+    with engine.begin() as connection:
+        connection.execute(text(_STAMP), {"region": region, "epoch": epoch, "seconds": max(seconds, 0.0)})
+
+
+class Fence:
+    """Asked before a write is accepted, and once more before it is acknowledged."""
+
+    def __init__(self, s: Settings, clock: Callable[[], float] = boottime) -> None:
+        self._s = s
+        self._clock = clock
+
+    def demand(self) -> None:
+        """Raise Fenced unless this region may write now."""
+        right = read(self._s)
+        if right is None or (right.standing == "active" and right.lasts(self._clock())):
+            return
+        why = "its lease ran out" if right.standing == "active" else f"it is {right.standing}"
+        raise Fenced(f"the region {self._s.region} takes no writes: {why}", remedy="send it to the active region")
+
+    def answers(self) -> bool:
+        """Whether shoppers should be sent here."""
+        right = read(self._s)
+        return right is None or (right.standing != "passive" and right.lasts(self._clock()))

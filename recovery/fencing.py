@@ -1,0 +1,65 @@
+"""The step of a restore that denies the other region its writes, before anything is restored."""
+
+from __future__ import annotations
+
+from artifacts import fence
+from artifacts.database import engine as region_database
+from artifacts.database import migrate
+from artifacts.fence import Right
+from contracts.errors import RestoreRefused, StoreUnavailable
+from recovery.active import Active
+from recovery.run import Restore
+
+#: A restore without the control group is good for so many seconds; its keeper asks for a lease as soon as it can.
+UNTIL_CONTROL_IS_BACK = 10 * 365 * 86400.0
+
+
+def fence_off(run: Restore) -> str:
+    """From here on the other region can not write any more, in whatever state it wakes up; a new epoch begins."""
+    assert run.plan is not None  # noqa: S101 - chosen before
+    run.machine.start("keeper")
+    active = Active.of(run.s)
+    try:
+        held = active.take_over(run.s.region, actor="recovery", reason=run.reason, tell=run.tell)
+    except StoreUnavailable:
+        run.plan["epoch"] = _without_control(run)
+        return f"without the control group: epoch {run.plan['epoch']}"
+    finally:
+        active.close()
+    run.plan["epoch"] = held.epoch
+    return f"{run.s.region} is the active region, epoch {held.epoch}"
+
+
+def _without_control(run: Restore) -> int:
+    """The epoch that begins although nobody can deny the other region its lease."""
+    other = "primary" if run.s.region == "standby" else "standby"
+    right = fence.read(run.s)
+    known = max(run.choice.snapshot.epoch, right.epoch if right else 0)
+    if known == 0:
+        run.tell(f"leases were never in use: see to it that {other} stays down")
+        return 0
+    if not run.control_is_lost:
+        raise RestoreRefused(
+            f"the control group does not answer, so {other} can not be denied its lease",
+            remedy=f"start it; or, when it is lost too and {other} has been silent for {run.s.lease_seconds:.0f} s, "
+            "say --control-is-lost",
+        )
+    if right is not None and right.standing == "active":
+        return right.epoch
+    lasting = Right(
+        region=run.s.region, epoch=known + 1, standing="active", until=fence.boottime() + UNTIL_CONTROL_IS_BACK,
+        boot=fence.boot(),
+    )  # fmt: skip
+    fence.write(run.s, lasting)
+    return known + 1
+
+
+def open_database(run: Restore) -> None:
+    """Let rows of the new epoch be written: the restored fence is that of the lost region."""
+    epoch = (run.plan or {}).get("epoch")
+    if not epoch:
+        return
+    right, database = fence.read(run.s), region_database(run.s)
+    lasts = right.until - fence.boottime() if right and right.epoch == epoch else run.s.lease_seconds
+    migrate(database)  # the snapshot may be of a version without a fence
+    fence.stamp(database, run.s.region, epoch, lasts)
