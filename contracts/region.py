@@ -14,6 +14,12 @@ RegionName = Literal["primary", "standby"]
 #: A region's engines: who serves all shoppers, the two arms of a canary, and the champion before this one, kept warm.
 SLOTS = ("champion", "control", "canary", "former")
 
+
+def other(region: RegionName) -> RegionName:
+    """The other one of the two."""
+    return "primary" if region == "standby" else "standby"
+
+
 CONTROL_BASE = 20000
 REGION_BASE: dict[RegionName, int] = {"primary": 21000, "standby": 22000}
 

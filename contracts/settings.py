@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import SettingsError
-from contracts.region import ControlPorts, RegionName, RegionPorts
+from contracts.region import ControlPorts, RegionName, RegionPorts, other
 
 
 class Settings(BaseSettings):
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     primary_edge_url: str = Field(default="", description="Envoy URL of the primary, for the global edge.")
     standby_edge_url: str = Field(default="", description="Envoy URL of the standby, for the global edge.")
     control_database_host: str = Field(default="", description="PostgreSQL host[:port] of the control group.")
-    snapshot_endpoint: str = Field(default="", description="URL of the store that keeps snapshots: the standby's.")
+    snapshot_endpoint: str = Field(default="", description="URL of the store that keeps snapshots.")
 
     # names
     bucket: str = Field(default="caravan", description="Bucket of lake and releases.")
@@ -143,8 +143,8 @@ class Settings(BaseSettings):
 
     @property
     def snapshot_url(self) -> str:
-        """The object store that keeps snapshots: the standby's, whichever region asks."""
-        return self.snapshot_endpoint or f"http://{self.host}:{self.ports_of('standby').s3}"
+        """The object store that keeps the snapshots of this region: the other region's."""
+        return self.snapshot_endpoint or f"http://{self.host}:{self.ports_of(other(self.region)).s3}"
 
     @property
     def mlflow_address(self) -> str:

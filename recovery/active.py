@@ -113,14 +113,29 @@ class Active:
             row = connection.execute(text(_RENEW), values).mappings().one_or_none()
         return _held(row)
 
-    def drain(self, region: str, epoch: int) -> None:
-        """The region goes on answering shoppers and takes no writes any more; its lease is renewed all the same."""
+    def drain(self, region: str, epoch: int, *, draining: bool = True) -> None:
+        """The region goes on answering shoppers and takes no writes any more; its lease is renewed all the same.
+
+        Not `draining`: it takes writes again.
+        """
         with self._speaking() as connection:
-            change = "UPDATE active_region SET draining = true WHERE region = :region AND epoch = :epoch"
-            if not connection.execute(text(change), {"region": region, "epoch": epoch}).rowcount:
+            change = "UPDATE active_region SET draining = :draining WHERE region = :region AND epoch = :epoch"
+            if not connection.execute(text(change), {"region": region, "epoch": epoch, "draining": draining}).rowcount:
                 raise Conflict(
                     f"epoch {epoch} of {region} is over", remedy="look at `caravan region`, and decide again"
                 )
+
+    def hand_over(self, of: str, to: str, epoch: int, *, actor: str, reason: str) -> Held:
+        """Make `to` the active region in the epoch after `epoch`, at once: `of` was drained and takes no writes."""
+        held = self.look()
+        if held is not None and (held.region, held.epoch) == (to, epoch + 1):
+            return held
+        if held is None or (held.region, held.epoch, held.draining) != (of, epoch, True):
+            raise Conflict(f"{of} is not draining in epoch {epoch}", remedy="look at `caravan region`, and begin again")
+        taken = self.claim(to, epoch + 1, actor=actor, reason=reason, now=True)
+        if taken is None:
+            raise Conflict(f"epoch {epoch} ended meanwhile", remedy="look at `caravan region`, and begin again")
+        return taken
 
     def take_over(
         self, region: str, *, actor: str, reason: str, tell: Callable[[str], None] = lambda _text: None

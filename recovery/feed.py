@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from contracts.errors import CaravanError, Conflict
+from artifacts import fence
+from artifacts.fence import Fence
+from contracts.errors import CaravanError, Conflict, Fenced
 from contracts.settings import Settings, settings
 from recovery import journal, lease, logs, objects, wal
 from recovery.catalog import Catalog
@@ -38,6 +40,7 @@ class Feed:
         self._said: dict[str, str] = {}
         self._done: dict[str, float] = {}
         self._reached: dict[str, int] | None = None
+        self._fence = Fence(s)
         self._known: objects.Inventory | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -58,11 +61,15 @@ class Feed:
     def _keep(self, name: str, work: Callable[[threading.Event], None], every: float, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
+                self._demand()
                 work(stop)
                 self._done[name] = time.time()
                 if self._said.pop(name, ""):
                     log.info("%s goes over again", name)
                 stop.wait(every)
+            except Fenced as error:
+                self._tell(name, f"{error.what}; waiting")
+                stop.wait(AFTER_FAILURE)
             except Conflict as error:
                 self._tell(name, f"{error.what}; waiting")  # a snapshot or another feed is at it
                 stop.wait(AFTER_FAILURE)
@@ -73,6 +80,19 @@ class Feed:
                 log.exception("%s could not go over", name)
                 stop.wait(AFTER_FAILURE)
 
+    def _active(self) -> bool:
+        try:
+            self._demand()
+        except Fenced:
+            return False
+        return True
+
+    def _demand(self) -> None:
+        """Raise Fenced unless this is the active region, so that nothing of an epoch that is over goes over."""
+        self._fence.demand()
+        if fence.read(self._s) is None and self._s.region != "primary":
+            raise Fenced("without a lease the primary is the active region", remedy="start the control group")
+
     def _tell(self, name: str, what: str) -> None:
         if self._said.get(name) != what:
             self._said[name] = what
@@ -80,7 +100,7 @@ class Feed:
 
     def _log(self, stop: threading.Event) -> None:
         shipper = wal.Shipper(self._s, Vault.of(self._s))
-        shipper.run(stop)
+        shipper.run(stop, going=self._active)
 
     def _events(self, _stop: threading.Event) -> None:
         system, _, _ = wal.identify(self._s)

@@ -7,11 +7,14 @@ from artifacts.database import engine as region_database
 from artifacts.database import migrate
 from artifacts.fence import Right
 from contracts.errors import RestoreRefused, StoreUnavailable
+from contracts.region import other
 from recovery.active import Active
 from recovery.run import Restore
 
 #: A restore without the control group is good for so many seconds; its keeper asks for a lease as soon as it can.
 UNTIL_CONTROL_IS_BACK = 10 * 365 * 86400.0
+#: Seconds for which a restored database takes rows before a planned switch is done.
+SWITCH = 1800.0
 
 
 def fence_off(run: Restore) -> str:
@@ -20,6 +23,8 @@ def fence_off(run: Restore) -> str:
     run.machine.start("keeper")
     active = Active.of(run.s)
     try:
+        if run.planned:
+            return _drained(run, active)
         held = active.take_over(run.s.region, actor="recovery", reason=run.reason, tell=run.tell)
     except StoreUnavailable:
         run.plan["epoch"] = _without_control(run)
@@ -30,18 +35,42 @@ def fence_off(run: Restore) -> str:
     return f"{run.s.region} is the active region, epoch {held.epoch}"
 
 
+def _drained(run: Restore, active: Active) -> str:
+    assert run.plan is not None  # noqa: S101 - chosen before
+    held = active.look()
+    if held is not None and held.region == run.s.region and held.epoch == run.plan.get("epoch"):
+        return f"{run.s.region} is the active region already, epoch {held.epoch}"
+    if held is None or not held.draining:
+        raise RestoreRefused(
+            f"{other(run.s.region)} still takes writes", remedy="a planned switch begins with `caravan fail-back`"
+        )
+    run.plan["epoch"] = held.epoch + 1
+    return f"{held.region} takes no writes; epoch {held.epoch + 1} begins with the last step"
+
+
+def hand_over(run: Restore) -> None:
+    """The last step of a planned switch: from now on the restored region is the active one."""
+    if not run.planned:
+        return
+    assert run.plan is not None  # noqa: S101 - chosen before
+    active = Active.of(run.s)
+    try:
+        active.hand_over(other(run.s.region), run.s.region, run.plan["epoch"] - 1, actor="recovery", reason=run.reason)
+    finally:
+        active.close()
+
+
 def _without_control(run: Restore) -> int:
     """The epoch that begins although nobody can deny the other region its lease."""
-    other = "primary" if run.s.region == "standby" else "standby"
-    right = fence.read(run.s)
+    right, away = fence.read(run.s), other(run.s.region)
     known = max(run.choice.snapshot.epoch, right.epoch if right else 0)
     if known == 0:
-        run.tell(f"leases were never in use: see to it that {other} stays down")
+        run.tell(f"leases were never in use: see to it that {away} stays down")
         return 0
     if not run.control_is_lost:
         raise RestoreRefused(
-            f"the control group does not answer, so {other} can not be denied its lease",
-            remedy=f"start it; or, when it is lost too and {other} has been silent for {run.s.lease_seconds:.0f} s, "
+            f"the control group does not answer, so {away} can not be denied its lease",
+            remedy=f"start it; or, when it is lost too and {away} has been silent for {run.s.lease_seconds:.0f} s, "
             "say --control-is-lost",
         )
     if right is not None and right.standing == "active":
@@ -61,5 +90,7 @@ def open_database(run: Restore) -> None:
         return
     right, database = fence.read(run.s), region_database(run.s)
     lasts = right.until - fence.boottime() if right and right.epoch == epoch else run.s.lease_seconds
+    if run.planned:
+        lasts = SWITCH  # its keeper tells it only once the epoch has begun
     migrate(database)  # the snapshot may be of a version without a fence
     fence.stamp(database, run.s.region, epoch, lasts)

@@ -17,14 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import RestoreRefused
+from contracts.errors import RestoreRefused, SettingsError
+from contracts.region import other
 from contracts.settings import Settings
 from recovery.machine import Machine
 from recovery.point import Point, as_plan
 from recovery.run import Progress, Restore, silent
-from recovery.steps import STEPS, check_keys, decide, look_first
-from recovery.vault import Vault
+from recovery.steps import STEPS, answering, check_keys, decide, look_first
+from recovery.vault import Vault, kept_here
 
+#: An unfinished restore that began longer ago is not gone on with: its newest snapshot is not the newest any more.
+GONE_ON_WITH = 6 * 3600.0
 #: Steps that are done again when a restore is gone on with: they only look, and the others need what they see.
 ALWAYS = ("preflight", "choose", "keys", "fence")
 
@@ -50,52 +53,74 @@ def restore(
     reason: str,
     although_alive: bool = False,
     control_is_lost: bool = False,
+    planned: bool = False,
+    through: str = "",
+    name: str = "",
     progress: Progress = silent,
 ) -> Done:
-    """Restore the region `s.region` to `point`.
+    """Restore the region `s.region` to `point`; only up to the step `through`, when it is given.
 
-    A restore to the same point that did not end is gone on with. Raises RestoreRefused before anything is changed,
-    NoRecoveryPoint, Tampered, RecoveryError, and what the stores raise.
+    A restore to the same point that began within `GONE_ON_WITH` seconds and did not end is gone on with; so is one of
+    the same `name`, which may have ended. Raises RestoreRefused before anything is changed, NoRecoveryPoint, Tampered,
+    RecoveryError, and what the stores raise.
     """
+    if through and through not in STEPS:
+        raise SettingsError(f"a restore has no step {through}", remedy=f"name one of {', '.join(STEPS)}")
     path = state_file(s)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path):
         state = _read(path)
-        if state is None or state.get("ended_at") or state["asked"] != point.asked:
-            state = {"asked": point.asked, "reason": reason, "began_at": _now(), "steps": {}}
+        if state is None or not _goes_on(state, point, name):
+            state = {"asked": point.asked, "name": name, "reason": reason, "began_at": _now(), "steps": {}}
         run = Restore(
-            s=s, machine=machine, vault=Vault.of(s), point=point, reason=reason, although_alive=although_alive,
-            control_is_lost=control_is_lost, progress=progress, plan=state.get("plan"),
+            s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, reason=reason,
+            although_alive=although_alive, control_is_lost=control_is_lost, planned=planned,
+            progress=progress, plan=state.get("plan"),
         )  # fmt: skip
-        for name, step in STEPS.items():
-            run.step = name
-            if name in state["steps"] and name not in ALWAYS:
+        for step_name, step in STEPS.items():
+            run.step = step_name
+            if step_name in state["steps"] and step_name not in ALWAYS:
                 run.tell("done before")
                 continue
-            _write(path, state | {"now": name})
+            _write(path, state | {"now": step_name})
             since = time.monotonic()
             run.tell("begins")
             said = step(run)
             state["plan"] = run.plan
-            state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": _now()}
+            state["steps"][step_name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": _now()}
             run.tell(f"done: {said}")
-        state |= {"ended_at": _now(), "now": ""}
-        _write(path, state)
+            _write(path, state)
+            if step_name == through:
+                break
+        else:
+            state |= {"ended_at": _now()}
+        _write(path, state | {"now": ""})
     return Done(plan=state["plan"], steps=state["steps"], seconds=time.monotonic() - run.began)
 
 
 def foresee(s: Settings, machine: Machine, point: Point, *, although_alive: bool = False) -> dict[str, Any]:
     """What a restore would do, without doing any of it. Raises what would refuse it."""
-    run = Restore(s=s, machine=machine, vault=Vault.of(s), point=point, although_alive=although_alive)
+    run = Restore(s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, although_alive=although_alive)
     found = [look_first(run), decide(run), check_keys(run)]
     snapshot = run.choice.snapshot
     return as_plan(run.choice) | {
         "target": s.region,
+        "alive": answering(s, other(s.region)),
         "preflight": "; ".join(found),
         "tables": {table.name: table.rows for table in snapshot.tables},
         "objects": snapshot.objects.count,
         "bytes": snapshot.objects.size + sum(part.size for part in snapshot.parts()),
     }
+
+
+def _goes_on(state: dict[str, Any], point: Point, name: str) -> bool:
+    """Whether the restore that was begun is the one that is asked for now."""
+    if state["asked"] != point.asked:
+        return False
+    if name and state.get("name") == name:
+        return True
+    age = datetime.now(UTC) - datetime.fromisoformat(state["began_at"])
+    return not state.get("ended_at") and age.total_seconds() < GONE_ON_WITH
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class Restore:
     reason: str = ""
     although_alive: bool = False
     control_is_lost: bool = False
+    planned: bool = False  # a switch of two living regions: the other one is drained, and answers until the last step
     progress: Progress = silent
     plan: dict[str, Any] | None = None
     chosen: Chosen | None = None

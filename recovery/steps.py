@@ -19,7 +19,7 @@ from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
 from contracts.errors import RecoveryError, RestoreRefused
-from contracts.region import RegionName
+from contracts.region import RegionName, other
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from recovery import database, features, fencing, journal, objects, retention, verify
@@ -48,17 +48,17 @@ def preflight(run: Restore) -> str:
 
 def look_first(run: Restore) -> str:
     """Raise RestoreRefused unless the target is no live primary and has room; what was found."""
-    other: RegionName = "primary" if run.s.region == "standby" else "standby"
-    alive = _answering(run.s, other)
+    away = other(run.s.region)
+    alive = answering(run.s, away)
     if alive and not run.although_alive:
         raise RestoreRefused(
-            f"the region {other} looks alive: its {' and its '.join(alive)} still answer",
+            f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
             remedy="stop it first (two active regions lose writes), or say --although-alive",
         )
     free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free
     if free < 1 << 30:
         raise RestoreRefused(f"only {free / 1e9:.1f} GB are free at {run.s.region_home}", remedy="make room")
-    return f"{other} {'answers' if alive else 'is silent'}; {free / 1e9:.0f} GB free"
+    return f"{away} {'answers' if alive else 'is silent'}; {free / 1e9:.0f} GB free"
 
 
 def decide(run: Restore) -> str:
@@ -68,7 +68,8 @@ def decide(run: Restore) -> str:
         run.chosen = choose(run.vault, run.s, run.point, sound=sound, tell=run.tell)
         run.plan = as_plan(run.chosen)
     else:
-        named = choose(run.vault, run.s, Point.parse(run.plan["snapshot"]), sound=sound, tell=run.tell)
+        # it was found sound when it was chosen; every part is checked again when it is used
+        named = choose(run.vault, run.s, Point.parse(run.plan["snapshot"]), sound=lambda _snapshot: None, tell=run.tell)
         run.chosen = Chosen(
             snapshot=named.snapshot,
             exact=run.plan["exact"],
@@ -228,7 +229,8 @@ def open_for_writes(run: Restore) -> str:
     snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
     evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
     Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=run.reason or "a restore", evidence=evidence)
-    run.machine.start("engine-control", "engine-canary", "engine-former", "controller")
+    fencing.hand_over(run)
+    run.machine.start("engine-control", "engine-canary", "engine-former", "controller", "feed")
     return "the controller runs"
 
 
@@ -290,7 +292,7 @@ def _await(is_so: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.1)
 
 
-def _answering(s: Settings, region: RegionName) -> list[str]:
+def answering(s: Settings, region: RegionName) -> list[str]:
     """Which doors of another region still take connections."""
     ports, found = s.ports_of(region), []
     for name, port in (("database", ports.postgres), ("edge", ports.edge)):

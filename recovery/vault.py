@@ -1,4 +1,4 @@
-"""Where snapshots lie: one bucket of the standby's store, versioned and locked, whose writer can not delete.
+"""Where snapshots lie: one bucket of the other region's store, versioned and locked, whose writer can not delete.
 
 The writer's credential may add and read. Object lock (governance, `RETENTION_DAYS`) keeps every version, and the
 bucket's policy denies the writer even delete markers. What a writer still can do is to write another version over
@@ -109,6 +109,11 @@ class LockedBucket(ObjectStore):
 
 def object_key(sha256: str) -> str:
     return f"objects/{sha256[:2]}/{sha256}"
+
+
+def kept_here(s: Settings) -> Settings:
+    """`s`, asking for the vault in the region's own store: snapshots of the other region, from which it restores."""
+    return s.model_copy(update={"snapshot_endpoint": s.snapshot_endpoint or s.s3_url})
 
 
 class Vault:

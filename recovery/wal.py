@@ -132,8 +132,8 @@ class Shipper:
         self.shipped = covering[-1].end if covering else kept
         return self.shipped
 
-    def run(self, stop: threading.Event, *, until: int | None = None) -> None:
-        """Ship. Returns when `stop` is set, or when everything before `until` is in the vault.
+    def run(self, stop: threading.Event, *, until: int | None = None, going: Callable[[], bool] = lambda: True) -> None:
+        """Ship. Returns when `stop` is set or `going` says no, or when everything before `until` is in the vault.
 
         Raises Conflict when another shipper holds the slot, RecoveryError when the database goes away.
         """
@@ -145,7 +145,7 @@ class Shipper:
         with closing(connect(self._s, replication=True)) as connection, connection.cursor() as cursor:
             try:
                 cursor.start_replication(slot_name=SLOT, start_lsn=start)
-                self._stream(cursor, start, stop, until)
+                self._stream(cursor, start, lambda: stop.is_set() or not going(), until)
             except psycopg2.errors.ObjectInUse as error:
                 raise Conflict("another process ships this database's log", remedy="let it go on") from error
             except psycopg2.Error as error:
@@ -154,7 +154,7 @@ class Shipper:
                     remedy="see `caravan logs postgres`",
                 ) from error
 
-    def _stream(self, cursor: Any, start: int, stop: threading.Event, until: int | None) -> None:
+    def _stream(self, cursor: Any, start: int, stopped: Callable[[], bool], until: int | None) -> None:
         waiting, position = bytearray(), start
         since = said = time.monotonic()
         while True:
@@ -167,7 +167,7 @@ class Shipper:
                 waiting += message.payload
             reached = until is not None and position + len(waiting) >= until
             now = time.monotonic()
-            ending = stop.is_set() and message is None
+            ending = message is None and stopped()
             if waiting and (len(waiting) >= PART or now - since > SHIP_EVERY or reached or ending):
                 position = self._ship(bytes(waiting), position)
                 waiting.clear()

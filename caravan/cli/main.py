@@ -15,6 +15,7 @@ from caravan.cli import (
     demo,
     evaluate_recommend,
     evaluate_search,
+    fail_back,
     features,
     freeze,
     recover,
@@ -58,6 +59,7 @@ app.command()(freeze.freeze)
 app.command()(freeze.thaw)
 app.command()(alerts.alerts)
 app.command()(recover.recover)
+app.command()(fail_back.fail_back)
 app.command()(region.region)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")

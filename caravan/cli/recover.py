@@ -22,6 +22,8 @@ def recover(
     control_is_lost: Annotated[
         bool, typer.Option("--control-is-lost", help="Go on although nobody can deny the other region its lease.")
     ] = False,
+    through: Annotated[str, typer.Option(metavar="STEP", help="Stop after this step; run it again to go on.")] = "",
+    name: Annotated[str, typer.Option(help="Goes on with the restore of this name, also when it has ended.")] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and what would refuse it.")
     ] = False,
@@ -46,11 +48,14 @@ def recover(
     with StepBoard() as board:
         done = restore(
             s, machine, point, reason=reason, although_alive=although_alive,
-            control_is_lost=control_is_lost,
+            control_is_lost=control_is_lost, through=through, name=name,
             progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
         )  # fmt: skip
     if as_json:
         typer.echo(json.dumps({"plan": done.plan, "steps": done.steps, "seconds": round(done.seconds, 1)}))
+        return
+    if through:
+        typer.echo(f"{through}: {done.steps[through]['said']}")
         return
     plan = done.plan
     typer.echo(f"{region} serves the state of {plan['snapshot']} ({plan['taken_at']}) and "

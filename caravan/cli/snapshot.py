@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from contracts.settings import settings
+from contracts.errors import SettingsError
+from contracts.region import RegionName
+from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
     from recovery.manifest import Snapshot
@@ -18,19 +20,21 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Take, list, verify and prune recovery points.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Region = Annotated[str, typer.Option(help="The region whose snapshots are meant.")]
 Name = Annotated[str, typer.Argument(help="An id of `caravan snapshot list`, or newest.")]
 
 
 @app.command()
 def create(
     full: Annotated[bool, typer.Option("--full", help="A full base backup, not one on top of the one before.")] = False,
+    region: Region = "",
     as_json: Json = False,
 ) -> None:
     """Take a snapshot of the region into the standby's store."""
     from caravan.stack.machine import EmbeddedMachine
     from recovery import snapshot
 
-    s = settings()
+    s = _of(region)
     with _board(as_json) as tell:
         taken = snapshot.create(s, EmbeddedMachine(s), full=full, progress=tell)
     if as_json:
@@ -42,7 +46,7 @@ def create(
 
 
 @app.command("list")
-def list_them(as_json: Json = False) -> None:
+def list_them(region: Region = "", as_json: Json = False) -> None:
     """Every snapshot, newest first; those that are not valid with the reason."""
     from rich.console import Console
 
@@ -52,7 +56,7 @@ def list_them(as_json: Json = False) -> None:
     from recovery.retention import proven
     from recovery.vault import Vault
 
-    s = settings()
+    s = _of(region)
     vault = Vault.of(s)
     found, good = list(Catalog(vault, s).newest_first()), proven(vault, s)
     if as_json:
@@ -78,12 +82,12 @@ def list_them(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Name = "newest", as_json: Json = False) -> None:
+def show(name: Name = "newest", region: Region = "", as_json: Json = False) -> None:
     """What a snapshot holds."""
     from recovery.catalog import Catalog
     from recovery.vault import Vault
 
-    s = settings()
+    s = _of(region)
     one = Catalog(Vault.of(s), s).named(name)
     if as_json:
         typer.echo(json.dumps(_facts(one), indent=2))
@@ -105,6 +109,7 @@ def show(name: Name = "newest", as_json: Json = False) -> None:
 def verify(
     name: Name = "newest",
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte again, and unseal every part.")] = False,
+    region: Region = "",
     as_json: Json = False,
 ) -> None:
     """Whether a snapshot is whole. Exit code 1, and the bad files, when it is not."""
@@ -112,7 +117,7 @@ def verify(
     from recovery.catalog import Catalog
     from recovery.vault import Vault
 
-    s = settings()
+    s = _of(region)
     vault = Vault.of(s)
     one = Catalog(vault, s).named(name)
     with _board(as_json) as tell:
@@ -135,18 +140,27 @@ def verify(
 def prune(
     keep: Annotated[int, typer.Option(min=2, help="How many of the newest snapshots stay.")] = 48,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    region: Region = "",
     as_json: Json = False,
 ) -> None:
     """Remove older snapshots, and what only they name: with the credential of the standby's store, not the writer's."""
     from recovery import retention
 
-    report = retention.prune(settings(), keep=keep, dry_run=dry_run)
+    report = retention.prune(_of(region), keep=keep, dry_run=dry_run)
     if as_json:
         typer.echo(json.dumps(asdict(report)))
         return
     verb = "would go" if dry_run else "are gone"
     typer.echo(f"{len(report.snapshots)} snapshots and {report.files} files ({_bytes(report.size)}) {verb}; "
                f"{len(report.kept)} snapshots stay")  # fmt: skip
+
+
+def _of(region: str) -> Settings:
+    """Settings of a region, by default that of the environment."""
+    s = settings()
+    if region and region not in get_args(RegionName):
+        raise SettingsError(f"there is no region {region}", remedy=f"use {' or '.join(get_args(RegionName))}")
+    return s.model_copy(update={"region": region}) if region else s
 
 
 def _facts(one: Snapshot) -> dict[str, Any]:

@@ -24,11 +24,8 @@ READY = "health/ready"
 def programs(s: Settings) -> list[Program]:
     """All programs of the region `s.region`. Needs the secrets to exist."""
     engines = [_engine(s, slot) for slot in SLOTS]
-    found = [_postgres(s), _redis(s), _object_store(s), mlflow(s), *engines, _edge(s), _controller(s), _keeper(s)]
-    # the standby keeps the vault; a region that is its own vault has nothing to feed
-    if s.snapshot_url != s.s3_url:
-        found.append(_feed(s))
-    return found
+    daemons = [_controller(s), _keeper(s), _feed(s)]
+    return [_postgres(s), _redis(s), _object_store(s), mlflow(s), *engines, _edge(s), *daemons]
 
 
 def cluster(s: Settings) -> Cluster:

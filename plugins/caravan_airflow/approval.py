@@ -16,6 +16,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk.definitions.param import ParamsDict
 
+from caravan_airflow.active import here
 from contracts.errors import CaravanError, DataError, NotApproved, SettingsError, Tampered
 from contracts.settings import settings
 
@@ -66,7 +67,7 @@ class ReleaseApproval(ApprovalOperator):
         from caravan_airflow import answers, releasing
         from releases.approval import AWAITING, Rules, ask
 
-        s = settings()
+        s = here()
         source, digest = str(context["params"]["source"]), str(context["params"]["digest"])
         ledger, rules = Ledger.of(s), Rules.of(s)
         state = ledger.state(source, digest)
@@ -94,7 +95,7 @@ class ReleaseApproval(ApprovalOperator):
         from caravan_airflow.service import Service
         from releases.approval import AWAITING, Rules, expire
 
-        s = settings()
+        s = here()
         ledger, rules, caller = Ledger.of(s), Rules.of(s), answers.Caller.of(context)
         if "error" in event:
             expire(ledger, rules, caller.source, caller.digest)
@@ -126,7 +127,7 @@ def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller
     from caravan_airflow import answers
     from caravan_airflow.service import Service
 
-    with Service.of(settings()) as service:
+    with Service.of(here()) as service:
         if not answers.unrecorded(ledger, service, caller):
             return False
         try:
@@ -142,7 +143,7 @@ def _note(operator: ReleaseApproval, context: Context, text: str) -> None:
 
     operator.log.info("%s", text)
     try:
-        with Service.of(settings()) as service:
+        with Service.of(here()) as service:
             service.note(str(context["ti"].run_id), answers.TASK, text)
     except CaravanError as error:
         operator.log.warning("the note could not be left: %s", error)

@@ -18,4 +18,5 @@ VERDICT = Asset(name="gate_verdict", uri="caravan://artifacts/gate", group="trai
 RELEASE = Asset(name="release", uri="caravan://registry/challenger", group="releases")
 OFFER = Asset(name="offer", uri="caravan://registry/offer", group="releases")
 CHAMPION = Asset(name="champion", uri="caravan://registry/champion", group="releases")
+SNAPSHOT = Asset(name="snapshot", uri="caravan://vault/snapshot", group="recovery")
 DRIFT = Asset(name="drift", uri="caravan://lake/drift", group="monitoring")

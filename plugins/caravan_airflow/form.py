@@ -67,3 +67,58 @@ def release_params() -> dict[str, Param]:
             description="The whole digest of the release, 64 hexadecimal digits; `caravan release list` shows it.",
         ),
     }
+
+
+def recover_params() -> dict[str, Param]:
+    """Which region takes over, to which point, and why."""
+    return {
+        "region": _region("standby", "The region that takes over; everything in it is replaced."),
+        "to": Param(
+            "newest",
+            type="string",
+            pattern=r"^(newest|s[0-9]{6}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{4,15}(Z|\+00:00)?)$",
+            title="Recovery point",
+            description="`newest`: all there is. A snapshot (`s000012`): exactly that. A time in UTC "
+            "(`2026-03-01 02:17`): the state at that moment.",
+        ),
+        "reason": _reason(),
+        "although_alive": Param(
+            False,
+            type="boolean",
+            title="Although the other region answers",
+            description="Only when it answers and must be replaced all the same. Two different people are asked.",
+        ),
+    }
+
+
+def fail_back_params() -> dict[str, Param]:
+    """Which region serves again, and why."""
+    return {"region": _region("primary", "The region that is rebuilt and serves again."), "reason": _reason()}
+
+
+def back_up_params() -> dict[str, Param]:
+    """How a snapshot is taken, and how many stay."""
+    return {
+        "full": Param(
+            False,
+            type="boolean",
+            title="In full",
+            description="A full base backup, and every byte of the snapshot read again.",
+        ),
+        "keep": Param(
+            48, type="integer", minimum=2, maximum=10000, title="Keep", description="How many of the newest stay."
+        ),
+    }
+
+
+def _region(default: str, description: str) -> Param:
+    return Param(default, type="string", enum=["standby", "primary"], title="Region", description=description)
+
+
+def _reason() -> Param:
+    return Param(
+        type="string",
+        pattern=r"^[^\x00-\x1f]{3,500}$",
+        title="Reason",
+        description="Why, in a few words; it is kept with your name.",
+    )

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from caravan_airflow.active import here
 from contracts.errors import CaravanError, StackError
-from contracts.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ def brief(context: Mapping[str, Any]) -> str:
     from releases.approval import AWAITING, Rules, ask
     from releases.brief import brief as write
 
-    s = settings()
+    s = here()
     source, digest = _about(context)
     ledger, store = Ledger.of(s), ObjectStore.of(s)
     _await_drift(s, source, digest)
@@ -128,7 +128,7 @@ def close_request(context: Mapping[str, Any], *, patience: float = CLOSE_PATIENC
     """End the request of this run when the release was answered elsewhere, so that nobody is asked any more."""
     from caravan_airflow.service import Service
 
-    with Service.of(settings()) as service:
+    with Service.of(here()) as service:
         return close(service, str(context["ti"].run_id), patience=patience)
 
 

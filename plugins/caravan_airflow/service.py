@@ -40,9 +40,9 @@ class Service:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._client.close()
 
-    def request(self, run: str, task: str) -> dict[str, Any]:
-        """What a task of a run of `release` asks people for, and what was answered by whom. Raises NotFound."""
-        return dict(self._call("GET", f"{_task(run, task)}/-1/hitlDetails"))
+    def request(self, run: str, task: str, dag: str = "release") -> dict[str, Any]:
+        """What a task of a run asks people for, and what was answered by whom. Raises NotFound."""
+        return dict(self._call("GET", f"{_task(run, task, dag)}/-1/hitlDetails"))
 
     def run(self, run: str) -> dict[str, Any]:
         """A run of `release`. Raises NotFound."""
@@ -94,5 +94,5 @@ class Service:
         )
 
 
-def _task(run: str, task: str) -> str:
-    return f"/api/v2/dags/release/dagRuns/{quote(run, safe='')}/taskInstances/{quote(task, safe='')}"
+def _task(run: str, task: str, dag: str = "release") -> str:
+    return f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{quote(task, safe='')}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from caravan_airflow.active import here
 from caravan_airflow.steps import NothingToDo, Outcome, Run, step
-from contracts.settings import settings
 
 if TYPE_CHECKING:
     from artifacts.manifest import Manifest
@@ -25,7 +25,7 @@ def validate(run: Run) -> Outcome:
     from artifacts.lake import Lake
     from ingestion.validate import validate_day
 
-    s = settings()
+    s = here()
     lake = Lake.of(s, run.source)
     if not lake.partitions("landing-events") and not lake.partitions("landing-catalog"):
         raise NothingToDo(f"nothing has landed for {run.source} yet; `caravan ingest` brings the first events")
@@ -43,7 +43,7 @@ def features(run: Run, clean: dict[str, str]) -> Outcome:
     from retrieval.encoder import TextEncoder
     from training.models.text import encoder_directory
 
-    s = settings()
+    s = here()
     log.info("reads events %s and catalog %s", clean["events"][:12], clean["catalog"][:12])
     encoder = TextEncoder.load(encoder_directory(s))
     built = build(Lake.of(s, run.source), run.day, engine=s.feature_engine, encode=encoder.encode)
@@ -61,7 +61,7 @@ def materialize(run: Run, tables: dict[str, str]) -> Outcome:
     """Feature tables -> the online store, up to the end of the day and not beyond; the tables' digests again."""
     from feature_repo import store
 
-    report = store.materialize(settings(), run.source, run.day)
+    report = store.materialize(here(), run.source, run.day)
     for view, done in report.views.items():
         log.info("%s: %d rows of %s %s", view, done.rows, done.day, done.outcome)
     log.info("online up to %s, %.1f s", report.end, report.seconds)
@@ -73,7 +73,7 @@ def train(run: Run, tables: dict[str, str]) -> Outcome:
     """Features and events -> a trained model, through torchrun in a child process; its digest."""
     from training.train import train as train_model
 
-    s = settings()
+    s = here()
     log.info("reads %s", ", ".join(f"{table} {digest[:12]}" for table, digest in sorted(tables.items())))
     model = train_model(s, run.source, run.day, run.recipe)
     about = _manifest(model)
@@ -93,7 +93,7 @@ def evaluate(run: Run, model: str) -> Outcome:
     from caravan_airflow.point_in_time import activity
     from training.evaluate import evaluate as evaluate_model
 
-    s = settings()
+    s = here()
     store, remembered = _store(), f"evaluations/{run.source}/{model}"
     evaluation = resolve(store, remembered)
     if evaluation is None:
@@ -115,7 +115,7 @@ def gate(run: Run, evaluation: str) -> Outcome:
     """Go, or GateRefused with the reasons; the evaluation's digest again."""
     from training.gate import gate as decide
 
-    log.info("%s", decide(settings(), run.source, evaluation))
+    log.info("%s", decide(here(), run.source, evaluation))
     return Outcome(made=evaluation)
 
 
@@ -127,7 +127,7 @@ def register(run: Run, evaluation: str) -> Outcome:
     from releases import record
     from training.bundle import assemble
 
-    s = settings()
+    s = here()
     release = assemble(s, run.source, evaluation)
     about = _manifest(release)
     registry = Registry.of(s)
@@ -157,7 +157,7 @@ def offer(run: Run, release: str) -> Outcome:
     from caravan_airflow import offering
     from caravan_airflow.service import Service
 
-    s = settings()
+    s = here()
     ledger = Ledger.of(s)
     page = f"{s.airflow_address}/dags/release/runs/{offering.run_name(run.source, release)}"
     if offering.start_first(ledger, run.source, release):
@@ -182,7 +182,7 @@ def report(run: Run, evaluation: str | None, release: str | None) -> Outcome:
     from artifacts.lake import Lake
     from monitoring.drift import report as report_drift
 
-    s = settings()
+    s = here()
     lake = Lake.of(s, run.source)
     met = _manifest(evaluation).meta.get("champion") if evaluation else None
     reference = met or release
@@ -198,7 +198,7 @@ def report(run: Run, evaluation: str | None, release: str | None) -> Outcome:
 def _store() -> ObjectStore:
     from artifacts.object_store import ObjectStore
 
-    return ObjectStore.of(settings())
+    return ObjectStore.of(here())
 
 
 def _manifest(digest: str) -> Manifest:
@@ -220,7 +220,7 @@ def _champion_to_meet(run: Run) -> str | None:
     """The champion's digest, unless it has seen later days than this run's: it would know the answers."""
     from artifacts.registry import Registry
 
-    champion = Registry.of(settings()).alias(run.source, "champion")
+    champion = Registry.of(here()).alias(run.source, "champion")
     if champion is None:
         return None
     if _day(champion.digest) > run.day:
@@ -233,7 +233,7 @@ def _champion_to_meet(run: Run) -> str | None:
 
 def _run_page(meta: dict[str, Any]) -> str:
     """The MLflow page of the training run that `meta` names."""
-    s = settings()
+    s = here()
     from artifacts.registry import mlflow_client
 
     run_id = str(meta["run_id"])

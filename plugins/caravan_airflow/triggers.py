@@ -55,12 +55,12 @@ class LedgerTrigger(BaseTrigger):
 
     def look(self) -> tuple[Look, str]:
         """One look at the ledger: what the step has come to, and a line about where the release is."""
+        from caravan_airflow.active import here
         from caravan_airflow.progress import look, now_at
-        from contracts.settings import settings
 
         ledger = _ledger()
         found = look(ledger.history(self.source, self.digest), cast("State", self.step))
-        return found, now_at(ledger, self.source, self.digest, settings())
+        return found, now_at(ledger, self.source, self.digest, here())
 
 
 def _event(outcome: str) -> TriggerEvent:
@@ -71,6 +71,6 @@ def _event(outcome: str) -> TriggerEvent:
 def _ledger() -> Ledger:
     """The region's ledger; its tables were made by the task that waits."""
     from artifacts.ledger import Ledger
-    from contracts.settings import settings
+    from caravan_airflow.active import here
 
-    return Ledger.of(settings())
+    return Ledger.of(here())

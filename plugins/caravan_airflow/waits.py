@@ -30,15 +30,15 @@ class LedgerWait(BaseOperator):
     def execute(self, context: Context) -> str:
         from artifacts.ledger import Ledger
         from caravan_airflow import progress
-        from contracts.settings import settings
+        from caravan_airflow.active import here
 
         source, digest = str(context["params"]["source"]), str(context["params"]["digest"])
-        ledger = Ledger.of(settings())
+        ledger = Ledger.of(here())
         if self.step == "approved":
             _expire(ledger, source, digest)
         found = progress.look(ledger.history(source, digest), self.step)
         if found.outcome == "waiting":
-            self._wait(source, digest, progress.now_at(ledger, source, digest, settings()))
+            self._wait(source, digest, progress.now_at(ledger, source, digest, here()))
         self.log.info("%s", progress.says(found.move) if found.move else "the ledger does not know this release")
         if found.move and (evidence := progress.evidence(found.move)):
             self.log.info("evidence: %s", evidence)
@@ -81,7 +81,7 @@ def stopped(digest: str, move: Move | None) -> ReleaseError:
 
 
 def _expire(ledger: Any, source: str, digest: str) -> None:
-    from contracts.settings import settings
+    from caravan_airflow.active import here
     from releases.approval import Rules, expire
 
-    expire(ledger, Rules.of(settings()), source, digest)
+    expire(ledger, Rules.of(here()), source, digest)

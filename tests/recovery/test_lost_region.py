@@ -16,7 +16,7 @@ from recovery.catalog import Catalog
 from recovery.point import Point
 from recovery.restore import restore
 from recovery.snapshot import create
-from recovery.vault import Vault
+from recovery.vault import Vault, kept_here
 from tests.scenarios.lost_region import Shop, asked, lose, resolved, serves, writing
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -72,7 +72,7 @@ def test_the_standby_answers_as_the_lost_primary_did(two_regions: Settings, caps
 def test_a_restore_again_ends_in_the_same_state(two_regions: Settings) -> None:
     standby = two_regions.model_copy(update={"region": "standby"})
     before = Ledger.of(standby).history()
-    found = Catalog(Vault.of(standby), standby).newest()
+    found = Catalog(Vault.of(kept_here(standby)), standby).newest()
     assert found is not None
     restore(standby, EmbeddedMachine(standby), Point.parse("newest"), reason="again", although_alive=True)
     assert Ledger.of(standby).history() == before

@@ -1,0 +1,103 @@
+"""`recover`: a region takes over from the snapshots in its own store. Wiring only; `caravan recover` does the same."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, TriggerRule, task
+from caravan_airflow.form import recover_params
+from caravan_airflow.recovering import CONFIRMATIONS, STEPS
+
+DOC = """
+### The region is lost: the other one takes over
+
+Fill in why, and press Trigger. Nothing of the lost region is asked for anything. Every step may be done again: after a
+failure clear the failed task, or start the run again with the same point.
+
+| step | what happens |
+|---|---|
+| look | says what the restore would do, and what refuses it |
+| first_person, second_person | only when the other region still answers: two different people must confirm |
+| preflight … keys | the newest snapshot that is whole, the right keys, room |
+| fence | from here on the other region can not write, in whatever state it wakes up; a new epoch begins |
+| database … features | everything the snapshot and the log after it hold |
+| engines, probe | the champion, and questions it must answer |
+| edge, open | shoppers, and last of all writes |
+
+Without Airflow: `caravan recover --reason "..."`. See docs/runbooks/region-lost.md.
+"""
+
+SAYS = {
+    "preflight": "Starts this region's stores; refuses while the other region answers, unless two people confirmed.",
+    "choose": "The newest snapshot that is whole; a corrupt one is named and passed over for an older one.",
+    "keys": "The very keys the snapshot was taken with, told by their fingerprints, and room for it.",
+    "fence": "Denies the other region its lease and waits until it has run out. Then the next epoch begins here.",
+    "database": "Base backups combined, the log replayed to the point, the ledger's chain verified.",
+    "artifacts": "The buckets, each object verified; pointers last.",
+    "registry": "MLflow, its aliases set to what the ledger says.",
+    "features": "Event log laid out, the online store filled anew.",
+    "engines": "What was on its way is rolled back; the engine serves the ledger's champion.",
+    "probe": "Questions the engine must answer; then the snapshot counts as proven.",
+    "edge": "All shoppers to the champion.",
+    "open": "Controller, feed and the engines of a canary: open for writes.",
+}
+
+with DAG(
+    dag_id="recover",
+    dag_display_name="Recover",
+    description="A region is lost: the other one takes over, from the snapshots in its own store",
+    doc_md=DOC,
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    is_paused_upon_creation=False,
+    max_active_runs=1,
+    params=recover_params(),
+    tags=["caravan", "recovery"],
+    default_args={
+        "owner": "on-call",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=5),
+        "execution_timeout": timedelta(hours=2),
+    },
+    dagrun_timeout=timedelta(hours=12),
+) as dag:
+
+    @task.branch(doc_md="What would be done, and whether two people must confirm it.")
+    def look(**context: Any) -> Any:
+        from caravan_airflow import recovering
+
+        return recovering.look(context)
+
+    @task(doc_md="Two different people, by Airflow's own record of the answers.")
+    def two_people(**context: Any) -> Any:
+        from caravan_airflow import recovering
+
+        return recovering.two_people(context)
+
+    @task(doc_md="One step.")
+    def step(**context: Any) -> Any:
+        from caravan_airflow import recovering
+
+        return recovering.step(context, context["ti"].task_id)
+
+    seen, confirmed = look(), two_people()
+    for asked in CONFIRMATIONS:
+        person = ApprovalOperator(
+            task_id=asked,
+            subject="Replace a region's state although the other region still answers?",
+            body="The form of this run says which region, to which point, and why. Two active regions lose writes: the "
+            "other one is denied its lease first, and what it accepted last is brought over at failback.",
+            ignore_downstream_trigger_rules=True,  # a no ends the run here
+            response_timeout=timedelta(minutes=30),
+            doc_md="A person who looked at the region confirms that it must be replaced. The two must not be the same.",
+        )
+        seen >> person >> confirmed
+    before = step.override(task_id=STEPS[0], doc_md=SAYS[STEPS[0]], trigger_rule=TriggerRule.NONE_FAILED)()
+    [seen, confirmed] >> before
+    for name in STEPS[1:]:
+        now = step.override(task_id=name, doc_md=SAYS[name])()
+        before >> now
+        before = now

@@ -1,0 +1,103 @@
+"""What the tasks of `recover` and `back_up` do: each runs one step of `caravan`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from caravan_airflow.active import here
+from caravan_airflow.commands import caravan
+from contracts.errors import RestoreRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+#: The steps of a restore, as `caravan recover` has them; a test holds the two against each other.
+STEPS = (
+    "preflight", "choose", "keys", "fence", "database", "artifacts", "registry", "features", "engines", "probe",
+    "edge", "open",
+)  # fmt: skip
+#: The steps of a failback.
+FAILBACK = ("look", "reconcile", "copy", "drain", "last_copy", *STEPS, "protect")
+#: Tasks that ask two people, when the region that is to be replaced still answers.
+CONFIRMATIONS = ("first_person", "second_person")
+
+
+def look(context: Mapping[str, Any]) -> list[str]:
+    """What the restore would do, in the log; the tasks that come next: two people, or the first step at once."""
+    params = context["params"]
+    plan = caravan(*_where(params), "--dry-run", *(["--although-alive"] if params["although_alive"] else []))
+    for name, value in plan.items():
+        log.info("%-14s %s", name, value)
+    return list(CONFIRMATIONS) if plan["alive"] else [STEPS[0]]
+
+
+def two_people(context: Mapping[str, Any]) -> str:
+    """Raise RestoreRefused unless two different people said yes; Airflow's own record of the answers counts."""
+    from caravan_airflow.service import Service
+
+    names = []
+    with Service.of(here()) as service:
+        for task in CONFIRMATIONS:
+            detail = service.request(str(context["ti"].run_id), task, dag=str(context["ti"].dag_id))
+            said_yes = detail.get("chosen_options") == ["Approve"]
+            names.append(str((detail.get("responded_by_user") or {}).get("name") or "") if said_yes else "")
+    if "" in names or names[0] == names[1]:
+        raise RestoreRefused(
+            f"one person is not enough while the other region answers: {' and '.join(filter(None, names)) or 'nobody'}",
+            remedy="start the run again, and let another person confirm it too",
+        )
+    log.info("confirmed by %s", " and ".join(names))
+    return " and ".join(names)
+
+
+def step(context: Mapping[str, Any], name: str) -> str:
+    """One step of the restore; all before it are done already. What it says it did."""
+    params = context["params"]
+    # that it may be alive was settled before the first step
+    done = caravan(
+        *_where(params), "--reason", str(params["reason"]), "--name", str(context["ti"].run_id), "--through", name,
+        "--although-alive",
+    )  # fmt: skip
+    return str(done["steps"][name]["said"])
+
+
+def back(context: Mapping[str, Any], name: str) -> str:
+    """One step of a failback. What it says it did."""
+    params = context["params"]
+    where = ["--region", str(params["region"]), "--reason", str(params["reason"])]
+    state = caravan("fail-back", *where, "--through", name)
+    return str(state["steps"][name]["said"])
+
+
+def back_up(context: Mapping[str, Any]) -> str:
+    """A snapshot of the active region; its id."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    s = here()
+    other = "standby" if s.region == "primary" else "primary"
+    if not s.snapshot_endpoint and not (s.home / "regions" / other).is_dir():
+        raise AirflowSkipException(f"there is no {other} region yet; `caravan up --region {other}` starts one")
+    taken = caravan("snapshot", "create", "--region", s.region, *(["--full"] if context["params"]["full"] else []))
+    log.info("%s: %.1f MB moved in %.1f s", taken["id"], taken["moved"] / 1e6, taken["seconds"])
+    return str(taken["id"])
+
+
+def verify(context: Mapping[str, Any], snapshot: str) -> str:
+    """Look at the snapshot from outside: every byte of it when it is a full one."""
+    deep = ["--deep"] if context["params"]["full"] else []
+    found = caravan("snapshot", "verify", snapshot, "--region", here().region, *deep)
+    log.info("%s: %d files, %.1f MB", snapshot, found["files"], found["size"] / 1e6)
+    return snapshot
+
+
+def prune(context: Mapping[str, Any]) -> int:
+    """Remove what is older than the newest snapshots that stay; how many went."""
+    report = caravan("snapshot", "prune", "--region", here().region, "--keep", str(context["params"]["keep"]))
+    return len(report["snapshots"])
+
+
+def _where(params: Mapping[str, Any]) -> list[str]:
+    return ["recover", "--region", str(params["region"]), "--to", str(params["to"])]

@@ -1,0 +1,136 @@
+"""What a region had accepted and the restore of the other one did not have: brought over before it is rebuilt.
+
+Between the last bytes that reached the vault and its loss a region goes on accepting. When its disks are still there,
+nothing of that has to stay lost: events go into the active region's event log, rows of the ledger beside its chain as
+notes, and what the buckets hold under the name of its content into its buckets. Doing it again adds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from artifacts.database import engine as region_database
+from artifacts.ledger import Ledger, Move
+from artifacts.object_store import ObjectStore
+from contracts.settings import Settings
+from feature_repo import store
+from recovery import logs
+
+#: Names that promise their content; pointers are the active region's own.
+_BY_CONTENT = ("blobs/", "manifests/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciled:
+    """What was brought over; `rows` are moves and notes of the ledger."""
+
+    events: int
+    rows: int
+    objects: int
+
+    def __str__(self) -> str:
+        return f"{self.events} events, {self.rows} rows of the ledger and {self.objects} objects brought over"
+
+
+def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[[str], None]) -> Reconciled:
+    """Bring over what `former` accepted and `active` lacks. Their databases and object stores must answer."""
+    objects = _objects(ObjectStore.of(former), ObjectStore.of(active))
+    tell(f"{objects} objects")
+    rows = _rows(former, active, actor)
+    tell(f"{rows} rows of the ledger")
+    return Reconciled(events=_events(former, active), rows=rows, objects=objects)
+
+
+def _objects(former: ObjectStore, active: ObjectStore) -> int:
+    count = 0
+    for prefix in _BY_CONTENT:
+        present = {stored.key for stored in active.list(prefix)}
+        for stored in former.list(prefix):
+            if stored.key in present:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "object"
+                former.download(stored.key, path)
+                active.put(stored.key, path)
+            count += 1
+    return count
+
+
+def _rows(former: Settings, active: Settings, actor: str) -> int:
+    """Rows are chained, so they can not be put in between: each becomes a note that holds it whole."""
+    try:
+        theirs = Ledger(region_database(former), former.region).history()
+    except DBAPIError:  # a disk that was lost: a database without our tables
+        return 0
+    ledger = Ledger.of(active)
+    known, added = ledger.history(), 0
+    hashes = {move.hash for move in known}
+    hashes |= {str(move.evidence.get("hash")) for move in known if move.to_state == "reconciled"}
+    for move in theirs:
+        if move.hash not in hashes:
+            ledger.note(move.source, move.digest, "reconciled", actor=actor, reason=_told(move), evidence=_row(move))
+            added += 1
+    return added
+
+
+def _told(move: Move) -> str:
+    return (
+        f"row {move.sequence} of {move.region}, {move.at:%Y-%m-%d %H:%M:%S} UTC: {move.to_state} by {move.actor}, "
+        "accepted there and not in the restore"
+    )
+
+
+def _row(move: Move) -> dict[str, Any]:
+    return asdict(move) | {"at": move.at.isoformat()}
+
+
+def _events(former: Settings, active: Settings) -> int:
+    theirs, ours = former.region_home / logs.FOLDER, active.region_home / logs.FOLDER
+    known = {str(event["event_id"]) for _, event in _lines(ours.glob("*/*.jsonl"))}
+    days: dict[str, list[bytes]] = {}
+    fresh: dict[str, list[dict[str, Any]]] = {}
+    count = 0
+    for path in sorted(theirs.glob("*/*.jsonl")):
+        for line, event in _lines([path]):
+            if event["event_id"] in known:
+                continue
+            known.add(str(event["event_id"]))
+            days.setdefault(path.parent.name, []).append(line)
+            row = event | {"event_time": datetime.fromisoformat(event["event_time"])}
+            fresh.setdefault(str(event["source"]), []).append(row)
+            count += 1
+    for day, lines in days.items():
+        _add(ours / day, f"reconciled-{former.region}", lines)
+    for source, events in fresh.items():
+        store.push_events(active, source, events)
+    return count
+
+
+def _lines(paths: Iterable[Path]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Whole lines; one that was torn by a crash was never acknowledged."""
+    for path in paths:
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line, json.loads(line)
+
+
+def _add(folder: Path, name: str, lines: list[bytes]) -> None:
+    """One more file of the log, there whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{sum(1 for _ in folder.glob(f'{name}-*')):06d}.jsonl"
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
