@@ -34,7 +34,7 @@ status: $(STAMP) ## Show it
 	$(BIN)/caravan status
 
 test: $(STAMP) ## All tests, with small counts
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.side_by_side
 
 lint: $(STAMP) ## Only style and types
 	$(BIN)/python -m pytest tests/test_style.py tests/test_architecture.py

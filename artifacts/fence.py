@@ -29,9 +29,11 @@ REFUSED = "CF001"
 Standing = Literal["active", "draining", "passive"]
 
 _STAMP = """
-INSERT INTO region_fence (id, region, epoch, valid_until)
-VALUES (1, :region, :epoch, clock_timestamp() + make_interval(secs => :seconds))
-ON CONFLICT (id) DO UPDATE SET region = excluded.region, epoch = excluded.epoch, valid_until = excluded.valid_until
+INSERT INTO region_fence (id, region, epoch, valid_until, told_at)
+VALUES (1, :region, :epoch, clock_timestamp() + make_interval(secs => :seconds),
+        CASE WHEN :seconds > 0 THEN clock_timestamp() END)
+ON CONFLICT (id) DO UPDATE SET region = excluded.region, epoch = excluded.epoch, valid_until = excluded.valid_until,
+    told_at = COALESCE(excluded.told_at, region_fence.told_at)
 """
 
 

@@ -62,6 +62,8 @@ fence = Table(
     Column("region", String(16), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("valid_until", DateTime(timezone=True), nullable=False),
+    # when it was last told that it may write: a heartbeat, which tells of a restored database how far behind it is
+    Column("told_at", DateTime(timezone=True)),
     CheckConstraint("id = 1", name="there_is_one_fence"),
 )
 

@@ -183,6 +183,10 @@ def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, stat
     )
 
 
+def _counted(found: Evidence) -> str:
+    return f"{found.guardrail}: {found.canary_events:.0f} canary and {found.control_events:.0f} control shoppers"
+
+
 def _decide(
     policy: CanaryPolicy,
     state: CanaryState,
@@ -199,9 +203,9 @@ def _decide(
         split = f"{outcomes.canary_shoppers} canary and {outcomes.control_shoppers} control shoppers"
         return Decision.VOID, [f"the split is broken: {split} do not come from a fair split"]
     if harmful := [e for e in evidence if e.aborts]:
-        return Decision.ABORT, [
-            f"{e.guardrail}: {e.canary_events:.0f} canary and {e.control_events:.0f} control shoppers" for e in harmful
-        ]
+        # one harm brings others along: who failed to get an answer does not click either
+        suspect = [e for e in evidence if not e.aborts and e.log_e_abort >= policy.log_abort / 2]
+        return Decision.ABORT, [_counted(e) for e in harmful] + [f"suspect too: {_counted(e)}" for e in suspect]
     if problems := [f"{e.guardrail}: {e.problem}" for e in evidence if e.problem] + ([lost] if lost else []):
         return Decision.HOLD, problems
     step = policy.steps[state.step]

@@ -54,6 +54,7 @@ def restore(
     although_alive: bool = False,
     control_is_lost: bool = False,
     planned: bool = False,
+    rehearsal: bool = False,
     through: str = "",
     name: str = "",
     progress: Progress = silent,
@@ -74,7 +75,7 @@ def restore(
             state = {"asked": point.asked, "name": name, "reason": reason, "began_at": _now(), "steps": {}}
         run = Restore(
             s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, reason=reason,
-            although_alive=although_alive, control_is_lost=control_is_lost, planned=planned,
+            although_alive=although_alive, control_is_lost=control_is_lost, planned=planned, rehearsal=rehearsal,
             progress=progress, plan=state.get("plan"),
         )  # fmt: skip
         for step_name, step in STEPS.items():

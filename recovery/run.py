@@ -32,6 +32,7 @@ class Restore:
     reason: str = ""
     although_alive: bool = False
     control_is_lost: bool = False
+    rehearsal: bool = False  # the lease stays where it is, and the restored region stays closed
     planned: bool = False  # a switch of two living regions: the other one is drained, and answers until the last step
     progress: Progress = silent
     plan: dict[str, Any] | None = None

@@ -175,7 +175,7 @@ def online_features(run: Restore) -> str:
 def engines(run: Restore) -> str:
     """The engine follows the ledger's champion; what was on its way is rolled back: no canary survives its region."""
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
-    for place in ledger.places(among=IN_FLIGHT):
+    for place in () if run.rehearsal else ledger.places(among=IN_FLIGHT):
         ledger.move(
             place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
             reason=f"the region was restored: {run.reason}"[:2000],
@@ -226,6 +226,9 @@ def open_edge(run: Restore) -> str:
 
 def open_for_writes(run: Restore) -> str:
     """Last of all: the controller, and the engines of a canary."""
+    if run.rehearsal:
+        run.machine.start("engine-control", "engine-canary", "engine-former")
+        return "all engines run; the region stays closed"
     snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
     evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
     Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=run.reason or "a restore", evidence=evidence)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from contracts.region import other
 from contracts.settings import settings
 
 STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
@@ -22,9 +24,13 @@ def alerts(
     from rich.markup import escape
 
     from caravan.cli import tables
-    from monitoring.alerts import told
+    from monitoring.alerts import Alert, told
+    from recovery.rehearsal import overdue
 
-    found = told(settings())[-last:]
+    s = settings()
+    found = told(s)[-last:]
+    if (s.home / "regions" / other(s.region)).is_dir() and (late := overdue(s)) is not None:
+        found.append(Alert(at=datetime.now(UTC), part="recovery", severity="warning", text=late))
     if as_json:
         typer.echo(json.dumps([{**asdict(alert), "at": alert.at.isoformat()} for alert in found], indent=2))
         return

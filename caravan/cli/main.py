@@ -20,6 +20,7 @@ from caravan.cli import (
     freeze,
     recover,
     region,
+    rehearse,
     release,
     replay,
     snapshot,
@@ -59,6 +60,7 @@ app.command()(freeze.freeze)
 app.command()(freeze.thaw)
 app.command()(alerts.alerts)
 app.command()(recover.recover)
+app.command()(rehearse.rehearse)
 app.command()(fail_back.fail_back)
 app.command()(region.region)
 app.add_typer(data.shop, name="shop")

@@ -111,6 +111,23 @@ def back_up_params() -> dict[str, Param]:
     }
 
 
+def rehearsal_params() -> dict[str, Param]:
+    """What is broken before the restore, and how much is compared."""
+    return {
+        "fault": Param(
+            "nothing",
+            type="string",
+            enum=["nothing", "newest-overwritten", "newest-missing"],
+            title="Fault",
+            description="`nothing`: the active region as if it were lost. `newest-overwritten`, `newest-missing`: the "
+            "newest snapshot's manifest is written over, or hidden, by the one who may write.",
+        ),
+        "questions": Param(
+            200, type="integer", minimum=1, maximum=10000, title="Questions", description="How many are compared."
+        ),
+    }
+
+
 def _region(default: str, description: str) -> Param:
     return Param(default, type="string", enum=["standby", "primary"], title="Region", description=description)
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from caravan_airflow.active import here
 from caravan_airflow.commands import caravan
 from contracts.errors import RestoreRefused
+from contracts.region import other
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from contracts.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +80,35 @@ def back_up(context: Mapping[str, Any]) -> str:
     from airflow.sdk.exceptions import AirflowSkipException
 
     s = here()
-    other = "standby" if s.region == "primary" else "primary"
-    if not s.snapshot_endpoint and not (s.home / "regions" / other).is_dir():
-        raise AirflowSkipException(f"there is no {other} region yet; `caravan up --region {other}` starts one")
+    if (missing := _no_other(s)) is not None:
+        raise AirflowSkipException(missing)
     taken = caravan("snapshot", "create", "--region", s.region, *(["--full"] if context["params"]["full"] else []))
     log.info("%s: %.1f MB moved in %.1f s", taken["id"], taken["moved"] / 1e6, taken["seconds"])
     return str(taken["id"])
+
+
+def rehearse(context: Mapping[str, Any]) -> str:
+    """Restore the passive region and compare; the page."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    s, params = here(), context["params"]
+    if (missing := _no_other(s)) is not None:
+        raise AirflowSkipException(missing)
+    by_hand = str(context["dag_run"].run_type) != "scheduled"
+    score = caravan(
+        "rehearse", "--region", other(s.region), "--fault", str(params["fault"]),
+        "--questions", str(params["questions"]), "--human-actions", str(int(by_hand)),
+    )  # fmt: skip
+    for name in ("rpo", "first_answer", "full_capacity", "lost_rows", "lost_events", "asked", "different", "page"):
+        log.info("%-14s %s", name, score[name])
+    return str(score["page"])
+
+
+def _no_other(s: Settings) -> str | None:
+    away = other(s.region)
+    if s.snapshot_endpoint or (s.home / "regions" / away).is_dir():
+        return None
+    return f"there is no {away} region yet; `caravan up --region {away}` starts one"
 
 
 def verify(context: Mapping[str, Any], snapshot: str) -> str:

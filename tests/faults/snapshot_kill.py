@@ -32,8 +32,8 @@ LONGEST = 1.1
 
 
 def run(seed: int, count: int, s: Settings | None = None) -> Outcome:
-    """`count` kills on the region of `s`, by default one that runs already, or one started for this."""
-    s = own_vault(s or region())
+    """`count` kills on the region of `s`; by default one that runs already or is started for this, its own vault."""
+    s = s or own_vault(region())
     outcome = Outcome(count=count)
     vault = Vault.of(s)
     catalog = Catalog(vault, s)

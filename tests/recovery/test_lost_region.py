@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -9,21 +10,25 @@ import pytest
 from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore
 from artifacts.publish import fetch, resolve
+from caravan.cli.airflow_api import Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
 from recovery import retention, verify
 from recovery.catalog import Catalog
 from recovery.point import Point
-from recovery.restore import restore
+from recovery.restore import restore, state_file
 from recovery.snapshot import create
 from recovery.vault import Vault, kept_here
 from tests.scenarios.lost_region import Shop, asked, lose, resolved, serves, writing
+from tests.scenarios.nights import complaints, ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
 REQUESTS = 1000
 
 
-def test_the_standby_answers_as_the_lost_primary_did(two_regions: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_standby_answers_as_the_lost_primary_did(
+    two_regions: Settings, oncall: Airflow, capsys: pytest.CaptureFixture[str]
+) -> None:
     s = two_regions
     standby = s.model_copy(update={"region": "standby"})
     shop = Shop(s)
@@ -43,9 +48,12 @@ def test_the_standby_answers_as_the_lost_primary_did(two_regions: Settings, caps
         lost_at = lose(s)
     assert len(acknowledged) > 10
 
-    done = restore(standby, EmbeddedMachine(standby), Point.parse("newest"), reason="the primary is gone")
-    assert serves(standby) == shop.digest
+    conf = {"region": "standby", "to": "newest", "reason": "the primary is gone", "although_alive": False}
+    run = ended(oncall, oncall.trigger("recover", conf, note="at 3 a.m."), "recover")
+    assert run["state"] == "success", complaints(oncall, run["dag_run_id"], "recover")
+    assert serves(standby) == shop.digest == serves(standby, standby.global_edge_address)
     recovered_at = time.time()
+    steps_of = json.loads(state_file(standby).read_text())["steps"]
 
     assert asked(standby, REQUESTS) == before
     ledger = Ledger.of(standby)
@@ -59,7 +67,7 @@ def test_the_standby_answers_as_the_lost_primary_did(two_regions: Settings, caps
     for digest in {names["champion"], names["v1"]}:
         fetch(store, digest, standby.cache / "checked")
     with capsys.disabled():
-        steps = ", ".join(f"{name} {about['seconds']:.0f}" for name, about in done.steps.items())
+        steps = ", ".join(f"{name} {about['seconds']:.0f}" for name, about in steps_of.items())
         print(
             f"\nRPO {rpo:.1f} s ({rows} of {len(acknowledged)} rows lost), RTO {recovered_at - lost_at:.0f} s "
             f"({steps}); first snapshot {first.moved / 1e6:.1f} MB in {first.seconds:.1f} s, "

@@ -10,21 +10,21 @@ from caravan.cli.airflow_api import ENDED, Airflow
 PATIENCE = 1200
 
 
-def ended(airflow: Airflow, run_id: str) -> dict[str, Any]:
+def ended(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str, Any]:
     """The run, once it has ended; its failed tasks' errors are in the assertion's message."""
     deadline = time.monotonic() + PATIENCE
-    while (run := airflow.run("nightly", run_id))["state"] not in ENDED:
+    while (run := airflow.run(dag, run_id))["state"] not in ENDED:
         assert time.monotonic() < deadline, f"{run_id} is still {run['state']}"
         time.sleep(1)
     return run
 
 
-def complaints(airflow: Airflow, run_id: str) -> dict[str, str]:
+def complaints(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str, str]:
     """Error of every task of a run that is not green."""
     found = {}
-    for task in airflow.tasks("nightly", run_id):
+    for task in airflow.tasks(dag, run_id):
         if task["state"] != "success":
-            events = airflow.log("nightly", run_id, task["task_id"], task["try_number"]) if task["start_date"] else []
+            events = airflow.log(dag, run_id, task["task_id"], task["try_number"]) if task["start_date"] else []
             errors = [e["error_detail"][0] for e in events if e.get("error_detail")]
             found[task["task_id"]] = f"{task['state']}: {errors[-1].get('exc_value') if errors else ''}"
     return found

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("region", sa.String(16), nullable=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True)),
         sa.CheckConstraint("id = 1", name="there_is_one_fence"),
     )
     op.execute(ASK)

@@ -1,0 +1,53 @@
+"""`caravan rehearse`: show that the other region could take over, without letting it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, get_args
+
+import typer
+
+from contracts.errors import SettingsError
+from contracts.region import RegionName, other
+from contracts.settings import settings
+
+
+def rehearse(
+    region: Annotated[
+        str, typer.Option(help="The region that is restored; it must not be the active one.")
+    ] = "standby",
+    fault: Annotated[str, typer.Option(help="nothing, newest-overwritten or newest-missing.")] = "nothing",
+    questions: Annotated[int, typer.Option(min=1, max=10_000, help="Recorded questions to compare.")] = 200,
+    human_actions: Annotated[int, typer.Option(hidden=True)] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Restore the passive region, compare its answers with the active one's, and write a page. Exit code 1 when not well."""
+    from caravan.cli.steps import StepBoard
+    from caravan.stack.machine import EmbeddedMachine
+    from recovery.rehearsal import FAULTS
+    from recovery.rehearsal import rehearse as carry_out
+
+    if region not in get_args(RegionName):
+        raise SettingsError(f"there is no region {region}", remedy=f"use {' or '.join(get_args(RegionName))}")
+    if fault not in FAULTS:
+        raise SettingsError(f"there is no fault {fault}", remedy=f"use one of {', '.join(FAULTS)}")
+    target = settings().model_copy(update={"region": region})
+    others = EmbeddedMachine(target.model_copy(update={"region": other(target.region)}))
+    with StepBoard() as board:
+        score, page = carry_out(
+            target, EmbeddedMachine(target), others, fault=fault, count=questions, human_actions=human_actions,
+            progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
+        )  # fmt: skip
+    failures = score.failures()
+    if as_json:
+        typer.echo(json.dumps(score.facts() | {"page": str(page)}))
+    else:
+        typer.echo(
+            f"{score.asked - score.different} of {score.asked} answers as in {other(target.region)}; RPO {score.rpo:.1f} s, "
+            f"first answer after {score.first_answer:.0f} s, {score.lost_rows} rows and {score.lost_events} events lost"
+        )
+        for failure in failures:
+            typer.secho(f"  {failure}", fg=typer.colors.RED)
+        typer.echo(f"  page: {page}")
+    if failures:
+        raise typer.Exit(1)

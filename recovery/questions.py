@@ -1,0 +1,79 @@
+"""Questions that shoppers asked, asked again: recent sessions and searches out of the event log.
+
+The log has no names of people, so a recorded session is asked as what it saw, by nobody in particular. The engines are
+told that it is a shadow's question: nothing of it is counted or logged as a shopper's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from contracts.errors import RecoveryError
+from serving.answer_log import SHADOW
+
+_ASKERS = 4
+#: Items of a session that are asked with it.
+_LATEST = 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request: `/recommend` with a session's items, or `/search` with its words."""
+
+    items: tuple[str, ...] = ()
+    words: str = ""
+
+
+def recorded(event_log: Path, count: int) -> list[Question]:
+    """The newest `count` of them, without repetition; newest first."""
+    sessions: dict[str, list[str]] = {}
+    found: dict[Question, None] = {}
+    for path in sorted(event_log.glob("*/*.jsonl"), reverse=True):
+        for line in reversed(path.read_bytes().splitlines(keepends=True)):
+            if not line.endswith(b"\n"):
+                continue
+            event = json.loads(line)
+            if event["kind"] == "search" and event["query"]:
+                found.setdefault(Question(words=event["query"]))
+            elif event["kind"] in ("view", "click", "add_to_cart", "purchase") and event["item_id"]:
+                sessions.setdefault(str(event["user_id"]), []).append(event["item_id"])
+        for items in sessions.values():
+            found.setdefault(Question(items=tuple(reversed(items[:_LATEST]))))
+        sessions.clear()
+        if len(found) >= count:
+            break
+    return list(found)[:count]
+
+
+def answers(address: str, questions: Sequence[Question]) -> list[tuple[str, tuple[str, ...]]]:
+    """Release and items of each answer, in order. Raises RecoveryError when the engine does not answer one."""
+    headers = {"host": f"rehearsal{SHADOW}"}
+    with (
+        httpx.Client(base_url=address, headers=headers, timeout=20, trust_env=False) as client,
+        ThreadPoolExecutor(_ASKERS) as pool,
+    ):
+        return list(pool.map(lambda number: _answer(client, number, questions[number]), range(len(questions))))
+
+
+def _answer(client: httpx.Client, number: int, question: Question) -> tuple[str, tuple[str, ...]]:
+    try:
+        if question.words:
+            found = client.get("/search", params={"q": question.words})
+        else:
+            asked = {"user_id": f"rehearsal-{number}", "context": {"items": list(question.items)}}
+            found = client.post("/recommend", json=asked)
+        found.raise_for_status()
+        body: dict[str, Any] = found.json()
+        return str(body["release"]), tuple(str(item["item_id"]) for item in body["items"])
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise RecoveryError(
+            f"the engine at {client.base_url} does not answer a recorded question: {error}",
+            remedy="`caravan status` shows whether it serves",
+        ) from error

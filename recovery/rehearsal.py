@@ -1,0 +1,174 @@
+"""A rehearsal: the passive region is restored as if the active one were lost, and must answer as that one does.
+
+Nothing is taken from the active region but its answers to compare with, and no shopper notices: the lease stays where
+it is, and the restored region stays closed. What it shows is scored, written as a page and kept beside the snapshots.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from artifacts import fence
+from artifacts.database import engine as region_database
+from artifacts.ledger import Ledger
+from artifacts.tables import fence as fence_table
+from contracts.errors import ArtifactError, CaravanError, RecoveryError, RestoreRefused
+from contracts.region import other
+from contracts.settings import Settings
+from monitoring.alerts import tell as alert
+from recovery import logs, questions
+from recovery.catalog import Catalog, manifest_key
+from recovery.machine import Machine
+from recovery.point import Point
+from recovery.restore import restore
+from recovery.run import Progress, silent
+from recovery.score import Score, keep, kept
+from recovery.snapshot import create
+from recovery.vault import Vault, kept_here
+
+#: What may be broken before the restore, and what that is.
+FAULTS = {
+    "nothing": "The active region as if it were lost",
+    "newest-overwritten": "The newest snapshot's manifest was written over by the one who may write",
+    "newest-missing": "The newest snapshot's manifest is hidden behind a version that is none",
+}
+#: A rehearsal should not be older than this, in seconds: one a week, and a day to mend it.
+OVERDUE = 8 * 86400.0
+
+
+def rehearse(
+    target: Settings,
+    machine: Machine,
+    others: Machine,
+    *,
+    fault: str = "nothing",
+    count: int = 200,
+    human_actions: int = 1,
+    progress: Progress = silent,
+) -> tuple[Score, Path]:
+    """Restore `target.region` and compare; the score, and the page. The score says what is not as it should be.
+
+    Raises RestoreRefused when the region is the active one, and what a restore raises, after alerting.
+    """
+    active = target.model_copy(update={"region": other(target.region)})
+    right = fence.read(target)
+    if right is not None and right.standing != "passive":
+        raise RestoreRefused(
+            f"{target.region} is the active region: a rehearsal would replace it",
+            remedy=f"rehearse with --region {active.region}",
+        )
+    try:
+        score = _rehearsed(active, target, machine, others, fault, count, human_actions, progress)
+    except CaravanError as error:
+        alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {error.what}")
+        raise
+    page = keep(score, folder(target))
+    if failures := score.failures():
+        alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {failures[0]} (see {page})")
+    with suppress(ArtifactError):
+        vault = Vault.of(kept_here(target))
+        for path in (page, page.with_suffix(".json")):
+            vault.store.put(f"rehearsals/{path.name}", path.read_bytes())
+    return score, page
+
+
+def folder(s: Settings) -> Path:
+    """Where pages lie: beside both regions, so that neither takes them along."""
+    return s.home / "rehearsals"
+
+
+def overdue(s: Settings, now: datetime | None = None) -> str | None:
+    """What to tell the on-call engineer, or None: when the last good rehearsal was too long ago."""
+    good = [facts for facts in kept(folder(s)) if not facts["failures"]]
+    if not good:
+        return "no rehearsal has shown yet that this region can be restored"
+    age = (now or datetime.now(UTC)) - datetime.fromisoformat(str(good[0]["at"]))
+    if age.total_seconds() <= OVERDUE:
+        return None
+    return f"the last rehearsal that went well was {age.days} days ago"
+
+
+def _rehearsed(
+    active: Settings, target: Settings, machine: Machine, others: Machine, fault: str, count: int,
+    human_actions: int, progress: Progress,
+) -> Score:  # fmt: skip
+    vault, began = Vault.of(kept_here(target)), time.monotonic()
+
+    def tell(what: str) -> None:
+        progress("rehearsal", what, time.monotonic() - began)
+
+    if Catalog(vault, active).newest() is None:
+        tell("there is no snapshot yet; taking one")
+        create(active, others)
+    asked = questions.recorded(active.region_home / logs.FOLDER, count)
+    before = questions.answers(active.engine_address, asked)
+    tell(f"{len(asked)} recorded questions asked in {active.region}")
+    break_it(fault, vault, active)
+    rows, told = Ledger.of(active).history(), _told_at(active)
+    events = _event_ids(active)
+    at, since = datetime.now(UTC), time.monotonic()
+    done = restore(
+        target, machine, Point.parse("newest"), reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
+        rehearsal=True, name=f"rehearsal-{at.timestamp()}", progress=progress,
+    )  # fmt: skip
+    full = time.monotonic() - since
+    first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
+    after = questions.answers(target.engine_address, asked)
+    known = {move.hash for move in Ledger(region_database(target), target.region).history()}
+    restored = _told_at(target)
+    return Score(
+        kind="rehearsal",
+        fault=FAULTS[fault],
+        at=at,
+        region=target.region,
+        snapshot=str(done.plan["snapshot"]),
+        epoch=0,
+        rpo=(told - restored).total_seconds() if told and restored else 0.0,
+        first_answer=first,
+        full_capacity=full,
+        lost_rows=sum(move.hash not in known for move in rows),
+        lost_events=len(events - _event_ids(target)),
+        asked=len(asked),
+        different=sum(one != two for one, two in zip(before, after, strict=True)),
+        corrupt=0,  # each part is checked as it is restored, and one that is not its own stops the restore
+        human_actions=human_actions,
+        steps=done.steps,
+        problems=() if told and restored else ("without a lease nobody knows how much would be lost",),
+    )
+
+
+def break_it(fault: str, vault: Vault, s: Settings) -> None:
+    """Do to the vault what a fault would, with the writer's own credential: what was there stays beneath."""
+    newest = Catalog(vault, s).newest()
+    if fault == "nothing" or newest is None:
+        return
+    key = manifest_key(newest.sequence)
+    vault.store.put(key, b"" if fault == "newest-missing" else b'{"not": "a manifest"}')
+
+
+def _event_ids(s: Settings) -> set[str]:
+    found = set()
+    for path in (s.region_home / logs.FOLDER).glob("*/*.jsonl"):
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                found.add(str(json.loads(line)["event_id"]))
+    return found
+
+
+def _told_at(s: Settings) -> datetime | None:
+    """When the region's database was last told that it may be written: how far behind a restored one is."""
+    try:
+        with region_database(s).connect() as connection:
+            found: datetime | None = connection.execute(select(fence_table.c.told_at)).scalar()
+            return found
+    except SQLAlchemyError as error:
+        raise RecoveryError(
+            f"the database of {s.region} does not answer", remedy="`caravan status` shows it"
+        ) from error

@@ -1,0 +1,161 @@
+"""A primary that slept through its own failover, and the way back: nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import httpx
+import psutil
+import pytest
+
+from artifacts.ledger import Ledger
+from caravan.cli.airflow_api import Airflow
+from caravan.stack import supervisor
+from caravan.stack.machine import EmbeddedMachine
+from contracts.errors import Fenced
+from contracts.settings import Settings
+from recovery.active import Active
+from recovery.snapshot import create
+from serving.edge import read_split
+from tests.scenarios.lost_region import Shop, serves
+from tests.scenarios.nights import complaints, ended
+from tests.serving import tiny_release
+
+pytestmark = [pytest.mark.stack, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def sent(address: str, count: int) -> list[str]:
+    """Ids of events that were acknowledged."""
+    events = [
+        {
+            "event_id": uuid.uuid4().hex, "event_time": datetime.now(UTC).isoformat(), "kind": "view",
+            "user_id": f"shopper-{number}", "item_id": tiny_release.item_id(number),
+        }
+        for number in range(count)
+    ]  # fmt: skip
+    answer = httpx.post(f"{address}/events", json={"events": events}, timeout=10)
+    assert answer.json().get("accepted") == count, answer.text
+    return [str(event["event_id"]) for event in events]
+
+
+def logged(s: Settings) -> set[str]:
+    """Ids in a region's event log."""
+    found = set()
+    for path in (s.region_home / "event-log").glob("*/*.jsonl"):
+        found |= {json.loads(line)["event_id"] for line in path.read_text().splitlines()}
+    return found
+
+
+def processes(s: Settings, *services: str) -> list[psutil.Process]:
+    """Of a region, with their children; of some services only."""
+    found = []
+    for name, about in supervisor.processes(s).items():
+        if about["group"] == s.region and about["pid"] and (not services or name.partition("-")[2] in services):
+            with suppress(psutil.NoSuchProcess):
+                root = psutil.Process(int(about["pid"]))
+                found += [root, *root.children(recursive=True)]
+    return found
+
+
+@contextmanager
+def asleep(s: Settings, *services: str) -> Iterator[None]:
+    """Stopped with SIGSTOP; SIGCONT at the end of the block."""
+    stopped = processes(s, *services)
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in stopped:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def confirm(s: Settings, run: str, task: str, user: str) -> None:
+    person = Airflow.of(s, user)
+    path, until = f"/dags/recover/dagRuns/{run}/taskInstances/{task}/-1", time.monotonic() + 120
+    while person.call("GET", path[:-3])["state"] != "awaiting_input":
+        assert time.monotonic() < until, f"{task} does not ask"
+        time.sleep(0.5)
+    person.call("PATCH", f"{path}/hitlDetails", json={"chosen_options": ["Approve"], "params_input": {}})
+    person.close()
+
+
+def refused(s: Settings, shop: Shop) -> None:
+    """Whatever the region that woke up tries to write is refused by the resource itself."""
+    event = {"event_id": "late", "event_time": datetime.now(UTC).isoformat(), "kind": "view", "user_id": "anna",
+             "item_id": tiny_release.item_id(1)}  # fmt: skip
+    answer = httpx.post(f"{s.edge_address}/events", json={"events": [event]}, timeout=10)
+    assert answer.status_code == 503
+    assert "takes no writes" in answer.json()["error"]
+    with pytest.raises(Fenced):
+        Ledger.of(s).move(shop.source, shop.digest, to="rolled_back", expected="champion", actor="x", reason="awake")
+    split, until = read_split(s.region_home / "edge"), time.monotonic() + 30
+    while "takes no writes" not in (doing := json.loads((s.region_home / "controller.json").read_text())["doing"]):
+        assert time.monotonic() < until, doing
+        time.sleep(0.5)
+    assert read_split(s.region_home / "edge") == split
+
+
+def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost(
+    two_regions: Settings, oncall: Airflow
+) -> None:
+    s, active = two_regions, Active.of(two_regions)
+    standby = s.model_copy(update={"region": "standby"})
+    shop = Shop(s)
+    shop.prepare()
+    until = time.monotonic() + 30
+    while serves(s, s.global_edge_address) != shop.digest:
+        assert time.monotonic() < until, "the global edge does not lead to the primary"
+        time.sleep(0.2)
+    acknowledged = sent(s.global_edge_address, 10)
+    create(s, EmbeddedMachine(s))
+    epoch = active.look().epoch
+
+    with asleep(s, "feed"):  # what comes now does not reach the standby any more
+        acknowledged += sent(s.global_edge_address, 7)
+        rows = [Ledger.of(s).note("", "", "asked", actor="test", reason=f"late {n}").hash for n in range(3)]
+        with asleep(s):
+            conf = {"region": "standby", "to": "newest", "reason": "it hangs", "although_alive": True}
+            run = oncall.trigger("recover", conf, note="the primary hangs")
+            confirm(s, run, "first_person", "oncall")
+            confirm(s, run, "second_person", "admin")
+            assert ended(oncall, run, "recover")["state"] == "success", complaints(oncall, run, "recover")
+            assert (active.look().region, active.look().epoch) == ("standby", epoch + 1)
+            assert serves(standby, s.global_edge_address) == shop.digest
+            acknowledged += sent(s.global_edge_address, 5)
+        refused(s, shop)
+    assert not set(acknowledged) <= logged(standby)
+
+    back = oncall.trigger("fail_back", {"region": "primary", "reason": "it is awake"}, note="back")
+    while oncall.run("fail_back", back)["state"] not in ("success", "failed"):
+        assert serves(s, s.global_edge_address) == shop.digest  # shoppers are answered all the while
+        time.sleep(0.3)
+    assert ended(oncall, back, "fail_back")["state"] == "success", complaints(oncall, back, "fail_back")
+    assert (active.look().region, active.look().epoch) == ("primary", epoch + 2)
+    acknowledged += sent(s.global_edge_address, 4)
+    assert set(acknowledged) <= logged(s)
+    notes = [move for move in Ledger.of(s).history() if move.to_state == "reconciled"]
+    assert set(rows) <= {move.evidence["hash"] for move in notes}
+    Ledger.of(s).verify()
+    with pytest.raises(Fenced):
+        Ledger.of(standby).note("", "", "asked", actor="x", reason="not here any more")
+    active.close()
+
+
+def test_one_person_is_not_enough_while_the_other_region_answers(two_regions: Settings, oncall: Airflow) -> None:
+    before = Active.of(two_regions).look()
+    conf = {"region": "standby", "to": "newest", "reason": "I say so", "although_alive": True}
+    run = oncall.trigger("recover", conf, note="alone")
+    for task in ("first_person", "second_person"):
+        confirm(two_regions, run, task, "oncall")
+    assert ended(oncall, run, "recover")["state"] == "failed"
+    assert "one person is not enough" in complaints(oncall, run, "recover")["two_people"]
+    after = Active.of(two_regions).look()
+    assert (after.region, after.epoch) == (before.region, before.epoch)
