@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from artifacts import fence
 from artifacts.database import engine as region_database
 from artifacts.database import migrate
-from artifacts.fence import Right
+from artifacts.fence import Right, Standing
 from contracts.errors import RestoreRefused, StoreUnavailable
 from contracts.region import other
+from contracts.settings import Settings
 from recovery.active import Active
 from recovery.run import Restore
 
@@ -15,6 +18,8 @@ from recovery.run import Restore
 UNTIL_CONTROL_IS_BACK = 10 * 365 * 86400.0
 #: Seconds for which a restored database takes rows before a planned switch is done.
 SWITCH = 1800.0
+#: Seconds in which the global edge surely sees that a region answers.
+SEEN = 3.0
 
 
 def fence_off(run: Restore) -> str:
@@ -55,11 +60,21 @@ def hand_over(run: Restore) -> None:
     if not run.planned:
         return
     assert run.plan is not None  # noqa: S101 - chosen before
-    active = Active.of(run.s)
+    away, epoch, active = other(run.s.region), int(run.plan["epoch"]), Active.of(run.s)
+    # shoppers first: both regions answer, and neither takes writes, until the global edge has seen this one
+    _tell(run.s, epoch - 1, "draining")
+    time.sleep(SEEN)
     try:
-        active.hand_over(other(run.s.region), run.s.region, run.plan["epoch"] - 1, actor="recovery", reason=run.reason)
+        active.hand_over(away, run.s.region, epoch - 1, actor="recovery", reason=run.reason)
     finally:
         active.close()
+    _tell(run.s, epoch, "active")
+
+
+def _tell(s: Settings, epoch: int, standing: Standing) -> None:
+    """What the region's keeper would tell it at its next look."""
+    until = fence.boottime() + s.lease_seconds / 2
+    fence.write(s, Right(region=s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()))
 
 
 def _without_control(run: Restore) -> int:

@@ -75,6 +75,9 @@ class Keeper:
             )
         if held.region == self._s.region:
             held = self._active.renew(self._s.region, held.epoch) or held
+        switching = ours is not None and ours.standing == "draining" and ours.lasts(asked)
+        if held.region != self._s.region and held.draining and switching:
+            return f"about to take over from {held.region}"
         if held.region != self._s.region or not held.renewable:
             self._tell("passive", held.epoch, 0.0)
             return f"passive: {held.region} is the active region, epoch {held.epoch}"

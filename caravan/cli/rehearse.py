@@ -21,7 +21,7 @@ def rehearse(
     human_actions: Annotated[int, typer.Option(hidden=True)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Restore the passive region, compare its answers with the active one's, and write a page. Exit code 1 when not well."""
+    """Restore the passive region, compare its answers with the active one's, write a page. Exit code 1: not well."""
     from caravan.cli.steps import StepBoard
     from caravan.stack.machine import EmbeddedMachine
     from recovery.rehearsal import FAULTS
@@ -43,7 +43,7 @@ def rehearse(
         typer.echo(json.dumps(score.facts() | {"page": str(page)}))
     else:
         typer.echo(
-            f"{score.asked - score.different} of {score.asked} answers as in {other(target.region)}; RPO {score.rpo:.1f} s, "
+            f"{score.asked - score.different} of {score.asked} answers as before; RPO {score.rpo:.1f} s, "
             f"first answer after {score.first_answer:.0f} s, {score.lost_rows} rows and {score.lost_events} events lost"
         )
         for failure in failures:
