@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # a folder of wheels to prefer, where the machine names one (a CPU build of torch, say)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),)
 
-.PHONY: help install demo up down status test lint soak bench screenshots lock clean
+.PHONY: help install demo up down status test lint drill soak bench screenshots lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test: $(STAMP) ## All tests, with small counts
 
 lint: $(STAMP) ## Only style and types
 	$(BIN)/python -m pytest tests/test_style.py tests/test_architecture.py
+
+drill: $(STAMP) ## Lose a whole region on a stack of its own, recover through the scheduler, show the page
+	$(BIN)/python -m tests.scenarios.drill
 
 soak: $(STAMP) ## Fault and fuzz tests up to any count, resumable: make soak ARGS="--count 1000"
 	$(BIN)/python -m tests.faults.soak $(ARGS)

@@ -24,7 +24,7 @@ the event log and new objects all the time, so a snapshot does not decide how mu
 Without a second region there is nowhere to put it: the run says so, and is skipped.
 """
 
-QUARTERS = CronTriggerTimetable("*/15 * * * *", timezone="UTC")
+QUARTERS = CronTriggerTimetable("*/15 * * * *", timezone="UTC", run_immediately=timedelta(minutes=1))
 
 with DAG(
     dag_id="back_up",

@@ -29,7 +29,7 @@ with DAG(
     dag_display_name="Rehearse recovery",
     description="Weekly proof that the other region could take over",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("0 4 * * 0", timezone="UTC"),
+    schedule=CronTriggerTimetable("0 4 * * 0", timezone="UTC", run_immediately=timedelta(minutes=5)),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     is_paused_upon_creation=False,

@@ -91,9 +91,13 @@ def rehearse(context: Mapping[str, Any]) -> str:
     """Restore the passive region and compare; the page."""
     from airflow.sdk.exceptions import AirflowSkipException
 
+    from artifacts.ledger import Ledger
+
     s, params = here(), context["params"]
     if (missing := _no_other(s)) is not None:
         raise AirflowSkipException(missing)
+    if Ledger.of(s).newest("champion") is None:
+        raise AirflowSkipException("no release serves yet: there are no answers to compare")
     by_hand = str(context["dag_run"].run_type) != "scheduled"
     score = caravan(
         "rehearse", "--region", other(s.region), "--fault", str(params["fault"]),

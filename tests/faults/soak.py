@@ -33,6 +33,7 @@ SUBJECTS = {
     "controller_kill": (200, 20),
     "snapshot_kill": (200, 10),
     "snapshot_flip": (1_000, 100),
+    "drills": (20, 5),
 }
 HEADER = """# Soak
 

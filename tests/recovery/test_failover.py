@@ -22,7 +22,7 @@ from contracts.settings import Settings
 from recovery.active import Active
 from recovery.snapshot import create
 from serving.edge import read_split
-from tests.scenarios.lost_region import Shop, serves
+from tests.scenarios.lost_region import Shop, logged, serves
 from tests.scenarios.nights import complaints, ended
 from tests.serving import tiny_release
 
@@ -41,14 +41,6 @@ def sent(address: str, count: int) -> list[str]:
     answer = httpx.post(f"{address}/events", json={"events": events}, timeout=10)
     assert answer.json().get("accepted") == count, answer.text
     return [str(event["event_id"]) for event in events]
-
-
-def logged(s: Settings) -> set[str]:
-    """Ids in a region's event log."""
-    found = set()
-    for path in (s.region_home / "event-log").glob("*/*.jsonl"):
-        found |= {json.loads(line)["event_id"] for line in path.read_text().splitlines()}
-    return found
 
 
 def processes(s: Settings, *services: str) -> list[psutil.Process]:

@@ -120,6 +120,14 @@ def serves(s: Settings, address: str = "") -> str | None:
         return None
 
 
+def logged(s: Settings) -> set[str]:
+    """Ids in a region's event log."""
+    found = set()
+    for path in (s.region_home / "event-log").glob("*/*.jsonl"):
+        found |= {json.loads(line)["event_id"] for line in path.read_text().splitlines()}
+    return found
+
+
 def asked(s: Settings, count: int) -> Answered:
     """Release and items of each of `count` recorded requests, in order."""
 

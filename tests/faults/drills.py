@@ -1,0 +1,36 @@
+"""Whole drills in a row, unattended: a region is lost, the other one takes over, nobody helps.
+
+Each writes its page and its figures below `.caravan/rehearsals`; `python -m tests.faults.drills` prints the table of
+all that are there, as docs/recovery.md shows it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from caravan.cli.airflow_api import Airflow
+from recovery.score import keep, kept, table
+from tests.faults.outcome import Outcome
+from tests.scenarios.drill import drill
+from tests.scenarios.two_regions import primary_again, two_regions
+
+KEPT = Path(".caravan") / "rehearsals"
+
+
+def run(seed: int, count: int) -> Outcome:
+    """`count` drills on one stack; the primary is made anew after each."""
+    outcome = Outcome(count=count)
+    with two_regions() as s:
+        for number in range(seed, seed + count):
+            s = primary_again(s)
+            oncall = Airflow.of(s, "oncall")
+            oncall.ensure_ready("recover")
+            score = drill(s, oncall)
+            oncall.close()
+            keep(score, KEPT)
+            outcome.failures += [f"drill {number}: {failure}" for failure in score.failures()]
+    return outcome
+
+
+if __name__ == "__main__":
+    print(table([facts for facts in kept(KEPT) if facts["kind"] == "drill"]))
