@@ -1,0 +1,90 @@
+"""What the recovery DAGs call: the steps the command has, and its errors as people should see them."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from caravan_airflow import commands, recovering
+
+from contracts.errors import RestoreRefused, StackError
+from recovery import failback, rehearsal
+from recovery.steps import STEPS
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Puts a program in the place of `caravan`."""
+    interpreter = sys.executable
+
+    def put(body: str) -> None:
+        path = tmp_path / "caravan"
+        path.write_text(f"#!{interpreter}\nimport sys\n{body}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    monkeypatch.setattr(commands.sys, "executable", str(tmp_path / "python"))
+    return put
+
+
+def test_the_tasks_are_the_steps_of_the_command() -> None:
+    assert tuple(STEPS) == recovering.STEPS
+    assert tuple(failback.STEPS) == recovering.FAILBACK
+
+
+def test_the_form_offers_every_fault() -> None:
+    from caravan_airflow.form import rehearsal_params
+
+    assert rehearsal_params()["fault"].schema["enum"] == list(rehearsal.FAULTS)
+
+
+def test_what_the_command_prints_is_returned_and_its_progress_logged(
+    command: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    command("print('database done', file=sys.stderr); print('{\"steps\": 3}')")
+    with caplog.at_level("INFO"):
+        assert commands.caravan("recover") == {"steps": 3}
+    assert "database done" in caplog.text
+
+
+def test_an_error_keeps_its_remedy(command: Any) -> None:
+    command("print('error: no keys\\n  try: bring them', file=sys.stderr); sys.exit(1)")
+    with pytest.raises(StackError) as raised:
+        commands.caravan("recover")
+    assert (raised.value.what, raised.value.remedy) == ("no keys", "bring them")
+
+
+class Answers:
+    """Airflow's record of who answered."""
+
+    def __init__(self, *names: str | None, chosen: str = "Approve") -> None:
+        self.names, self.chosen = dict(zip(recovering.CONFIRMATIONS, names, strict=True)), chosen
+
+    def __enter__(self) -> Answers:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def request(self, run: str, task: str, dag: str) -> dict[str, Any]:
+        name = self.names[task]
+        return {"responded_by_user": {"name": name} if name else None, "chosen_options": [self.chosen]}
+
+
+class Instance:
+    run_id, dag_id = "a-run", "recover"
+
+
+@pytest.mark.parametrize(
+    "answers", [Answers("anna", "anna"), Answers("anna", None), Answers("anna", "berta", chosen="Reject")]
+)
+def test_less_than_two_people_are_refused(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caravan_airflow.service.Service.of", lambda _s: answers)
+    with pytest.raises(RestoreRefused, match="one person is not enough"):
+        recovering.two_people({"ti": Instance})
+
+
+def test_two_people_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caravan_airflow.service.Service.of", lambda _s: Answers("anna", "berta"))
+    assert recovering.two_people({"ti": Instance}) == "anna and berta"
