@@ -17,7 +17,7 @@ from artifacts.ledger import Ledger
 from caravan.cli.airflow_api import Airflow
 from caravan.stack import supervisor
 from caravan.stack.machine import EmbeddedMachine
-from contracts.errors import Fenced
+from contracts.errors import CaravanError, Fenced
 from contracts.settings import Settings
 from recovery.active import Active
 from recovery.snapshot import create
@@ -70,12 +70,16 @@ def asleep(s: Settings, *services: str) -> Iterator[None]:
 
 
 def confirm(s: Settings, run: str, task: str, user: str) -> None:
-    person = Airflow.of(s, user)
-    path, until = f"/dags/recover/dagRuns/{run}/taskInstances/{task}/-1", time.monotonic() + 120
-    while person.call("GET", path[:-3])["state"] != "awaiting_input":
-        assert time.monotonic() < until, f"{task} does not ask"
-        time.sleep(0.5)
-    person.call("PATCH", f"{path}/hitlDetails", json={"chosen_options": ["Approve"], "params_input": {}})
+    """Say yes as this person, until the task has heard it: one that is answered as soon as it asks asks again."""
+    person, task_path = Airflow.of(s, user), f"/dags/recover/dagRuns/{run}/taskInstances/{task}"
+    until = time.monotonic() + 180
+    while (state := person.call("GET", task_path)["state"]) != "success":
+        assert time.monotonic() < until, f"{task} is {state}"
+        time.sleep(2)
+        if state == "awaiting_input":
+            with suppress(CaravanError):  # answered, and not woken up yet
+                yes = {"chosen_options": ["Approve"], "params_input": {}}
+                person.call("PATCH", f"{task_path}/-1/hitlDetails", json=yes)
     person.close()
 
 
