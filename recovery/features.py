@@ -26,9 +26,8 @@ from recovery.vault import Vault
 _BATCH = 500
 
 
-def refill(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> str:
-    """Lay out the event log, empty the online store and fill it again; what was done. Raises FeatureError."""
-    written = _lay_out_log(s, vault, chosen)
+def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
+    """Empty the online store and fill it again from tables and laid-out log; what was done. Raises FeatureError."""
     _empty(s)
     rows, days = 0, {}
     for source in _sources(s):
@@ -40,13 +39,14 @@ def refill(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None
     pushed = 0
     for source, events in _events(s.region_home / logs.FOLDER, days, until=chosen.at):
         pushed += store.push_events(s, source, events)
-    return (
-        f"{rows} rows of {len(days)} shops materialized, {written} bytes of events laid out, {pushed} histories pushed"
-    )
+    return f"{rows} rows of {len(days)} shops materialized, {pushed} histories pushed"
 
 
-def _lay_out_log(s: Settings, vault: Vault, chosen: Chosen) -> int:
-    """The event log as far as it is in the vault; what engines of this region had logged before goes aside, once."""
+def lay_out_log(s: Settings, vault: Vault, chosen: Chosen) -> int:
+    """The event log as far as it is in the vault; bytes written.
+
+    What engines of this region had logged before goes aside, once.
+    """
     marker = s.region_home / logs.FOLDER / f".of-{chosen.snapshot.system}"
     if not marker.exists():
         own = s.region_home / logs.FOLDER
@@ -89,8 +89,8 @@ def _events(
     for path in sorted(folder.glob("*/*.jsonl")):
         with path.open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
-                    continue  # torn by a crash, and never acknowledged
+                if not line.endswith(b"\n") or line.isspace():
+                    continue  # torn by a crash, and never acknowledged; or erased
                 try:
                     event = json.loads(line)
                     source = str(event["source"])

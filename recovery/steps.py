@@ -22,7 +22,7 @@ from contracts.errors import RecoveryError, RestoreRefused
 from contracts.region import RegionName
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from recovery import database, features, journal, objects, retention, verify
+from recovery import database, features, forget, journal, objects, retention, verify
 from recovery.cut import registered_digests
 from recovery.manifest import Entry
 from recovery.point import Chosen, Point, as_plan, choose
@@ -167,7 +167,7 @@ def registry(run: Restore) -> str:
 
 def online_features(run: Restore) -> str:
     """The online store, filled anew from the newest feature tables and the events that came after them."""
-    return features.refill(run.s, run.vault, run.choice, run.tell)
+    return features.refill(run.s, run.choice, run.tell)
 
 
 def engines(run: Restore) -> str:
@@ -235,6 +235,7 @@ STEPS: dict[str, Step] = {
     "keys": check_keys,
     "database": replace_database,
     "artifacts": artifacts,
+    "erasures": forget.after_restore,
     "registry": registry,
     "features": online_features,
     "engines": engines,

@@ -16,6 +16,7 @@ from caravan.cli import (
     evaluate_recommend,
     evaluate_search,
     features,
+    forget,
     freeze,
     recover,
     release,
@@ -57,6 +58,7 @@ app.command()(freeze.freeze)
 app.command()(freeze.thaw)
 app.command()(alerts.alerts)
 app.command()(recover.recover)
+app.command()(forget.forget)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")
