@@ -21,6 +21,7 @@ from contracts.settings import Settings
 from feature_repo import store
 from recovery import logs
 from recovery.point import Chosen
+from recovery.shopper_online import rewrite_log
 from recovery.vault import Vault
 
 _BATCH = 500
@@ -68,6 +69,7 @@ def _empty(s: Settings) -> None:
     try:
         with redis.Redis(host=host, port=port, password=s.secret("redis_password"), socket_timeout=10) as client:
             client.flushdb()
+            rewrite_log(client)
     except redis.RedisError as error:
         raise FeatureError("the online store does not answer", remedy="`caravan status` shows it") from error
 

@@ -56,7 +56,7 @@ def remove(s: Settings, sources: Iterable[str], whom: Whom) -> None:
                     present -= own
             if present:  # of a source that the lake no longer has
                 client.delete(*present)
-            _rewrite(client)
+            rewrite_log(client)
     except redis.RedisError as error:
         raise _silent() from error
 
@@ -96,8 +96,8 @@ def _moment(us: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
 
 
-def _rewrite(client: Any) -> None:
-    """The store's log on disk without what was removed."""
+def rewrite_log(client: Any) -> None:
+    """Let the store write its log on disk anew, without what was removed from it. Raises FeatureError."""
     import redis
 
     if not client.info("persistence").get("aof_enabled"):

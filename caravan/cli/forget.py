@@ -34,6 +34,7 @@ def forget(
 ) -> None:
     """Erase one shopper from lake, features, online store and logs, and from whatever is restored later."""
     from recovery import forget as forgetting
+    from recovery.erasure import checked_reason
 
     s, shopper = settings(), sys.stdin.readline().strip() if user_id == "-" else user_id
     regions = _regions(s, region)
@@ -46,6 +47,7 @@ def forget(
             reports = forgetting.again(s, regions, without_vault=without_vault, progress=board)
         _end(reports, as_json=as_json)
         return
+    checked_reason(reason, shopper)
     if dry_run or not yes:
         with _board(as_json) as board:
             found = forgetting.foresee(s, regions, shopper, progress=board)
