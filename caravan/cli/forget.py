@@ -108,15 +108,21 @@ def _show(reports: list[Report], *, as_json: bool, foreseen: bool) -> None:
         typer.echo(json.dumps([asdict(r) | {"removed": r.removed, "finished": r.finished} for r in reports], indent=2))
         return
     from rich.console import Console
-    from rich.markup import escape
 
     from caravan.cli.tables import plain
 
+    if not any(report.found or report.unreached for report in reports):
+        typer.echo(f"nothing is found in {' and '.join(report.region for report in reports)}")
+        return
     table = plain("region", "where", "found") if foreseen else plain("region", "where", "found", "removed", "left")
     for report in reports:
         for kind, number in report.found.items():
             more = () if foreseen else (str(report.removed[kind]), str(report.left.get(kind, 0)))
             table.add_row(report.region, kind, str(number), *more)
-        for place, why in report.unreached.items():
-            table.add_row(report.region, place, f"[red]{escape(why)}", *(() if foreseen else ("", "")))
+        for place in report.unreached:
+            table.add_row(report.region, place, "[red]?", *(() if foreseen else ("?", "?")))
     Console().print(table)
+    if foreseen:  # else the error says it
+        for report in reports:
+            for place, why in report.unreached.items():
+                typer.secho(f"{report.region} {place}: {why}", fg=typer.colors.RED)

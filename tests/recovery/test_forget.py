@@ -24,9 +24,8 @@ from artifacts.lake import Lake
 from artifacts.object_store import ObjectStore
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
-from ingestion.land import land
+from ingestion.collect import collect
 from ingestion.pseudonymize import Pseudonymizer
-from ingestion.validate import validate_day
 from recovery.point import Point
 from recovery.restore import restore
 from recovery.snapshot import create
@@ -82,7 +81,7 @@ def caravan(s: Settings, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings, tmp_path: Path) -> None:
+def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> None:
     s, standby = two_regions, two_regions.model_copy(update={"region": "standby"})
     shop = Shop(s)
     shop.prepare()
@@ -96,11 +95,8 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings, tmp_
             }  # fmt: skip
             assert client.post("/events", json={"events": [event]}, headers={SHOPPER_HEADER: user}).is_success
             assert client.post("/recommend", json={"user_id": user}, headers={SHOPPER_HEADER: user}).is_success
-    items = tmp_path / "catalog.jsonl"
-    items.write_text("".join(json.dumps({"item_id": f"i-{n}", "title": f"Item {n}"}) + "\n" for n in range(9)))
-    lake, today = Lake.of(s, shop.source), datetime.now(UTC).date().isoformat()
-    land(lake, catalog=items, pseudonymizer=Pseudonymizer(s.secret("pseudonym_key")))
-    validate_day(lake, today, event_log=s.region_home / "event-log", now=datetime.now(UTC))
+    lake = Lake.of(s, shop.source)
+    assert collect(lake, s.region_home / "event-log")
     time.sleep(12)  # Envoy writes its log, the feed sends the event log
     taken = create(s, EmbeddedMachine(s)).snapshot
     before = traces(s, GONE)
@@ -115,14 +111,14 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings, tmp_
     assert traces(s, GONE) == {}
     assert traces(s, STAYS).keys() == {"objects", "online", "files"}
     assert serves(s) == shop.digest
-    validate_day(lake, today, event_log=s.region_home / "event-log", now=datetime.now(UTC))
+    assert all(report.status == "known" for report in collect(lake, s.region_home / "event-log"))
     assert traces(s, GONE) == {}
     again = caravan(s, "forget", GONE, "--reason", "ticket 7", "--yes", "--json")
     assert not any(number for report in again for number in report["found"].values())
     assert len(list(Vault.of(s).store.list("erasures/"))) == 2
 
     done = restore(standby, EmbeddedMachine(standby), Point.parse(taken.id), reason="a test", although_alive=True)
-    assert "1 shoppers erased again" in done.steps["erasures"]["said"]
+    assert re.search(r"1 shoppers erased again, [1-9]", done.steps["erasures"]["said"])
     assert traces(standby, GONE) == {}
     assert traces(standby, STAYS).keys() == {"objects", "online", "files"}
     assert serves(standby) == shop.digest
