@@ -137,10 +137,10 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
     again = caravan(s, "forget", gone, "--reason", "ticket 7", "--yes", "--json")
     assert not any(number for report in again for number in report["found"].values())
     assert len(list(Vault.of(s).store.list("erasures/"))) == entries + 2
+    assert create(s, EmbeddedMachine(s)).snapshot.sequence > taken.sequence, "what is left is closed"
 
     done = restore(standby, EmbeddedMachine(standby), Point.parse(taken.id), reason="a test", although_alive=True)
     assert re.search(r"shoppers erased again, [1-9]", done.steps["erasures"]["said"])
     assert traces(standby, gone) == {}
     assert traces(standby, stays).keys() == {"objects", "online", "files"}
     assert serves(standby) == shop.digest
-    assert create(s, EmbeddedMachine(s)).snapshot.sequence > taken.sequence, "what is left is closed"
