@@ -26,7 +26,8 @@ CaravanError
 ├── RecoveryError            a snapshot could not be taken, or a region not be restored
 │   ├── NotWhole             something that a row or a pointer names is not in the snapshot
 │   ├── NoRecoveryPoint      there is no valid snapshot that reaches the wanted moment
-│   └── RestoreRefused       the target, the keys or the space do not allow this restore
+│   ├── RestoreRefused       the target, the keys or the space do not allow this restore
+│   └── ErasureUnfinished    a shopper is not gone from every place yet
 ├── Fenced                   another region may write now; this one may not any more
 └── ServingError             a request or a release that the engine can not serve
     ├── DeadlineExceeded     no answer within the time a shopper waits
@@ -150,6 +151,10 @@ class NoRecoveryPoint(RecoveryError):
 
 class RestoreRefused(RecoveryError):
     """The target, the keys or the space do not allow this restore."""
+
+
+class ErasureUnfinished(RecoveryError):
+    """A shopper is not gone from every place yet."""
 
 
 class Fenced(CaravanError):

@@ -36,6 +36,7 @@ SAYS = {
     "fence": "Denies the other region its lease and waits until it has run out. Then the next epoch begins here.",
     "database": "Base backups combined, the log replayed to the point, the ledger's chain verified.",
     "artifacts": "The buckets, each object verified; pointers last.",
+    "erasures": "Shoppers who were erased since the snapshot are erased again; stops when that can not be read.",
     "registry": "MLflow, its aliases set to what the ledger says.",
     "features": "Event log laid out, the online store filled anew.",
     "engines": "What was on its way is rolled back; the engine serves the ledger's champion.",

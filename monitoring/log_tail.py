@@ -42,7 +42,7 @@ class Tail:
                         return
                     self._offset += len(whole)
                     for text in whole.splitlines():
-                        line = self._parse(text)
+                        line = self._parse(text) if text.strip() else None  # a blank one was erased
                         if line is not None and self._when(line) >= self._since:
                             yield line
         except FileNotFoundError:

@@ -21,14 +21,14 @@ from contracts.settings import Settings
 from feature_repo import store
 from recovery import logs
 from recovery.point import Chosen
+from recovery.shopper_online import rewrite_log
 from recovery.vault import Vault
 
 _BATCH = 500
 
 
-def refill(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> str:
-    """Lay out the event log, empty the online store and fill it again; what was done. Raises FeatureError."""
-    written = _lay_out_log(s, vault, chosen)
+def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
+    """Empty the online store and fill it again from tables and laid-out log; what was done. Raises FeatureError."""
     _empty(s)
     rows, days = 0, {}
     for source in _sources(s):
@@ -40,13 +40,14 @@ def refill(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None
     pushed = 0
     for source, events in _events(s.region_home / logs.FOLDER, days, until=chosen.at):
         pushed += store.push_events(s, source, events)
-    return (
-        f"{rows} rows of {len(days)} shops materialized, {written} bytes of events laid out, {pushed} histories pushed"
-    )
+    return f"{rows} rows of {len(days)} shops materialized, {pushed} histories pushed"
 
 
-def _lay_out_log(s: Settings, vault: Vault, chosen: Chosen) -> int:
-    """The event log as far as it is in the vault; what engines of this region had logged before goes aside, once."""
+def lay_out_log(s: Settings, vault: Vault, chosen: Chosen) -> int:
+    """The event log as far as it is in the vault; bytes written.
+
+    What engines of this region had logged before goes aside, once.
+    """
     marker = s.region_home / logs.FOLDER / f".of-{chosen.snapshot.system}"
     if not marker.exists():
         own = s.region_home / logs.FOLDER
@@ -68,6 +69,7 @@ def _empty(s: Settings) -> None:
     try:
         with redis.Redis(host=host, port=port, password=s.secret("redis_password"), socket_timeout=10) as client:
             client.flushdb()
+            rewrite_log(client)
     except redis.RedisError as error:
         raise FeatureError("the online store does not answer", remedy="`caravan status` shows it") from error
 
@@ -89,8 +91,8 @@ def _events(
     for path in sorted(folder.glob("*/*.jsonl")):
         with path.open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
-                    continue  # torn by a crash, and never acknowledged
+                if not line.endswith(b"\n") or line.isspace():
+                    continue  # torn by a crash, and never acknowledged; or erased
                 try:
                     event = json.loads(line)
                     source = str(event["source"])

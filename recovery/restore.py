@@ -20,10 +20,11 @@ from typing import Any
 from contracts.errors import RestoreRefused, SettingsError
 from contracts.region import other
 from contracts.settings import Settings
+from recovery.doors import answering
 from recovery.machine import Machine
 from recovery.point import Point, as_plan
 from recovery.run import Progress, Restore, silent
-from recovery.steps import STEPS, answering, check_keys, decide, look_first
+from recovery.steps import STEPS, check_keys, decide, look_first
 from recovery.vault import Vault, kept_here
 
 #: An unfinished restore that began longer ago is not gone on with: its newest snapshot is not the newest any more.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -19,11 +16,12 @@ from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
 from contracts.errors import RecoveryError, RestoreRefused
-from contracts.region import RegionName, other
+from contracts.region import other
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from recovery import database, features, fencing, journal, objects, retention, verify
+from recovery import database, features, fencing, forget, journal, objects, retention, verify
 from recovery.cut import registered_digests
+from recovery.doors import answering, ready, wait_until
 from recovery.manifest import Entry
 from recovery.point import Chosen, Point, as_plan, choose
 from recovery.run import Restore, Step
@@ -33,8 +31,6 @@ from serving import edge
 
 #: Whoever writes to the stores, before the stores.
 WRITERS = ("controller", "feed", "engine", "engine-control", "engine-canary", "engine-former", "mlflow")
-#: Seconds that engines and edge may take until they answer with the champion.
-PATIENCE = 120.0
 _TRANSFERS = 8
 _PROBES = 8
 _SERVING: tuple[State, ...] = ("champion",)
@@ -169,7 +165,7 @@ def registry(run: Restore) -> str:
 
 def online_features(run: Restore) -> str:
     """The online store, filled anew from the newest feature tables and the events that came after them."""
-    return features.refill(run.s, run.vault, run.choice, run.tell)
+    return features.refill(run.s, run.choice, run.tell)
 
 
 def engines(run: Restore) -> str:
@@ -188,7 +184,7 @@ def engines(run: Restore) -> str:
     if resolve(store, ref) != champion:
         point(store, ref, champion)
     run.machine.start("engine")
-    _await(lambda: _ready(run.s.engine_address) == champion, f"the engine does not serve {champion[:12]}")
+    wait_until(lambda: ready(run.s.engine_address) == champion, f"the engine does not serve {champion[:12]}")
     return f"the engine serves {champion[:12]}"
 
 
@@ -220,7 +216,7 @@ def open_edge(run: Restore) -> str:
     run.machine.start("edge")
     if champion is None:
         return "the edge runs; nothing is to be served"
-    _await(lambda: _ready(run.s.edge_address) == champion, "the edge does not lead to the champion")
+    wait_until(lambda: ready(run.s.edge_address) == champion, "the edge does not lead to the champion")
     return f"shoppers get {champion[:12]}"
 
 
@@ -245,6 +241,7 @@ STEPS: dict[str, Step] = {
     "fence": fencing.fence_off,
     "database": replace_database,
     "artifacts": artifacts,
+    "erasures": forget.after_restore,
     "registry": registry,
     "features": online_features,
     "engines": engines,
@@ -275,32 +272,3 @@ def _champion(ledger: Ledger) -> str | None:
         return None
     places = ledger.places(last.source, among=_SERVING)
     return places[0].digest if places else None
-
-
-def _ready(address: str) -> str | None:
-    try:
-        body = httpx.get(f"{address}/readyz", timeout=2.0, trust_env=False).json()
-        return str(body["release"]) if body["ready"] else None
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _await(is_so: Callable[[], bool], otherwise: str) -> None:
-    until = time.monotonic() + PATIENCE
-    while not is_so():
-        if time.monotonic() > until:
-            raise RecoveryError(
-                f"{otherwise} after {PATIENCE:.0f} s", remedy="`caravan logs` says why; a rerun goes on"
-            )
-        time.sleep(0.1)
-
-
-def answering(s: Settings, region: RegionName) -> list[str]:
-    """Which doors of another region still take connections."""
-    ports, found = s.ports_of(region), []
-    for name, port in (("database", ports.postgres), ("edge", ports.edge)):
-        with socket.socket() as trial:
-            trial.settimeout(1.0)
-            if trial.connect_ex((s.host, port)) == 0:
-                found.append(name)
-    return found

@@ -21,6 +21,7 @@ from artifacts.publish import fetch, point, publish, read_manifest, resolve
 from artifacts.signature import sign
 from contracts import release as files
 from contracts.errors import GateRefused
+from contracts.events import TIMESTAMP
 from contracts.settings import Settings
 from retrieval.bm25 import BM25Index
 from training import inputs, job
@@ -39,7 +40,7 @@ REFERENCE_ROWS = 20_000
 #: Feature tables that serving reads online, with the age in days at which a row stops being fresh.
 VIEWS = {"shopper_activity": 3.0, "shopper_affinity": 3.0, "shopper_sequence": 3.0}
 #: Rises when the same evaluation would give another bundle.
-FORMAT = 1
+FORMAT = 2
 
 
 def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
@@ -151,15 +152,18 @@ def _features(lake: Lake, day: str) -> dict[str, Any]:
 
 
 def _reference_features(lake: Lake, made_from: dict[str, Any], out: Path) -> None:
-    """Shopper activity as it stood when the training window ended: what drift is measured against."""
+    """Shopper activity as it stood when the training window ended: what drift is measured against.
+
+    Without the shoppers they belong to: a release is signed and never changed, so nobody could be erased from it.
+    """
     first_held_out = made_from["held_out"][0]
     table = "shopper_activity"
     days = [d for d in lake.partitions(table) if d <= made_from["day"]]
     before = [d for d in days if d < first_held_out]
     if not days:
-        write_table(pa.table({"user_id": pa.array([], pa.string())}), out / files.REFERENCE_FEATURES)
+        write_table(pa.table({"event_timestamp": pa.array([], TIMESTAMP)}), out / files.REFERENCE_FEATURES)
         return
-    rows = pq.read_table(lake.fetch(table, (before or days)[-1]) / DATA)
+    rows = pq.read_table(lake.fetch(table, (before or days)[-1]) / DATA).drop_columns("user_id")
     write_table(rows.take(pa.array(sampled(len(rows), REFERENCE_ROWS, 0))), out / files.REFERENCE_FEATURES)
 
 

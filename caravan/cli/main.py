@@ -17,6 +17,7 @@ from caravan.cli import (
     evaluate_search,
     fail_back,
     features,
+    forget,
     freeze,
     recover,
     region,
@@ -63,6 +64,7 @@ app.command()(recover.recover)
 app.command()(rehearse.rehearse)
 app.command()(fail_back.fail_back)
 app.command()(region.region)
+app.command()(forget.forget)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 #: The steps of a restore, as `caravan recover` has them; a test holds the two against each other.
 STEPS = (
-    "preflight", "choose", "keys", "fence", "database", "artifacts", "registry", "features", "engines", "probe",
-    "edge", "open",
+    "preflight", "choose", "keys", "fence", "database", "artifacts", "erasures", "registry", "features", "engines",
+    "probe", "edge", "open",
 )  # fmt: skip
 #: The steps of a failback.
 FAILBACK = ("look", "reconcile", "copy", "drain", "last_copy", *STEPS, "protect")

@@ -1,0 +1,128 @@
+"""`caravan forget`: one shopper, gone from every place, and from every restore."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from contracts.errors import ErasureUnfinished, SettingsError
+from contracts.region import RegionName
+from contracts.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from recovery.forget import Report
+
+
+def forget(
+    user_id: Annotated[
+        str, typer.Argument(help="As the shop sends it, or a pseudonym (u_…); - reads it from standard input.")
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why, without naming the shopper; it stays in the list.")] = "",
+    region: Annotated[str, typer.Option(help="Only this region; default: each that has a home here.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Apply the whole list of erasures again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    without_vault: Annotated[
+        bool, typer.Option("--without-vault", help="No region keeps snapshots: the list stays in this region's store.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; needs --yes or --dry-run.")] = False,
+) -> None:
+    """Erase one shopper from lake, features, online store and logs, and from whatever is restored later."""
+    from recovery import forget as forgetting
+    from recovery.erasure import checked_reason
+
+    s, shopper = settings(), sys.stdin.readline().strip() if user_id == "-" else user_id
+    regions = _regions(s, region)
+    if bool(shopper) == again:
+        raise SettingsError("name one shopper", remedy="caravan forget USER_ID, or --again for the whole list")
+    if as_json and not (again or yes or dry_run):
+        raise SettingsError("nobody can be asked beside JSON", remedy="add --yes, or --dry-run to see what would go")
+    if again:
+        with _board(as_json) as board:
+            reports = forgetting.again(s, regions, without_vault=without_vault, progress=board)
+        _end(reports, as_json=as_json)
+        return
+    checked_reason(reason, shopper)
+    if dry_run or not yes:
+        with _board(as_json) as board:
+            found = forgetting.foresee(s, regions, shopper, progress=board)
+        _show(found, as_json=as_json, foreseen=True)
+        if dry_run:
+            return
+        typer.confirm("Erase this shopper? It can not be undone.", abort=True)
+    with _board(as_json) as board:
+        reports = forgetting.forget(
+            s, regions, shopper, by=_actor(), reason=reason, without_vault=without_vault, progress=board
+        )
+    _end(reports, as_json=as_json)
+
+
+def _regions(s: Settings, named: str) -> tuple[RegionName, ...]:
+    known: dict[str, RegionName] = {name: name for name in get_args(RegionName)}
+    if named:
+        if named not in known:
+            raise SettingsError(f"there is no region {named}", remedy=f"use {' or '.join(known)}")
+        return (known[named],)
+    if s.s3_endpoint:
+        return (s.region,)  # addresses that are set are those of one region
+    others = (name for name in known.values() if name != s.region and (s.home / "regions" / name).is_dir())
+    return (s.region, *others)
+
+
+def _actor() -> str:
+    try:
+        return f"os user {getpass.getuser()[:64]}"
+    except (KeyError, OSError):
+        return "os user unknown"
+
+
+def _board(quiet: bool) -> Any:
+    from contextlib import nullcontext
+
+    from caravan.cli.steps import StepBoard
+
+    return nullcontext(lambda _place, _what: None) if quiet else StepBoard()
+
+
+def _end(reports: list[Report], *, as_json: bool) -> None:
+    """Show what was done; an error when it is not all."""
+    _show(reports, as_json=as_json, foreseen=False)
+    wrong = [f"{r.region} {place}: {why}" for r in reports for place, why in r.unreached.items()]
+    wrong += [f"{r.region}: {number} left in {kind}" for r in reports for kind, number in r.left.items()]
+    if wrong:
+        held = any(kind == "release" for r in reports for kind in r.left)
+        raise ErasureUnfinished(
+            "; ".join(wrong),
+            remedy="the erasure is written down: `caravan forget --again` finishes it when every place answers"
+            + ("; a release signed by an older version holds rows, let the next one take its place" if held else ""),
+        )
+
+
+def _show(reports: list[Report], *, as_json: bool, foreseen: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([asdict(r) | {"removed": r.removed, "finished": r.finished} for r in reports], indent=2))
+        return
+    from rich.console import Console
+
+    from caravan.cli.tables import plain
+
+    if not any(report.found or report.unreached for report in reports):
+        typer.echo(f"nothing is found in {' and '.join(report.region for report in reports)}")
+        return
+    table = plain("region", "where", "found") if foreseen else plain("region", "where", "found", "removed", "left")
+    for report in reports:
+        for kind, number in report.found.items():
+            more = () if foreseen else (str(report.removed[kind]), str(report.left.get(kind, 0)))
+            table.add_row(report.region, kind, str(number), *more)
+        for place in report.unreached:
+            table.add_row(report.region, place, "[red]?", *(() if foreseen else ("?", "?")))
+    Console().print(table)
+    if foreseen:  # else the error says it
+        for report in reports:
+            for place, why in report.unreached.items():
+                typer.secho(f"{report.region} {place}: {why}", fg=typer.colors.RED)

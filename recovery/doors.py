@@ -1,0 +1,45 @@
+"""What answers, asked from outside, and waiting until it does."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+import httpx
+
+from contracts.errors import RecoveryError
+from contracts.region import RegionName
+from contracts.settings import Settings
+
+#: Seconds that engines and edge may take until they answer with the champion.
+PATIENCE = 120.0
+
+
+def ready(address: str) -> str | None:
+    try:
+        body = httpx.get(f"{address}/readyz", timeout=2.0, trust_env=False).json()
+        return str(body["release"]) if body["ready"] else None
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > until:
+            raise RecoveryError(
+                f"{otherwise} after {PATIENCE:.0f} s", remedy="`caravan logs` says why; a rerun goes on"
+            )
+        time.sleep(0.1)
+
+
+def answering(s: Settings, region: RegionName) -> list[str]:
+    """Which doors of another region still take connections."""
+    ports, found = s.ports_of(region), []
+    for name, port in (("database", ports.postgres), ("edge", ports.edge)):
+        with socket.socket() as trial:
+            trial.settimeout(1.0)
+            if trial.connect_ex((s.host, port)) == 0:
+                found.append(name)
+    return found
