@@ -32,8 +32,7 @@ from releases.approval import Rules, recheck
 from releases.freeze import frozen
 from releases.memory import Memory
 from releases.region import Region
-from releases.traffic import Standing, plan
-from serving.edge import Split
+from releases.traffic import Standing, describe, plan
 
 log = logging.getLogger(__name__)
 
@@ -282,13 +281,6 @@ class Controller:
             log.info("somebody else moved it: %s", error)
         log.info("%s %s -> %s: %s", candidate.digest[:12], candidate.state, to, why)
         return True
-
-
-def describe(split: Split) -> str:
-    """A split for people."""
-    rest = f"{split.rest} % on {split.rest_engine}"
-    arms = f", control {split.control} %, canary {split.canary} %" if split.canary else ""
-    return rest + arms + (", copies to the shadow" if split.mirror else "")
 
 
 def evidence_of(verdict: Verdict) -> dict[str, Any]:

@@ -75,3 +75,10 @@ def _rest_engine(champion: str | None, serves: Mapping[str, str | None]) -> str:
     if champion is None or serves.get("champion") == champion:
         return "champion"
     return next((slot for slot in STAND_INS if serves.get(slot) == champion), "champion")
+
+
+def describe(split: Split) -> str:
+    """A split for people."""
+    rest = f"{split.rest} % on {split.rest_engine}"
+    arms = f", control {split.control} %, canary {split.canary} %" if split.canary else ""
+    return rest + arms + (", copies to the shadow" if split.mirror else "")

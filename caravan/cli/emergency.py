@@ -88,7 +88,7 @@ def _foresee(
 ) -> None:
     """Print what would happen; no password is asked for. Exit code 1 when it would be refused."""
     from releases import emergency as rules_of
-    from releases.controller import describe
+    from releases.traffic import describe
     from releases.freeze import frozen
     from releases.region import LiveRegion
 

@@ -85,7 +85,7 @@ def _arrive(s: Settings, region: LiveRegion, digest: str) -> None:
 def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
     """Print what would happen; exit code 1 when it would be refused."""
     from releases import rollback as back
-    from releases.controller import describe
+    from releases.traffic import describe
     from releases.traffic import Standing, plan
 
     said = region.readiness()
