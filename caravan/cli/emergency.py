@@ -88,9 +88,9 @@ def _foresee(
 ) -> None:
     """Print what would happen; no password is asked for. Exit code 1 when it would be refused."""
     from releases import emergency as rules_of
-    from releases.traffic import describe
     from releases.freeze import frozen
     from releases.region import LiveRegion
+    from releases.traffic import describe
 
     region = LiveRegion(s)
     try:

@@ -85,8 +85,7 @@ def _arrive(s: Settings, region: LiveRegion, digest: str) -> None:
 def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
     """Print what would happen; exit code 1 when it would be refused."""
     from releases import rollback as back
-    from releases.traffic import describe
-    from releases.traffic import Standing, plan
+    from releases.traffic import Standing, describe, plan
 
     said = region.readiness()
     serves = {slot: one.serves for slot, one in said.items()}
