@@ -9,6 +9,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, TriggerRule, task
 from caravan_airflow.form import recover_params
 from caravan_airflow.recovering import CONFIRMATIONS, STEPS
+from caravan_airflow.retries import REFUSALS_ARE_FINAL
 
 DOC = """
 ### The region is lost: the other one takes over
@@ -61,6 +62,7 @@ with DAG(
         "owner": "on-call",
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
+        "retry_policy": REFUSALS_ARE_FINAL,
         "execution_timeout": timedelta(hours=2),
     },
     dagrun_timeout=timedelta(hours=12),

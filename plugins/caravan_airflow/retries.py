@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from contracts.errors import DataError, GateRefused, ReleaseError, SettingsError, Tampered
+from contracts.errors import DataError, GateRefused, ReleaseError, RestoreRefused, SettingsError, Tampered
 
 #: A refusal is an answer: trying again would only give it later. Everything else (a store that does not answer,
 #: a trainer that was killed) is tried again.
 REFUSALS_ARE_FINAL = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception=[DataError, GateRefused, ReleaseError, SettingsError, Tampered],
+            exception=[DataError, GateRefused, ReleaseError, RestoreRefused, SettingsError, Tampered],
             action=RetryAction.FAIL,
             reason="A refusal does not change by trying again; its message says what to do.",
         )

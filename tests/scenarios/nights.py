@@ -24,7 +24,7 @@ def complaints(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str,
     found = {}
     for task in airflow.tasks(dag, run_id):
         if task["state"] != "success":
-            events = airflow.log(dag, run_id, task["task_id"], task["try_number"]) if task["start_date"] else []
+            events = airflow.log(dag, run_id, task["task_id"], task["try_number"]) if task["state"] == "failed" else []
             errors = [e["error_detail"][0] for e in events if e.get("error_detail")]
             found[task["task_id"]] = f"{task['state']}: {errors[-1].get('exc_value') if errors else ''}"
     return found
