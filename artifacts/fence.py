@@ -105,8 +105,14 @@ class Fence:
         right = read(self._s)
         if right is None or (right.standing == "active" and right.lasts(self._clock())):
             return
-        why = "its lease ran out" if right.standing == "active" else f"it is {right.standing}"
-        raise Fenced(f"the region {self._s.region} takes no writes: {why}", remedy="send it to the active region")
+        if right.standing == "active":
+            why, remedy = (
+                "its lease ran out",
+                "start the control group, which renews it, or write to the other region",
+            )
+        else:
+            why, remedy = f"it is {right.standing}", "send it to the active region; `caravan region` names it"
+        raise Fenced(f"the region {self._s.region} takes no writes: {why}", remedy=remedy)
 
     def answers(self) -> bool:
         """Whether shoppers should be sent here."""

@@ -31,13 +31,13 @@ from recovery.restore import restore
 from recovery.run import Progress, silent
 from recovery.score import Score, keep, kept
 from recovery.snapshot import create
-from recovery.vault import Vault, kept_here
+from recovery.vault import LockedBucket, Vault, kept_here
 
 #: What may be broken before the restore, and what that is.
 FAULTS = {
     "nothing": "The active region as if it were lost",
     "newest-overwritten": "The newest snapshot's manifest was written over by the one who may write",
-    "newest-missing": "The newest snapshot's manifest is hidden behind a version that is none",
+    "newest-corrupt": "The newest snapshot's manifest was destroyed by the administrator of the store",
 }
 #: A rehearsal should not be older than this, in seconds: one a week, and a day to mend it.
 OVERDUE = 8 * 86400.0
@@ -110,7 +110,7 @@ def _rehearsed(
     asked = questions.recorded(active.region_home / logs.FOLDER, count)
     before = questions.answers(active.engine_address, asked)
     tell(f"{len(asked)} recorded questions asked in {active.region}")
-    break_it(fault, vault, active)
+    break_it(fault, vault, active, others)
     rows, told = Ledger.of(active).history(), _told_at(active)
     events = _event_ids(active)
     at, since = datetime.now(UTC), time.monotonic()
@@ -144,13 +144,17 @@ def _rehearsed(
     )
 
 
-def break_it(fault: str, vault: Vault, s: Settings) -> None:
-    """Do to the vault what a fault would, with the writer's own credential: what was there stays beneath."""
-    newest = Catalog(vault, s).newest()
-    if fault == "nothing" or newest is None:
-        return
-    key = manifest_key(newest.sequence)
-    vault.store.put(key, b"" if fault == "newest-missing" else b'{"not": "a manifest"}')
+def break_it(fault: str, vault: Vault, s: Settings, machine: Machine) -> None:
+    """Do to the vault what the fault would. What can not be undone is done to a snapshot that is taken for it."""
+    garbage = b'{"not": "a manifest"}'
+    if fault == "newest-overwritten":
+        newest = Catalog(vault, s).newest()
+        assert newest is not None  # noqa: S101 - there is one, or one was taken
+        vault.store.put(manifest_key(newest.sequence), garbage)
+    elif fault == "newest-corrupt":
+        key, administrator = manifest_key(create(s, machine).snapshot.sequence), LockedBucket.administrator(s)
+        administrator.remove(key)
+        administrator.put(key, garbage)
 
 
 def _event_ids(s: Settings) -> set[str]:

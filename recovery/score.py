@@ -100,7 +100,7 @@ def page(score: Score) -> str:
         verdict=verdict,
         failures=f"<ul>{said}</ul>" if said else "",
         about=html.escape(
-            f"{score.fault}. {score.region} was restored from {score.snapshot}"
+            f"{score.fault}. The {score.region} was restored from {score.snapshot}"
             + (f"; epoch {score.epoch} began." if score.epoch else ".")
         ),
         tiles="".join(_tile(*tile) for tile in tiles),

@@ -16,7 +16,7 @@ def rehearse(
     region: Annotated[
         str, typer.Option(help="The region that is restored; it must not be the active one.")
     ] = "standby",
-    fault: Annotated[str, typer.Option(help="nothing, newest-overwritten or newest-missing.")] = "nothing",
+    fault: Annotated[str, typer.Option(help="nothing, newest-overwritten or newest-corrupt.")] = "nothing",
     questions: Annotated[int, typer.Option(min=1, max=10_000, help="Recorded questions to compare.")] = 200,
     human_actions: Annotated[int, typer.Option(hidden=True)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

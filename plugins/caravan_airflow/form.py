@@ -117,10 +117,10 @@ def rehearsal_params() -> dict[str, Param]:
         "fault": Param(
             "nothing",
             type="string",
-            enum=["nothing", "newest-overwritten", "newest-missing"],
+            enum=["nothing", "newest-overwritten", "newest-corrupt"],
             title="Fault",
-            description="`nothing`: the active region as if it were lost. `newest-overwritten`, `newest-missing`: the "
-            "newest snapshot's manifest is written over, or hidden, by the one who may write.",
+            description="`nothing`: the active region as if it were lost. `newest-overwritten`: the newest snapshot's "
+            "manifest is written over by its writer. `newest-corrupt`: it is destroyed; an older one must do.",
         ),
         "questions": Param(
             200, type="integer", minimum=1, maximum=10000, title="Questions", description="How many are compared."

@@ -1,0 +1,58 @@
+"""A rehearsal on real regions: the standby answers as the primary does, and no shopper notices."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from caravan.stack.machine import EmbeddedMachine
+from contracts.errors import RestoreRefused
+from contracts.settings import Settings
+from recovery.active import Active
+from recovery.catalog import Catalog
+from recovery.rehearsal import FAULTS, rehearse
+from recovery.snapshot import create
+from recovery.vault import Vault
+from tests.scenarios.lost_region import Shop, serves
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def shop(two_regions: Settings) -> Shop:
+    shop = Shop(two_regions)
+    shop.prepare()
+    shop.act(40)
+    create(two_regions, EmbeddedMachine(two_regions))
+    return shop
+
+
+def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop) -> None:
+    s, standby = two_regions, two_regions.model_copy(update={"region": "standby"})
+    machines = EmbeddedMachine(standby), EmbeddedMachine(s)
+    before = Active.of(s).look()
+    score, page = rehearse(standby, *machines, count=30)
+    assert score.failures() == []
+    assert score.asked > 10
+    assert json.loads(page.with_suffix(".json").read_text())["different"] == 0
+    assert serves(s) == shop.digest
+    after = Active.of(s).look()
+    assert before is not None
+    assert after is not None
+    assert (after.region, after.epoch) == (before.region, before.epoch)
+
+    # whoever may write to the vault writes over the newest manifest: what was there lies beneath, and is read
+    newest = Catalog(Vault.of(s), s).newest()
+    assert newest is not None
+    harmed, _ = rehearse(standby, *machines, fault="newest-overwritten", count=10)
+    assert harmed.failures() == []
+    assert harmed.snapshot == newest.id
+    assert harmed.fault == FAULTS["newest-overwritten"]
+
+    harmed, _ = rehearse(standby, *machines, fault="newest-corrupt", count=10)
+    assert harmed.failures() == []
+    assert harmed.snapshot == newest.id  # the one that was destroyed came after it
+
+    with pytest.raises(RestoreRefused, match="is the active region"):
+        rehearse(s, *reversed(machines))
