@@ -18,6 +18,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import psycopg2
+
 from artifacts.manifest import checked, sha256_of
 from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
@@ -133,30 +135,40 @@ def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tel
     """Start the server by hand, wait until it has replayed and writes again, check the cut, stop it."""
     try:
         _start(machine, cluster)
+        _until_replayed(s, cluster, tell)
     except RecoveryError as error:
-        if chosen.at is None or _SHORT not in error.what:
+        # it ends as soon as it finds out, which may be after it has taken its first connections
+        if chosen.at is None or _SHORT not in error.what + _said(cluster).read_text(errors="replace"):
             raise
         # nothing was committed after that moment: all the log there is leads to it
         configuration = cluster.data / "postgresql.auto.conf"
         kept = [line for line in configuration.read_text().splitlines(True) if "recovery_target_" not in line]
         configuration.write_text("".join(kept))
+        _stop(machine, cluster)
         _start(machine, cluster)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with closing(wal.connect(s)) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()")
-            replaying, position = cursor.fetchone()
-        if not replaying:
-            break
-        if time.monotonic() > deadline:
-            raise RecoveryError(f"the log is not replayed after {PATIENCE:.0f} s", remedy=f"see {_said(cluster)}")
-        tell(f"replaying: at {position}")
-        time.sleep(0.2)
+        _until_replayed(s, cluster, tell)
     if chosen.exact:
         check_cut(s, chosen)
         tell(f"{len(chosen.snapshot.tables)} tables hash as at the cut")
     (cluster.data / "postgresql.auto.conf").write_text("")
     _stop(machine, cluster)
+
+
+def _until_replayed(s: Settings, cluster: Cluster, tell: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with closing(wal.connect(s)) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()")
+                replaying, position = cursor.fetchone()
+        except psycopg2.Error as error:
+            raise RecoveryError("the restored database went away", remedy=f"see {_said(cluster)}") from error
+        if not replaying:
+            return
+        if time.monotonic() > deadline:
+            raise RecoveryError(f"the log is not replayed after {PATIENCE:.0f} s", remedy=f"see {_said(cluster)}")
+        tell(f"replaying: at {position}")
+        time.sleep(0.2)
 
 
 def check_cut(s: Settings, chosen: Chosen) -> None:

@@ -37,7 +37,7 @@ def recorded(event_log: Path, count: int) -> list[Question]:
     found: dict[Question, None] = {}
     for path in sorted(event_log.glob("*/*.jsonl"), reverse=True):
         for line in reversed(path.read_bytes().splitlines(keepends=True)):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or not line.strip():  # torn, or of an erased shopper
                 continue
             event = json.loads(line)
             if event["kind"] == "search" and event["query"]:

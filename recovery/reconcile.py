@@ -116,11 +116,11 @@ def _events(former: Settings, active: Settings) -> int:
 
 
 def _lines(paths: Iterable[Path]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Whole lines; one that was torn by a crash was never acknowledged."""
+    """Whole lines; one that was torn by a crash was never acknowledged, and those of an erased shopper are blanks."""
     for path in paths:
         with path.open("rb") as file:
             for line in file:
-                if line.endswith(b"\n"):
+                if line.endswith(b"\n") and line.strip():
                     yield line, json.loads(line)
 
 

@@ -220,7 +220,8 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
         }
         return json_response(content, 200 if engine.ready else 503)
 
-    @app.get("/active", responses={503: {"description": "Send shoppers to the other region."}}, summary="Serves here")
+    # asked by the global edge alone
+    @app.get("/active", include_in_schema=False)
     async def get_active() -> Response:
         active = engine.ready and (parts.fence is None or parts.fence.answers())
         return json_response({"active": active}, 200 if active else 503)

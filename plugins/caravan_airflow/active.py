@@ -20,10 +20,13 @@ def here() -> Settings:
 
 
 def _look(s: Settings) -> Settings:
-    from contracts.errors import StoreUnavailable
+    from contracts.errors import SettingsError, StoreUnavailable
     from recovery.active import Active
 
-    active = Active.of(s)
+    try:
+        active = Active.of(s)
+    except SettingsError:  # no secrets: nothing of a stack is here
+        return s
     try:
         held = active.look()
     except StoreUnavailable:

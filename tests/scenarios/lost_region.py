@@ -121,10 +121,10 @@ def serves(s: Settings, address: str = "") -> str | None:
 
 
 def logged(s: Settings) -> set[str]:
-    """Ids in a region's event log."""
+    """Ids in a region's event log; lines of an erased shopper are blanks."""
     found = set()
     for path in (s.region_home / "event-log").glob("*/*.jsonl"):
-        found |= {json.loads(line)["event_id"] for line in path.read_text().splitlines()}
+        found |= {json.loads(line)["event_id"] for line in path.read_text().splitlines() if line.strip()}
     return found
 
 
