@@ -48,8 +48,17 @@ def into_airflow(s: Settings, context: Any, user: str) -> Any:
 
 def open_request(s: Settings, page: Any, digest: str) -> None:
     """The required action that asks about a release, with its brief."""
-    page.goto(f"{s.airflow_address}/required_actions?response_received=false")
-    page.get_by_text(digest[:12]).first.click()
+    from playwright.sync_api import TimeoutError
+
+    request = page.get_by_text(digest[:12]).first
+    for _ in range(30):  # a list that was empty when it was opened does not look again
+        page.goto(f"{s.airflow_address}/required_actions?response_received=false")
+        try:
+            request.wait_for(timeout=8_000)
+            break
+        except TimeoutError:
+            continue
+    request.click()
     page.get_by_role("button", name="Approve").first.wait_for()
 
 
