@@ -7,9 +7,11 @@ with a line, so that a line torn by a crash does not go over.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from contracts.errors import Conflict
 from recovery.manifest import Part, Stretch
@@ -17,6 +19,17 @@ from recovery.seal import PART
 from recovery.vault import Vault
 
 FOLDER = "event-log"
+
+
+def events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Every line of one file of the log, and the event in it.
+
+    Left out are a line that a crash tore, which was never acknowledged, and the blank ones of an erased shopper.
+    """
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n") and line.strip():
+                yield line, json.loads(line)
 
 
 def pieces(vault: Vault, system: str) -> dict[str, list[tuple[int, int, str]]]:

@@ -6,7 +6,6 @@ told that it is a shadow's question: nothing of it is counted or logged as a sho
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from contracts.errors import RecoveryError
+from recovery import logs
 from serving.answer_log import SHADOW
 
 _ASKERS = 4
@@ -36,10 +36,7 @@ def recorded(event_log: Path, count: int) -> list[Question]:
     sessions: dict[str, list[str]] = {}
     found: dict[Question, None] = {}
     for path in sorted(event_log.glob("*/*.jsonl"), reverse=True):
-        for line in reversed(path.read_bytes().splitlines(keepends=True)):
-            if not line.endswith(b"\n") or not line.strip():  # torn, or of an erased shopper
-                continue
-            event = json.loads(line)
+        for _, event in reversed(list(logs.events(path))):
             if event["kind"] == "search" and event["query"]:
                 found.setdefault(Question(words=event["query"]))
             elif event["kind"] in ("view", "click", "add_to_cart", "purchase") and event["item_id"]:

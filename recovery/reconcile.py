@@ -7,10 +7,9 @@ notes, and what the buckets hold under the name of its content into its buckets.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -95,12 +94,12 @@ def _row(move: Move) -> dict[str, Any]:
 
 def _events(former: Settings, active: Settings) -> int:
     theirs, ours = former.region_home / logs.FOLDER, active.region_home / logs.FOLDER
-    known = {str(event["event_id"]) for _, event in _lines(ours.glob("*/*.jsonl"))}
+    known = {str(event["event_id"]) for path in ours.glob("*/*.jsonl") for _, event in logs.events(path)}
     days: dict[str, list[bytes]] = {}
     fresh: dict[str, list[dict[str, Any]]] = {}
     count = 0
     for path in sorted(theirs.glob("*/*.jsonl")):
-        for line, event in _lines([path]):
+        for line, event in logs.events(path):
             if event["event_id"] in known:
                 continue
             known.add(str(event["event_id"]))
@@ -113,15 +112,6 @@ def _events(former: Settings, active: Settings) -> int:
     for source, events in fresh.items():
         store.push_events(active, source, events)
     return count
-
-
-def _lines(paths: Iterable[Path]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Whole lines; one that was torn by a crash was never acknowledged, and those of an erased shopper are blanks."""
-    for path in paths:
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n") and line.strip():
-                    yield line, json.loads(line)
 
 
 def _add(folder: Path, name: str, lines: list[bytes]) -> None:

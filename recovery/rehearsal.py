@@ -6,7 +6,6 @@ it is, and the restored region stays closed. What it shows is scored, written as
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -158,12 +157,8 @@ def break_it(fault: str, vault: Vault, s: Settings, machine: Machine) -> None:
 
 
 def _event_ids(s: Settings) -> set[str]:
-    found = set()
-    for path in (s.region_home / logs.FOLDER).glob("*/*.jsonl"):
-        for line in path.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n") and line.strip():  # an erased shopper's lines are blanks
-                found.add(str(json.loads(line)["event_id"]))
-    return found
+    paths = (s.region_home / logs.FOLDER).glob("*/*.jsonl")
+    return {str(event["event_id"]) for path in paths for _, event in logs.events(path)}
 
 
 def _told_at(s: Settings) -> datetime | None:
