@@ -122,12 +122,14 @@ def gate(run: Run, evaluation: str) -> Outcome:
 @step
 def register(run: Run, evaluation: str) -> Outcome:
     """Evaluation -> the release, published and registered once, alias `challenger` when it is the newest."""
+    from artifacts.fence import Fence
     from artifacts.ledger import Ledger
     from artifacts.registry import Registry, model_name
     from releases import record
     from training.bundle import assemble
 
     s = here()
+    Fence(s).demand()  # MLflow's database has no fence of its own
     release = assemble(s, run.source, evaluation)
     about = _manifest(release)
     registry = Registry.of(s)
