@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, chain, task
 from caravan_airflow.form import fail_back_params
 from caravan_airflow.recovering import FAILBACK
 
@@ -70,8 +70,4 @@ with DAG(
 
         return recovering.back(context, context["ti"].task_id)
 
-    before = step.override(task_id=FAILBACK[0], doc_md=SAYS[FAILBACK[0]])()
-    for name in FAILBACK[1:]:
-        now = step.override(task_id=name, doc_md=SAYS.get(name, OF_THE_RESTORE))()
-        before >> now
-        before = now
+    chain(*(step.override(task_id=name, doc_md=SAYS.get(name, OF_THE_RESTORE))() for name in FAILBACK))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, TriggerRule, task
+from airflow.sdk import DAG, TriggerRule, chain, task
 from caravan_airflow.form import recover_params
 from caravan_airflow.recovering import CONFIRMATIONS, STEPS
 from caravan_airflow.retries import REFUSALS_ARE_FINAL
@@ -98,9 +98,5 @@ with DAG(
             doc_md="A person who looked at the region confirms that it must be replaced. The two must not be the same.",
         )
         seen >> person >> confirmed
-    before = step.override(task_id=STEPS[0], doc_md=SAYS[STEPS[0]], trigger_rule=TriggerRule.NONE_FAILED)()
-    [seen, confirmed] >> before
-    for name in STEPS[1:]:
-        now = step.override(task_id=name, doc_md=SAYS[name])()
-        before >> now
-        before = now
+    first = step.override(task_id=STEPS[0], doc_md=SAYS[STEPS[0]], trigger_rule=TriggerRule.NONE_FAILED)()
+    chain([seen, confirmed], first, *(step.override(task_id=name, doc_md=SAYS[name])() for name in STEPS[1:]))
