@@ -8,8 +8,6 @@ asks before any row of the ledger is written. A region without either never had 
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ from typing import Literal
 
 from sqlalchemy import Engine, text
 
+from artifacts import state_file
 from contracts.errors import Fenced
 from contracts.settings import Settings
 
@@ -68,22 +67,16 @@ def path(s: Settings) -> Path:
 
 def write(s: Settings, right: Right) -> None:
     """Tell the processes of the region; in one step."""
-    target = path(s)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(asdict(right)))
-    part.replace(target)
+    state_file.write(path(s), asdict(right))
 
 
 def read(s: Settings) -> Right | None:
     """The region's right, None when it never had a lease. A file that can not be read is a right that has ended."""
-    try:
-        data = path(s).read_text()
-    except FileNotFoundError:
+    if not path(s).exists():
         return None
     try:
-        return Right(**json.loads(data))
-    except (ValueError, TypeError):
+        return Right(**(state_file.read(path(s)) or {}))
+    except TypeError:
         return Right(region=s.region, epoch=0, standing="passive", until=0.0, boot="")
 
 

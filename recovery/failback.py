@@ -6,15 +6,13 @@ changed since goes over in a last snapshot, the other region is restored to exac
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from artifacts import fence
+from artifacts import state_file as facts
 from contracts.errors import RecoveryError, RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings
@@ -22,6 +20,7 @@ from recovery import reconcile as bringing
 from recovery import restore as restoring
 from recovery import snapshot as taking
 from recovery.active import Active, Held
+from recovery.alone import alone
 from recovery.machine import Machine
 from recovery.point import Point
 from recovery.run import Progress, silent
@@ -63,29 +62,27 @@ def fail_back(
     """
     run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
     path = target.region_home / "recovery" / "failback.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    present = _look(target)
-    run.state = _read(path)
-    if run.state.get("ended_at") or run.state.get("from_epoch") != present.epoch - bool(
-        present.region == target.region
-    ):
-        run.state = {"from_epoch": present.epoch, "reason": reason, "steps": {}}
-    for name, step in STEPS.items():
-        run.step = name
-        if name in run.state["steps"]:
-            run.tell("done before")
-            continue
-        since = time.monotonic()
-        run.tell("begins")
-        said = step(run)
-        run.state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2)}
-        run.tell(f"done: {said}")
-        _write(path, run.state)
-        if name == through:
-            break
-    else:
+    with alone(path.with_suffix(".lock"), lambda: run.tell("another process is at this failback; waiting for it")):
+        present = _look(target)
+        run.state = facts.read(path) or {}
+        before = present.epoch - bool(present.region == target.region)
+        if run.state.get("ended_at") or run.state.get("from_epoch") != before:
+            run.state = {"from_epoch": present.epoch, "reason": reason, "steps": {}}
+        for name, step in STEPS.items():
+            run.step = name
+            if name in run.state["steps"]:
+                run.tell("done before")
+            else:
+                since = time.monotonic()
+                run.tell("begins")
+                said = step(run)
+                run.state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2)}
+                run.tell(f"done: {said}")
+                facts.write(path, run.state)
+            if name == through:
+                return run.state
         run.state["ended_at"] = time.time()
-        _write(path, run.state)
+        facts.write(path, run.state)
     return run.state
 
 
@@ -193,16 +190,3 @@ def _look(s: Settings) -> Held:
     if held is None:
         raise RestoreRefused("no region holds the lease", remedy="start the control group: `caravan up`")
     return held
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
-def _write(path: Path, state: dict[str, Any]) -> None:
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(state, indent=1))
-    part.replace(path)

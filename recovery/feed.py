@@ -6,16 +6,14 @@ journal. Nothing that fails ends it: the standby may be away for a while, and th
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from artifacts import fence
+from artifacts import fence, state_file
 from artifacts.fence import Fence
 from contracts.errors import CaravanError, Conflict, Fenced
 from contracts.settings import Settings, settings
@@ -127,10 +125,8 @@ class Feed:
         self._known = found
 
     def _beat(self) -> None:
-        path = self._s.region_home / HEARTBEAT
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps({"at": time.time(), "done": self._done, "waiting": self._said}))
-        part.replace(path)
+        facts = {"at": time.time(), "done": self._done, "waiting": self._said}
+        state_file.write(self._s.region_home / HEARTBEAT, facts)
 
 
 def main() -> None:

@@ -7,9 +7,7 @@ told here ends before the lease does. Without control's database nothing is told
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import signal
 import threading
 import time
@@ -17,7 +15,7 @@ import time
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from artifacts import fence
+from artifacts import fence, state_file
 from artifacts.fence import Right, Standing
 from contracts.errors import CaravanError, StoreUnavailable
 from contracts.settings import Settings, settings
@@ -117,10 +115,7 @@ class Keeper:
         return f"may write for another {left:.0f} s" if right.standing == "active" and left > 0 else "takes no writes"
 
     def _beat(self) -> None:
-        path = self._s.region_home / HEARTBEAT
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps({"at": time.time(), "doing": self.doing}))
-        part.replace(path)
+        state_file.write(self._s.region_home / HEARTBEAT, {"at": time.time(), "doing": self.doing})
 
 
 def main() -> None:

@@ -6,20 +6,18 @@ restore that was killed at any point goes on in the step it was in, to the same 
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from artifacts import state_file as facts
 from contracts.errors import RestoreRefused, SettingsError
 from contracts.region import other
 from contracts.settings import Settings
+from recovery.alone import alone
 from recovery.doors import answering
 from recovery.machine import Machine
 from recovery.point import Point, as_plan
@@ -69,9 +67,8 @@ def restore(
     if through and through not in STEPS:
         raise SettingsError(f"a restore has no step {through}", remedy=f"name one of {', '.join(STEPS)}")
     path = state_file(s)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
-        state = _read(path)
+    with alone(path.with_suffix(".lock"), _another(path, name, progress)):
+        state = facts.read(path)
         if state is None or not _goes_on(state, point, name):
             state = {"asked": point.asked, "name": name, "reason": reason, "began_at": _now(), "steps": {}}
         run = Restore(
@@ -79,24 +76,22 @@ def restore(
             although_alive=although_alive, control_is_lost=control_is_lost, planned=planned, rehearsal=rehearsal,
             progress=progress, plan=state.get("plan"),
         )  # fmt: skip
-        for step_name, step in STEPS.items():
+        for step_name in _up_to(through):
             run.step = step_name
             if step_name in state["steps"] and step_name not in ALWAYS:
                 run.tell("done before")
                 continue
-            _write(path, state | {"now": step_name})
+            facts.write(path, state | {"now": step_name})
             since = time.monotonic()
             run.tell("begins")
-            said = step(run)
+            said = STEPS[step_name](run)
             state["plan"] = run.plan
             state["steps"][step_name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": _now()}
             run.tell(f"done: {said}")
-            _write(path, state)
-            if step_name == through:
-                break
-        else:
-            state |= {"ended_at": _now()}
-        _write(path, state | {"now": ""})
+            facts.write(path, state)
+        if set(STEPS) <= set(state["steps"]):
+            state.setdefault("ended_at", _now())
+        facts.write(path, state | {"now": ""})
     return Done(plan=state["plan"], steps=state["steps"], seconds=time.monotonic() - run.began)
 
 
@@ -125,29 +120,25 @@ def _goes_on(state: dict[str, Any], point: Point, name: str) -> bool:
     return not state.get("ended_at") and age.total_seconds() < GONE_ON_WITH
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.with_suffix(".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RestoreRefused(
-                "another restore of this region is under way", remedy="wait until it is done"
-            ) from None
-        yield
+def _up_to(through: str) -> list[str]:
+    """Names of the steps, to the one named; all of them without."""
+    names = list(STEPS)
+    return names[: names.index(through) + 1] if through else names
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError):
-        return None
+def _another(path: Path, name: str, progress: Progress) -> Callable[[], None]:
+    """What is done while another process restores this region: wait when it does the very same, else refuse.
 
+    A task of Airflow that was killed may leave its restore at work; the next try must neither fail nor disturb it.
+    """
+    began = time.monotonic()
 
-def _write(path: Path, state: dict[str, Any]) -> None:
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(state, indent=1))
-    part.replace(path)
+    def in_the_way() -> None:
+        if not name or (facts.read(path) or {}).get("name") != name:
+            raise RestoreRefused("another restore of this region is under way", remedy="wait until it is done")
+        progress("", "another process is at this very restore; waiting for it", time.monotonic() - began)
+
+    return in_the_way
 
 
 def _now() -> str:

@@ -40,14 +40,15 @@ class Score:
     human_actions: int
     steps: dict[str, dict[str, Any]]
     problems: tuple[str, ...] = ()
+    rto: float = RTO  # the first answer is wanted within so many seconds
 
     def failures(self) -> list[str]:
         """What is not as it should be; empty when all is well."""
         found = list(self.problems)
         if self.rpo > RPO:
             found.append(f"{self.rpo:.0f} s of writes are missing, more than {RPO:.0f}")
-        if self.first_answer > RTO:
-            found.append(f"the first answer came after {self.first_answer:.0f} s, later than {RTO:.0f}")
+        if self.first_answer > self.rto:
+            found.append(f"the first answer came after {self.first_answer:.0f} s, later than {self.rto:.0f}")
         if self.different:
             found.append(f"{self.different} of {self.asked} questions were answered otherwise than before")
         if self.corrupt:
@@ -80,9 +81,10 @@ def page(score: Score) -> str:
     """One page without anything from elsewhere."""
     failures = score.failures()
     verdict = "Nothing was lost beyond the aims" if not failures else "Not as it should be"
+    in_time = score.first_answer <= score.rto
     tiles = [
         ("Writes lost (RPO)", f"{score.rpo:.1f} s", f"aim {RPO:.0f} s", score.rpo <= RPO),
-        ("First answer (RTO)", f"{score.first_answer:.0f} s", f"aim {RTO:.0f} s", score.first_answer <= RTO),
+        ("First answer (RTO)", f"{score.first_answer:.0f} s", f"aim {score.rto:.0f} s", in_time),
         ("Full capacity", f"{score.full_capacity:.0f} s", "engines of a canary too", True),
         ("Answers as before", f"{score.asked - score.different} of {score.asked}", "same items, same release",
          score.asked > 0 and not score.different),

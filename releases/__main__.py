@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import signal
 import threading
 import time
 
 import httpx
 
+from artifacts import state_file
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from contracts.errors import CaravanError
@@ -63,10 +62,7 @@ def run(s: Settings, stop: threading.Event) -> None:
 
 def beat(s: Settings, doing: str) -> None:
     """Say that the controller lives."""
-    path = s.region_home / HEARTBEAT
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps({"at": time.time(), "doing": doing}))
-    part.replace(path)
+    state_file.write(s.region_home / HEARTBEAT, {"at": time.time(), "doing": doing})
 
 
 def _aliases(s: Settings) -> None:

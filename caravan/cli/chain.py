@@ -18,7 +18,7 @@ from contracts.settings import Settings, settings
 
 DAG = "nightly"
 LOG_TAIL = 12
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 #: Seconds without an answer from Airflow before following a run is given up.
 SILENCE = 300.0
 COLOURS = {
@@ -109,12 +109,18 @@ def follow(
     Airflow may be slow or restarted meanwhile: only after SILENCE seconds without an answer its StackError is raised.
     """
     seen: dict[tuple[str, str], str] = {}
+    states: dict[str, str] = {}
+    tasks: dict[str, list[dict[str, Any]]] = {}
     heard = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=False, auto_refresh=False) as live:
         while True:
             try:
                 present = runs()
-                tasks = {str(run["dag_run_id"]): airflow.tasks(DAG, run["dag_run_id"]) for run in present}
+                for run in present:  # of a long backfill most runs wait, or have ended: each look costs Airflow
+                    name, state = str(run["dag_run_id"]), str(run["state"])
+                    if state == "running" or states.get(name) != state:
+                        tasks[name] = airflow.tasks(DAG, name)
+                        states[name] = state
                 ended = done(present)
             except StackError:
                 if time.monotonic() - heard > SILENCE:

@@ -166,8 +166,14 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
             "instance_name": "Caravan",
         },
         "api_auth": {"jwt_secret": credentials.read(s, "airflow_jwt_key")},
-        "scheduler": {"scheduler_idle_sleep_time": 0.2, "enable_health_check": False},
-        "dag_processor": {"parsing_processes": 1, "refresh_interval": 10, "min_file_process_interval": 15},
+        # what a killed scheduler or task leaves is taken up again within a minute or two, not after five each
+        "scheduler": {
+            "scheduler_idle_sleep_time": 0.5,
+            "enable_health_check": False,
+            "orphaned_tasks_check_interval": 20,
+            "task_instance_heartbeat_timeout": 90,
+        },
+        "dag_processor": {"parsing_processes": 1, "refresh_interval": 10, "min_file_process_interval": 30},
         "triggerer": {"capacity": 100},
         "fab": {"update_fab_perms": True},
         "usage_data_collection": {"enabled": False},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,50 @@ def test_two_at_once_are_refused(s: Settings, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "database": second})
     done = restoring.restore(s, None, Point.parse("newest"), reason="a test")  # type: ignore[arg-type]
     assert done.steps["database"]["said"] == "refused"
+
+
+def test_the_same_restore_in_another_process_is_waited_for(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that was killed left its restore at work; the next try finds every step done, and does none again."""
+    road, told = Road(), []
+    monkeypatch.setattr(restoring, "STEPS", road.steps())
+    context = multiprocessing.get_context("fork")
+    begun, may_end = context.Event(), context.Event()
+
+    def slow(run: Restore) -> str:
+        begun.set()
+        assert may_end.wait(20)
+        return "at last"
+
+    def first() -> None:
+        restoring.STEPS["database"] = slow
+        restoring.restore(s, None, Point.parse("newest"), reason="first", through="database", name="r")  # type: ignore[arg-type]
+
+    def progress(_step: str, what: str, _seconds: float) -> None:
+        told.append(what)
+        may_end.set()
+
+    process = context.Process(target=first)
+    process.start()
+    assert begun.wait(20)
+    done = restoring.restore(
+        s,
+        None,
+        Point.parse("newest"),
+        reason="again",
+        through="database",
+        name="r",
+        progress=progress,  # type: ignore[arg-type]
+    )
+    process.join()
+    assert "waiting" in told[0]
+    assert done.steps["database"]["said"] == "at last"
+    assert "database" not in road.ran
+
+
+def test_a_step_done_before_does_not_lead_on_to_the_next(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    road = Road()
+    monkeypatch.setattr(restoring, "STEPS", road.steps())
+    for _ in range(2):
+        restoring.restore(s, None, Point.parse("newest"), reason="x", through="database", name="r")  # type: ignore[arg-type]
+    assert road.ran[-1] != "artifacts"
+    assert "artifacts" not in road.ran

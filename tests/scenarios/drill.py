@@ -11,7 +11,7 @@ import json
 import sys
 import time
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,18 @@ from tests.scenarios.lost_region import Shop, asked, logged, lose, resolved, ser
 REQUESTS = 1000
 PATIENCE = 900
 Tell = Callable[[str, str], None]
+#: Is shown the tasks of the recovery each time they are looked at; tests/faults/recover_kill.py kills some.
+Meddle = Callable[[Sequence[dict[str, Any]]], None]
 
 
-def drill(s: Settings, oncall: Airflow, *, tell: Tell = lambda _step, _what: None) -> Score:
+def drill(
+    s: Settings,
+    oncall: Airflow,
+    *,
+    tell: Tell = lambda _step, _what: None,
+    kind: str = "drill",
+    meddle: Meddle = lambda _tasks: None,
+) -> Score:
     """Lose the primary of `s` and recover; the score. Both regions and the control group must run."""
     standby, vault, problems = s.model_copy(update={"region": "standby"}), Vault.of(s), []
     shop = Shop(s)
@@ -60,7 +69,7 @@ def drill(s: Settings, oncall: Airflow, *, tell: Tell = lambda _step, _what: Non
 
     conf = {"region": "standby", "to": "newest", "reason": "the primary is gone", "although_alive": False}
     run = oncall.trigger("recover", conf, note="a drill")
-    first_answer = _watched(oncall, run, standby, shop.digest, tell) - lost_at
+    first_answer = _watched(oncall, run, standby, shop.digest, tell, meddle) - lost_at
     recovered = time.time() - lost_at
     if (state := oncall.run("recover", run)["state"]) != "success":
         problems.append(f"`recover` ended in the state {state}")
@@ -79,7 +88,7 @@ def drill(s: Settings, oncall: Airflow, *, tell: Tell = lambda _step, _what: Non
     held = active.look()
     active.close()
     return Score(
-        kind="drill",
+        kind=kind,
         fault="Every process of the primary killed, its disk removed",
         at=datetime.fromtimestamp(lost_at, UTC),
         region="standby",
@@ -106,13 +115,15 @@ def vault_of(standby: Settings) -> Vault:
     return Vault.of(kept_here(standby))
 
 
-def _watched(oncall: Airflow, run: str, standby: Settings, digest: str, tell: Tell) -> float:
+def _watched(oncall: Airflow, run: str, standby: Settings, digest: str, tell: Tell, meddle: Meddle) -> float:
     """Until the run has ended; when the global edge first answered with the champion."""
     first, seen, deadline = 0.0, "", time.time() + PATIENCE
     while (state := oncall.run("recover", run)["state"]) not in ENDED:
         if time.time() > deadline:
             return time.time()
-        now = [t["task_id"] for t in oncall.tasks("recover", run) if t["state"] == "running"]
+        tasks = oncall.tasks("recover", run)
+        meddle(tasks)
+        now = [t["task_id"] for t in tasks if t["state"] == "running"]
         if now and now[0] != seen:
             seen = now[0]
             tell("recover", seen)

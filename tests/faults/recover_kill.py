@@ -1,0 +1,120 @@
+"""The recovery DAG killed: inside each of its tasks, and its whole scheduler between any two of them.
+
+A lost region is recovered as in a drill, while somebody kills what recovers it. A task is killed with SIGKILL in one of
+three ways: the process that Airflow started, the `caravan recover` below it, or both. The scheduler is killed with its
+workers. Nobody helps; the end must be the one of a drill in peace.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from caravan_airflow.recovering import STEPS
+
+from artifacts import state_file as facts
+from caravan.cli.airflow_api import Airflow
+from caravan.stack import supervisor
+from contracts.settings import Settings
+from recovery.restore import state_file
+from recovery.score import keep
+from tests.faults.outcome import Outcome
+from tests.scenarios.drill import drill
+from tests.scenarios.two_regions import primary_again, two_regions
+
+#: Seconds into a step, at most, when it is killed; these are the ones that take longer.
+INTO = {"preflight": 2.0, "database": 8.0, "artifacts": 2.0, "registry": 2.0, "features": 6.0, "engines": 6.0}
+SHORT = 0.3
+WAYS = ("task", "command", "both")
+#: The first answer may come so late: every kill of a scheduler costs its start, and each of a task a retry.
+PATIENCE = 1500.0
+KEPT = Path(".caravan") / "rehearsals"
+
+
+class Killer:
+    """Called with the run's tasks again and again; kills each of `inside` once, and the scheduler after `after`."""
+
+    def __init__(
+        self, s: Settings, draw: random.Random, *, inside: Sequence[str] = STEPS, after: Sequence[str] = STEPS[:-1]
+    ) -> None:
+        self._s = s
+        self._draw = draw
+        self._inside, self._after = set(inside), set(after)
+        self.killed: list[str] = []
+
+    @property
+    def left(self) -> list[str]:
+        """What was not killed: it was over before."""
+        return [name for name in STEPS if name in self._inside] + [f"after {n}" for n in STEPS if n in self._after]
+
+    def __call__(self, tasks: Sequence[dict[str, Any]]) -> None:
+        states = {task["task_id"]: task["state"] for task in tasks}
+        for name in STEPS:
+            if states.get(name) == "running" and name in self._inside:
+                self._kill_inside(name)
+            elif states.get(name) == "success" and name in self._after:
+                self._after.discard(name)
+                self._kill_scheduler()
+                self.killed.append(f"after {name}")
+                return
+
+    def _kill_inside(self, name: str) -> None:
+        command = self._command(name)
+        if command is None:
+            return  # it is only starting, or just over
+        way = self._draw.choice(WAYS)
+        standby = self._s.model_copy(update={"region": "standby"})
+        while command.is_running() and (facts.read(state_file(standby)) or {}).get("now") != name:
+            time.sleep(0.02)
+        time.sleep(self._draw.uniform(0, INTO.get(name, SHORT)))
+        with suppress(psutil.NoSuchProcess):
+            # the task's own process lies between the command and the executor's worker
+            doomed = {"task": [command.parent()], "command": [command], "both": [command.parent(), command]}[way]
+            if command.status() != psutil.STATUS_ZOMBIE:
+                for process in filter(None, doomed):
+                    process.kill()
+                self._inside.discard(name)
+                self.killed.append(f"{name}, {way}")
+
+    def _command(self, name: str) -> psutil.Process | None:
+        """The `caravan recover --through NAME` of this stack."""
+        for process in psutil.Process(supervisor_pid(self._s)).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                line = process.cmdline()
+                if "recover" in line and "--through" in line and line[line.index("--through") + 1] == name:
+                    return process
+        return None
+
+    def _kill_scheduler(self) -> None:
+        scheduler = psutil.Process(supervisor.processes(self._s)["control-scheduler"]["pid"])
+        for process in (scheduler, *scheduler.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def supervisor_pid(s: Settings) -> int:
+    return int((supervisor.run_folder(s) / "supervisord.pid").read_text())
+
+
+def run(seed: int, count: int) -> Outcome:
+    """`count` recoveries, each killed inside every task and after every task."""
+    outcome = Outcome(count=count)
+    with two_regions() as s:
+        for number in range(seed, seed + count):
+            s = primary_again(s)
+            oncall = Airflow.of(s, "oncall")
+            oncall.ensure_ready("recover")
+            killer = Killer(s, random.Random(number))
+            score = replace(drill(s, oncall, kind="killed", meddle=killer), rto=PATIENCE)
+            oncall.close()
+            keep(score, KEPT)
+            print(f"  killed: {'; '.join(killer.killed)}", flush=True)
+            outcome.failures += [f"seed {number}: {failure}" for failure in score.failures()]
+            outcome.failures += [f"seed {number}: {name} was over before it could be killed" for name in killer.left]
+    return outcome
