@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from artifacts.lake import DATA, Lake, write_table
 from contracts.events import EVENTS
 from ingestion.pseudonymize import PERSONAL, redact
-from ingestion.quarantine import QUARANTINE, counts, ordered, quarantine_records, quarantine_rows
+from ingestion.quarantine import QUARANTINE, QUARANTINED, counts, ordered, quarantine_records, quarantine_rows
 from ingestion.raw import RawFile
 from ingestion.schema import TableSchema
 from ingestion.split import Split
@@ -31,7 +31,6 @@ EVENTS_TABLE = "landing-events"
 CATALOG_TABLE = "landing-catalog"
 FILES_TABLE = "landing-files"
 REFUSED_TABLE = "landing-refused"
-QUARANTINED = "quarantine.parquet"
 
 #: An event as landed: the contract and the record it was in its file.
 LANDED = EVENTS.append(pa.field("record", pa.int64(), nullable=False))

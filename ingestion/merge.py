@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from artifacts.lake import DATA
 from contracts.events import EVENTS
 from ingestion import landing
-from ingestion.quarantine import QUARANTINE, quarantine_rows
+from ingestion.quarantine import QUARANTINE, QUARANTINED, quarantine_rows
 from ingestion.schema import EVENT_SCHEMA
 from ingestion.split import duplicates
 
@@ -23,7 +23,7 @@ def merge(folders: list[Path], names: list[str]) -> tuple[pa.Table, pa.Table]:
     for folder, name in zip(folders, names, strict=True):
         rows = pq.read_table(folder / DATA, schema=landing.LANDED)
         parts.append(rows.append_column("file", pa.array([name] * rows.num_rows, pa.string())))
-        asides.append(pq.read_table(folder / landing.QUARANTINED, schema=QUARANTINE))
+        asides.append(pq.read_table(folder / QUARANTINED, schema=QUARANTINE))
     rows = pa.concat_tables(parts).combine_chunks()
     again = duplicates(rows.select(EVENTS.names), EVENT_SCHEMA, np.ones(rows.num_rows, bool))
     repeated = rows.filter(pa.array(again))

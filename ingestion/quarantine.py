@@ -17,6 +17,9 @@ import pyarrow.compute as pc
 from ingestion.pseudonymize import EMAIL, PERSONAL, PSEUDONYM, REDACTED
 from ingestion.raw import Refused
 
+#: File of a partition with the rows that were set aside.
+QUARANTINED = "quarantine.parquet"
+
 QUARANTINE = pa.schema(
     [
         pa.field("reason", pa.string(), nullable=False),

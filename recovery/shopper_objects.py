@@ -27,8 +27,7 @@ from contracts.errors import Conflict, NotFound
 from contracts.events import EVENTS
 from feature_repo import tables
 from feature_repo.schemas import SCHEMAS
-from ingestion.landing import QUARANTINED
-from ingestion.quarantine import counts
+from ingestion.quarantine import QUARANTINED, counts
 from recovery import erasure
 from recovery.objects import PASSED_OVER
 from recovery.shopper_rows import Whom, count, without

@@ -60,7 +60,9 @@ def programs(s: Settings) -> list[Program]:
         server.program("control", {}, finish),
         # the servers of task logs bind to all addresses; here the API server reads the files themselves
         _airflow(s, "api-server", ("api-server",), lambda _: probe.http(f"{url}/api/v2/version"), serves=True),
-        _airflow(s, "scheduler", ("scheduler", "--skip-serve-logs"), _beats(health, "scheduler")),
+        _airflow(
+            s, "scheduler", ("--skip-serve-logs",), _beats(health, "scheduler"), module="caravan_airflow.scheduler"
+        ),
         _airflow(s, "dag-processor", ("dag-processor",), _beats(health, "dag_processor")),
         _airflow(s, "triggerer", ("triggerer", "--skip-serve-logs"), _beats(health, "triggerer")),
         _global_edge(s),
@@ -89,12 +91,13 @@ def _global_edge(s: Settings) -> Program:
 
 
 def _airflow(
-    s: Settings, service: str, arguments: tuple[str, ...], ready: Callable[[float], bool], *, serves: bool = False
-) -> Program:
+    s: Settings, service: str, arguments: tuple[str, ...], ready: Callable[[float], bool], *,
+    serves: bool = False, module: str = "airflow",
+) -> Program:  # fmt: skip
     return Program(
         group="control",
         service=service,
-        command=(binaries.python(), "-m", "airflow", *arguments),
+        command=(binaries.python(), "-m", module, *arguments),
         directory=REPOSITORY,
         environment=airflow_environment(s),
         ports={"Airflow": s.control_ports.airflow} if serves else {},

@@ -21,8 +21,8 @@ from artifacts.object_store import Stored
 from artifacts.publish import blob_key, manifest_key, publish
 from contracts.errors import StoreUnavailable
 from feature_repo.tables import build
-from ingestion import landing
 from ingestion.land import land
+from ingestion.quarantine import QUARANTINED
 from ingestion.validate import validate_day
 from recovery import shopper_online
 from recovery.shopper_objects import Buckets
@@ -98,7 +98,7 @@ def test_nothing_of_her_is_left_and_everybody_else_stays(lake: Lake, tmp_path: P
         after = pq.read_table(lake.fetch("events", day) / DATA).to_pylist()
         assert after == [row for row in before[day] if row["user_id"] != ANNA]
         about = lake.manifest("events", day).meta
-        aside = pq.read_table(lake.fetch("events", day) / landing.QUARANTINED)
+        aside = pq.read_table(lake.fetch("events", day) / QUARANTINED)
         assert about["kept"] == len(after)
         assert about["read"] == len(after) + aside.num_rows
         assert sum(about["quarantined"].values()) == aside.num_rows
