@@ -1,7 +1,8 @@
 """A rehearsal: the passive region is restored as if the active one were lost, and must answer as that one does.
 
-Nothing is taken from the active region but its answers to compare with, and no shopper notices: the lease stays where
-it is, and the restored region stays closed. What it shows is scored, written as a page and kept beside the snapshots.
+The lease stays where it is, and the restored region stays closed. Nothing is taken from the active region but its
+answers to compare with, and no shopper notices, unless the fault says so (recovery/faults.py). What it shows is scored,
+written as a page and kept beside the snapshots.
 """
 
 from __future__ import annotations
@@ -23,21 +24,16 @@ from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
 from recovery import logs, questions
-from recovery.catalog import Catalog, manifest_key
+from recovery.catalog import Catalog
+from recovery.faults import FAULTS, broken
 from recovery.machine import Machine
 from recovery.point import Point
 from recovery.restore import restore
 from recovery.run import Progress, silent
 from recovery.score import Score, keep, kept
 from recovery.snapshot import create
-from recovery.vault import LockedBucket, Vault, kept_here
+from recovery.vault import Vault, kept_here
 
-#: What may be broken before the restore, and what that is.
-FAULTS = {
-    "nothing": "The active region as if it were lost",
-    "newest-overwritten": "The newest snapshot's manifest was written over by the one who may write",
-    "newest-corrupt": "The newest snapshot's manifest was destroyed by the administrator of the store",
-}
 #: A rehearsal should not be older than this, in seconds: one a week, and a day to mend it.
 OVERDUE = 8 * 86400.0
 
@@ -109,15 +105,15 @@ def _rehearsed(
     asked = questions.recorded(active.region_home / logs.FOLDER, count)
     before = questions.answers(active.engine_address, asked)
     tell(f"{len(asked)} recorded questions asked in {active.region}")
-    break_it(fault, vault, active, others)
     rows, told = Ledger.of(active).history(), _told_at(active)
     events = _event_ids(active)
-    at, since = datetime.now(UTC), time.monotonic()
-    done = restore(
-        target, machine, Point.parse("newest"), reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
-        rehearsal=True, name=f"rehearsal-{at.timestamp()}", progress=progress,
-    )  # fmt: skip
-    full = time.monotonic() - since
+    with broken(fault, vault, active, others, target) as seen:
+        at, since = datetime.now(UTC), time.monotonic()
+        done = restore(
+            seen, machine, Point.parse("newest"), reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
+            rehearsal=True, name=f"rehearsal-{at.timestamp()}", progress=progress,
+        )  # fmt: skip
+        full = time.monotonic() - since
     first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
     after = questions.answers(target.engine_address, asked)
     known = {move.hash for move in Ledger(region_database(target), target.region).history()}
@@ -141,19 +137,6 @@ def _rehearsed(
         steps=done.steps,
         problems=() if told and restored else ("without a lease nobody knows how much would be lost",),
     )
-
-
-def break_it(fault: str, vault: Vault, s: Settings, machine: Machine) -> None:
-    """Do to the vault what the fault would. What can not be undone is done to a snapshot that is taken for it."""
-    garbage = b'{"not": "a manifest"}'
-    if fault == "newest-overwritten":
-        newest = Catalog(vault, s).newest()
-        assert newest is not None  # noqa: S101 - there is one, or one was taken
-        vault.store.put(manifest_key(newest.sequence), garbage)
-    elif fault == "newest-corrupt":
-        key, administrator = manifest_key(create(s, machine).snapshot.sequence), LockedBucket.administrator(s)
-        administrator.remove(key)
-        administrator.put(key, garbage)
 
 
 def _event_ids(s: Settings) -> set[str]:

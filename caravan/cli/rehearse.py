@@ -16,7 +16,13 @@ def rehearse(
     region: Annotated[
         str, typer.Option(help="The region that is restored; it must not be the active one.")
     ] = "standby",
-    fault: Annotated[str, typer.Option(help="nothing, newest-overwritten or newest-corrupt.")] = "nothing",
+    fault: Annotated[
+        str,
+        typer.Option(
+            help="What is broken meanwhile: newest-overwritten, newest-corrupt, slow-store, database-down or "
+            "object-store-down; with edge-cut-off and region-down no shopper gets an answer until it is over."
+        ),
+    ] = "nothing",
     questions: Annotated[int, typer.Option(min=1, max=10_000, help="Recorded questions to compare.")] = 200,
     human_actions: Annotated[int, typer.Option(hidden=True)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -24,7 +30,7 @@ def rehearse(
     """Restore the passive region, compare its answers with the active one's, write a page. Exit code 1: not well."""
     from caravan.cli.steps import StepBoard
     from caravan.stack.machine import EmbeddedMachine
-    from recovery.rehearsal import FAULTS
+    from recovery.faults import FAULTS
     from recovery.rehearsal import rehearse as carry_out
 
     if region not in get_args(RegionName):

@@ -8,6 +8,12 @@ from caravan_airflow.steps import RECIPES, ROLLOUTS, SOURCE_PATTERN
 from contracts.release import DIGEST
 from contracts.settings import settings
 
+#: What a rehearsal may break; recovery/faults.py has them, and a test holds the two against each other.
+FAULTS = (
+    "nothing", "newest-overwritten", "newest-corrupt", "slow-store", "database-down", "object-store-down",
+    "edge-cut-off", "region-down",
+)  # fmt: skip
+
 
 def nightly_params() -> dict[str, Param]:
     """Day, source, recipe and rollout, with titles and explanations."""
@@ -117,10 +123,12 @@ def rehearsal_params() -> dict[str, Param]:
         "fault": Param(
             "nothing",
             type="string",
-            enum=["nothing", "newest-overwritten", "newest-corrupt"],
+            enum=list(FAULTS),
             title="Fault",
             description="`nothing`: the active region as if it were lost. `newest-overwritten`: the newest snapshot's "
-            "manifest is written over by its writer. `newest-corrupt`: it is destroyed; an older one must do.",
+            "manifest is written over by its writer. `newest-corrupt`: it is destroyed; an older one must do. "
+            "`slow-store`: what is restored from answers late. The others stop services of the active region until "
+            "the rehearsal is over. While `edge-cut-off` and `region-down` last, **no shopper gets an answer**.",
         ),
         "questions": Param(
             200, type="integer", minimum=1, maximum=10000, title="Questions", description="How many are compared."

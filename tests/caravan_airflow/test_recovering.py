@@ -11,7 +11,7 @@ import pytest
 from caravan_airflow import commands, recovering
 
 from contracts.errors import RestoreRefused, StackError
-from recovery import failback, rehearsal
+from recovery import failback, faults
 from recovery.steps import STEPS
 
 
@@ -37,7 +37,7 @@ def test_the_tasks_are_the_steps_of_the_command() -> None:
 def test_the_form_offers_every_fault() -> None:
     from caravan_airflow.form import rehearsal_params
 
-    assert rehearsal_params()["fault"].schema["enum"] == list(rehearsal.FAULTS)
+    assert rehearsal_params()["fault"].schema["enum"] == list(faults.FAULTS)
 
 
 def test_what_the_command_prints_is_returned_and_its_progress_logged(

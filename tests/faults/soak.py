@@ -33,6 +33,8 @@ SUBJECTS = {
     "controller_kill": (200, 20),
     "snapshot_kill": (200, 10),
     "snapshot_flip": (1_000, 100),
+    "recover_kill": (20, 2),
+    "rehearsals": (40, 8),
     "drills": (20, 5),
 }
 HEADER = """# Soak

@@ -11,7 +11,8 @@ from contracts.errors import RestoreRefused
 from contracts.settings import Settings
 from recovery.active import Active
 from recovery.catalog import Catalog
-from recovery.rehearsal import FAULTS, rehearse
+from recovery.faults import FAULTS
+from recovery.rehearsal import rehearse
 from recovery.snapshot import create
 from recovery.vault import Vault
 from tests.scenarios.lost_region import Shop, serves

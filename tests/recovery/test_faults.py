@@ -1,0 +1,74 @@
+"""What a rehearsal breaks is mended when it is over, however it ends."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from recovery.faults import DOWN, SlowDoor, broken
+from recovery.machine import Machine
+from recovery.vault import Vault
+from tests.recovery.vaults import settings
+
+
+class Services:
+    """A machine whose services are names."""
+
+    def __init__(self) -> None:
+        self.down: set[str] = set()
+        self.started: list[tuple[str, ...]] = []
+
+    def stop(self, *services: str) -> None:
+        self.down |= set(services)
+
+    def start(self, *services: str) -> None:
+        self.down -= set(services)
+        self.started.append(services)
+
+
+@pytest.mark.parametrize("fault", DOWN)
+def test_services_are_down_and_then_run_again(fault: str) -> None:
+    s, services = settings(), Services()
+    with broken(fault, cast(Vault, None), s, cast(Machine, services), s) as seen:
+        assert services.down == {name for group in DOWN[fault] for name in group}
+        assert seen == s
+    assert not services.down
+
+
+def test_a_rehearsal_that_fails_leaves_nothing_broken() -> None:
+    s, services = settings(), Services()
+    with pytest.raises(ZeroDivisionError), broken("region-down", cast(Vault, None), s, cast(Machine, services), s):
+        raise ZeroDivisionError
+    assert not services.down
+    assert "postgres" in services.started[0]  # what the others need comes first
+    assert "engine" in services.started[1]
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while (line := self.rfile.readline()).strip():
+                del line
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{cast(Any, server).server_address[1]}"
+        server.shutdown()
+
+
+def test_a_slow_door_answers_late_and_the_same(server: str) -> None:
+    with closing(SlowDoor(server, 0.2)) as door:
+        since = time.monotonic()
+        assert httpx.get(door.address, trust_env=False).text == "ok"
+        assert time.monotonic() - since >= 0.2
+    with pytest.raises(httpx.TransportError):
+        httpx.get(door.address, trust_env=False)
