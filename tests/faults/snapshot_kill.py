@@ -1,7 +1,7 @@
 """The snapshotter killed with SIGKILL at a random moment: no partial snapshot is ever visible, the newest stays whole.
 
-It runs on a real region that keeps its own vault. Every tenth time each visible snapshot is read again to the last
-byte, else the newest is looked at as a restore would.
+It runs on real regions. Every tenth time each visible snapshot is read again to the last byte and the newest one is
+restored whole, into the other region; else the newest is looked at as a restore would.
 """
 
 from __future__ import annotations
@@ -16,24 +16,31 @@ import uuid
 from pathlib import Path
 
 from artifacts.object_store import ObjectStore
-from artifacts.publish import point, publish
+from artifacts.publish import fetch, point, publish, resolve
 from caravan.stack.machine import EmbeddedMachine
+from contracts.errors import CaravanError
 from contracts.settings import Settings
 from recovery import verify
 from recovery.catalog import Catalog
 from recovery.manifest import Snapshot
+from recovery.point import Point
+from recovery.restore import restore
 from recovery.snapshot import create
 from recovery.vault import Vault
 from tests.faults.outcome import Outcome
-from tests.faults.regions import region
+from tests.scenarios.two_regions import primary_again, two_regions
 
 #: A killed snapshotter may live this many times as long as a whole run takes.
 LONGEST = 1.1
+#: Where each case lays something new.
+KILLS = "lake/kills/events/2026-03-01"
 
 
 def run(seed: int, count: int, s: Settings | None = None) -> Outcome:
-    """`count` kills on the region of `s`; by default one that runs already or is started for this, its own vault."""
-    s = s or own_vault(region())
+    """`count` kills on the primary of `s`, whose other region must run too; by default on a stack started for this."""
+    if s is None:
+        with two_regions() as own:
+            return run(seed, count, primary_again(own))
     outcome = Outcome(count=count)
     vault = Vault.of(s)
     catalog = Catalog(vault, s)
@@ -46,17 +53,31 @@ def run(seed: int, count: int, s: Settings | None = None) -> Outcome:
         _something_new(s, draw)
         _taken_and_killed(s, draw.random() * whole * LONGEST)
         deep = case % 10 == 9
-        outcome.failures += [f"seed {case}: {problem}" for problem in _judged(s, vault, catalog, before, deep=deep)]
+        problems = _judged(s, vault, catalog, before, deep=deep)
+        if deep and not problems:
+            problems = _restored(s, catalog)
+        outcome.failures += [f"seed {case}: {problem}" for problem in problems]
     return outcome
 
 
-def own_vault(s: Settings) -> Settings:
-    """The region's own store as its vault, in a bucket of this run."""
-    from recovery.vault import LockedBucket
-
-    s = s.model_copy(update={"snapshot_endpoint": s.s3_url})
-    LockedBucket.administrator(s).ensure_locked()
-    return s
+def _restored(s: Settings, catalog: Catalog) -> list[str]:
+    """What is wrong with the other region, once the newest snapshot is restored there."""
+    newest, standby = catalog.newest(), s.model_copy(update={"region": "standby"})
+    assert newest is not None
+    try:
+        done = restore(
+            standby, EmbeddedMachine(standby), Point.parse(newest.id), reason="after a kill", although_alive=True,
+            rehearsal=True,
+        )  # fmt: skip
+    except CaravanError as error:
+        return [f"{newest.id} does not restore: {error}"]
+    store = ObjectStore.of(standby)
+    digest = resolve(store, KILLS)
+    if done.plan["snapshot"] != newest.id or digest is None:
+        return [f"{newest.id} was asked for; {done.plan['snapshot']} was restored, with {KILLS} at {digest}"]
+    with tempfile.TemporaryDirectory() as folder:
+        fetch(store, digest, Path(folder) / "fetched")  # raises when a byte is not its own
+    return []
 
 
 def _something_new(s: Settings, draw: random.Random) -> None:
@@ -65,7 +86,7 @@ def _something_new(s: Settings, draw: random.Random) -> None:
         for number in range(4):
             (Path(folder) / f"f{number}").write_bytes(draw.randbytes(draw.randrange(1, 400_000)))
         digest = publish(store, Path(folder), kind="partition", meta={"made": uuid.uuid4().hex}).digest
-    point(store, "lake/kills/events/2026-03-01", digest)
+    point(store, KILLS, digest)
 
 
 def _taken_and_killed(s: Settings, after: float) -> None:
