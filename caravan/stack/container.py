@@ -1,9 +1,11 @@
 """What a container of our image runs where a plain command would not do: `python -m caravan.stack.container WORK`.
 
-    set-up    the region's role, databases and buckets, then end
-    mlflow    the MLflow server, with the same options as in the embedded stack
-    people    the users of the MLflow pages, then end
-    edge      Envoy's files, for the Envoy container that shares the folder, then end
+    set-up       the region's role, databases and buckets, then end
+    mlflow       the MLflow server, with the same options as in the embedded stack
+    people       the users of the MLflow pages, then end
+    edge         Envoy's files, for the Envoy container that shares the folder, then end
+    control      the databases of the control group, then end
+    global-edge  the same as `edge` for the Envoy in front of the regions
 
 Addresses and secrets come from the settings; `docker-compose.yaml` sets them.
 """
@@ -22,16 +24,26 @@ from contracts.settings import Settings, settings
 
 def set_up(s: Settings) -> None:
     """Make what a fresh region lacks. Running it again is harmless."""
-    host, _, port = s.database_host.partition(":")
-    server = Cluster(
-        folder=s.region_home / "postgres",
-        host=host,
-        port=int(port or 5432),
-        superuser_password=credentials.read(s, "postgres_superuser_password"),
-        is_saved=True,
-    )
+    server = _server(s, s.database_host, is_saved=True)
     ensure_databases(server, "caravan", s.secret("postgres_password"), region.DATABASES)
     region.ensure_buckets(s)
+
+
+def control(s: Settings) -> None:
+    """Make the databases of Airflow and of the lease, unless they exist."""
+    from caravan.stack.control import ensure_control_databases
+
+    ensure_control_databases(_server(s, s.control_database_host), s)
+
+
+def _server(s: Settings, address: str, *, is_saved: bool = False) -> Cluster:
+    """The PostgreSQL at `address`, which somebody else runs."""
+    host, _, port = address.partition(":")
+    password = credentials.read(s, "postgres_superuser_password")
+    return Cluster(
+        folder=s.region_home / "postgres", host=host, port=int(port or 5432), superuser_password=password,
+        is_saved=is_saved,
+    )  # fmt: skip
 
 
 def mlflow(s: Settings) -> None:
@@ -48,11 +60,20 @@ def edge(s: Settings) -> None:
     files.write(s.region_home / "edge", s)
 
 
+def global_edge(s: Settings) -> None:
+    """Write the files of the Envoy in front of the regions."""
+    from serving import global_edge as files
+
+    files.write(s.home / "control" / "edge", s)
+
+
 WORKS: dict[str, Callable[[Settings], None]] = {
     "set-up": set_up,
     "mlflow": mlflow,
     "people": mlflow_server.ensure_people,
     "edge": edge,
+    "control": control,
+    "global-edge": global_edge,
 }
 
 

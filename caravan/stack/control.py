@@ -46,12 +46,9 @@ def cluster(s: Settings) -> Cluster:
 def programs(s: Settings) -> list[Program]:
     """PostgreSQL, api-server, scheduler, dag-processor and triggerer, and the global edge."""
     server = cluster(s)
-    password = credentials.read(s, "airflow_database_password")
 
     def finish() -> None:
-        ensure_databases(server, "airflow", password, ["airflow"])
-        # which region is the active one; asked by the keepers of the regions
-        ensure_databases(server, "caravan", s.secret("postgres_password"), ["control"])
+        ensure_control_databases(server, s)
         set_up_airflow(s)
 
     health = f"{s.airflow_address}/api/v2/monitor/health"
@@ -67,6 +64,12 @@ def programs(s: Settings) -> list[Program]:
         _airflow(s, "triggerer", ("triggerer", "--skip-serve-logs"), _beats(health, "triggerer")),
         _global_edge(s),
     ]
+
+
+def ensure_control_databases(server: Cluster, s: Settings) -> None:
+    """Airflow's, and the one that says which region is the active one, which the regions' keepers ask."""
+    ensure_databases(server, "airflow", credentials.read(s, "airflow_database_password"), ["airflow"])
+    ensure_databases(server, "caravan", s.secret("postgres_password"), ["control"])
 
 
 def _global_edge(s: Settings) -> Program:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from caravan.stack import binaries, credentials, lifecycle, postgres, region
-from contracts.errors import SettingsError
+from contracts.errors import SettingsError, StackError
 from contracts.settings import Settings
 from recovery.machine import Cluster
 
@@ -45,7 +45,17 @@ class EmbeddedMachine:
         )
 
     def stop(self, *services: str) -> None:
+        self._demand_ours()
         lifecycle.stop_services(self._s, services)
 
     def start(self, *services: str) -> None:
+        self._demand_ours()
         lifecycle.start_services(self._s, services)
+
+    def _demand_ours(self) -> None:
+        """Raise StackError when the region's services run elsewhere: another supervisor must not start them here."""
+        if self._s.database_host:
+            raise StackError(
+                f"the services of {self._s.region} are not the embedded stack's (CARAVAN_DATABASE_HOST is set)",
+                remedy="restore with the embedded stack on the machine that is to take over; see docs/recovery.md",
+            )

@@ -24,7 +24,14 @@ READY = "health/ready"
 def programs(s: Settings) -> list[Program]:
     """All programs of the region `s.region`. Needs the secrets to exist."""
     engines = [_engine(s, slot) for slot in SLOTS]
-    daemons = [_controller(s), _keeper(s), _feed(s)]
+    daemons = [
+        # moves releases on and back, and makes engines and edge follow the ledger
+        _daemon(s, "controller", "releases", "postgres", "s3"),
+        # renews the region's right to write, and tells it when that has ended
+        _daemon(s, "keeper", "recovery.keeper", silence=60.0),
+        # sends the database's log, events and new objects to the vault all the time
+        _daemon(s, "feed", "recovery.feed", "postgres", "s3"),
+    ]
     return [_postgres(s), _redis(s), _object_store(s), mlflow(s), *engines, _edge(s), *daemons]
 
 
@@ -212,44 +219,17 @@ def _engine(s: Settings, slot: str) -> Program:
     )
 
 
-def _controller(s: Settings) -> Program:
-    """Moves releases on and back, and makes engines and edge follow the ledger."""
-    heartbeat = s.region_home / "controller.json"
+def _daemon(s: Settings, service: str, module: str, *after: str, silence: float = 30.0) -> Program:
+    """One of our own that works on its own; it runs while its heartbeat is younger than `silence` seconds."""
+    heartbeat = s.region_home / f"{service}.json"
     return Program(
         group=s.region,
-        service="controller",
-        command=(binaries.python(), "-m", "releases"),
+        service=service,
+        command=(binaries.python(), "-m", module),
         directory=s.region_home,
         environment={**environment.of_settings(s), "OMP_NUM_THREADS": "1"},
-        after=("postgres", "s3"),
-        ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - 30),
-    )
-
-
-def _keeper(s: Settings) -> Program:
-    """Renews the region's right to write, and tells it when that has ended."""
-    heartbeat = s.region_home / "keeper.json"
-    return Program(
-        group=s.region,
-        service="keeper",
-        command=(binaries.python(), "-m", "recovery.keeper"),
-        directory=s.region_home,
-        environment=environment.of_settings(s),
-        ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - 60),
-    )
-
-
-def _feed(s: Settings) -> Program:
-    """Sends the database's log, events and new objects to the vault all the time; waits while there is none."""
-    heartbeat = s.region_home / "feed.json"
-    return Program(
-        group=s.region,
-        service="feed",
-        command=(binaries.python(), "-m", "recovery.feed"),
-        directory=s.region_home,
-        environment=environment.of_settings(s),
-        after=("postgres", "s3"),
-        ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - 30),
+        after=after,
+        ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - silence),
     )
 
 

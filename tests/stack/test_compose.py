@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from caravan.stack import binaries, container, credentials
+from caravan.stack.region import programs
 from contracts.region import ControlPorts, RegionName, RegionPorts
 from contracts.settings import Settings
 
@@ -37,11 +38,13 @@ def test_every_service_belongs_to_a_profile_that_its_name_tells() -> None:
         assert service["profiles"] == ["control" if group == "airflow" else group], name
 
 
-def test_both_regions_have_the_same_services() -> None:
+def test_both_regions_have_the_services_of_the_embedded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CARAVAN_SECRETS_DIR", raising=False)
     primary, standby = (
         {name.removeprefix(f"{region}-") for name in SERVICES if name.startswith(f"{region}-")} for region in REGIONS
     )
-    assert primary == standby >= {"postgres", "redis", "s3", "mlflow", "engine", "edge"}
+    embedded = programs(credentials.ensure(Settings(home=tmp_path)))
+    assert primary == standby >= {program.service for program in embedded}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -67,6 +70,7 @@ def test_published_ports_are_those_of_the_regions_on_loopback() -> None:
     expected = {
         "airflow-api-server": ControlPorts.at(0).airflow,
         "airflow-postgres": ControlPorts.at(0).airflow_postgres,
+        "control-edge": ControlPorts.at(0).global_edge,
     }
     for region in REGIONS:
         for service in ("postgres", "redis", "s3", "mlflow", "engine", "edge"):
@@ -80,7 +84,7 @@ def test_addresses_lead_to_services_and_the_ports_they_listen_on() -> None:
     inside = {name: int(service["ports"][0].split(":")[2]) for name, service in SERVICES.items() if "ports" in service}
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
-            for host, port in re.findall(r"@?((?:primary|standby|airflow)-[a-z0-9-]+):(\d+)", str(value)):
+            for host, port in re.findall(r"@?((?:primary|standby|airflow|control)-[a-z0-9-]+):(\d+)", str(value)):
                 assert host in SERVICES, (name, key)
                 if host in inside:
                     assert int(port) == inside[host], (name, key)
