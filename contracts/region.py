@@ -7,12 +7,22 @@ kernel hands out for outgoing connections (32768), so a busy machine does not ta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from contracts.errors import SettingsError
 
 RegionName = Literal["primary", "standby"]
 
 #: A region's engines: who serves all shoppers, the two arms of a canary, and the champion before this one, kept warm.
 SLOTS = ("champion", "control", "canary", "former")
+
+
+def named(name: str) -> RegionName:
+    """The region of this name. Raises SettingsError for any other word."""
+    known: dict[str, RegionName] = {region: region for region in get_args(RegionName)}
+    if name not in known:
+        raise SettingsError(f"there is no region {name}", remedy=f"use {' or '.join(known)}")
+    return known[name]
 
 
 def other(region: RegionName) -> RegionName:

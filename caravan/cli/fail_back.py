@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from contracts.errors import SettingsError
-from contracts.region import RegionName, other
+from contracts.region import named, other
 from contracts.settings import settings
 
 
@@ -26,9 +26,7 @@ def fail_back(
     from caravan.stack.machine import EmbeddedMachine
     from recovery import failback
 
-    if region not in get_args(RegionName):
-        raise SettingsError(f"there is no region {region}", remedy=f"use {' or '.join(get_args(RegionName))}")
-    target = settings().model_copy(update={"region": region})
+    target = settings().model_copy(update={"region": named(region)})
     if give_up:
         typer.echo(failback.give_up(target))
         return

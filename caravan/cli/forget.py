@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from contracts.errors import ErasureUnfinished, SettingsError
-from contracts.region import RegionName
+from contracts.region import RegionName, named
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -62,15 +62,12 @@ def forget(
     _end(reports, as_json=as_json)
 
 
-def _regions(s: Settings, named: str) -> tuple[RegionName, ...]:
-    known: dict[str, RegionName] = {name: name for name in get_args(RegionName)}
-    if named:
-        if named not in known:
-            raise SettingsError(f"there is no region {named}", remedy=f"use {' or '.join(known)}")
-        return (known[named],)
+def _regions(s: Settings, region: str) -> tuple[RegionName, ...]:
+    if region:
+        return (named(region),)
     if s.s3_endpoint:
         return (s.region,)  # addresses that are set are those of one region
-    others = (name for name in known.values() if name != s.region and (s.home / "regions" / name).is_dir())
+    others = (name for name in get_args(RegionName) if name != s.region and (s.home / "regions" / name).is_dir())
     return (s.region, *others)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from contracts.errors import SettingsError
-from contracts.region import RegionName
+from contracts.region import named
 from contracts.settings import settings
 
 
@@ -35,11 +35,9 @@ def recover(
     from recovery.point import Point
     from recovery.restore import foresee, restore
 
-    if region not in get_args(RegionName):
-        raise SettingsError(f"there is no region {region}", remedy=f"use {' or '.join(get_args(RegionName))}")
     if not reason and not dry_run:
         raise SettingsError("a restore needs a reason", remedy='give one: --reason "the primary is gone"')
-    s = settings().model_copy(update={"region": region})
+    s = settings().model_copy(update={"region": named(region)})
     machine, point = EmbeddedMachine(s), Point.parse(to)
     if dry_run:
         plan = foresee(s, machine, point, although_alive=although_alive)

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts.errors import SettingsError
-from contracts.region import RegionName
+from contracts.region import named
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -158,9 +157,7 @@ def prune(
 def _of(region: str) -> Settings:
     """Settings of a region, by default that of the environment."""
     s = settings()
-    if region and region not in get_args(RegionName):
-        raise SettingsError(f"there is no region {region}", remedy=f"use {' or '.join(get_args(RegionName))}")
-    return s.model_copy(update={"region": region}) if region else s
+    return s.model_copy(update={"region": named(region)}) if region else s
 
 
 def _facts(one: Snapshot) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import json
 import threading
 import time
 from dataclasses import asdict
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from contracts.errors import SettingsError
-from contracts.region import RegionName
+from contracts.region import named
 
 
 def up(
@@ -28,7 +28,8 @@ def up(
 
     console, began = Console(), time.monotonic()
     with _Board(console) as board:
-        stack.up(settings(), regions=_regions(region), control=control, progress=board.tell)
+        regions = tuple(named(name) for name in dict.fromkeys(region or ["primary"]))
+        stack.up(settings(), regions=regions, control=control, progress=board.tell)
     console.print(f"ready after {time.monotonic() - began:.0f} s; secrets are in {settings().home / 'secrets'}")
     _show(console)
 
@@ -94,14 +95,6 @@ def logs(
                 typer.echo(line, nl=False)
             else:
                 time.sleep(0.3)
-
-
-def _regions(names: list[str] | None) -> tuple[RegionName, ...]:
-    known: dict[str, RegionName] = {name: name for name in get_args(RegionName)}
-    for name in names or []:
-        if name not in known:
-            raise SettingsError(f"there is no region {name}", remedy=f"use {' or '.join(known)}")
-    return tuple(known[name] for name in dict.fromkeys(names or ["primary"]))
 
 
 def _show(console: Any) -> None:
