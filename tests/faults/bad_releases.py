@@ -41,6 +41,7 @@ class Case:
     once_met: Callable[[LiveCanary], AbstractContextManager[object]] = lambda _: nullcontext()
     spoil: Callable[[Path], None] | None = None
     unavailable: tuple[int, ...] = ()
+    rate: float = 50.0  # requests a second; the smaller the harm, the more shoppers it takes to show
 
 
 def failing(times: float) -> Callable[[LiveCanary], AbstractContextManager[object]]:
@@ -105,7 +106,7 @@ CASES: dict[str, Case] = {
     "errors at 10x": Case(named=("errors",), around=failing(10)),
     "errors at 5x": Case(named=("errors",), around=failing(5)),
     "stale features": Case(named=("stale_features",), around=stale),
-    "errors at 2x": Case(named=("errors",), around=failing(2)),
+    "errors at 2x": Case(named=("errors",), around=failing(2), rate=80.0),
 }
 
 
@@ -115,7 +116,7 @@ def judged(it: LiveCanary, name: str) -> str | None:
     folder = it.s.region_home / "edge"
     # the champion's own weights: what differs is what was broken, and nothing else
     bad = it.release(unavailable=case.unavailable, change=case.spoil)
-    with case.around(it), it.traffic():
+    with case.around(it), it.traffic(rate=case.rate):
         it.approve(bad)
         reached = it.wait(bad, "shadow", "rolled_back")
         if reached == "shadow" and case.once_met(it).__class__ is not nullcontext:
