@@ -43,16 +43,12 @@ def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop)
     assert after is not None
     assert (after.region, after.epoch) == (before.region, before.epoch)
 
-    # whoever may write to the vault writes over the newest manifest: what was there lies beneath, and is read
+    # the other faults in turn: `make soak`, subject rehearsals
     newest = Catalog(Vault.of(s), s).newest()
     assert newest is not None
-    harmed, _ = rehearse(standby, *machines, fault="newest-overwritten", count=10)
-    assert harmed.failures() == []
-    assert harmed.snapshot == newest.id
-    assert harmed.fault == FAULTS["newest-overwritten"]
-
     harmed, _ = rehearse(standby, *machines, fault="newest-corrupt", count=10)
     assert harmed.failures() == []
+    assert harmed.fault == FAULTS["newest-corrupt"]
     assert harmed.snapshot == newest.id  # the one that was destroyed came after it
 
     with pytest.raises(RestoreRefused, match="is the active region"):
