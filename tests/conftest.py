@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -15,12 +17,21 @@ from contracts.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Port offsets that a test run may take, tried in order, so that two runs on one machine do not meet.
-OFFSETS = (3000, 5200, 7400)
+OFFSETS = (3000, 5200, 7400, 9600)
+_taken: dict[int, IO[str]] = {}
 
 
 def free_offset() -> int:
-    """The first offset at which nothing listens on the stack's first ports."""
+    """The first offset that no other test run took and at which nothing listens on the stack's first ports."""
     for offset in OFFSETS:
+        if offset not in _taken:  # held until this process ends: a stack that is just starting does not listen yet
+            file = (Path(tempfile.gettempdir()) / f"caravan-test-offset-{os.getuid()}-{offset}").open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                continue
+            _taken[offset] = file
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
