@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,15 +89,12 @@ def fail_back(
 
 def give_up(target: Settings) -> str:
     """Let the region that was drained take writes again."""
-    active = Active.of(target)
-    try:
+    with closing(Active.of(target)) as active:
         held = active.look()
         if held is None or held.region == target.region or not held.draining:
             return "nothing is drained"
         active.drain(held.region, held.epoch, draining=False)
-        return f"{held.region} takes writes again"
-    finally:
-        active.close()
+    return f"{held.region} takes writes again"
 
 
 def look(run: Failback) -> str:
@@ -120,13 +118,10 @@ def copy(run: Failback) -> str:
 
 def drain(run: Failback) -> str:
     """From here on no writes, until the switch is done; wait until the region itself says so."""
-    active = Active.of(run.target)
-    try:
+    with closing(Active.of(run.target)) as active:
         held = active.look()
         assert held is not None  # noqa: S101 - looked at before
         active.drain(held.region, held.epoch)
-    finally:
-        active.close()
     until = time.monotonic() + PATIENCE * run.target.lease_seconds
     while (right := fence.read(run.active)) is None or right.standing != "draining":
         if time.monotonic() > until:
@@ -182,11 +177,8 @@ def _snapshot(run: Failback) -> str:
 
 
 def _look(s: Settings) -> Held:
-    active = Active.of(s)
-    try:
+    with closing(Active.of(s)) as active:
         held = active.look()
-    finally:
-        active.close()
     if held is None:
         raise RestoreRefused("no region holds the lease", remedy="start the control group: `caravan up`")
     return held

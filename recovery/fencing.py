@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from artifacts import fence
 from artifacts.database import engine as region_database
@@ -28,16 +29,14 @@ def fence_off(run: Restore) -> str:
     if run.rehearsal:
         return "a rehearsal: the lease stays where it is"
     run.machine.start("keeper")
-    active = Active.of(run.s)
     try:
-        if run.planned:
-            return _drained(run, active)
-        held = active.take_over(run.s.region, actor="recovery", reason=run.reason, tell=run.tell)
+        with closing(Active.of(run.s)) as active:
+            if run.planned:
+                return _drained(run, active)
+            held = active.take_over(run.s.region, actor="recovery", reason=run.reason, tell=run.tell)
     except StoreUnavailable:
         run.plan["epoch"] = _without_control(run)
         return f"without the control group: epoch {run.plan['epoch']}"
-    finally:
-        active.close()
     run.plan["epoch"] = held.epoch
     return f"{run.s.region} is the active region, epoch {held.epoch}"
 
@@ -60,14 +59,12 @@ def hand_over(run: Restore) -> None:
     if not run.planned:
         return
     assert run.plan is not None  # noqa: S101 - chosen before
-    away, epoch, active = other(run.s.region), int(run.plan["epoch"]), Active.of(run.s)
+    away, epoch = other(run.s.region), int(run.plan["epoch"])
     # shoppers first: both regions answer, and neither takes writes, until the global edge has seen this one
     _tell(run.s, epoch - 1, "draining")
     time.sleep(SEEN)
-    try:
+    with closing(Active.of(run.s)) as active:
         active.hand_over(away, run.s.region, epoch - 1, actor="recovery", reason=run.reason)
-    finally:
-        active.close()
     _tell(run.s, epoch, "active")
 
 

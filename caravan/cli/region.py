@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated, get_args
 
@@ -22,13 +23,11 @@ def region(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     from recovery.active import Active
 
     s = settings()
-    active = Active.of(s)
     try:
-        held, history = active.look(), active.history()
+        with closing(Active.of(s)) as active:
+            held, history = active.look(), active.history()
     except StoreUnavailable:
         held, history = None, []
-    finally:
-        active.close()
     rights = {name: fence.read(s.model_copy(update={"region": name})) for name in get_args(RegionName)}
     if as_json:
         found = {

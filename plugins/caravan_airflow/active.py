@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from contracts.settings import Settings, settings
 
@@ -24,13 +25,8 @@ def _look(s: Settings) -> Settings:
     from recovery.active import Active
 
     try:
-        active = Active.of(s)
-    except SettingsError:  # no secrets: nothing of a stack is here
+        with closing(Active.of(s)) as active:
+            held = active.look()
+    except (SettingsError, StoreUnavailable):  # no secrets, so nothing of a stack is here; or control is away
         return s
-    try:
-        held = active.look()
-    except StoreUnavailable:
-        return s
-    finally:
-        active.close()
     return s if held is None or held.region == s.region else s.model_copy(update={"region": held.region})
