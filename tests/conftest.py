@@ -9,7 +9,6 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -17,21 +16,23 @@ from contracts.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Port offsets that a test run may take, tried in order, so that two runs on one machine do not meet.
-OFFSETS = (3000, 5200, 7400, 9600)
-_taken: dict[int, IO[str]] = {}
+OFFSETS = (3000, 5200, 7400, 9000)
+_taken: set[int] = set()
 
 
 def free_offset() -> int:
     """The first offset that no other test run took and at which nothing listens on the stack's first ports."""
     for offset in OFFSETS:
         if offset not in _taken:  # held until this process ends: a stack that is just starting does not listen yet
-            file = (Path(tempfile.gettempdir()) / f"caravan-test-offset-{os.getuid()}-{offset}").open("w")
+            lock = os.open(
+                f"{tempfile.gettempdir()}/caravan-test-offset-{os.getuid()}-{offset}", os.O_CREAT | os.O_RDWR
+            )
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.close()
+                os.close(lock)
                 continue
-            _taken[offset] = file
+            _taken.add(offset)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from caravan.stack import processes
 from contracts.errors import PortTaken
 from contracts.region import ControlPorts, RegionPorts
+from tests.conftest import OFFSETS
 
 
 def test_a_taken_port_names_service_process_and_remedy() -> None:
@@ -45,3 +46,14 @@ def test_no_two_services_share_a_port_at_any_offset(offset: int) -> None:
     assert len(set(ports)) == len(ports)
     assert min(ports) > 1024
     assert max(ports) < 32768, "below the range of outgoing connections"
+
+
+def test_stacks_of_test_runs_do_not_meet() -> None:
+    every = [
+        port
+        for offset in OFFSETS
+        for ports in (ControlPorts.at(offset), RegionPorts.at("primary", offset), RegionPorts.at("standby", offset))
+        for port in asdict(ports).values()
+    ]
+    assert len(set(every)) == len(every)
+    assert max(every) < 32768  # from there on the kernel hands them out
