@@ -60,7 +60,7 @@ with DAG(
     tags=["caravan", "recovery"],
     default_args={
         "owner": "on-call",
-        "retries": 2,
+        "retries": 3,  # a task and its scheduler may both be killed
         "retry_delay": timedelta(seconds=5),
         "retry_policy": REFUSALS_ARE_FINAL,
         "execution_timeout": timedelta(hours=2),

@@ -28,9 +28,9 @@ from tests.faults.outcome import Outcome
 from tests.scenarios.drill import drill
 from tests.scenarios.two_regions import primary_again, two_regions
 
-#: Seconds into a step, at most, when it is killed; these are the ones that take longer.
-INTO = {"preflight": 2.0, "database": 8.0, "artifacts": 2.0, "registry": 2.0, "features": 6.0, "engines": 6.0}
-SHORT = 0.3
+#: Seconds into a step, at most, when it is killed. The others are over at once: they are killed on the way there.
+INTO = {"database": 8.0, "artifacts": 2.0, "registry": 2.0, "features": 6.0, "engines": 6.0}
+ON_THE_WAY = 0.7
 WAYS = ("task", "command", "both")
 #: The first answer may come so late: every kill of a scheduler costs its start, and each of a task a retry.
 PATIENCE = 1500.0
@@ -70,9 +70,9 @@ class Killer:
             return  # it is only starting, or just over
         way = self._draw.choice(WAYS)
         standby = self._s.model_copy(update={"region": "standby"})
-        while command.is_running() and (facts.read(state_file(standby)) or {}).get("now") != name:
+        while name in INTO and command.is_running() and (facts.read(state_file(standby)) or {}).get("now") != name:
             time.sleep(0.02)
-        time.sleep(self._draw.uniform(0, INTO.get(name, SHORT)))
+        time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))
         with suppress(psutil.NoSuchProcess):
             # the task's own process lies between the command and the executor's worker
             doomed = {"task": [command.parent()], "command": [command], "both": [command.parent(), command]}[way]
