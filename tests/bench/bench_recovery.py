@@ -117,9 +117,13 @@ def main(megabytes: int) -> None:
         fill(s, megabytes)
         peer = Peer(s, standby, Path(folder))
         peer.prepare()
-        EmbeddedMachine(s).start("feed")
         taken: list[Taken] = []
-        first = timed(lambda: taken.append(create(s, EmbeddedMachine(s))))
+
+        def feed_and_create() -> None:
+            EmbeddedMachine(s).start("feed")  # from here on both send objects
+            taken.append(create(s, EmbeddedMachine(s)))
+
+        first = timed(feed_and_create)
         dumped = timed(peer.back_up)
         second = timed(lambda: taken.append(create(s, EmbeddedMachine(s))))
         again = timed(peer.back_up)
