@@ -72,10 +72,11 @@ def write(s: Settings, right: Right) -> None:
 
 def read(s: Settings) -> Right | None:
     """The region's right, None when it never had a lease. A file that can not be read is a right that has ended."""
-    if not path(s).exists():
+    facts = state_file.read(path(s))
+    if facts is None and not path(s).exists():
         return None
     try:
-        return Right(**(state_file.read(path(s)) or {}))
+        return Right(**(facts or {}))
     except TypeError:
         return Right(region=s.region, epoch=0, standing="passive", until=0.0, boot="")
 
