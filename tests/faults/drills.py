@@ -6,12 +6,14 @@ all that are there, as docs/recovery.md shows it.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from caravan.cli.airflow_api import Airflow
-from recovery.score import keep, kept, table
+from contracts.settings import Settings
+from recovery.score import Score, keep, kept, table
 from tests.faults.outcome import Outcome
-from tests.scenarios.drill import drill
+from tests.scenarios.drill import Meddle, drill, in_peace
 from tests.scenarios.two_regions import primary_again, two_regions
 
 KEPT = Path(".caravan") / "rehearsals"
@@ -22,14 +24,17 @@ def run(seed: int, count: int) -> Outcome:
     outcome = Outcome(count=count)
     with two_regions() as s:
         for number in range(seed, seed + count):
-            s = primary_again(s)
-            oncall = Airflow.of(s, "oncall")
-            oncall.ensure_ready("recover")
-            score = drill(s, oncall)
-            oncall.close()
+            score = one(primary_again(s))
             keep(score, KEPT)
             outcome.failures += [f"drill {number}: {failure}" for failure in score.failures()]
     return outcome
+
+
+def one(s: Settings, *, kind: str = "drill", meddle: Meddle = in_peace) -> Score:
+    """One drill as the person on call, whose primary must be the active region."""
+    with closing(Airflow.of(s, "oncall")) as oncall:
+        oncall.ensure_ready("recover")
+        return drill(s, oncall, kind=kind, meddle=meddle)
 
 
 if __name__ == "__main__":

@@ -12,20 +12,18 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
 from caravan_airflow.recovering import STEPS
 
 from artifacts import state_file as facts
-from caravan.cli.airflow_api import Airflow
 from caravan.stack import supervisor
 from contracts.settings import Settings
 from recovery.restore import state_file
 from recovery.score import keep
+from tests.faults import drills
 from tests.faults.outcome import Outcome
-from tests.scenarios.drill import drill
 from tests.scenarios.two_regions import primary_again, two_regions
 
 #: Seconds into a step, at most, when it is killed. The others are over at once: they are killed on the way there.
@@ -34,7 +32,6 @@ ON_THE_WAY = 0.7
 WAYS = ("task", "command", "both")
 #: The first answer may come so late: every kill of a scheduler costs its start, and each of a task a retry.
 PATIENCE = 1500.0
-KEPT = Path(".caravan") / "rehearsals"
 
 
 class Killer:
@@ -108,12 +105,9 @@ def run(seed: int, count: int) -> Outcome:
     with two_regions() as s:
         for number in range(seed, seed + count):
             s = primary_again(s)
-            oncall = Airflow.of(s, "oncall")
-            oncall.ensure_ready("recover")
             killer = Killer(s, random.Random(number))
-            score = replace(drill(s, oncall, kind="killed", meddle=killer), rto=PATIENCE)
-            oncall.close()
-            keep(score, KEPT)
+            score = replace(drills.one(s, kind="killed", meddle=killer), rto=PATIENCE)
+            keep(score, drills.KEPT)
             print(f"  killed: {'; '.join(killer.killed)}", flush=True)
             outcome.failures += [f"seed {number}: {failure}" for failure in score.failures()]
             outcome.failures += [f"seed {number}: {name} was over before it could be killed" for name in killer.left]

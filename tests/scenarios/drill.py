@@ -38,13 +38,17 @@ Tell = Callable[[str, str], None]
 Meddle = Callable[[Sequence[dict[str, Any]]], None]
 
 
+def in_peace(_tasks: Sequence[dict[str, Any]]) -> None:
+    """Nobody meddles."""
+
+
 def drill(
     s: Settings,
     oncall: Airflow,
     *,
     tell: Tell = lambda _step, _what: None,
     kind: str = "drill",
-    meddle: Meddle = lambda _tasks: None,
+    meddle: Meddle = in_peace,
 ) -> Score:
     """Lose the primary of `s` and recover; the score. Both regions and the control group must run."""
     standby, vault, problems = s.model_copy(update={"region": "standby"}), Vault.of(s), []
