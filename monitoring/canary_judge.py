@@ -165,7 +165,8 @@ def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, stat
     k, n_k = float(tally.control_events or 0), float(tally.control_shoppers or 0)
     c, n_c = float(tally.canary_events or 0), float(tally.canary_shoppers or 0)
     worse, other, settled = (c, k, n_c) if guardrail.harm == "more" else (k, c, n_k)
-    peak = max(peak, float(log_e_harm(worse, other)))
+    # a process that stood still once for a moment makes many events of one cause, which no coin was thrown for
+    peak = max(peak, float(log_e_harm(worse - tally.canary_stall, other)))
     proof = float(log_e_proof(worse, other, settled, ratio=guardrail.ratio, delta=guardrail.delta))
     lag = now - tally.complete_until
     late = f"outcomes are {lag:.0f} s late" if lag > policy.maximum_lag_s else None

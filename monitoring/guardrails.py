@@ -27,6 +27,8 @@ class Guardrail:
     With harm "less" the arms change places: the control's rate must be below max(ratio x canary, delta). delta = 0
     demands the ratio: for events so frequent that a control without any means a broken log.
     `follow_up_s`: seconds after the first exposure in which a shopper's event is awaited.
+    `stall_s`: seconds in which the events of one arm may have one cause, a process that stood still: the canary's
+    busiest stretch of that length is no evidence of harm. For harm "more" only; 0 counts every event.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Guardrail:
     ratio: float = 2.0
     delta: float = 0.005
     follow_up_s: float = 0.0
+    stall_s: float = 0.0
 
     def __post_init__(self) -> None:
         problems = [
@@ -42,6 +45,8 @@ class Guardrail:
             (not (math.isfinite(self.ratio) and self.ratio > 1), "ratio: above 1"),
             (not 0 <= self.delta < 1, "delta: at least 0 and below 1"),
             (not (math.isfinite(self.follow_up_s) and self.follow_up_s >= 0), "follow_up_s: not negative"),
+            (not (math.isfinite(self.stall_s) and self.stall_s >= 0), "stall_s: not negative"),
+            (self.stall_s > 0 and self.harm == "less", "stall_s: only where harm is more"),
         ]
         if wrong := [rule for broken, rule in problems if broken]:
             raise SettingsError(f"guardrail {self.name!r} is not usable", remedy="; ".join(wrong))
@@ -50,8 +55,8 @@ class Guardrail:
 #: What every release is judged by. Carts and purchases are rarer than clicks, so their margins are wider.
 GUARDRAILS = (
     Guardrail(name="errors"),
-    Guardrail(name="timeouts"),
-    Guardrail(name="over_budget"),
+    Guardrail(name="timeouts", stall_s=5.0),
+    Guardrail(name="over_budget", stall_s=5.0),
     Guardrail(name="fallbacks"),
     Guardrail(name="empty_answers"),
     Guardrail(name="unknown_items"),
@@ -67,6 +72,7 @@ class Tally:
     """Totals of one guardrail since the release's start. Counts are shoppers; None or NaN is "not known".
 
     `*_shoppers`: settled ones (with an event, or past their follow-up); `*_events`: those with an event;
+    `canary_stall`: the most canary events within `stall_s`;
     `complete_until`: the time, in seconds since 1970, up to which the source's log has been read to the end.
     """
 
@@ -75,6 +81,7 @@ class Tally:
     canary_shoppers: float | None
     canary_events: float | None
     complete_until: float
+    canary_stall: float = 0
 
     def problem(self, earlier: Tally | None = None) -> str | None:
         """Why these counts can not be judged, or None. `earlier`: the last counts that could; they never go down."""
@@ -88,6 +95,8 @@ class Tally:
         for arm in ("control", "canary"):
             if getattr(self, f"{arm}_events") > getattr(self, f"{arm}_shoppers"):
                 return f"more {arm} shoppers with an event than shoppers"
+        if not 0 <= self.canary_stall <= self.canary_events:  # type: ignore[operator]  # a number: looked at above
+            return f"canary_stall is {self.canary_stall}, not a part of the canary's events"
         if not math.isfinite(self.complete_until):
             return "it is not known up to when the log is complete"
         return None
@@ -143,16 +152,17 @@ def count_outcomes(
     first: dict[str, tuple[float, Arm]] = {}
     for e in exposures:
         first[e.shopper] = min(first.get(e.shopper, (e.at, e.arm)), (e.at, e.arm))
-    seen: dict[str, set[str]] = {}
+    seen: dict[str, dict[str, float]] = {}
     for event in events:
         met = first.get(event.shopper)
         if met and met[0] <= event.at <= complete_until.get(event.guardrail, -math.inf):
-            seen.setdefault(event.guardrail, set()).add(event.shopper)
+            known = seen.setdefault(event.guardrail, {})
+            known[event.shopper] = min(known.get(event.shopper, event.at), event.at)
     tallies: dict[str, Tally] = {}
     for guardrail in guardrails:
         if (until := complete_until.get(guardrail.name)) is None:
             continue
-        with_event = seen.get(guardrail.name, set())
+        with_event = seen.get(guardrail.name, {})
         counts = {"control_shoppers": 0, "control_events": 0, "canary_shoppers": 0, "canary_events": 0}
         for shopper, (at, arm) in first.items():
             counts[f"{arm}_events"] += shopper in with_event
@@ -163,6 +173,21 @@ def count_outcomes(
             canary_shoppers=counts["canary_shoppers"],
             canary_events=counts["canary_events"],
             complete_until=until,
+            canary_stall=_most_within(
+                guardrail.stall_s, [at for shopper, at in with_event.items() if first[shopper][1] == "canary"]
+            ),
         )
     arms = [arm for _, arm in first.values()]
     return Outcomes(control_shoppers=arms.count("control"), canary_shoppers=arms.count("canary"), tallies=tallies)
+
+
+def _most_within(seconds: float, times: list[float]) -> int:
+    """The most of `times` that lie within so many seconds; 0 when none are asked for."""
+    if not seconds:
+        return 0
+    times, most, oldest = sorted(times), 0, 0
+    for newest, at in enumerate(times):
+        while at - times[oldest] > seconds:
+            oldest += 1
+        most = max(most, newest - oldest + 1)
+    return most

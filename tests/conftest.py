@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from contracts.settings import Settings, read_settings
 
@@ -18,6 +19,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 #: Port offsets that a test run may take, tried in order, so that two runs on one machine do not meet.
 OFFSETS = (3000, 5200, 7400, 9000)
 _taken: set[int] = set()
+
+#: Time is measured by benchmarks, not by tests that share a busy machine.
+hypothesis_settings.register_profile("caravan", deadline=None)
+hypothesis_settings.load_profile("caravan")
 
 
 def free_offset() -> int:

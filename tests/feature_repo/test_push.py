@@ -65,7 +65,7 @@ def test_a_late_action_still_moves_the_timestamp_on(own_redis: OwnRedis) -> None
     assert stored(s, client, "late") == (US - 4, History(["a", "b"], ["view", "view"], [US - 9, US - 5]))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(
         st.lists(st.tuples(st.sampled_from("uv"), st.integers(0, 80), st.sampled_from("abc")), max_size=30), max_size=5

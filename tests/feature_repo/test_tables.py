@@ -76,7 +76,7 @@ def test_tables_equal_a_slow_computation(tmp_path: Path) -> None:
 ages = st.sampled_from([h * 3_600_000_000 + us for h in (0, 24, 168, 672, 720, 8760) for us in (-1, 0, 1)])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     rows=st.lists(
         st.tuples(

@@ -140,7 +140,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
         read_events(tmp_path / name)
 
 
-@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=20, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
@@ -74,6 +74,13 @@ def test_harm_aborts_at_any_step_and_names_the_guardrail(step: int) -> None:
     assert verdict.decision is Decision.ABORT
     assert len(verdict.reasons) == 1
     assert verdict.reasons[0].startswith("errors: 20 canary and 0 control")
+
+
+def test_a_process_that_stood_still_once_is_no_harm_and_one_that_is_slow_is() -> None:
+    once = change(outcomes(100, until=100.0, errors=(1, 30)), "errors", canary_stall=29)
+    assert look(once).decision is not Decision.ABORT
+    again = change(outcomes(100, until=100.0, errors=(1, 60)), "errors", canary_stall=29)
+    assert look(again).decision is Decision.ABORT
 
 
 def test_as_many_failures_in_both_arms_are_no_harm() -> None:
@@ -220,7 +227,6 @@ def story(growth: list[tuple[int, int, int, int, int, bool]]) -> list[Outcomes]:
     return found
 
 
-@settings(deadline=None)
 @given(GROWTH)
 def test_a_controller_that_restarts_before_every_look_comes_to_the_same_verdicts(growth: list[Any]) -> None:
     kept = running = state_at(0)
@@ -236,7 +242,6 @@ def test_a_controller_that_restarts_before_every_look_comes_to_the_same_verdicts
             kept, running = (advance(POLICY, s, found, at=now) for s in (kept, running))
 
 
-@settings(deadline=None)
 @given(GROWTH, st.data())
 def test_evidence_depends_on_the_totals_and_not_on_the_looks_before(growth: list[Any], data: st.DataObject) -> None:
     looks = story(growth)

@@ -62,6 +62,18 @@ def test_a_shopper_is_clean_only_when_the_time_to_click_is_over() -> None:
     assert found.canary_shoppers == 3
 
 
+def test_the_busiest_stretch_of_the_canary_is_known() -> None:
+    slow = Guardrail(name="errors", stall_s=5)
+    exposures = [*(seen(f"u{n}") for n in range(9)), *(seen(f"v{n}", "control") for n in range(9))]
+    canary = [event(f"u{n}", at) for n, at in enumerate([1, 20, 22, 25, 26, 40])]
+    control = [event(f"v{n}", 60) for n in range(9)]
+    again = [event("u1", 41), event("u2", 42)]  # who was counted already is no part of another stretch
+    tally = count_outcomes([slow], exposures, canary + control + again, complete_until=UNTIL).tallies["errors"]
+    assert (tally.canary_events, tally.canary_stall) == (6, 3)
+    tally = count_outcomes([ERRORS], exposures, canary, complete_until=UNTIL).tallies["errors"]
+    assert (tally.canary_events, tally.canary_stall) == (6, 0)
+
+
 def test_a_guardrail_without_a_source_gets_no_tally() -> None:
     assert set(count_outcomes([ERRORS, CLICKS], [], [], complete_until={"errors": 1.0}).tallies) == {"errors"}
 
@@ -102,12 +114,22 @@ def test_lost_or_impossible_counts_are_a_problem() -> None:
     assert "lost" in (replace(TALLY, control_shoppers=9).problem(TALLY) or "")
     assert "more canary" in (replace(TALLY, canary_events=13).problem() or "")
     assert "complete" in (replace(TALLY, complete_until=math.nan).problem() or "")
+    assert "canary_stall" in (replace(TALLY, canary_stall=1).problem() or "")
     assert TALLY.problem(TALLY) is None
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"name": "No"}, {"harm": "some"}, {"ratio": 1.0}, {"ratio": math.nan}, {"delta": 1.0}, {"follow_up_s": -1.0}],
+    [
+        {"name": "No"},
+        {"harm": "some"},
+        {"ratio": 1.0},
+        {"ratio": math.nan},
+        {"delta": 1.0},
+        {"follow_up_s": -1.0},
+        {"stall_s": -1.0},
+        {"stall_s": 1.0, "harm": "less"},
+    ],
 )
 def test_an_unusable_guardrail_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):

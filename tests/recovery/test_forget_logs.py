@@ -63,7 +63,7 @@ def erase(home: Path, whom: Whom) -> dict[str, int]:
 LINES = st.lists(st.tuples(st.sampled_from([ANNA, BERT]), st.integers(0, 86_400)), max_size=30)
 
 
-@hypothesis(max_examples=50, deadline=None)
+@hypothesis(max_examples=50)
 @given(lines=LINES, torn=st.sampled_from([b"", b'{"half": "', event(ANNA, 99)[:60]]))
 def test_every_other_line_keeps_its_bytes_and_its_place(lines: list[tuple[str, int]], torn: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -244,7 +244,7 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@hypothesis(max_examples=30, deadline=None)
+@hypothesis(max_examples=30)
 @given(rows=st.lists(EVENT, min_size=1, max_size=40), until=st.integers(0, 86_399))
 def test_erased_and_kept_are_what_was_before(rows: list[dict[str, Any]], until: int) -> None:
     start = datetime(2026, 3, 1, tzinfo=UTC)

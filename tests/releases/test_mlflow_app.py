@@ -289,9 +289,7 @@ def test_a_malformed_request_is_the_callers_fault(door: Door, content: bytes, pa
         ),
     )
 )
-@example_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
+@example_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 def test_no_value_breaks_the_server_or_approves(door: Door, fuzzed: Case, value: str) -> None:
     answer = door.tag("reviewer", fuzzed, value.replace(fuzzed.digest[:12], ""))
     assert 400 <= answer.status_code < 500, answer.text

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training import builders
@@ -28,7 +28,6 @@ def test_packing_overlaps_nothing_and_fits(lengths: list[int]) -> None:
 
 
 @given(lengths_lists, st.integers(2, 10), st.integers(0, 3))
-@settings(deadline=None)
 def test_an_epoch_predicts_every_item_but_the_firsts_once(lengths: list[int], width: int, epoch: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     items = np.arange(1, offsets[-1] + 1)
@@ -43,7 +42,6 @@ def test_an_epoch_predicts_every_item_but_the_firsts_once(lengths: list[int], wi
 
 
 @given(lengths_lists, st.integers(1, 3))
-@settings(deadline=None)
 def test_several_processes_share_an_epoch_exactly(lengths: list[int], parts: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(np.asarray(lengths) + 2)]).astype(np.int64)
     batches = PackedBatches(
