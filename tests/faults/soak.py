@@ -31,11 +31,11 @@ SUBJECTS = {
     "promotion_race": (1_000, 100),
     "bad_releases": (90, 9),
     "controller_kill": (200, 20),
-    "snapshot_kill": (200, 10),
+    "snapshot_kill": (200, 50),
     "snapshot_flip": (1_000, 100),
     "recover_kill": (20, 2),
     "rehearsals": (40, 8),
-    "drills": (20, 5),
+    "drills": (20, 10),
 }
 HEADER = """# Soak
 
