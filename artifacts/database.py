@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
+from artifacts.fence import REFUSED
+from contracts.errors import Fenced, StoreUnavailable
 from contracts.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: Advisory lock under which migrations run, so that two processes that start together do not race.
 _MIGRATING = 7_240_001
+#: A server that is away is noticed, in seconds and milliseconds; no query of ours takes half a minute.
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 10, "options": "-c statement_timeout=30000", "tcp_user_timeout": 20_000, "keepalives_idle": 10,
+    "keepalives_interval": 5, "keepalives_count": 2,
+}  # fmt: skip
 
 
 @cache
 def _engine(url: str) -> Engine:
-    return create_engine(url, pool_size=2, max_overflow=4, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    return create_engine(url, pool_size=2, max_overflow=4, pool_pre_ping=True, connect_args=_PATIENCE)
 
 
 def engine(s: Settings) -> Engine:
     """The process's pool of connections to the region's database `caravan`."""
     return _engine(s.database_url("caravan"))
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """What the database says in our words: Fenced where it refuses this region, else StoreUnavailable."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == REFUSED:
+            said = str(error.orig).splitlines()[0].removeprefix("ERROR:").strip()
+            raise Fenced(said, remedy="`caravan region` says which one is active; work there") from error
+        raise StoreUnavailable(
+            "the region's database refused or does not answer", remedy="`caravan status` shows it; then retry"
+        ) from error
 
 
 def migrate(engine: Engine) -> None:

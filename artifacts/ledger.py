@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, RowMapping, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import DBAPIError
 
+from artifacts.database import answering, migrate
 from artifacts.database import engine as region_engine
-from artifacts.database import migrate
-from artifacts.fence import REFUSED
 from artifacts.tables import fence, moves, states
-from contracts.errors import ChainBroken, Conflict, Fenced, IllegalMove, StoreUnavailable
+from contracts.errors import ChainBroken, Conflict, IllegalMove
 from contracts.release import MOVES, NOTES, Note, State
 from contracts.settings import Settings
 
@@ -74,12 +71,8 @@ class Ledger:
     def of(cls, s: Settings) -> Ledger:
         """The region's ledger; its tables are made or brought up to date first."""
         engine = region_engine(s)
-        try:
+        with answering():
             migrate(engine)
-        except DBAPIError as error:
-            raise StoreUnavailable(
-                "the ledger's database does not answer", remedy="`caravan status` shows it; `caravan up` starts it"
-            ) from error
         return cls(engine, s.region)
 
     def move(
@@ -111,7 +104,7 @@ class Ledger:
             )
         at = now or datetime.now(UTC)
         about: dict[str, Any] = {"actor": actor, "reason": reason, "evidence": evidence or {}, "at": at}
-        with _answering(), self._engine.begin() as connection:
+        with answering(), self._engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
             epoch = about["epoch"] = _epoch(connection) if epoch is None else epoch
             self._compare(connection, source, digest, expected, epoch)
@@ -133,7 +126,7 @@ class Ledger:
     ) -> Move:
         """Append a row that moves nothing. `digest` is empty for what concerns no single release."""
         body: dict[str, Any] = {"actor": actor, "reason": reason[:2000], "evidence": evidence or {}}
-        with _answering(), self._engine.begin() as connection:
+        with answering(), self._engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
             body |= {"epoch": _epoch(connection), "at": now or datetime.now(UTC)}
             return self._append(connection, source, digest, None, kind, version=None, **body)
@@ -147,7 +140,7 @@ class Ledger:
             query = query.where(states.c.source == source)
         if among:
             query = query.where(states.c.state.in_(among))
-        with _answering(), self._engine.connect() as connection:
+        with answering(), self._engine.connect() as connection:
             return [Place(**row) for row in connection.execute(query).mappings()]
 
     def newest(self, *to: State | Note, source: str | None = None, digest: str | None = None) -> Move | None:
@@ -157,13 +150,13 @@ class Ledger:
             query = query.where(moves.c.source == source)
         if digest is not None:
             query = query.where(moves.c.digest == digest)
-        with _answering(), self._engine.connect() as connection:
+        with answering(), self._engine.connect() as connection:
             row = connection.execute(query).mappings().one_or_none()
         return _move(row) if row else None
 
     def state(self, source: str, digest: str) -> State | None:
         """Where a release is now."""
-        with self._engine.connect() as connection:
+        with answering(), self._engine.connect() as connection:
             row = connection.execute(
                 select(states.c.state).where(states.c.source == source, states.c.digest == digest)
             ).scalar_one_or_none()
@@ -176,7 +169,7 @@ class Ledger:
             query = query.where(moves.c.source == source)
         if digest is not None:
             query = query.where(moves.c.digest == digest)
-        with self._engine.connect() as connection:
+        with answering(), self._engine.connect() as connection:
             return [_move(row) for row in connection.execute(query).mappings()]
 
     def champion(self, source: str, at: datetime | None = None) -> Move | None:
@@ -271,19 +264,6 @@ class Ledger:
 def _epoch(connection: Connection) -> int:
     """The present epoch: of the fence; 0 where there never was one."""
     return int(connection.execute(select(fence.c.epoch)).scalar() or 0)
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) == REFUSED:
-            said = str(error.orig).splitlines()[0].removeprefix("ERROR:").strip()
-            raise Fenced(said, remedy="`caravan region` says which one is active; work there") from error
-        raise StoreUnavailable(
-            "the ledger's database refused or did not answer", remedy="`caravan status` shows it; then retry"
-        ) from error
 
 
 def _move(row: RowMapping) -> Move:

@@ -55,7 +55,7 @@ class Guardrail:
 #: What every release is judged by. Carts and purchases are rarer than clicks, so their margins are wider.
 GUARDRAILS = (
     Guardrail(name="errors"),
-    Guardrail(name="timeouts", stall_s=5.0),
+    Guardrail(name="timeouts"),
     Guardrail(name="over_budget", stall_s=5.0),
     Guardrail(name="fallbacks"),
     Guardrail(name="empty_answers"),

@@ -37,6 +37,8 @@ from releases.traffic import Standing, describe, plan
 log = logging.getLogger(__name__)
 
 ACTOR = "controller"
+#: Seconds after which a catalog that could not be read is asked for again.
+CATALOG_AGAIN = 30.0
 #: The road of a canary, one step of the policy each.
 STEPS: tuple[State, ...] = ("canary_1", "canary_5", "canary_25", "canary_50")
 
@@ -66,6 +68,7 @@ class Controller:
         self._policies = policies
         self._clock = clock
         self._outcomes: OutcomeReader | None = None
+        self._catalog_again = 0.0
         self._shadow: ShadowReader | None = None
         self._blind: tuple[CanaryPolicy, Memory, Standing] | None = None  # to guard shoppers without the database
         self.doing = "starting"  # for people
@@ -195,6 +198,9 @@ class Controller:
         if wrong is not None and (late or found.seen >= rules.chances * rules.minimum_questions):
             return self._back(candidate, wrong, found.evidence())
         if wrong is None and found.asked >= rules.minimum_questions and spent >= rules.minimum_s:
+            if (held := frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))) is not None:
+                self.doing = f"frozen by {held.actor}: {held.reason}"
+                return False
             return self._move(candidate, "canary_1", f"{found.answered} answers compared", found.evidence())
         if late:
             why = f"only {found.asked} of {rules.minimum_questions} questions within {rules.maximum_s:.0f} s"
@@ -203,6 +209,8 @@ class Controller:
 
     def _canary(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
         state = known.canary or begin(policy, release=candidate.digest, at=now)
+        if state.policy != policy.digest:
+            return self._back(candidate, "the canary policy has changed since it started; it needs a new approval", {})
         self._blind = policy, replace(known, canary=state), standing
         reader = self._reader(known, self._entered(candidate, "canary_1"))
         found = reader.outcomes(policy, now=now)
@@ -217,10 +225,20 @@ class Controller:
             state = replace(state, final=None)  # harm that shows meanwhile must still abort it
         evidence = evidence_of(verdict)
         known = replace(known, canary=state, verdict={**evidence, "doing": self.doing, "at": now})
-        memory.save(self._database, known)
         if verdict.decision in (Decision.ABORT, Decision.VOID):
+            # shoppers first: a database that takes no writes must not keep them there
             self._region.route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
+            self._blind = policy, known, standing
+            memory.save(self._database, known)
             return self._back(candidate, f"{verdict.decision}: {'; '.join(verdict.reasons)}", evidence)
+        if verdict.decision is Decision.PROMOTE and held is None:
+            try:
+                self._region.signed(candidate.digest)
+            except StoreUnavailable:
+                raise
+            except ArtifactError as error:
+                return self._back(candidate, f"signature: {error.what}", evidence)
+        memory.save(self._database, known)
         if held is not None:
             self.doing = f"frozen by {held.actor}: {held.reason}"
             return False
@@ -229,7 +247,6 @@ class Controller:
             memory.save(self._database, replace(known, canary=advance(policy, state, found, at=now)))
             return moved
         if verdict.decision is Decision.PROMOTE:
-            self._region.signed(candidate.digest)
             return self._move(candidate, "champion", "; ".join(verdict.reasons), evidence)
         if verdict.overdue:
             return self._back(candidate, f"no proof in time: {'; '.join(verdict.reasons)}", evidence)
@@ -237,7 +254,11 @@ class Controller:
 
     def _reader(self, known: Memory, since: float) -> OutcomeReader:
         present = self._outcomes
+        now = time.monotonic()
+        if present is not None and present.watched.catalog is None and now > self._catalog_again:
+            present = None  # the store did not answer then; it may now
         if present is None or present.watched.canary != known.digest or present.watched.since != since:
+            self._catalog_again = now + CATALOG_AGAIN
             watched = Watched(
                 canary=known.digest,
                 champion=known.champion,

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
+from artifacts.database import answering
 from artifacts.tables import canaries
 from monitoring.canary_judge import CanaryState
 
@@ -30,7 +31,7 @@ class Memory:
 def load(engine: Engine, source: str, digest: str) -> Memory | None:
     """The memory of a canary, or None before its first look."""
     query = select(canaries).where(canaries.c.source == source, canaries.c.digest == digest)
-    with engine.connect() as connection:
+    with answering(), engine.connect() as connection:
         row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
@@ -57,11 +58,11 @@ def save(engine: Engine, memory: Memory) -> None:
         "updated_at": datetime.now(UTC),
     }
     row = insert(canaries).values(source=memory.source, digest=memory.digest, **values)
-    with engine.begin() as connection:
+    with answering(), engine.begin() as connection:
         connection.execute(row.on_conflict_do_update(index_elements=["source", "digest"], set_=values))
 
 
 def forget(engine: Engine, source: str, digest: str) -> None:
     """Begin anew, after a fresh approval."""
-    with engine.begin() as connection:
+    with answering(), engine.begin() as connection:
         connection.execute(delete(canaries).where(canaries.c.source == source, canaries.c.digest == digest))

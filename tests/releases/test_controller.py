@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -233,6 +234,62 @@ def test_while_frozen_nothing_advances_and_harm_still_aborts(
     assert ledger.state("shop", B) == "rolled_back"
 
 
+def test_while_frozen_no_shopper_meets_a_release_from_the_shadow(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    approved(ledger, "shop", B)
+    ticks(controller, 2)
+    freeze.freeze(ledger, until=datetime.now(UTC) + timedelta(hours=1), person="oncall", reason="sale")
+    region.asked_in_the_shadow(A, B)
+    ticks(controller, 3)
+    assert ledger.state("shop", B) == "shadow"
+    assert "sale" in controller.doing
+    split = region.split()
+    assert split is not None
+    assert split.canary == 0
+    freeze.thaw(ledger, person="oncall", reason="sale is over")
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "canary_1"
+
+
+def test_a_canary_whose_policy_has_changed_goes_back(
+    controller: Controller, ledger: Ledger, engine: Engine, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    upgraded = region.controller(ledger, engine, replace(QUICK, alpha=0.02))
+    ticks(upgraded, 2)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert "policy has changed" in ledger.history("shop", B)[-1].reason
+    assert region.split() == Split()
+
+
+def test_a_signature_that_is_lost_on_the_way_sends_a_proven_canary_back(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    region.unsigned.add(B)
+    for number in range(5):
+        meet(region, 400, first=400 * number)
+        ticks(controller, 2)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert ledger.history("shop", B)[-1].reason.startswith("signature")
+    assert region.split() == Split()
+
+
+def test_a_catalog_that_could_not_be_read_once_is_asked_for_again(
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region, "catalog", lambda *_: None)
+    monkeypatch.setattr("releases.controller.CATALOG_AGAIN", 0.0)
+    to_canary(controller, ledger, region)
+    meet(region, 20)
+    ticks(controller, 2)
+    assert "unknown_items: no outcomes" in controller.doing
+    monkeypatch.undo()
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "canary_5"
+
+
 def test_after_a_thaw_it_goes_on(controller: Controller, ledger: Ledger, region: FolderRegion) -> None:
     freeze.freeze(ledger, until=datetime.now(UTC) + timedelta(hours=1), person="oncall", reason="sale")
     approved(ledger, "shop", B)
@@ -299,6 +356,26 @@ def test_an_emergency_skips_waiting_and_not_the_abort(
         meet(region, 5, first=5 * step)
         ticks(impatient, 2)
     assert ledger.state("shop", B) == "champion"
+
+
+def test_a_database_that_takes_no_writes_does_not_keep_shoppers_with_harm(
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_canary(controller, ledger, region)
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreUnavailable("no space left on device", remedy="make room")
+
+    monkeypatch.setattr(memory, "save", full)
+    meet(region, 60, code=500)
+    with pytest.raises(StoreUnavailable):
+        controller.tick()
+    split = region.split()
+    assert split is not None
+    assert split.canary == 0
+    monkeypatch.undo()
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "rolled_back"
 
 
 def test_without_the_database_harm_still_takes_the_shoppers_away(
