@@ -20,13 +20,11 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from serving.edge_listener import ARM_HEADER, SHOPPER_HEADER
+from serving.edge_listener import ARM_HEADER, SHADOW, SHOPPER_HEADER
 from serving.event_log import EventLog
 from serving.release import Release
 
 FOLDER = "answer-log"
-#: What Envoy appends to the host of a mirrored request.
-SHADOW = "-shadow"
 
 
 def answer_log(home: Path, engine: str) -> EventLog:

@@ -20,6 +20,10 @@ SHOPPER_COOKIE = "caravan_shopper"
 #: own: what a client sends under these names is replaced.
 SPLIT_HEADER = "x-caravan-split"
 ARM_HEADER = "x-caravan-arm"
+#: What Envoy appends to the host of a mirrored request: no client may ask under such a name.
+SHADOW = "-shadow"
+#: The same as a Lua pattern.
+SHADOW_HOST = SHADOW.replace("-", "%-")
 #: Set by the engine: the release that answered.
 RELEASE_HEADER = "x-caravan-release"
 COOKIE_DAYS = 365
@@ -127,6 +131,11 @@ local function clean(id)
 end
 function envoy_on_request(handle)
   local headers = handle:headers()
+  headers:remove("{ARM_HEADER}")
+  if string.find(headers:get(":authority") or "", "{SHADOW_HOST}%f[:%z]") then
+    handle:respond({{[":status"] = "400"}}, "this host name is kept for copies")
+    return
+  end
   local salt = handle:metadata():get("salt") or ""
   local id = clean(headers:get("{SHOPPER_HEADER}"))
   if id ~= nil then

@@ -13,7 +13,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -99,6 +99,10 @@ class Engine:
         """Record why `digest` does not serve."""
         log.error("release %s refused: %s", digest[:12], reason)
         self.state = State(stage="serving" if self.current else "waiting", reason=reason, refused=digest)
+
+    def forgive(self) -> None:
+        """Nobody asks for the refused release any more."""
+        self.state = replace(self.state, refused=None)
 
     def wait(self, reason: str) -> None:
         """Record why nothing newer is loaded; a refusal told earlier stays told while a release serves."""
@@ -190,6 +194,9 @@ class Follower(threading.Thread):
         if digest is None:
             self._engine.wait(f"no release is assigned: the pointer {self._ref} does not exist")
             return
+        if self._refused not in (None, digest):  # the pointer has moved: when it comes back, that one is tried again
+            self._refused = None
+            self._engine.forgive()
         if digest == self._refused or (current is not None and current.digest == digest):
             return
         try:

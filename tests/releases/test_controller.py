@@ -19,6 +19,7 @@ from releases import freeze, memory
 from releases.approval import Answer, answer
 from releases.controller import Controller
 from serving.edge import Split
+from serving.side_effects import stamp
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
 
 pytestmark = pytest.mark.stack
@@ -147,6 +148,18 @@ def test_the_champions_answer_to_a_dead_canarys_shopper_is_the_canarys_error(
     meet(region, 60, digest=A)
     ticks(controller, 1)
     assert "errors" in ledger.history("shop", B)[-1].reason
+
+
+def test_what_the_edge_turned_away_unread_says_nothing_of_an_arm(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    line = {"time": stamp(datetime.fromtimestamp(region.clock(), UTC)), "arm": "canary", "release": None,
+            "path": "/recommend", "code": 429, "flags": "RL", "duration_ms": 0}  # fmt: skip
+    region.tell([line | {"shopper": f"made-up-{number}"} for number in range(80)], [])
+    meet(region, 20)
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "canary_5"
 
 
 def test_without_an_answer_log_nothing_moves(controller: Controller, ledger: Ledger, region: FolderRegion) -> None:

@@ -207,6 +207,18 @@ def test_every_request_says_which_arm_was_meant_for_its_shopper(running: Edge) -
     running.split(0)
 
 
+def test_nobody_can_say_which_arm_is_meant_or_be_a_copy(running: Edge) -> None:
+    edge.write_routes(running.folder, edge.Split(control=50, rest=0, canary=50, salt="one"), running.s)
+    running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "canary"})
+    sent = {edge.SHOPPER_HEADER: "fake", edge.ARM_HEADER: "canary"}
+    for method, path in (("GET", "/recommend"), ("GET", "/nowhere"), ("POST", "/similar/a")):
+        assert running.line(running.http.request(method, path, headers=sent))["arm"] in (None, "-")
+    for host in ("x-shadow", "x-shadow:80"):
+        assert running.http.get("/search?q=a", headers={"host": host}).status_code == 400
+    assert running.http.get("/search?q=a", headers={"host": "a-shadowy.shop"}).status_code == 200
+    running.split(0)
+
+
 def test_another_salt_gives_other_shoppers_to_the_canary(running: Edge) -> None:
     shoppers = [f"shopper-{number}" for number in range(100)]
     sides = []

@@ -111,6 +111,25 @@ def test_a_flipped_byte_in_the_store_is_refused_and_the_old_release_serves_on(
     assert serves(region.engine) == first
 
 
+def test_a_refused_release_is_tried_again_when_the_pointer_comes_back(
+    region: Region, bundle: Path, other_bundle: Path
+) -> None:
+    first = region.release(bundle)
+    region.follower.step()
+    second = region.release(other_bundle)
+    whole = dict(region.store.objects)
+    damage_blob(region, second, other_bundle)
+    region.follower.step()
+    assert region.engine.state.refused == second
+    region.store.objects = whole
+    point(region.store, REF, first)
+    region.follower.step()
+    assert region.engine.state.refused is None
+    point(region.store, REF, second)
+    region.follower.step()
+    assert serves(region.engine) == second
+
+
 def test_a_byte_that_rots_in_the_cache_is_fetched_anew(region: Region, bundle: Path, other_bundle: Path) -> None:
     first = region.release(bundle)
     region.follower.step()
