@@ -16,7 +16,7 @@ import httpx
 
 from contracts.errors import RecoveryError
 from recovery import logs
-from serving.answer_log import SHADOW
+from serving.edge_listener import SHADOW
 
 _ASKERS = 4
 #: Items of a session that are asked with it.

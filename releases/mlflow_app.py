@@ -164,7 +164,8 @@ def _signed_in() -> str | Response:
     given = request.authorization
     words = (given.username, given.password) if given is not None and given.type == "basic" else (None,)
     if not all(word and _storable(word) for word in words):
-        return auth.make_basic_auth_response()
+        refusal: Response = auth.make_basic_auth_response()
+        return refusal
     found = auth.authenticate_request()
     return found if isinstance(found, Response) else str(found.username)
 
