@@ -1,7 +1,8 @@
 """All tests: `python -m tests.side_by_side [PYTEST ARGUMENTS]`.
 
-What needs the common stack mostly waits, and measures time. So everything else runs beside it, at a lower priority of
-the processor, and is printed when it has ended: what needs no stack, then the recovery of regions on stacks of its own.
+Three parts run beside each other, because two of them mostly wait: what needs the common stack and measures time, the
+recovery of regions on stacks of its own, and what needs no stack. They differ in their priority for the processor, in
+this order, so the last one takes what the others leave. Each is printed whole; the common stack's while it runs.
 """
 
 from __future__ import annotations
@@ -11,38 +12,49 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import IO
 
-ON_THE_STACK = ["-m", "stack or airflow", "--ignore=tests/recovery"]
-BESIDE = (["-m", "not (stack or airflow)", "--ignore=tests/recovery"], ["tests/recovery"])
-#: Added to the niceness of what runs beside.
-NICER = 10
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A selection of the tests; `nicer` is added to its niceness."""
+
+    title: str
+    select: tuple[str, ...]
+    nicer: int
+
+
+PARTS = (
+    Part(title="on the common stack", select=("-m", "stack or airflow", "--ignore=tests/recovery"), nicer=0),
+    Part(title="recovery", select=("tests/recovery",), nicer=5),
+    Part(title="without a stack", select=("-m", "not (stack or airflow)", "--ignore=tests/recovery"), nicer=15),
+)
 
 
 def main(arguments: list[str]) -> int:
     """The exit code: of the first part that failed, else 0."""
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as said, ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(_beside, arguments, said)
-        codes = [_run([*ON_THE_STACK, *arguments]), *beside.result()]
-        said.seek(0)
-        sys.stdout.write(said.read())
-        sys.stdout.flush()
-    print(f"all of it: {time.monotonic() - began:.0f} s, exit codes {codes}")
+    with (
+        ThreadPoolExecutor(len(PARTS)) as pool,
+        tempfile.TemporaryFile("w+") as one,
+        tempfile.TemporaryFile("w+") as two,
+    ):
+        outputs = (sys.stdout, one, two)
+        runs = [pool.submit(_run, part, arguments, output) for part, output in zip(PARTS, outputs, strict=True)]
+        codes = [run.result() for run in runs]
+        for said in (one, two):
+            said.seek(0)
+            sys.stdout.write(said.read())
+    print(f"all of it: {time.monotonic() - began:.0f} s, exit codes {codes}", flush=True)
     return next((code for code in codes if code), 0)
 
 
-def _beside(arguments: list[str], output: IO[str]) -> list[int]:
-    return [_run([*part, *arguments], output) for part in BESIDE]
-
-
-def _run(arguments: list[str], output: IO[str] | None = None) -> int:
-    command = [sys.executable, "-m", "pytest", *arguments]
-    if output is not None:
-        command = ["nice", "-n", str(NICER), *command]
+def _run(part: Part, arguments: list[str], output: IO[str]) -> int:
+    command = ["nice", "-n", str(part.nicer), sys.executable, "-m", "pytest", *part.select, *arguments]
     began = time.monotonic()
     code = subprocess.run(command, stdout=output, stderr=output, check=False).returncode
-    print(f"{' '.join(arguments)}: {time.monotonic() - began:.0f} s", file=output or sys.stdout, flush=True)
+    print(f"{part.title}: {time.monotonic() - began:.0f} s", file=output, flush=True)
     return code
 
 
