@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     approval_timeout: float = Field(default=86400.0, gt=0, description="Longest wait for an answer; then: rejected.")
     canary_policy: str = Field(default="default", description="How a canary is judged: default, or demo.")
     latency_budget: float = Field(default=0.15, gt=0, description="An answer that took longer is over budget.")
+    logs_kept_days: int = Field(default=14, ge=7, description="Days that access and answer logs are kept.")
     lease_seconds: float = Field(default=30.0, ge=3, description="How long a region may write without renewal.")
     training_processes: int = Field(default=1, ge=1, description="torchrun processes per node.")
     training_nodes: int = Field(default=1, ge=1, description="torchrun nodes.")

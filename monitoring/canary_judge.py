@@ -98,6 +98,19 @@ class Verdict:
     log_e_mismatch: float
     overdue: bool = False
 
+    def as_kept(self) -> dict[str, Any]:
+        """The verdict as the ledger keeps it."""
+        return {
+            "decision": str(self.decision),
+            "share": self.share,
+            "reasons": list(self.reasons),
+            "log_e_mismatch": round(self.log_e_mismatch, 4),
+            "guardrails": [
+                {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(e).items()}
+                for e in self.evidence
+            ],
+        }
+
 
 def begin(policy: CanaryPolicy, *, release: str, at: float) -> CanaryState:
     """The state of a canary whose first step starts now. `release`: its digest."""

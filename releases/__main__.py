@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from datetime import UTC, datetime
 
 import httpx
 
@@ -16,6 +17,7 @@ from contracts.errors import CaravanError
 from contracts.settings import Settings, settings
 from releases.aliases import reconcile
 from releases.controller import Controller
+from releases.log_retention import tidy
 from releases.region import LiveRegion
 from serving.answer_log import FOLDER as ANSWERS
 
@@ -25,6 +27,8 @@ log = logging.getLogger("releases")
 BUSY, IDLE = 0.5, 1.0
 #: Seconds between two looks at MLflow's aliases when nothing has changed.
 ALIASES_EVERY = 60.0
+#: Seconds between two looks at logs that are too old.
+TIDY_EVERY = 3600.0
 #: Tells people, and the readiness check, that the controller lives and what it does.
 HEARTBEAT = "controller.json"
 
@@ -41,7 +45,7 @@ def run(s: Settings, stop: threading.Event) -> None:
     """Tick until `stop`; nothing that fails ends it."""
     controller: Controller | None = None
     seen: object = None
-    looked = -ALIASES_EVERY
+    looked, tidied = -ALIASES_EVERY, time.monotonic()
     while not stop.is_set():
         pause = IDLE
         try:
@@ -52,6 +56,10 @@ def run(s: Settings, stop: threading.Event) -> None:
             if standing != seen or time.monotonic() - looked > ALIASES_EVERY:
                 seen, looked = standing, time.monotonic()
                 _aliases(s)
+            if standing.candidate is None and time.monotonic() - tidied > TIDY_EVERY:
+                tidied = time.monotonic()
+                for done in tidy(s, now=datetime.now(UTC)):
+                    log.info("logs: %s", done)
         except CaravanError as error:
             log.warning("%s", error)
             beat(s, f"waiting: {error.what}")

@@ -2,8 +2,8 @@
 
 Each tick reads the ledger and the engines, judges the release on its way, moves it at most one step in the ledger,
 and then brings pointers and routes to what `traffic.plan` says. Nothing is remembered that could not be read again, so
-a controller that is killed at any point goes on from the ledger. To abort, the routes come first: shoppers are safe
-before anything is written down, and what was decided is remembered before that, so that it stays decided.
+a controller that is killed at any point goes on from the ledger and the logs. To abort, the routes come first: shoppers
+are safe before anything is written down, also while the database takes no writes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,20 @@ from artifacts.ledger import Ledger, Place
 from contracts.errors import ArtifactError, Conflict, NotApproved, StoreUnavailable
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from monitoring.canary_judge import CanaryState, Decision, Verdict, advance, begin, judge
+from monitoring.canary_judge import CanaryState, Decision, advance, begin, judge
 from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
-from monitoring.outcomes import OutcomeReader, Watched
-from monitoring.shadow import ShadowReader, problem
+from monitoring.shadow import problem
 from releases import memory
 from releases.approval import Rules, recheck
 from releases.freeze import frozen
 from releases.memory import Memory
 from releases.region import Region
 from releases.traffic import Standing, describe, plan
+from releases.watching import Watching
 
 log = logging.getLogger(__name__)
 
 ACTOR = "controller"
-#: Seconds after which a catalog that could not be read is asked for again.
-CATALOG_AGAIN = 30.0
 #: The road of a canary, one step of the policy each.
 STEPS: tuple[State, ...] = ("canary_1", "canary_5", "canary_25", "canary_50")
 
@@ -62,14 +60,11 @@ class Controller:
         self._ledger = ledger
         self._database = database
         self._region = region
-        self._logs = access_log, answer_log
+        self._watching = Watching(s, region, access_log=access_log, answer_log=answer_log)
         self._rules = Rules.of(s)
         self._fence = Fence(s)
         self._policies = policies
         self._clock = clock
-        self._outcomes: OutcomeReader | None = None
-        self._catalog_again = 0.0
-        self._shadow: ShadowReader | None = None
         self._blind: tuple[CanaryPolicy, Memory, Standing] | None = None  # to guard shoppers without the database
         self.doing = "starting"  # for people
 
@@ -160,15 +155,10 @@ class Controller:
 
     def _warm_up(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
         """The engines of both arms load their releases; nobody meets the candidate before it answers its probes."""
-        if (held := frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))) is not None:
-            self.doing = f"frozen by {held.actor}: {held.reason}"
+        if self._frozen(now):
             return False
-        try:
-            self._region.signed(candidate.digest)
-        except StoreUnavailable:
-            raise
-        except ArtifactError as error:
-            return self._back(candidate, f"signature: {error.what}", {})
+        if why := self._unsigned(candidate.digest):
+            return self._back(candidate, why, {})
         said = self._region.readiness()
         if said["canary"].refused == candidate.digest:
             return self._back(candidate, f"warm_up: the engine refuses it: {said['canary'].reason}", {})
@@ -187,10 +177,8 @@ class Controller:
 
     def _in_the_shadow(self, candidate: Place, policy: CanaryPolicy, known: Memory, now: float) -> bool:
         entered = self._entered(candidate, "shadow")
-        if self._shadow is None or self._shadow.shadow != candidate.digest or self._shadow.since != entered:
-            self._shadow = ShadowReader(self._logs[1], known.champion, candidate.digest, entered)
         rules, spent = policy.shadow, now - entered
-        found = self._shadow.compare(newest=rules.minimum_questions, now=now)
+        found = self._watching.shadow_of(known, entered).compare(newest=rules.minimum_questions, now=now)
         wrong, late = problem(rules, found), spent > rules.maximum_s
         self.doing = (
             f"shadow: {found.seen} questions asked, at least {rules.minimum_questions}; {wrong or 'well so far'}"
@@ -198,8 +186,7 @@ class Controller:
         if wrong is not None and (late or found.seen >= rules.chances * rules.minimum_questions):
             return self._back(candidate, wrong, found.evidence())
         if wrong is None and found.asked >= rules.minimum_questions and spent >= rules.minimum_s:
-            if (held := frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))) is not None:
-                self.doing = f"frozen by {held.actor}: {held.reason}"
+            if self._frozen(now):
                 return False
             return self._move(candidate, "canary_1", f"{found.answered} answers compared", found.evidence())
         if late:
@@ -212,18 +199,17 @@ class Controller:
         if state.policy != policy.digest:
             return self._back(candidate, "the canary policy has changed since it started; it needs a new approval", {})
         self._blind = policy, replace(known, canary=state), standing
-        reader = self._reader(known, self._entered(candidate, "canary_1"))
-        found = reader.outcomes(policy, now=now)
+        found = self._watching.canary_of(known, self._entered(candidate, "canary_1")).outcomes(policy, now=now)
         while state.step < STEPS.index(candidate.state):  # moved, and killed before it was remembered
             state = advance(policy, state, found, at=now)
         if self._region.readiness()["canary"].refused == candidate.digest:
             return self._back(candidate, "errors: the engine refuses it", {})
         state, verdict = judge(policy, state, found, now=now)
         self.doing = f"{candidate.state}: {verdict.decision}: {'; '.join(verdict.reasons)}"
-        held = frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))
-        if verdict.decision is Decision.PROMOTE and held is not None:
+        held = self._frozen(now)
+        if verdict.decision is Decision.PROMOTE and held:
             state = replace(state, final=None)  # harm that shows meanwhile must still abort it
-        evidence = evidence_of(verdict)
+        evidence = verdict.as_kept()
         known = replace(known, canary=state, verdict={**evidence, "doing": self.doing, "at": now})
         if verdict.decision in (Decision.ABORT, Decision.VOID):
             # shoppers first: a database that takes no writes must not keep them there
@@ -231,16 +217,10 @@ class Controller:
             self._blind = policy, known, standing
             memory.save(self._database, known)
             return self._back(candidate, f"{verdict.decision}: {'; '.join(verdict.reasons)}", evidence)
-        if verdict.decision is Decision.PROMOTE and held is None:
-            try:
-                self._region.signed(candidate.digest)
-            except StoreUnavailable:
-                raise
-            except ArtifactError as error:
-                return self._back(candidate, f"signature: {error.what}", evidence)
+        if verdict.decision is Decision.PROMOTE and not held and (why := self._unsigned(candidate.digest)):
+            return self._back(candidate, why, evidence)
         memory.save(self._database, known)
-        if held is not None:
-            self.doing = f"frozen by {held.actor}: {held.reason}"
+        if held:
             return False
         if verdict.decision is Decision.ADVANCE:
             moved = self._move(candidate, STEPS[state.step + 1], "; ".join(verdict.reasons), evidence)
@@ -252,31 +232,29 @@ class Controller:
             return self._back(candidate, f"no proof in time: {'; '.join(verdict.reasons)}", evidence)
         return False
 
-    def _reader(self, known: Memory, since: float) -> OutcomeReader:
-        present = self._outcomes
-        now = time.monotonic()
-        if present is not None and present.watched.catalog is None and now > self._catalog_again:
-            present = None  # the store did not answer then; it may now
-        if present is None or present.watched.canary != known.digest or present.watched.since != since:
-            self._catalog_again = now + CATALOG_AGAIN
-            watched = Watched(
-                canary=known.digest,
-                champion=known.champion,
-                since=since,
-                budget_ms=self._s.latency_budget * 1000,
-                deadline_ms=self._s.request_deadline * 1000,
-                catalog=self._region.catalog(known.source, known.champion),
-            )
-            self._outcomes = present = OutcomeReader(watched, *self._logs)
-        return present
+    def _unsigned(self, digest: str) -> str | None:
+        """Why nobody may be shown this release, or None."""
+        try:
+            self._region.signed(digest)
+        except StoreUnavailable:
+            raise
+        except ArtifactError as error:
+            return f"signature: {error.what}"
+        return None
+
+    def _frozen(self, now: float) -> bool:
+        held = frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))
+        if held is not None:
+            self.doing = f"frozen by {held.actor}: {held.reason}"
+        return held is not None
 
     def _guard(self, now: float) -> None:
         """The database is gone: go on judging a running canary, and take its shoppers away when it does harm."""
-        if self._blind is None or self._outcomes is None:
+        if self._blind is None or self._watching.canary is None:
             return
         policy, known, standing = self._blind
         state: CanaryState = known.canary or begin(policy, release=known.digest, at=now)
-        state, verdict = judge(policy, state, self._outcomes.outcomes(policy, now=now), now=now)
+        state, verdict = judge(policy, state, self._watching.canary.outcomes(policy, now=now), now=now)
         if verdict.decision in (Decision.ABORT, Decision.VOID):
             self._blind = policy, replace(known, canary=state), standing
             self._region.route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
@@ -302,17 +280,3 @@ class Controller:
             log.info("somebody else moved it: %s", error)
         log.info("%s %s -> %s: %s", candidate.digest[:12], candidate.state, to, why)
         return True
-
-
-def evidence_of(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as the ledger keeps it."""
-    return {
-        "decision": str(verdict.decision),
-        "share": verdict.share,
-        "reasons": list(verdict.reasons),
-        "log_e_mismatch": round(verdict.log_e_mismatch, 4),
-        "guardrails": [
-            {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(e).items()}
-            for e in verdict.evidence
-        ],
-    }

@@ -12,7 +12,6 @@ from monitoring.canary_judge import Decision, begin, judge
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.guardrails import Outcomes, Tally
 from releases.arrival import Beat
-from releases.controller import evidence_of
 from releases.memory import Memory
 from releases.overview import Overview, Subject
 from releases.region import Readiness
@@ -57,7 +56,7 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
     over = verdict.decision is Decision.ABORT
     known = Memory(
         source="shop", digest=CANARY, policy="default", champion=CHAMPION, began_at=began, canary=remembered,
-        verdict=evidence_of(verdict),
+        verdict=verdict.as_kept(),
     )  # fmt: skip
     arms = Split(control=share, rest=100 - 2 * share, canary=share, salt=CANARY[:16])
     place = Place(source="shop", digest=CANARY, state="rolled_back" if over else state, sequence=9)

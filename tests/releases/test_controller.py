@@ -293,7 +293,7 @@ def test_a_catalog_that_could_not_be_read_once_is_asked_for_again(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(region, "catalog", lambda *_: None)
-    monkeypatch.setattr("releases.controller.CATALOG_AGAIN", 0.0)
+    monkeypatch.setattr("releases.watching.CATALOG_AGAIN", 0.0)
     to_canary(controller, ledger, region)
     meet(region, 20)
     ticks(controller, 2)

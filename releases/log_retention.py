@@ -1,0 +1,82 @@
+"""What the edge and the engines log for the judge of a canary is kept for some days, then removed.
+
+The edge's access log is put aside when its first line is a day old, and Envoy is told to begin a new one. That is done
+only while no release is on its way, so that whoever reads on in it never loses a line. The event log is not touched: it
+is what shoppers were promised.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import orjson
+
+from contracts.settings import Settings
+from serving.answer_log import FOLDER as ANSWERS
+from serving.edge_listener import ACCESS_LOG
+
+log = logging.getLogger(__name__)
+
+#: An access log is put aside after this time.
+TURN = timedelta(days=1)
+
+
+def tidy(s: Settings, *, now: datetime) -> list[str]:
+    """Put the access log aside and remove what is too old; what was done. No release may be on its way."""
+    done = []
+    oldest = (now - timedelta(days=s.logs_kept_days)).date()
+    if (kept := _turn(s, now)) is not None:
+        done.append(f"{ACCESS_LOG} is now {kept.name}")
+    aside = {path: path.name.removeprefix(f"{ACCESS_LOG}.") for path in _logs(s).glob(f"{ACCESS_LOG}.*")}
+    days = {path: path.name for path in (s.region_home / ANSWERS).glob("*") if path.is_dir()}
+    for path, name in sorted((aside | days).items()):
+        day = _day(name)
+        if day is not None and day < oldest:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            done.append(f"{path.name} was older than {s.logs_kept_days} days and is removed")
+    return done
+
+
+def _turn(s: Settings, now: datetime) -> Path | None:
+    """Where the access log of the last day went, or None when it is younger or Envoy does not answer."""
+    path = _logs(s) / ACCESS_LOG
+    began = _first_line(path)
+    if began is None or now - began < TURN:
+        return None
+    aside = path.with_name(f"{ACCESS_LOG}.{now.date()}")
+    if aside.exists():
+        return None
+    path.rename(aside)
+    try:
+        url = f"http://{s.host}:{s.ports.edge_admin}/reopen_logs"
+        httpx.post(url, timeout=5.0, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        log.warning("Envoy did not begin a new access log: %s", error)
+        with suppress(FileExistsError):
+            aside.rename(path)
+        return None
+    return aside
+
+
+def _first_line(path: Path) -> datetime | None:
+    try:
+        with path.open("rb") as file:
+            return datetime.fromisoformat(orjson.loads(file.readline())["time"]).astimezone(UTC)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _logs(s: Settings) -> Path:
+    return s.region_home / "logs"
+
+
+def _day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name)
+    except ValueError:
+        return None

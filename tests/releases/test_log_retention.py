@@ -1,0 +1,76 @@
+"""Old logs go, the access log begins anew each day, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contracts.settings import Settings, read_settings
+from releases.log_retention import tidy
+from serving import edge
+
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def s(tmp_path: Path) -> Settings:
+    s = read_settings(home=tmp_path)
+    (s.region_home / "logs").mkdir(parents=True)
+    return s
+
+
+@pytest.fixture
+def reopened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    urls: list[str] = []
+
+    def post(url: str, **_: object) -> httpx.Response:
+        urls.append(url)
+        return httpx.Response(200, request=httpx.Request("POST", url))
+
+    monkeypatch.setattr(httpx, "post", post)
+    return urls
+
+
+def access_log(s: Settings, first: datetime) -> Path:
+    path = s.region_home / "logs" / edge.ACCESS_LOG
+    path.write_text(json.dumps({"time": first.isoformat()}) + "\n")
+    return path
+
+
+def test_answers_and_access_logs_of_former_days_go(s: Settings) -> None:
+    answers, events = s.region_home / "answer-log", s.region_home / "event-log"
+    for folder in (answers, events):
+        for day in ("2026-03-05", "2026-03-06", "2026-03-20"):
+            (folder / day).mkdir(parents=True)
+            (folder / day / "engine-000000.jsonl").write_text("{}\n")
+    for day in ("2026-03-05", "2026-03-06"):
+        (s.region_home / "logs" / f"{edge.ACCESS_LOG}.{day}").write_text("{}\n")
+    (s.region_home / "logs" / "primary-engine.log.1").write_text("not ours")
+    assert len(tidy(s, now=NOW)) == 2
+    assert sorted(path.name for path in answers.iterdir()) == ["2026-03-06", "2026-03-20"]
+    assert len(list(events.iterdir())) == 3
+    left = sorted(path.name for path in (s.region_home / "logs").iterdir())
+    assert left == [f"{edge.ACCESS_LOG}.2026-03-06", "primary-engine.log.1"]
+    assert tidy(s, now=NOW) == []
+
+
+def test_an_access_log_is_put_aside_after_a_day(s: Settings, reopened: list[str]) -> None:
+    path = access_log(s, NOW - timedelta(hours=23))
+    assert tidy(s, now=NOW) == []
+    assert tidy(s, now=NOW + timedelta(hours=2)) == [f"{edge.ACCESS_LOG} is now {edge.ACCESS_LOG}.2026-03-20"]
+    assert not path.exists()
+    assert [url.rpartition("/")[2] for url in reopened] == ["reopen_logs"]
+
+
+def test_an_edge_that_does_not_answer_keeps_its_log(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def post(url: str, **_: object) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(httpx, "post", post)
+    path = access_log(s, NOW - timedelta(days=2))
+    assert tidy(s, now=NOW) == []
+    assert path.exists()
