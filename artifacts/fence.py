@@ -33,6 +33,7 @@ VALUES (1, :region, :epoch, clock_timestamp() + make_interval(secs => :seconds),
         CASE WHEN :seconds > 0 THEN clock_timestamp() END)
 ON CONFLICT (id) DO UPDATE SET region = excluded.region, epoch = excluded.epoch, valid_until = excluded.valid_until,
     told_at = COALESCE(excluded.told_at, region_fence.told_at)
+WHERE region_fence.epoch <= excluded.epoch
 """
 
 
@@ -82,7 +83,10 @@ def read(s: Settings) -> Right | None:
 
 
 def stamp(engine: Engine, region: str, epoch: int, seconds: float) -> None:
-    """Let rows of this epoch be written for so long from now, by the database's own clock; not at all at 0."""
+    """Let rows of this epoch be written for so long from now, by the database's own clock; not at all at 0.
+
+    What is told of an epoch that is over changes nothing: a keeper may not have heard yet of the one a restore began.
+    """
     with engine.begin() as connection:
         connection.execute(text(_STAMP), {"region": region, "epoch": epoch, "seconds": max(seconds, 0.0)})
 

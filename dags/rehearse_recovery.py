@@ -38,8 +38,7 @@ with DAG(
     tags=["caravan", "recovery"],
     default_args={
         "owner": "on-call",
-        "retries": 1,
-        "retry_delay": timedelta(minutes=1),
+        "retries": 0,  # a fault that cuts shoppers off must not do so a second time by itself
         "execution_timeout": timedelta(hours=4),
     },
     dagrun_timeout=timedelta(hours=8),

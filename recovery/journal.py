@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
-from contracts.errors import Conflict
+from contracts.errors import Conflict, NotFound, Tampered
 from contracts.settings import Settings
 from recovery import manifest as manifests
 from recovery.manifest import Entry
@@ -33,9 +34,19 @@ def since(vault: Vault, s: Settings, system: str, after: datetime, until: dateti
     """Everything noted after `after`, up to `until`; the newest note of an object counts. Raises Tampered."""
     found: Inventory = {}
     for key in _names(vault.store.names(f"journal/{system}/"), after, until):
-        body = manifests.opened(next(iter(vault.store.versions(key))), key, s)
-        found |= index(Entry(**entry) for entry in body["entries"])
+        found |= index(Entry(**entry) for entry in _body(vault, key, s)["entries"])
     return found
+
+
+def _body(vault: Vault, key: str, s: Settings) -> dict[str, Any]:
+    """The newest version of a note that we signed: its writer can lay another one over it."""
+    said: Tampered | None = None
+    for data in vault.store.versions(key):
+        try:
+            return manifests.opened(data, key, s)
+        except Tampered as error:
+            said = said or error
+    raise said or NotFound(f"{key} is not in the vault", remedy="take the snapshot before it")
 
 
 def _names(names: Iterable[str], after: datetime, until: datetime | None) -> Iterator[str]:

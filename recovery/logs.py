@@ -69,11 +69,11 @@ def _reached(found: dict[str, list[tuple[int, int, str]]]) -> dict[str, int]:
 
 
 def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    """The pieces that give the file from its beginning without a gap."""
+    """The pieces that give the file from its beginning without a gap; they overlap where two processes sent some."""
     chosen: list[tuple[int, int, str]] = []
     reached = 0
     for start, end, key in sorted(spans):
-        if start == reached:
+        if start <= reached < end:
             chosen.append((start, end, key))
             reached = end
     return chosen

@@ -72,7 +72,7 @@ def choose(
             except (Tampered, NotFound) as error:
                 passed.append(f"{one.id}: {error.what}")
             else:
-                end = _log_end(vault, one)
+                end = log_end(vault, one)
                 return Chosen(snapshot=one, exact=False, at=point.at, log_end=end, passed_over=tuple(passed))
         else:
             passed.append(f"s{one[0]:06d}: {one[1]}")
@@ -83,7 +83,8 @@ def choose(
     )
 
 
-def _log_end(vault: Vault, snapshot: Snapshot) -> int:
+def log_end(vault: Vault, snapshot: Snapshot) -> int:
+    """Where the log that is in the vault ends, without a gap from the snapshot on."""
     pieces = wal.unbroken(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
     return max([snapshot.cut, *(piece.end for piece in pieces)])
 

@@ -36,6 +36,8 @@ from recovery.vault import Vault, kept_here
 
 #: A rehearsal should not be older than this, in seconds: one a week, and a day to mend it.
 OVERDUE = 8 * 86400.0
+#: Seconds in which the feed has surely sent what was acknowledged before: two looks of it at the event log.
+SENT = 6.0
 
 
 def rehearse(
@@ -107,6 +109,7 @@ def _rehearsed(
     tell(f"{len(asked)} recorded questions asked in {active.region}")
     rows, told = Ledger.of(active).history(), _told_at(active)
     events = _event_ids(active)
+    time.sleep(SENT)
     with broken(fault, vault, active, others, target) as seen:
         at, since = datetime.now(UTC), time.monotonic()
         done = restore(

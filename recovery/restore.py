@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import state_file as facts
-from contracts.errors import RestoreRefused, SettingsError
+from contracts.errors import NotFound, RestoreRefused, SettingsError, Tampered
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.alone import alone
@@ -29,6 +29,8 @@ from recovery.vault import Vault, kept_here
 GONE_ON_WITH = 6 * 3600.0
 #: Steps that are done again when a restore is gone on with: they only look, and the others need what they see.
 ALWAYS = ("preflight", "choose", "keys", "fence")
+#: Steps that read every byte of the snapshot: one that is damaged is found out here, and an older one taken.
+READING = ("database", "artifacts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ def restore(
     *,
     reason: str,
     although_alive: bool = False,
+    although_active: bool = False,
     control_is_lost: bool = False,
     planned: bool = False,
     rehearsal: bool = False,
@@ -69,35 +72,65 @@ def restore(
     path = state_file(s)
     with alone(path.with_suffix(".lock"), _another(path, name, progress)):
         state = facts.read(path)
-        if state is None or not _goes_on(state, point, name):
-            state = {"asked": point.asked, "name": name, "reason": reason, "began_at": _now(), "steps": {}}
+        kind = "rehearsal" if rehearsal else "planned" if planned else "recovery"
+        epoch = None if state is None or state.get("ended_at") else state.get("epoch")
+        if state is None or not _goes_on(state, point, name, kind):
+            state = {
+                "asked": point.asked, "name": name, "kind": kind, "reason": reason, "began_at": _now(), "steps": {},
+                "epoch": epoch,
+            }  # fmt: skip
+        if not _replaced(state):  # nothing hangs on what was decided then, and the vault may have more by now
+            state.pop("plan", None)
         run = Restore(
             s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, reason=reason,
             although_alive=although_alive, control_is_lost=control_is_lost, planned=planned, rehearsal=rehearsal,
-            progress=progress, plan=state.get("plan"),
+            although_active=although_active, progress=progress, plan=state.get("plan"),
+            epoch_before=state.get("epoch"), damaged=state.get("damaged", {}),
         )  # fmt: skip
-        for step_name in _up_to(through):
-            run.step = step_name
-            if step_name in state["steps"] and step_name not in ALWAYS:
-                run.tell("done before")
-                continue
-            facts.write(path, state | {"now": step_name})
-            since = time.monotonic()
-            run.tell("begins")
-            said = STEPS[step_name](run)
-            state["plan"] = run.plan
-            state["steps"][step_name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": _now()}
-            run.tell(f"done: {said}")
-            facts.write(path, state)
+        while True:
+            try:
+                _go(run, state, path, _up_to(through))
+                break
+            except (Tampered, NotFound) as error:
+                if run.step not in READING or point.snapshot or run.chosen is None:
+                    raise
+                damaged = run.chosen.snapshot.id
+                run.tell(f"{damaged} is damaged: {error.what}; going on with an older one")
+                run.damaged[damaged] = error.what
+                state["steps"] = {name: said for name, said in state["steps"].items() if name in ALWAYS}
+                run.plan = run.chosen = None
+                state |= {"plan": None, "damaged": run.damaged}
         if set(STEPS) <= set(state["steps"]):
             state.setdefault("ended_at", _now())
         facts.write(path, state | {"now": ""})
     return Done(plan=state["plan"], steps=state["steps"], seconds=time.monotonic() - run.began)
 
 
-def foresee(s: Settings, machine: Machine, point: Point, *, although_alive: bool = False) -> dict[str, Any]:
+def _go(run: Restore, state: dict[str, Any], path: Path, names: list[str]) -> None:
+    """Do the steps that are not done, and write down each."""
+    for name in names:
+        run.step = name
+        if name in state["steps"] and name not in ALWAYS:
+            run.tell("done before")
+            continue
+        facts.write(path, state | {"now": name})
+        since = time.monotonic()
+        run.tell("begins")
+        said = STEPS[name](run)
+        state |= {"plan": run.plan, "epoch": (run.plan or {}).get("epoch", state.get("epoch"))}
+        state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": _now()}
+        run.tell(f"done: {said}")
+        facts.write(path, state)
+
+
+def foresee(
+    s: Settings, machine: Machine, point: Point, *, although_alive: bool = False, although_active: bool = False
+) -> dict[str, Any]:
     """What a restore would do, without doing any of it. Raises what would refuse it."""
-    run = Restore(s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, although_alive=although_alive)
+    run = Restore(
+        s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, although_alive=although_alive,
+        although_active=although_active, epoch_before=_unfinished_epoch(s),
+    )  # fmt: skip
     found = [look_first(run), decide(run), check_keys(run)]
     snapshot = run.choice.snapshot
     return as_plan(run.choice) | {
@@ -110,9 +143,20 @@ def foresee(s: Settings, machine: Machine, point: Point, *, although_alive: bool
     }
 
 
-def _goes_on(state: dict[str, Any], point: Point, name: str) -> bool:
+def _replaced(state: dict[str, Any]) -> bool:
+    """Whether the restore has begun to replace what the region holds."""
+    return bool(set(state["steps"]) - set(ALWAYS)) or state.get("now", "") not in ("", *ALWAYS)
+
+
+def _unfinished_epoch(s: Settings) -> int | None:
+    """The epoch that a restore of the region has begun, when it did not end."""
+    state = facts.read(state_file(s)) or {}
+    return None if state.get("ended_at") else state.get("epoch")
+
+
+def _goes_on(state: dict[str, Any], point: Point, name: str, kind: str) -> bool:
     """Whether the restore that was begun is the one that is asked for now."""
-    if state["asked"] != point.asked:
+    if state["asked"] != point.asked or state.get("kind") != kind:
         return False
     if name and state.get("name") == name:
         return True

@@ -33,10 +33,13 @@ class Restore:
     although_alive: bool = False
     control_is_lost: bool = False
     rehearsal: bool = False  # the lease stays where it is, and the restored region stays closed
+    although_active: bool = False
     planned: bool = False  # a switch of two living regions: the other one is drained, and answers until the last step
     progress: Progress = silent
     plan: dict[str, Any] | None = None
+    epoch_before: int | None = None  # the one that an unfinished run before this one began
     chosen: Chosen | None = None
+    damaged: dict[str, str] = field(default_factory=dict)  # snapshots that turned out so when they were used, and why
     step: str = ""
     began: float = field(default_factory=time.monotonic)
 

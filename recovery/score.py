@@ -21,6 +21,7 @@ class Score:
     `rpo`: newest acknowledged write minus newest restored one. `first_answer`, `full_capacity`: from the fault to the
     first correct answer, and until everything runs. `different`: questions answered otherwise than before, of `asked`.
     `corrupt`: files whose bytes were not theirs. `human_actions`: what a person had to do.
+    `lost_events`: of those that were acknowledged some seconds before the fault, so that the feed had its time.
     """
 
     kind: str
@@ -49,6 +50,8 @@ class Score:
             found.append(f"{self.rpo:.0f} s of writes are missing, more than {RPO:.0f}")
         if self.first_answer > self.rto:
             found.append(f"the first answer came after {self.first_answer:.0f} s, later than {self.rto:.0f}")
+        if self.lost_events:
+            found.append(f"{self.lost_events} events that were acknowledged long before are missing")
         if self.different:
             found.append(f"{self.different} of {self.asked} questions were answered otherwise than before")
         if self.corrupt:
@@ -89,7 +92,7 @@ def page(score: Score) -> str:
         ("Answers as before", f"{score.asked - score.different} of {score.asked}", "same items, same release",
          score.asked > 0 and not score.different),
         ("Rows lost", str(score.lost_rows), "of the ledger, counted", True),
-        ("Events lost", str(score.lost_events), "acknowledged, counted", True),
+        ("Events lost", str(score.lost_events), "acknowledged, counted", not score.lost_events),
         ("Corrupt files", str(score.corrupt), "of all that was restored", not score.corrupt),
         ("Human actions", str(score.human_actions), "needed", True),
     ]  # fmt: skip

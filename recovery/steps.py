@@ -6,24 +6,25 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import httpx
 
+from artifacts import fence
 from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
-from contracts.errors import RecoveryError, RestoreRefused
+from contracts.errors import RecoveryError, RestoreRefused, Tampered
 from contracts.region import other
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from recovery import database, features, fencing, forget, journal, objects, retention, verify
 from recovery.cut import registered_digests
 from recovery.doors import answering, ready, wait_until
-from recovery.manifest import Entry
-from recovery.point import Chosen, Point, as_plan, choose
+from recovery.manifest import Entry, Snapshot
+from recovery.point import Chosen, Point, as_plan, choose, log_end
 from recovery.run import Restore, Step
 from recovery.seal import fingerprint
 from releases.aliases import reconcile
@@ -51,6 +52,12 @@ def look_first(run: Restore) -> str:
             f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
             remedy="stop it first (two active regions lose writes), or say --although-alive",
         )
+    right, own = fence.read(run.s), {(run.plan or {}).get("epoch"), run.epoch_before}
+    if right is not None and right.standing != "passive" and right.epoch not in own and not run.although_active:
+        raise RestoreRefused(
+            f"{run.s.region} is the active region, epoch {right.epoch}: a restore replaces all it took since",
+            remedy="`caravan region` shows who is active; to give that up on purpose say --although-active",
+        )
     free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free
     if free < 1 << 30:
         raise RestoreRefused(f"only {free / 1e9:.1f} GB are free at {run.s.region_home}", remedy="make room")
@@ -59,7 +66,12 @@ def look_first(run: Restore) -> str:
 
 def decide(run: Restore) -> str:
     """Choose once; a restore that is gone on with keeps to the snapshot and the end of log that it began with."""
-    sound = partial(verify.demand, run.vault, s=run.s)
+
+    def sound(snapshot: Snapshot) -> None:
+        if (why := run.damaged.get(snapshot.id)) is not None:
+            raise Tampered(why, remedy="restore the snapshot before it")
+        verify.demand(run.vault, snapshot, s=run.s)
+
     if run.plan is None:
         run.chosen = choose(run.vault, run.s, run.point, sound=sound, tell=run.tell)
         run.plan = as_plan(run.chosen)
@@ -101,6 +113,10 @@ def check_keys(run: Restore) -> str:
 
 def replace_database(run: Restore) -> str:
     """The database of the snapshot, and the log after it, in place of the target's."""
+    if not run.choice.exact and run.choice.at is None:
+        # what the other region wrote while its lease ran out belongs to it
+        run.chosen = replace(run.choice, log_end=log_end(run.vault, run.choice.snapshot))
+        run.plan = (run.plan or {}) | as_plan(run.chosen)
     run.machine.stop(*WRITERS, "postgres")
     database.restore(run.s, run.vault, run.machine, run.choice, run.tell)
     run.machine.start("postgres")
@@ -170,6 +186,7 @@ def online_features(run: Restore) -> str:
 
 def engines(run: Restore) -> str:
     """The engine follows the ledger's champion; what was on its way is rolled back: no canary survives its region."""
+    fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
     for place in () if run.rehearsal else ledger.places(among=IN_FLIGHT):
         ledger.move(
@@ -195,7 +212,12 @@ def probe(run: Restore) -> str:
         return "nothing to ask"
     with httpx.Client(base_url=run.s.engine_address, timeout=5.0, trust_env=False) as client:
         for number in range(_PROBES):
-            answer = client.post("/recommend", json={"user_id": f"probe-{number}"})
+            try:
+                answer = client.post("/recommend", json={"user_id": f"probe-{number}"})
+            except httpx.HTTPError as error:
+                raise RecoveryError(
+                    f"the engine does not answer a question: {error}", remedy="a rerun goes on here"
+                ) from error
             body = answer.json() if answer.is_success else {}
             if body.get("release") != champion or not body.get("items"):
                 raise RecoveryError(
@@ -225,6 +247,7 @@ def open_for_writes(run: Restore) -> str:
     if run.rehearsal:
         run.machine.start("engine-control", "engine-canary", "engine-former")
         return "all engines run; the region stays closed"
+    fencing.open_database(run)
     snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
     evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
     Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=run.reason or "a restore", evidence=evidence)

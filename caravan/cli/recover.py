@@ -19,6 +19,12 @@ def recover(
     although_alive: Annotated[
         bool, typer.Option("--although-alive", help="Go on although the other region still answers.")
     ] = False,
+    although_active: Annotated[
+        bool,
+        typer.Option(
+            "--although-active", help="Go on although the restored region is the active one: all it took since is lost."
+        ),
+    ] = False,
     control_is_lost: Annotated[
         bool, typer.Option("--control-is-lost", help="Go on although nobody can deny the other region its lease.")
     ] = False,
@@ -40,12 +46,12 @@ def recover(
     s = settings().model_copy(update={"region": named(region)})
     machine, point = EmbeddedMachine(s), Point.parse(to)
     if dry_run:
-        plan = foresee(s, machine, point, although_alive=although_alive)
+        plan = foresee(s, machine, point, although_alive=although_alive, although_active=although_active)
         typer.echo(json.dumps(plan, indent=None if as_json else 2))
         return
     with StepBoard() as board:
         done = restore(
-            s, machine, point, reason=reason, although_alive=although_alive,
+            s, machine, point, reason=reason, although_alive=although_alive, although_active=although_active,
             control_is_lost=control_is_lost, through=through, name=name,
             progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
         )  # fmt: skip

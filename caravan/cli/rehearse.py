@@ -45,6 +45,8 @@ def rehearse(
     failures = score.failures()
     if as_json:
         typer.echo(json.dumps(score.facts() | {"page": str(page)}))
+        if failures:  # a task's log shows what went to standard error
+            typer.echo(f"error: {'; '.join(failures)}\n  try: {page} tells each step", err=True)
     else:
         typer.echo(
             f"{score.asked - score.different} of {score.asked} answers as before; RPO {score.rpo:.1f} s, "

@@ -125,6 +125,8 @@ def verify(
         )
     if as_json:
         typer.echo(json.dumps({"id": one.id, "deep": deep, **asdict(report)}))
+        if report.problems:  # a task's log shows what went to standard error
+            typer.echo(f"error: {one.id} is not whole: {'; '.join(report.problems[:20])}", err=True)
     else:
         for problem in report.problems:
             typer.secho(f"  {problem}", fg=typer.colors.RED)

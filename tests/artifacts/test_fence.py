@@ -108,6 +108,16 @@ def test_the_database_refuses_an_epoch_that_is_over(database: Engine) -> None:
 
 
 @pytest.mark.stack
+def test_what_is_told_of_an_epoch_that_is_over_changes_nothing(database: Engine) -> None:
+    ledger = Ledger(database, "primary")
+    fence.stamp(database, "primary", 3, 60)
+    fence.stamp(database, "primary", 2, 0)  # a keeper that has not heard of the third
+    ledger.note("", "", "asked", actor="test", reason="still open")
+    fence.stamp(database, "primary", 3, 0)
+    with pytest.raises(Fenced):
+        ledger.note("", "", "asked", actor="test", reason="closed")
+
+
 def test_who_is_paused_inside_a_transaction_is_refused_at_its_end(database: Engine) -> None:
     ledger = Ledger(database, "primary")
     walk(ledger, A, "built")

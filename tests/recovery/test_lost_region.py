@@ -33,6 +33,13 @@ def test_a_restore_again_ends_in_the_same_state(two_regions: Settings) -> None:
     before = [move for move in Ledger.of(standby).history() if move.to_state != "took_over"]
     found = Catalog(vault_of(standby), standby).newest()
     assert found is not None
-    restore(standby, EmbeddedMachine(standby), Point.parse("newest"), reason="again", although_alive=True)
+    restore(
+        standby,
+        EmbeddedMachine(standby),
+        Point.parse("newest"),
+        reason="again",
+        although_alive=True,
+        although_active=True,
+    )
     assert [move for move in Ledger.of(standby).history() if move.to_state != "took_over"] == before
     assert serves(standby) is not None

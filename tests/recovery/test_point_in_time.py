@@ -47,7 +47,9 @@ def test_a_dropped_table_is_back(two_regions: Settings) -> None:
     assert sql(standby, "SELECT number FROM counted ORDER BY 1") == [(1,), (2,)]
     # a moment after the last write there is: all of the log leads to it
     later = Point.parse(datetime.now(UTC).isoformat())
-    restore(standby, target, later, reason="a mistake", although_alive=True)
+    with pytest.raises(RestoreRefused, match="is the active region"):
+        restore(standby, target, later, reason="a mistake", although_alive=True)
+    restore(standby, target, later, reason="a mistake", although_alive=True, although_active=True, through="database")
     assert sql(standby, "SELECT to_regclass('counted') IS NULL") == [(True,)]
 
 

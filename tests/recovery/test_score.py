@@ -18,7 +18,7 @@ from tests.recovery.test_active import region
 
 GOOD = Score(
     kind="drill", fault="everything <killed>", at=datetime(2026, 3, 1, 2, 17, tzinfo=UTC), region="standby",
-    snapshot="s000002", epoch=2, rpo=1.8, first_answer=72.4, full_capacity=80.0, lost_rows=17, lost_events=3,
+    snapshot="s000002", epoch=2, rpo=1.8, first_answer=72.4, full_capacity=80.0, lost_rows=17, lost_events=0,
     asked=1000, different=0, corrupt=0, human_actions=1,
     steps={"database": {"said": "a chain & <more>", "seconds": 30.0}, "edge": {"said": "ok", "seconds": 0.2}},
 )  # fmt: skip
@@ -30,6 +30,7 @@ GOOD = Score(
         ({"rpo": 61.0}, "61 s of writes"),
         ({"first_answer": 301.0}, "after 301 s"),
         ({"different": 1}, "1 of 1000"),
+        ({"lost_events": 3}, "3 events"),
         ({"corrupt": 2}, "2 files"),
         ({"asked": 0}, "nothing was asked"),
         ({"problems": ("an alias",)}, "an alias"),

@@ -268,6 +268,23 @@ def test_a_large_log_goes_over_in_bounded_memory(tmp_path: Path) -> None:
     assert again.read_bytes() == line * 60 + b"torn and ended\n"
 
 
+def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path) -> None:
+    region = SmallRegion(tmp_path / "region")
+    folder = tmp_path / logs.FOLDER / "2026-03-01"
+    folder.mkdir(parents=True)
+    path, restored = folder / "champion-000000.jsonl", tmp_path / "restored"
+    grown, feeds = b"", None
+    for number in range(6):
+        grown += b'{"n": %d, "text": "%s"}\n' % (number, b"x" * 13 * number)
+        path.write_bytes(grown)
+        if number % 2:
+            feeds = logs.ship(region.vault, "7", tmp_path, feeds)  # it knows only what it sent itself
+        else:
+            logs.ship(region.vault, "7", tmp_path)
+    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), restored)
+    assert (restored / logs.FOLDER / "2026-03-01" / path.name).read_bytes() == grown
+
+
 def test_log_with_a_gap_ends_at_the_gap() -> None:
     def piece(start: int, end: int, timeline: int = 1) -> wal.Piece:
         return wal.Piece(timeline=timeline, start=start, end=end, key=f"{start}", size=1)

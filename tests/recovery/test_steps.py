@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from contracts.errors import RestoreRefused
+from artifacts import fence
+from artifacts.fence import Right
+from contracts.errors import RestoreRefused, Tampered
 from contracts.settings import Settings
 from recovery import restore as restoring
 from recovery.point import Point
 from recovery.run import Restore, Step
+from recovery.steps import look_first
 from tests.recovery.vaults import settings
 
 NAMES = ("preflight", "choose", "keys", "database", "artifacts", "engines", "edge")
@@ -68,7 +73,7 @@ def test_killed_in_any_step_it_goes_on_there(s: Settings, monkeypatch: pytest.Mo
     changing = [name for name in NAMES if name not in restoring.ALWAYS]
     assert [name for name in [*before, *again] if name in changing] == changing
     assert list(done.steps) == list(NAMES)
-    assert plan is None or done.plan == plan
+    assert where not in changing or done.plan == plan  # before anything was replaced it is chosen anew
 
 
 def test_a_restore_that_ended_is_not_gone_on_with(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +89,80 @@ def test_another_point_begins_anew(s: Settings, monkeypatch: pytest.MonkeyPatch)
         go(s, road, monkeypatch)
     go(s, road, monkeypatch, to="s1")
     assert road.ran.count("database") == 2
+
+
+def test_a_rehearsal_that_was_killed_is_no_beginning_of_a_recovery(
+    s: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = Road(killed_in="engines")
+    monkeypatch.setattr(restoring, "STEPS", road.steps())
+    with pytest.raises(Killed):
+        restoring.restore(s, None, Point.parse("newest"), reason="practice", rehearsal=True)  # type: ignore[arg-type]
+    go(s, road, monkeypatch)
+    assert road.ran.count("database") == 2
+
+
+def test_what_was_decided_before_anything_was_replaced_is_decided_anew(
+    s: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = Road(killed_in="keys")
+    with pytest.raises(Killed):
+        go(s, road, monkeypatch)
+    first = json.loads(restoring.state_file(s).read_text())["plan"]
+    assert go(s, road, monkeypatch).plan != first
+
+
+@pytest.mark.parametrize("where", restoring.READING)
+def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(
+    s: Settings, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    road, told = Road(), []
+
+    def choose(run: Restore) -> str:
+        name = run.plan["snapshot"] if run.plan else "s000001" if run.damaged else "s000002"
+        run.chosen = SimpleNamespace(snapshot=SimpleNamespace(id=name))  # type: ignore[assignment]
+        run.plan = {"snapshot": name}
+        return name
+
+    def damaged(run: Restore) -> str:
+        road.ran.append(where)
+        if run.plan == {"snapshot": "s000002"}:
+            raise Tampered("a byte is another", remedy="take an older one")
+        return "whole"
+
+    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "choose": choose, where: damaged})
+
+    def restore(to: str) -> restoring.Done:
+        return restoring.restore(
+            s,
+            None,
+            Point.parse(to),
+            reason="x",
+            progress=lambda _step, what, _s: told.append(what),  # type: ignore[arg-type]
+        )
+
+    assert restore("newest").plan == {"snapshot": "s000001"}
+    assert any("s000002 is damaged: a byte is another" in what for what in told)
+    assert road.ran.count("database") == 2
+    with pytest.raises(Tampered):  # who names a snapshot gets no other
+        restore("s000002")
+
+
+def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recovery.steps.answering", lambda *_: [])
+    s.region_home.mkdir(parents=True)
+    fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
+
+    def look(**about: Any) -> str:
+        return look_first(Restore(s=s, machine=None, vault=None, point=Point.parse("newest"), **about))  # type: ignore[arg-type]
+
+    with pytest.raises(RestoreRefused, match="standby is the active region, epoch 2"):
+        look()
+    assert look(although_active=True)
+    assert look(plan={"epoch": 2})  # a restore that began this epoch itself is gone on with
+    assert look(epoch_before=2)
+    fence.write(s, Right(region="standby", epoch=2, standing="passive", until=0.0, boot=""))
+    assert look()
 
 
 def test_two_at_once_are_refused(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
