@@ -6,10 +6,9 @@ import fcntl
 import shutil
 import threading
 import time
-import xmlrpc.client
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -99,14 +98,21 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
 
 
 def start_services(s: Settings, services: Sequence[str], progress: Progress = _quiet) -> None:
-    """Start some services of the region `s.region`, the supervisor too, and wait until they answer."""
+    """Start some services of the region `s.region`, the supervisor too, and wait until they answer.
+
+    Of a supervisor that died only this region's processes are ended: the other region may go on serving without it.
+    """
     with _lock(s):
         programs = _programs(s, s.region)
         wanted = [program for program in programs if program.service in services]
         if not supervisor.runs(s):
-            processes.end(processes.of_stack(s.home, supervisor.session(s)))
+            processes.end(processes.within(s.region_home, processes.of_stack(s.home, supervisor.session(s))))
             supervisor.write_group(s, s.region, programs)
             supervisor.start(s)
+        elif not {program.name for program in wanted} <= supervisor.processes(s).keys():
+            # a region that was never up on this machine, or whose group was taken out
+            supervisor.write_group(s, s.region, programs)
+            supervisor.reload(s)
         # whoever names services knows their order
         _start(s, [replace(program, after=()) for program in wanted], progress)
 
@@ -236,7 +242,7 @@ def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
                 program.prepare()
                 tell("starting")
                 since = time.time() - 1
-                supervisor.call(s, "startProcess", program.process, False)
+                supervisor.order(s, "startProcess", program.process, False)
             _await(s, program, since, failed, tell)
             program.finish()
             tell("ready")
@@ -283,9 +289,7 @@ def _tail(s: Settings, program: Program, lines: int = 6) -> str:
 def _stop(s: Settings, wanted: list[Program], progress: Progress, began: float) -> None:
     def stop(program: Program) -> None:
         progress(program.name, "stopping", time.monotonic() - began)
-        # a fault says that it has ended by itself
-        with suppress(xmlrpc.client.Fault):
-            supervisor.call(s, "stopProcess", program.process, True)
+        supervisor.order(s, "stopProcess", program.process, True)
         progress(program.name, "stopped", time.monotonic() - began)
 
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -22,15 +22,32 @@ from contracts.errors import PortTaken, StackError
 def of_stack(home: Path, session: tuple[int, float] | None) -> list[psutil.Process]:
     """Every live process of the stack at `home`; `session` is the supervisor's session id and when it began."""
     everything = list(psutil.process_iter(["pid", "ppid", "create_time", "status"]))
-    ours: set[int] = {p.pid for p in everything if _marked(p, home) or _in_session(p, session)}
-    grown = True
-    while grown:
-        more = {p.pid for p in everything if p.info["ppid"] in ours and p.pid not in ours}
-        grown = bool(more)
-        ours |= more
+    ours = _with_children({p.pid for p in everything if _marked(p, home) or _in_session(p, session)}, everything)
     # whoever asks may run inside the stack itself, as a task of Airflow does
     spared = {os.getpid(), 1, *(p.pid for p in psutil.Process().parents())}
     return [p for p in everything if p.pid in ours - spared and p.info["status"] != psutil.STATUS_ZOMBIE]
+
+
+def within(folder: Path, ours: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those of `of_stack` that work in `folder` or below it, and their descendants."""
+    chosen = _with_children({p.pid for p in ours if _works_in(p, folder)}, ours)
+    return [p for p in ours if p.pid in chosen]
+
+
+def _with_children(chosen: set[int], everything: Sequence[psutil.Process]) -> set[int]:
+    grown = True
+    while grown:
+        more = {p.pid for p in everything if p.info["ppid"] in chosen and p.pid not in chosen}
+        grown = bool(more)
+        chosen = chosen | more
+    return chosen
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(folder.resolve())
+    except (psutil.Error, OSError):
+        return False
 
 
 def _marked(process: psutil.Process, home: Path) -> bool:

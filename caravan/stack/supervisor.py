@@ -7,9 +7,11 @@ a session of its own, which it writes down: whatever stays in that session is fo
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import shlex
+import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +30,10 @@ from contracts.settings import Settings
 
 #: A unix socket's path may have 107 bytes; supervisor first binds a name that is longer by its pid.
 LONGEST_SOCKET_PATH = 90
+#: Seconds until a daemon that says nothing counts as gone; stopping a database may take the most of them.
+PATIENCE = 120.0
+#: Faults that say that it is so already: not running, already started.
+_ALREADY = {70, 60}
 
 
 def run_folder(s: Settings) -> Path:
@@ -148,16 +154,52 @@ def start(s: Settings) -> None:
     raise StackError(f"the supervisor did not start: {said}", remedy=f"see {folder / 'supervisord.log'}")
 
 
+class _Door(http.client.HTTPConnection):
+    """HTTP to the daemon's socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("127.0.0.1", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002
+        return _Door(self._path)
+
+
 def call(s: Settings, method: str, *arguments: Any) -> Any:
     """One XML-RPC call, for example `call(s, "getState")`. Raises OSError or xmlrpc.client.Fault."""
-    from supervisor.xmlrpc import SupervisorTransport
-
-    transport = SupervisorTransport(None, None, f"unix://{socket_path(s)}")
+    server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=_Transport(socket_path(s)))
     try:
-        server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
         return getattr(server.supervisor, method)(*arguments)
-    finally:
-        transport.close()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the supervisor broke off: {error!r}") from error
+
+
+def order(s: Settings, method: str, process: str, *arguments: Any) -> None:
+    """Have one process started or stopped; fine when it is so already. Raises StackError."""
+    try:
+        call(s, method, process, *arguments)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode not in _ALREADY:
+            raise StackError(
+                f"the supervisor refuses {method} of {process}: {fault.faultString}",
+                remedy=f"see {run_folder(s) / 'supervisord.log'}",
+            ) from fault
+    except (OSError, xmlrpc.client.Error, EOFError) as error:
+        raise StackError(
+            f"the supervisor does not answer, asked for {method} of {process}: {error}",
+            remedy="`caravan up` starts it; then again",
+        ) from error
 
 
 def runs(s: Settings) -> bool:
