@@ -68,7 +68,8 @@ def fail_back(
         present = _look(target)
         run.state = facts.read(path) or {}
         before = present.epoch - bool(present.region == target.region)
-        if run.state.get("ended_at") or run.state.get("from_epoch") != before:
+        given_up = "drain" in run.state.get("steps", {}) and present.region != target.region and not present.draining
+        if run.state.get("ended_at") or run.state.get("from_epoch") != before or given_up:
             run.state = {"from_epoch": present.epoch, "reason": reason, "steps": {}}
         for name, step in STEPS.items():
             run.step = name

@@ -23,6 +23,22 @@ SWITCH = 1800.0
 SEEN = 3.0
 
 
+def active_epoch(s: Settings) -> int | None:
+    """The epoch in which the region is the active one, None when it is not: by the lease, else as it was last told.
+
+    What it was told may be old: a region that was lost and is not up yet still believes to be what it was.
+    """
+    try:
+        with closing(Active.of(s)) as active:
+            held = active.look()
+        if held is not None:
+            return held.epoch if held.region == s.region else None
+    except StoreUnavailable:
+        pass
+    right = fence.read(s)
+    return right.epoch if right is not None and right.standing == "active" else None
+
+
 def fence_off(run: Restore) -> str:
     """From here on the other region can not write any more, in whatever state it wakes up; a new epoch begins."""
     assert run.plan is not None  # noqa: S101 - chosen before

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx
 
-from artifacts import fence
 from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
@@ -52,10 +51,10 @@ def look_first(run: Restore) -> str:
             f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
             remedy="stop it first (two active regions lose writes), or say --although-alive",
         )
-    right, own = fence.read(run.s), {(run.plan or {}).get("epoch"), run.epoch_before}
-    if right is not None and right.standing != "passive" and right.epoch not in own and not run.although_active:
+    epoch, own = fencing.active_epoch(run.s), {(run.plan or {}).get("epoch"), run.epoch_before}
+    if epoch is not None and epoch not in own and not run.although_active:
         raise RestoreRefused(
-            f"{run.s.region} is the active region, epoch {right.epoch}: a restore replaces all it took since",
+            f"{run.s.region} is the active region, epoch {epoch}: a restore replaces all it took since",
             remedy="`caravan region` shows who is active; to give that up on purpose say --although-active",
         )
     free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free

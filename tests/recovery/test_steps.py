@@ -12,8 +12,9 @@ import pytest
 
 from artifacts import fence
 from artifacts.fence import Right
-from contracts.errors import RestoreRefused, Tampered
+from contracts.errors import RestoreRefused, StoreUnavailable, Tampered
 from contracts.settings import Settings
+from recovery import fencing
 from recovery import restore as restoring
 from recovery.point import Point
 from recovery.run import Restore, Step
@@ -150,6 +151,7 @@ def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(
 
 def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recovery.steps.answering", lambda *_: [])
+    monkeypatch.setattr(fencing.Active, "of", lambda _s: SimpleNamespace(look=lambda: None, close=lambda: None))
     s.region_home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
 
@@ -163,6 +165,34 @@ def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkey
     assert look(epoch_before=2)
     fence.write(s, Right(region="standby", epoch=2, standing="passive", until=0.0, boot=""))
     assert look()
+
+
+def test_the_lease_says_who_is_active_and_not_what_a_lost_region_was_told(
+    s: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s.region_home.mkdir(parents=True)
+    fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
+    held = SimpleNamespace(region="primary", epoch=3)
+    lease = SimpleNamespace(look=lambda: held, close=lambda: None)
+    monkeypatch.setattr(fencing.Active, "of", lambda _s: lease)
+    assert fencing.active_epoch(s) is None
+    held.region = "standby"
+    assert fencing.active_epoch(s) == 3
+    # in the middle of a planned switch it is told that it drains, while the other one still holds the lease
+    held.region = "primary"
+    fence.write(s, Right(region="standby", epoch=3, standing="draining", until=0.0, boot=""))
+    assert fencing.active_epoch(s) is None
+
+
+def test_without_control_it_counts_what_the_region_was_told(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(_s: Settings) -> Any:
+        raise StoreUnavailable("the control group's database does not answer")
+
+    monkeypatch.setattr(fencing.Active, "of", silent)
+    s.region_home.mkdir(parents=True)
+    assert fencing.active_epoch(s) is None
+    fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
+    assert fencing.active_epoch(s) == 2
 
 
 def test_two_at_once_are_refused(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
