@@ -18,6 +18,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import psycopg2
 
 from artifacts.manifest import checked, sha256_of
@@ -64,8 +65,10 @@ def restore(s: Settings, vault: Vault, machine: Machine, chosen: Chosen, tell: C
     data.chmod(0o700)
     before = folder / "data.before"
     if cluster.data.exists():
-        shutil.rmtree(before, ignore_errors=True)
-        cluster.data.rename(before)
+        if before.exists():  # a restore before this one failed: what there was before it stays
+            shutil.rmtree(cluster.data)
+        else:
+            cluster.data.rename(before)
     data.rename(cluster.data)
     _replay(s, machine, cluster, chosen, tell)
     for finished in (work, before):
@@ -200,10 +203,23 @@ def _start(machine: Machine, cluster: Cluster) -> None:
 
 
 def _stop(machine: Machine, cluster: Cluster) -> None:
-    if (cluster.data / "postmaster.pid").exists():
-        command = [*cluster.prefix, str(machine.tool("pg_ctl")), "stop", "--mode=fast", f"--pgdata={cluster.data}"]
-        subprocess.run(command, capture_output=True, check=False, cwd="/", timeout=120)
-        (cluster.data / "postmaster.pid").unlink(missing_ok=True)
+    lock = cluster.data / "postmaster.pid"
+    if not lock.exists():
+        return
+    if _is_server(lock):  # else its number may be another process's by now, which must not be signalled
+        _run([
+            *cluster.prefix, str(machine.tool("pg_ctl")), "stop", "--mode=fast", "--timeout=300",
+            f"--pgdata={cluster.data}",
+        ])  # fmt: skip
+    lock.unlink(missing_ok=True)
+
+
+def _is_server(lock: Path) -> bool:
+    """Whether the process that a lock file names is a server of PostgreSQL."""
+    try:
+        return "postgres" in psutil.Process(int(lock.read_text().split("\n", 1)[0])).name()
+    except (psutil.NoSuchProcess, ValueError, OSError):
+        return False
 
 
 def _said(cluster: Cluster) -> Path:

@@ -38,6 +38,7 @@ class Feed:
         self._said: dict[str, str] = {}
         self._done: dict[str, float] = {}
         self._reached: dict[str, int] | None = None
+        self._system: str | None = None
         self._fence = Fence(s)
         self._known: objects.Inventory | None = None
 
@@ -101,12 +102,16 @@ class Feed:
         shipper.run(stop, going=self._active)
 
     def _events(self, _stop: threading.Event) -> None:
-        system, _, _ = wal.identify(self._s)
-        self._reached = logs.ship(Vault.of(self._s), system, self._s.region_home, self._reached)
+        self._reached = logs.ship(Vault.of(self._s), self._of(), self._s.region_home, self._reached)
+
+    def _of(self) -> str:
+        """The database that log and events belong to. It is asked once: events go over also while it is down."""
+        if self._system is None:
+            self._system, _, _ = wal.identify(self._s)
+        return self._system
 
     def _objects(self, _stop: threading.Event) -> None:
-        system, _, _ = wal.identify(self._s)
-        vault = Vault.of(self._s)
+        system, vault = self._of(), Vault.of(self._s)
         if self._known is None:
             newest = Catalog(vault, self._s).newest(system)
             known: objects.Inventory = {}

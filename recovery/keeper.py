@@ -26,6 +26,8 @@ log = logging.getLogger("recovery.keeper")
 #: Renewals per time to live, and the share of it that is kept as a margin for clocks that run apart.
 RENEWALS, MARGIN = 6, 1 / 6
 HEARTBEAT = "keeper.json"
+#: Seconds in which the region's database usually hears of its right.
+STAMPED = 4.0
 
 
 class Keeper:
@@ -40,6 +42,7 @@ class Keeper:
         )  # fmt: skip
         self._said = ""
         self._closed: int | None = None  # the epoch for which our database was told that it is over
+        self._stamping: threading.Thread | None = None
         self.doing = "starting"
 
     def run(self, stop: threading.Event) -> None:
@@ -100,6 +103,14 @@ class Keeper:
         seconds = until - fence.boottime() if standing == "active" else 0.0
         if standing != "active" and self._closed == epoch:
             return
+        if self._stamping is not None and self._stamping.is_alive():
+            return  # the database hangs, and its right runs out by itself
+        # in a thread, because shoppers are answered only as long as we renew, whatever the database does
+        self._stamping = threading.Thread(target=self._stamp, args=(standing, epoch, seconds), daemon=True)
+        self._stamping.start()
+        self._stamping.join(STAMPED)
+
+    def _stamp(self, standing: Standing, epoch: int, seconds: float) -> None:
         try:
             fence.stamp(self._database, self._s.region, epoch, seconds)
             self._closed = epoch if standing != "active" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -114,6 +115,27 @@ def test_the_keepers_tell_both_regions(active: Active, control: Engine, tmp_path
     assert keepers[0].once().startswith("passive: standby")
     with pytest.raises(Fenced, match="ran out"):
         Ledger(control, "primary").note("", "", "asked", actor="x", reason="too late")
+
+
+def test_a_region_whose_database_hangs_keeps_its_lease(
+    active: Active, control: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, comes_back = [], threading.Event()
+
+    def hang(*_: object) -> None:
+        asked.append(time.monotonic())
+        comes_back.wait(20)
+
+    monkeypatch.setattr(fence, "stamp", hang)
+    monkeypatch.setattr("recovery.keeper.STAMPED", 0.05)
+    keeper = Keeper(region(tmp_path, "primary"), active, control)
+    began = time.monotonic()
+    for _ in range(3):
+        assert keeper.once() == "active, epoch 1"
+    assert time.monotonic() - began < 10
+    assert len(asked) == 1  # one at a time
+    Fence(region(tmp_path, "primary")).demand()
+    comes_back.set()
 
 
 def test_without_the_control_group_the_right_runs_out(tmp_path: Path) -> None:
