@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
 from contracts.settings import Settings
+from recovery import stopped
 from recovery.catalog import Catalog, manifest_key
 from recovery.machine import Machine
 from recovery.snapshot import create
@@ -64,13 +65,11 @@ def broken(fault: str, vault: Vault, active: Settings, machine: Machine, target:
         with closing(SlowDoor(target.s3_url, LATE)) as door:
             yield target.model_copy(update={"s3_endpoint": door.address})
         return
-    groups = DOWN.get(fault, ())
-    machine.stop(*(name for group in groups for name in group))
     try:
+        stopped.stop(active, machine, DOWN.get(fault, ()))
         yield target
     finally:
-        for group in groups:
-            machine.start(*group)
+        stopped.start_again(active, machine)
 
 
 class SlowDoor:

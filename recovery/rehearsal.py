@@ -23,7 +23,7 @@ from contracts.errors import ArtifactError, CaravanError, RecoveryError, Restore
 from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
-from recovery import logs, questions
+from recovery import logs, questions, stopped
 from recovery.catalog import Catalog
 from recovery.faults import FAULTS, broken
 from recovery.machine import Machine
@@ -61,6 +61,8 @@ def rehearse(
             f"{target.region} is the active region: a rehearsal would replace it",
             remedy=f"rehearse with --region {active.region}",
         )
+    if again := stopped.start_again(active, others):
+        progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
     try:
         score = _rehearsed(active, target, machine, others, fault, count, human_actions, progress)
     except CaravanError as error:

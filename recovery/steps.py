@@ -19,7 +19,7 @@ from contracts.errors import RecoveryError, RestoreRefused, Tampered
 from contracts.region import other
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from recovery import database, features, fencing, forget, journal, objects, retention, verify
+from recovery import database, features, fencing, forget, journal, objects, retention, stopped, verify
 from recovery.cut import registered_digests
 from recovery.doors import answering, ready, wait_until
 from recovery.manifest import Entry, Snapshot
@@ -252,6 +252,7 @@ def open_for_writes(run: Restore) -> str:
     Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=run.reason or "a restore", evidence=evidence)
     fencing.hand_over(run)
     run.machine.start("engine-control", "engine-canary", "engine-former", "controller", "feed")
+    stopped.forget(run.s)
     return "the controller runs"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Annotated
 
 import typer
@@ -10,6 +11,12 @@ import typer
 from contracts.errors import SettingsError
 from contracts.region import named, other
 from contracts.settings import settings
+
+
+def end(*_: object) -> None:
+    """End as an error does, so that what was stopped runs again; a second signal does not disturb that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def rehearse(
@@ -37,6 +44,7 @@ def rehearse(
         raise SettingsError(f"there is no fault {fault}", remedy=f"use one of {', '.join(FAULTS)}")
     target = settings().model_copy(update={"region": named(region)})
     others = EmbeddedMachine(target.model_copy(update={"region": other(target.region)}))
+    signal.signal(signal.SIGTERM, end)
     with StepBoard() as board:
         score, page = carry_out(
             target, EmbeddedMachine(target), others, fault=fault, count=questions, human_actions=human_actions,

@@ -19,6 +19,7 @@ from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.region import RegionName
 from contracts.settings import Settings
+from recovery import stopped
 
 #: Called with a program's name, what it does now, and seconds since its start. May be called from several threads.
 Progress = Callable[[str, str, float], None]
@@ -70,6 +71,8 @@ def up(
         else:
             supervisor.start(s)
         _start(s, [program for programs in wanted.values() for program in programs], progress)
+        for region in regions:
+            stopped.forget(s.model_copy(update={"region": region}))
     return s
 
 

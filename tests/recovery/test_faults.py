@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socketserver
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 
+from caravan.cli.rehearse import end
+from contracts.errors import RecoveryError
+from contracts.settings import Settings
+from recovery import rehearsal, stopped
 from recovery.faults import DOWN, SlowDoor, broken
 from recovery.machine import Machine
 from recovery.vault import Vault
@@ -33,22 +40,62 @@ class Services:
         self.started.append(services)
 
 
+@pytest.fixture
+def here(tmp_path: Path) -> Settings:
+    return settings().model_copy(update={"home": tmp_path})
+
+
 @pytest.mark.parametrize("fault", DOWN)
-def test_services_are_down_and_then_run_again(fault: str) -> None:
-    s, services = settings(), Services()
+def test_services_are_down_and_then_run_again(here: Settings, fault: str) -> None:
+    s, services = here, Services()
     with broken(fault, cast(Vault, None), s, cast(Machine, services), s) as seen:
         assert services.down == {name for group in DOWN[fault] for name in group}
         assert seen == s
+        assert stopped.path(s).exists()
     assert not services.down
+    assert not stopped.path(s).exists()
 
 
-def test_a_rehearsal_that_fails_leaves_nothing_broken() -> None:
-    s, services = settings(), Services()
+def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    services, standby = Services(), here.model_copy(update={"region": "standby"})
+    stopped.stop(here, cast(Machine, services), DOWN["region-down"])
+    assert "edge" in services.down  # and there it was killed
+    told: list[str] = []
+
+    def rehearsed(*_: object) -> None:
+        assert not services.down
+        raise RecoveryError("far enough")
+
+    monkeypatch.setattr(rehearsal, "_rehearsed", rehearsed)
+    monkeypatch.setattr(rehearsal, "alert", lambda *_, **__: None)
+    with pytest.raises(RecoveryError, match="far enough"):
+        rehearsal.rehearse(
+            standby, cast(Machine, None), cast(Machine, services), progress=lambda _step, what, _s: told.append(what)
+        )
+    assert "edge" in told[0]
+    assert not stopped.path(here).exists()
+
+
+def test_a_rehearsal_that_fails_leaves_nothing_broken(here: Settings) -> None:
+    s, services = here, Services()
     with pytest.raises(ZeroDivisionError), broken("region-down", cast(Vault, None), s, cast(Machine, services), s):
         raise ZeroDivisionError
     assert not services.down
     assert "postgres" in services.started[0]  # what the others need comes first
     assert "engine" in services.started[1]
+
+
+def test_a_rehearsal_that_is_told_to_end_leaves_nothing_broken(here: Settings) -> None:
+    services, before = Services(), signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(SystemExit), broken(
+            "region-down", cast(Vault, None), here, cast(Machine, services), here
+        ):  # fmt: skip
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not services.down
 
 
 @pytest.fixture
