@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socketserver
 import threading
@@ -88,11 +87,9 @@ def test_a_rehearsal_that_fails_leaves_nothing_broken(here: Settings) -> None:
 def test_a_rehearsal_that_is_told_to_end_leaves_nothing_broken(here: Settings) -> None:
     services, before = Services(), signal.signal(signal.SIGTERM, end)
     try:
-        with pytest.raises(SystemExit), broken(
-            "region-down", cast(Vault, None), here, cast(Machine, services), here
-        ):  # fmt: skip
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+        down = broken("region-down", cast(Vault, None), here, cast(Machine, services), here)
+        with pytest.raises(SystemExit), down:
+            signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert not services.down
