@@ -98,22 +98,12 @@ def _log(vault: Vault, chosen: Chosen) -> Iterator[tuple[int, bytes]]:
     def bring(piece: wal.Piece) -> bytes:
         if piece.key in listed:
             return vault.unsealed(listed[piece.key])
-        return unsealed_any(vault, piece.key)
+        return vault.sealer.unseal(vault.unlisted(piece.key), piece.key)
 
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(wanted), 8):
             some = wanted[start : start + 8]
             yield from ((piece.start, data) for piece, data in zip(some, pool.map(bring, some), strict=True))
-
-
-def unsealed_any(vault: Vault, key: str) -> bytes:
-    """A sealed part that no manifest lists: the version of it that unseals under its name."""
-    for data in vault.store.versions(key):
-        try:
-            return vault.sealer.unseal(data, key)
-        except Tampered as error:
-            said = error
-    raise said
 
 
 def _write_recovery(data: Path, log: Path, chosen: Chosen) -> None:

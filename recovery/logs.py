@@ -33,10 +33,10 @@ def events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 def pieces(vault: Vault, system: str) -> dict[str, list[tuple[int, int, str]]]:
-    """(start, end, key) of what is in the vault, per file of the log, in order."""
+    """(start, end, key) of what is in the vault, per file of the log, in order; a delete marker hides none."""
     found: dict[str, list[tuple[int, int, str]]] = {}
     prefix = f"logs/{system}/"
-    for key in vault.here(prefix):
+    for key in vault.store.names(prefix):
         path, _, span = key.removeprefix(prefix).rpartition("/")
         start, _, end = span.partition("-")
         found.setdefault(path, []).append((int(start, 16), int(end, 16), key))
@@ -86,7 +86,7 @@ def stretches(vault: Vault, system: str, known: Iterable[Stretch] = ()) -> tuple
     for path, spans in sorted(pieces(vault, system).items()):
         for start, end, key in unbroken(spans):
             if key not in parts:
-                data = vault.store.get(key)
+                data = vault.unlisted(key)
                 parts[key] = Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
             found.append(Stretch(of=path, start=start, end=end, part=parts[key]))
     return tuple(found)

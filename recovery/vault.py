@@ -165,6 +165,21 @@ class Vault:
         """What was sealed in a part."""
         return self.sealer.unseal(self.read(part), part.key)
 
+    def unlisted(self, key: str) -> bytes:
+        """A sealed part that no manifest lists yet, as it is kept: the newest version that unseals under its name.
+
+        Raises NotFound, or Tampered when no version of it is what we sealed.
+        """
+        said: Tampered | None = None
+        for data in self.store.versions(key):
+            try:
+                self.sealer.unseal(data, key)
+            except Tampered as error:
+                said = said or error
+            else:
+                return data
+        raise said or NotFound(f"{key} is not in the vault", remedy="take the snapshot before it")
+
     def download(self, entry: Entry, folder: Path) -> Path:
         """A verified copy of an object in a temporary file in `folder`; memory stays bounded."""
         handle, name = tempfile.mkstemp(dir=folder, prefix=".object-")

@@ -30,6 +30,8 @@ SLOT = "caravan_vault"
 SHIP_EVERY = 3.0
 #: Seconds within which the sender must hear from us.
 _SAY_EVERY = 5.0
+#: Seconds that a snapshot waits for a sender that sends nothing.
+SILENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,6 @@ class Piece:
     start: int
     end: int
     key: str
-    size: int
 
 
 def lsn(text: str) -> int:
@@ -79,14 +80,12 @@ def identify(s: Settings) -> tuple[str, int, int]:
 
 
 def pieces(vault: Vault, system: str) -> list[Piece]:
-    """All log of a database in the vault, by timeline and position."""
+    """All log of a database in the vault, by timeline and position; a delete marker hides none."""
     found = []
-    for key, stored in vault.here(f"wal/{system}/").items():
+    for key in vault.store.names(f"wal/{system}/"):
         timeline, _, span = key.removeprefix(f"wal/{system}/").partition("/")
         start, _, end = span.partition("-")
-        found.append(
-            Piece(timeline=int(timeline, 16), start=int(start, 16), end=int(end, 16), key=key, size=stored.size)
-        )
+        found.append(Piece(timeline=int(timeline, 16), start=int(start, 16), end=int(end, 16), key=key))
     return sorted(found, key=lambda p: (p.timeline, p.start, p.end))
 
 
@@ -156,7 +155,7 @@ class Shipper:
 
     def _stream(self, cursor: Any, start: int, stopped: Callable[[], bool], until: int | None) -> None:
         waiting, position = bytearray(), start
-        since = said = time.monotonic()
+        since = said = heard = time.monotonic()
         while True:
             message = cursor.read_message()
             if message is not None:
@@ -165,6 +164,7 @@ class Shipper:
                 if message.data_start != position + len(waiting):
                     raise RecoveryError("the log was sent with a gap", remedy="it is streamed again from the slot")
                 waiting += message.payload
+                heard = time.monotonic()
             reached = until is not None and position + len(waiting) >= until
             now = time.monotonic()
             ending = message is None and stopped()
@@ -178,6 +178,11 @@ class Shipper:
                 said = now
             if reached or ending:
                 return
+            if until is not None and now - heard > SILENCE:
+                raise RecoveryError(
+                    f"the database sends no log since {SILENCE:.0f} s: at {position:X}, not yet at {until:X}",
+                    remedy="see `caravan logs postgres`, then take the snapshot again",
+                )
             if message is None:
                 select.select([cursor], [], [], 0.2)
 
@@ -225,7 +230,7 @@ def stretches(vault: Vault, system: str, timeline: int, start: int, until: int) 
     found = []
     for piece in chosen:
         if piece.start < until:
-            data = vault.store.get(piece.key)
+            data = vault.unlisted(piece.key)
             part = Part(key=piece.key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
             found.append(Stretch(of=f"wal/{timeline:08X}", start=piece.start, end=piece.end, part=part))
     return tuple(found)

@@ -287,7 +287,7 @@ def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path)
 
 def test_log_with_a_gap_ends_at_the_gap() -> None:
     def piece(start: int, end: int, timeline: int = 1) -> wal.Piece:
-        return wal.Piece(timeline=timeline, start=start, end=end, key=f"{start}", size=1)
+        return wal.Piece(timeline=timeline, start=start, end=end, key=f"{start}")
 
     found = [piece(0, 10), piece(10, 30), piece(40, 50), piece(5, 12, timeline=2)]
     assert [p.end for p in wal.unbroken(found, 1, 3)] == [10, 30]

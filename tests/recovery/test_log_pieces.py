@@ -1,0 +1,101 @@
+"""Pieces of the logs that somebody wrote over or hid are read as they were; a sender that hangs is not waited for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import RecoveryError, Tampered
+from recovery import journal, logs, wal
+from recovery.database import _log
+from recovery.manifest import Entry
+from recovery.point import Chosen
+from tests.recovery.vaults import AT, SmallRegion
+
+FILE = "2026-03-01/champion-000000.jsonl"
+
+
+@pytest.fixture
+def region(tmp_path: Path) -> SmallRegion:
+    made = SmallRegion(tmp_path)
+    path = tmp_path / logs.FOLDER / FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"one\ntwo\n")
+    logs.ship(made.vault, "7", tmp_path)
+    return made
+
+
+def tampered(region: SmallRegion, prefix: str, *, hidden: bool) -> str:
+    """Write over a piece, or lay a delete marker on it; its name."""
+    key = next(key for key in region.memory.objects if key.startswith(prefix))
+    if hidden:
+        region.memory.delete(key)
+    else:
+        region.memory.put(key, b"evil")
+    return key
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_events_come_back(region: SmallRegion, tmp_path: Path, hidden: bool) -> None:
+    tampered(region, "logs/", hidden=hidden)
+    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), tmp_path / "again")
+    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_the_log_of_the_database_comes_back(region: SmallRegion, hidden: bool) -> None:
+    one = region.snapshot()
+    tampered(region, "wal/", hidden=hidden)
+    assert wal.stretches(region.vault, "7", 1, one.backups[-1].start, one.cut) == tuple(
+        stretch.__class__(of="wal/00000001", start=stretch.start, end=stretch.end, part=stretch.part)
+        for stretch in one.log
+    )
+    chosen = Chosen(snapshot=one, exact=True, at=None, log_end=one.cut)
+    assert list(_log(region.vault, chosen)) == [(one.backups[-1].start, b"x" * 4096)]
+
+
+def test_what_no_version_of_unseals_is_told(region: SmallRegion) -> None:
+    key = next(key for key in region.memory.objects if key.startswith("logs/"))
+    region.memory.rot(key, 40)
+    with pytest.raises(Tampered):
+        logs.stretches(region.vault, "7")
+
+
+def test_a_note_that_was_written_over_is_read_as_it_was(region: SmallRegion) -> None:
+    entry = Entry(bucket="caravan", key="refs/x.json", size=1, etag="e", sha256="a" * 64)
+    journal.write(region.vault, region.s, "7", AT, [entry])
+    tampered(region, "journal/", hidden=False)
+    found = journal.since(region.vault, region.s, "7", datetime(2026, 1, 1, tzinfo=UTC), None)
+    assert found == {("caravan", "refs/x.json"): entry}
+
+
+@pytest.fixture
+def mute() -> Iterator[Any]:
+    """A connection over which nothing comes."""
+    reading, writing = os.pipe()
+
+    class Cursor:
+        def fileno(self) -> int:
+            return reading
+
+        def read_message(self) -> None: ...
+
+        def send_feedback(self, **_: object) -> None: ...
+
+    yield Cursor()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_snapshot_does_not_wait_for_ever_for_a_database_that_hangs(
+    mute: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "SILENCE", 0.3)
+    shipper = wal.Shipper.__new__(wal.Shipper)
+    with pytest.raises(RecoveryError, match="sends no log"):
+        shipper._stream(mute, 0, lambda: False, until=4096)
