@@ -29,7 +29,7 @@ from recovery.restore import state_file
 from recovery.score import Score, keep
 from recovery.snapshot import create
 from recovery.vault import Vault
-from tests.scenarios.lost_region import Shop, asked, logged, lose, resolved, serves, writing
+from tests.scenarios.lost_region import Shop, acting, asked, logged, lose, resolved, serves, writing
 
 REQUESTS = 1000
 PATIENCE = 900
@@ -56,8 +56,9 @@ def drill(
     tell("shop", "features, a signed and registered champion, shoppers")
     shop.prepare()
     shop.act(60)
-    first = create(s, EmbeddedMachine(s))
-    second = create(s, EmbeddedMachine(s))
+    with acting(shop):
+        first = create(s, EmbeddedMachine(s))
+        second = create(s, EmbeddedMachine(s))
     tell("snapshots", f"{first.moved / 1e6:.1f} MB in {first.seconds:.1f} s, then {second.moved / 1e6:.3f} MB")
     problems += verify.verify(vault, second.snapshot, s, deep=True).problems
     shop.act(60)  # after the snapshot: only the feed has these

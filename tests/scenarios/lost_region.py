@@ -111,6 +111,24 @@ class Shop:
                 assert answered.json()["accepted"] == 1, answered.text
 
 
+@contextmanager
+def acting(shop: Shop) -> Iterator[None]:
+    """Shoppers go on viewing items until the block ends; every event is acknowledged."""
+    stop = threading.Event()
+
+    def act() -> None:
+        while not stop.wait(0.05):
+            shop.act(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(act)
+        try:
+            yield
+        finally:
+            stop.set()
+        busy.result()
+
+
 def serves(s: Settings, address: str = "") -> str | None:
     """The release that answers at the region's edge, or at `address`."""
     try:
