@@ -89,7 +89,7 @@ def stirred(stores: Mapping[str, Store], known: Inventory) -> bool:
 
 
 def _copy(bucket: str, store: Store, stored: Stored, vault: Vault, kept: set[str], folder: Path) -> Entry:
-    named = _hash_in_name(stored.key)
+    named = hash_in_name(stored.key)
     if named in kept and named is not None:
         return Entry(bucket=bucket, key=stored.key, size=stored.size, etag=stored.etag, sha256=named)
     if stored.size <= MULTIPART:
@@ -107,7 +107,7 @@ def _copy(bucket: str, store: Store, stored: Stored, vault: Vault, kept: set[str
         return Entry(bucket=bucket, key=stored.key, size=path.stat().st_size, etag=stored.etag, sha256=sha256)
 
 
-def _hash_in_name(key: str) -> str | None:
+def hash_in_name(key: str) -> str | None:
     """The SHA-256 that the name of a content-addressed object promises."""
     if key.startswith("blobs/"):
         return key.rpartition("/")[2]

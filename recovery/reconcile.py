@@ -19,10 +19,15 @@ from sqlalchemy.exc import DBAPIError
 
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger, Move
+from artifacts.manifest import Manifest, sha256_of
 from artifacts.object_store import ObjectStore
+from artifacts.publish import Store, blob_key
 from contracts.settings import Settings
 from feature_repo import store
-from recovery import logs
+from recovery import logs, objects, shopper_logs
+from recovery.erasure import ErasureList, latest
+from recovery.shopper_rows import Whom
+from recovery.vault import Vault, kept_here
 
 #: Names that promise their content; pointers are the active region's own.
 _BY_CONTENT = ("blobs/", "manifests/")
@@ -42,14 +47,26 @@ class Reconciled:
 
 def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[[str], None]) -> Reconciled:
     """Bring over what `former` accepted and `active` lacks. Their databases and object stores must answer."""
-    objects = _objects(ObjectStore.of(former), ObjectStore.of(active))
-    tell(f"{objects} objects")
+    count = bring_objects(ObjectStore.of(former), ObjectStore.of(active), tell)
+    tell(f"{count} objects")
     rows = _rows(former, active, actor)
     tell(f"{rows} rows of the ledger")
-    return Reconciled(events=_events(former, active), rows=rows, objects=objects)
+    # in the vault of its own store lies the list as it was before the former region was lost
+    vault = Vault.of(kept_here(active))
+    entries = ErasureList(vault.sealer, own=ObjectStore.of(active), vault=vault.store).entries()
+    days, fresh, many = unknown(former, active, Whom(latest(entries)))
+    for day, lines in days.items():
+        _add(active.region_home / logs.FOLDER / day, f"reconciled-{former.region}", lines)
+    for source, events in fresh.items():
+        store.push_events(active, source, events)
+    return Reconciled(events=many, rows=rows, objects=count)
 
 
-def _objects(former: ObjectStore, active: ObjectStore) -> int:
+def bring_objects(former: Store, active: Store, tell: Callable[[str], None]) -> int:
+    """Copy what only `former` has under the name of its content; how many.
+
+    One that a disk has damaged is left behind, and so is a manifest that would name what is not there.
+    """
     count = 0
     for prefix in _BY_CONTENT:
         present = {stored.key for stored in active.list(prefix)}
@@ -59,9 +76,20 @@ def _objects(former: ObjectStore, active: ObjectStore) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "object"
                 former.download(stored.key, path)
-                active.put(stored.key, path)
-            count += 1
+                if sha256_of(path) != objects.hash_in_name(stored.key):
+                    tell(f"{stored.key} is damaged: it stays behind")
+                elif prefix == "manifests/" and (lacking := _lacking(path, active)):
+                    tell(f"{stored.key} stays behind: {lacking} is not there")
+                else:
+                    active.put(stored.key, path)
+                    count += 1
     return count
+
+
+def _lacking(manifest: Path, active: Store) -> str:
+    """A file that the manifest names and the store lacks."""
+    files = Manifest.from_bytes(manifest.read_bytes()).files
+    return next((file.path for file in files if active.head(blob_key(file.sha256)) is None), "")
 
 
 def _rows(former: Settings, active: Settings, actor: str) -> int:
@@ -92,26 +120,25 @@ def _row(move: Move) -> dict[str, Any]:
     return asdict(move) | {"at": move.at.isoformat()}
 
 
-def _events(former: Settings, active: Settings) -> int:
+def unknown(
+    former: Settings, active: Settings, erased: Whom
+) -> tuple[dict[str, list[bytes]], dict[str, list[dict[str, Any]]], int]:
+    """Events that only `former` logged: lines per day, events per shop, how many. Nothing of erased shoppers."""
     theirs, ours = former.region_home / logs.FOLDER, active.region_home / logs.FOLDER
     known = {str(event["event_id"]) for path in ours.glob("*/*.jsonl") for _, event in logs.events(path)}
     days: dict[str, list[bytes]] = {}
     fresh: dict[str, list[dict[str, Any]]] = {}
-    count = 0
+    count, goes = 0, shopper_logs.of_events(erased)
     for path in sorted(theirs.glob("*/*.jsonl")):
         for line, event in logs.events(path):
-            if event["event_id"] in known:
+            if event["event_id"] in known or goes(line):
                 continue
             known.add(str(event["event_id"]))
             days.setdefault(path.parent.name, []).append(line)
             row = event | {"event_time": datetime.fromisoformat(event["event_time"])}
             fresh.setdefault(str(event["source"]), []).append(row)
             count += 1
-    for day, lines in days.items():
-        _add(ours / day, f"reconciled-{former.region}", lines)
-    for source, events in fresh.items():
-        store.push_events(active, source, events)
-    return count
+    return days, fresh, count
 
 
 def _add(folder: Path, name: str, lines: list[bytes]) -> None:

@@ -61,7 +61,7 @@ def look(home: Path, whom: Whom) -> Found:
     requests, opaque = _links(home, whom)
     found = Found()
     for kind, pattern in KINDS.items():
-        goes = _of_events(whom) if kind == "event log" else _of_edge(requests, opaque)
+        goes = of_events(whom) if kind == "event log" else _of_edge(requests, opaque)
         files = {path: spans for path in sorted(home.glob(pattern)) if (spans := list(_spans(path, goes)))}
         found.spans[kind] = files
     return found
@@ -146,7 +146,7 @@ def _moment(value: Any) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _of_events(whom: Whom) -> Callable[[bytes], bool]:
+def of_events(whom: Whom) -> Callable[[bytes], bool]:
     """Whether a line of the event log goes; one that can not be read goes when it names an erased shopper."""
     names = [name.encode() for name in whom.until]
 
