@@ -292,13 +292,13 @@ def test_a_signature_that_is_lost_on_the_way_sends_a_proven_canary_back(
 def test_a_catalog_that_could_not_be_read_once_is_asked_for_again(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(region, "catalog", lambda *_: None)
     monkeypatch.setattr("releases.watching.CATALOG_AGAIN", 0.0)
-    to_canary(controller, ledger, region)
-    meet(region, 20)
-    ticks(controller, 2)
-    assert "unknown_items: no outcomes" in controller.doing
-    monkeypatch.undo()
+    with monkeypatch.context() as away:
+        away.setattr(region, "catalog", lambda *_: None)
+        to_canary(controller, ledger, region)
+        meet(region, 20)
+        ticks(controller, 2)
+        assert "unknown_items: no outcomes" in controller.doing
     ticks(controller, 1)
     assert ledger.state("shop", B) == "canary_5"
 
