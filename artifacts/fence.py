@@ -29,8 +29,8 @@ Standing = Literal["active", "draining", "passive"]
 
 _STAMP = """
 INSERT INTO region_fence (id, region, epoch, valid_until, told_at)
-VALUES (1, :region, :epoch, clock_timestamp() + make_interval(secs => :seconds),
-        CASE WHEN :seconds > 0 THEN clock_timestamp() END)
+VALUES (1, :region, :epoch, CAST(:asked AS timestamptz) + make_interval(secs => :seconds),
+        CASE WHEN :seconds > 0 THEN CAST(:asked AS timestamptz) END)
 ON CONFLICT (id) DO UPDATE SET region = excluded.region, epoch = excluded.epoch, valid_until = excluded.valid_until,
     told_at = COALESCE(excluded.told_at, region_fence.told_at)
 WHERE region_fence.epoch <= excluded.epoch
@@ -86,9 +86,13 @@ def stamp(engine: Engine, region: str, epoch: int, seconds: float) -> None:
     """Let rows of this epoch be written for so long from now, by the database's own clock; not at all at 0.
 
     What is told of an epoch that is over changes nothing: a keeper may not have heard yet of the one a restore began.
+    Time that the database lets us wait is taken off: one that slept on it must not wake up with a right that has ended.
     """
+    until = boottime() + seconds
     with engine.begin() as connection:
-        connection.execute(text(_STAMP), {"region": region, "epoch": epoch, "seconds": max(seconds, 0.0)})
+        asked = connection.execute(text("SELECT clock_timestamp()")).scalar()
+        left = max(until - boottime(), 0.0)
+        connection.execute(text(_STAMP), {"region": region, "epoch": epoch, "seconds": left, "asked": asked})
 
 
 class Fence:

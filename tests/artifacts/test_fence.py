@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,20 @@ def test_the_database_refuses_an_epoch_that_is_over(database: Engine) -> None:
 
 
 @pytest.mark.stack
+def test_a_database_that_hears_late_that_it_may_write_may_not_any_more(database: Engine) -> None:
+    ledger = Ledger(database, "primary")
+    walk(ledger, A, "built")
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as connection:
+            connection.execute(text("LOCK TABLE region_fence IN ACCESS EXCLUSIVE MODE"))
+            told = pool.submit(fence.stamp, database, "primary", 1, 0.5)
+            time.sleep(1.0)
+        told.result()
+    with pytest.raises(Fenced, match="ran out"):
+        ledger.note("shop", A, "asked", actor="x", reason="too late")
+
+
+@pytest.mark.stack
 def test_what_is_told_of_an_epoch_that_is_over_changes_nothing(database: Engine) -> None:
     ledger = Ledger(database, "primary")
     fence.stamp(database, "primary", 3, 60)
@@ -118,6 +133,7 @@ def test_what_is_told_of_an_epoch_that_is_over_changes_nothing(database: Engine)
         ledger.note("", "", "asked", actor="test", reason="closed")
 
 
+@pytest.mark.stack
 def test_who_is_paused_inside_a_transaction_is_refused_at_its_end(database: Engine) -> None:
     ledger = Ledger(database, "primary")
     walk(ledger, A, "built")
