@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from recovery.seal import PART
 from recovery.vault import Vault
 
 FOLDER = "event-log"
+#: Small pieces that a file may have when nobody writes it any more; a manifest names each.
+MOST = 64
+#: Seconds after which a file of a day that is over is not written any more.
+CLOSED = 3600.0
 
 
 def events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -49,19 +54,44 @@ def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None =
     root = home / FOLDER
     for path in sorted(root.glob("*/*.jsonl")):
         name = path.relative_to(root).as_posix()
-        with path.open("rb") as file:
-            start = done.get(name, 0)
-            file.seek(start)
-            while data := file.read(PART):
-                whole = data.rfind(b"\n") + 1
-                if whole == 0:
-                    break
-                end = start + whole
-                with suppress(Conflict):  # another process sent just this
-                    vault.keep_sealed(data[:whole], f"logs/{system}/{name}/{start:012X}-{end:012X}")
-                done[name] = start = end
-                file.seek(start)
+        before = done.get(name, 0)
+        if (end := _send(vault, f"logs/{system}/{name}", path, before)) > before:
+            done[name] = end
     return done
+
+
+def merge(vault: Vault, system: str, home: Path, now: datetime | None = None) -> int:
+    """Send files that came in many small pieces once more in large ones, when their day is over; how many files.
+
+    Otherwise every manifest would name every few seconds of traffic there ever were.
+    """
+    now, merged = now or datetime.now(UTC), 0
+    for name, spans in pieces(vault, system).items():
+        path, cover = home / FOLDER / name, unbroken(spans)
+        if not cover or path.parent.name >= now.date().isoformat() or not path.exists():
+            continue
+        about = path.stat()
+        whole = about.st_size >= cover[-1][1] and about.st_mtime < now.timestamp() - CLOSED
+        if whole and len(cover) > MOST + 2 * about.st_size // PART:
+            _send(vault, f"logs/{system}/{name}", path, 0)
+            merged += 1
+    return merged
+
+
+def _send(vault: Vault, prefix: str, path: Path, start: int) -> int:
+    """Send what a file holds from `start` on, as far as its lines are whole; how far that is."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while data := file.read(PART):
+            whole = data.rfind(b"\n") + 1
+            if whole == 0:
+                break
+            end = start + whole
+            with suppress(Conflict):  # another process sent just this
+                vault.keep_sealed(data[:whole], f"{prefix}/{start:012X}-{end:012X}")
+            start = end
+            file.seek(start)
+    return start
 
 
 def _reached(found: dict[str, list[tuple[int, int, str]]]) -> dict[str, int]:
@@ -71,11 +101,16 @@ def _reached(found: dict[str, list[tuple[int, int, str]]]) -> dict[str, int]:
 def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """The pieces that give the file from its beginning without a gap; they overlap where two processes sent some."""
     chosen: list[tuple[int, int, str]] = []
-    reached = 0
-    for start, end, key in sorted(spans):
-        if start <= reached < end:
-            chosen.append((start, end, key))
-            reached = end
+    waiting = sorted(spans, reverse=True)
+    reached, best = 0, (0, 0, "")
+    while waiting or best[1] > reached:
+        if waiting and waiting[-1][0] <= reached:
+            best = max(best, waiting.pop(), key=lambda piece: piece[1])
+        elif best[1] > reached:  # of those that go on from here, the one that leads farthest
+            chosen.append(best)
+            reached = best[1]
+        else:
+            break
     return chosen
 
 

@@ -86,6 +86,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress
     # what rows at the cut name was published before them, so a second look has it
     inventory = objects.look(stores, vault, inventory, staging, progress=copied)
     logs.ship(vault, system, s.region_home)
+    logs.merge(vault, system, s.region_home)
     events = logs.stretches(vault, system, parent.events if parent else ())
     progress("closure", "looking for everything that rows and pointers name")
     closure.demand(closure.missing(vault, inventory, s.bucket, releases=taken.releases, signed=taken.signed))

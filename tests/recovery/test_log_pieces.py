@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,31 @@ def tampered(region: SmallRegion, prefix: str, *, hidden: bool) -> str:
     else:
         region.memory.put(key, b"evil")
     return key
+
+
+def test_pieces_may_overlap_and_the_fewest_are_taken() -> None:
+    def chosen(*spans: tuple[int, int]) -> list[tuple[int, int]]:
+        return [(start, end) for start, end, _ in logs.unbroken([(*span, "") for span in spans])]
+
+    assert chosen((0, 4), (4, 6), (3, 9), (6, 12)) == [(0, 4), (3, 9), (6, 12)]
+    assert chosen((0, 4), (0, 9), (4, 6)) == [(0, 9)]
+    assert chosen((0, 4), (5, 9)) == [(0, 4)]
+    assert chosen((4, 9)) == []
+
+
+def test_a_day_that_is_over_is_kept_in_few_pieces(region: SmallRegion, tmp_path: Path) -> None:
+    path, reached = tmp_path / logs.FOLDER / FILE, None
+    for number in range(logs.MOST + 5):
+        path.write_bytes(path.read_bytes() + b"event %d\n" % number)
+        reached = logs.ship(region.vault, "7", tmp_path, reached)
+    same_day, after = datetime(2026, 3, 1, 23, tzinfo=UTC), datetime.now(UTC) + timedelta(hours=2)
+    assert logs.merge(region.vault, "7", tmp_path, same_day) == 0
+    assert len(logs.stretches(region.vault, "7")) > logs.MOST
+    assert logs.merge(region.vault, "7", tmp_path, after) == 1
+    assert logs.merge(region.vault, "7", tmp_path, after) == 0
+    assert len(logs.stretches(region.vault, "7")) == 1
+    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), tmp_path / "again")
+    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("hidden", [True, False])
