@@ -24,6 +24,7 @@ from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
 from recovery import logs, questions, stopped
+from recovery.alone import alone
 from recovery.catalog import Catalog
 from recovery.faults import FAULTS, broken
 from recovery.machine import Machine
@@ -61,13 +62,14 @@ def rehearse(
             f"{target.region} is the active region: a rehearsal would replace it",
             remedy=f"rehearse with --region {active.region}",
         )
-    if again := stopped.start_again(active, others):
-        progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
-    try:
-        score = _rehearsed(active, target, machine, others, fault, count, human_actions, progress)
-    except CaravanError as error:
-        alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {error.what}")
-        raise
+    with alone(stopped.path(active).with_suffix(".lock"), _another):
+        if again := stopped.start_again(active, others):
+            progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
+        try:
+            score = _rehearsed(active, target, machine, others, fault, count, human_actions, progress)
+        except CaravanError as error:
+            alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {error.what}")
+            raise
     page = keep(score, folder(target))
     if failures := score.failures():
         alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {failures[0]} (see {page})")
@@ -76,6 +78,11 @@ def rehearse(
         for path in (page, page.with_suffix(".json")):
             vault.store.put(f"rehearsals/{path.name}", path.read_bytes())
     return score, page
+
+
+def _another() -> None:
+    """What the one at work has stopped must not be started under it."""
+    raise RestoreRefused("another rehearsal is under way", remedy="wait until it is done")
 
 
 def folder(s: Settings) -> Path:

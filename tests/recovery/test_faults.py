@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from caravan.cli.rehearse import end
-from contracts.errors import RecoveryError
+from contracts.errors import RecoveryError, RestoreRefused
 from contracts.settings import Settings
 from recovery import rehearsal, stopped
+from recovery.alone import alone
 from recovery.faults import DOWN, SlowDoor, broken
 from recovery.machine import Machine
 from recovery.vault import Vault
@@ -73,6 +74,15 @@ def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, mo
         )
     assert "edge" in told[0]
     assert not stopped.path(here).exists()
+
+
+def test_a_second_rehearsal_does_not_start_what_the_first_has_stopped(here: Settings) -> None:
+    services, standby = Services(), here.model_copy(update={"region": "standby"})
+    with alone(stopped.path(here).with_suffix(".lock"), lambda: None):
+        stopped.stop(here, cast(Machine, services), DOWN["edge-cut-off"])
+        with pytest.raises(RestoreRefused, match="another rehearsal"):
+            rehearsal.rehearse(standby, cast(Machine, None), cast(Machine, services))
+        assert services.down == {"edge"}
 
 
 def test_a_rehearsal_that_fails_leaves_nothing_broken(here: Settings) -> None:
