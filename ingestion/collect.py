@@ -42,14 +42,17 @@ def collect(lake: Lake, event_log: Path, *, now: datetime | None = None) -> list
 
 
 def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
-    data = path.read_bytes()
-    data = data[: data.rfind(b"\n") + 1]
     partition = f"log-{path.parent.name}-{path.stem}"
     name = f"{path.parent.name}/{path.name}"
+    known = None
     if lake.digest(landing.FILES_TABLE, partition) is not None:
         known = lake.manifest(landing.FILES_TABLE, partition).meta
-        if known["bytes"] == len(data):
+        if known["bytes"] == path.stat().st_size:  # it only grows, so nothing of it has to be read
             return landing.report_of(known, EVENT_SCHEMA, name, "known")
+    data = path.read_bytes()
+    data = data[: data.rfind(b"\n") + 1]
+    if known is not None and known["bytes"] == len(data):
+        return landing.report_of(known, EVENT_SCHEMA, name, "known")
     table, numbers, refused, dropped = parse_json_lines(_of_source(data, lake.source), EVENT_SCHEMA.arrow.names)
     if not table.num_rows and not refused:
         return None

@@ -104,8 +104,18 @@ def _text(raw: pa.Array) -> pa.Array:
     return pa.nulls(len(raw), pa.string())
 
 
+#: The years that a calendar has, 1 to 9999, in microseconds since 1970.
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
 def _time(raw: pa.Array) -> pa.Array:
-    """ISO 8601 or a timestamp; a time without a zone is taken as UTC."""
+    """ISO 8601 or a timestamp; a time without a zone is taken as UTC. A year that no calendar has is no time."""
+    times = _any_time(raw)
+    micros = times.cast(pa.int64())
+    return _where(pc.and_(pc.greater_equal(micros, _FIRST), pc.less_equal(micros, _LAST)), times)
+
+
+def _any_time(raw: pa.Array) -> pa.Array:
     if pa.types.is_date(raw.type):
         raw = raw.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(raw.type):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from contracts.errors import UnreadableFile
 from ingestion.columns import family
+from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
 from ingestion.raw import RawFile
 from ingestion.text_formats import parse_csv, parse_json_lines
 
@@ -82,12 +84,14 @@ def read_raw(
         )
     missing = [c for c in required if c not in raw.table.column_names]
     if missing and (raw.table.num_rows or not raw.refused):
+        # what is no column of ours may be a shopper's data, where the header line is missing
+        there = ", ".join(raw.table.column_names[:12]) or "none of ours"
+        others = f" and {len(raw.dropped)} others; is the header line missing?" if raw.dropped else ""
         raise UnreadableFile(
-            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-            f" (it has {', '.join([*raw.table.column_names, *raw.dropped][:12]) or 'none'})",
+            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} (it has {there}{others})",
             remedy="see docs/data-contract.md for the columns",
         )
-    return raw
+    return replace(raw, dropped=tuple(EMAIL_PATTERN.sub(REDACTED, column)[:60] for column in raw.dropped))
 
 
 def _bytes_of(path: Path, max_bytes: int) -> bytes:
@@ -145,9 +149,10 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
             raise _too_big(name, max_bytes)
         twice = sorted({c for c in names if names.count(c) > 1})
         if twice:
-            raise UnreadableFile(f"{name} has the column {twice[0]!r} twice", remedy="give every column its own name")
+            which = repr(twice[0]) if columns is None or twice[0] in columns else "of one name"
+            raise UnreadableFile(f"{name} has the column {which} twice", remedy="give every column its own name")
         kept = [c for c in names if columns is None or c in columns]
-        table = file.read(columns=kept).select(kept).replace_schema_metadata(None)
+        table = _plain(file.read(columns=kept).select(kept).replace_schema_metadata(None))
         table.validate(full=True)
     except UnreadableFile:
         raise
@@ -162,3 +167,20 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
         families={c: family(table.schema.field(c).type) for c in kept},
         dropped=tuple(c for c in names if c not in kept),
     )
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The same values in types that every operation knows; times of any zone are moments, and moments are UTC."""
+    for at, column in enumerate(table.schema):
+        kind = column.type
+        if pa.types.is_timestamp(kind) and kind.tz not in (None, "UTC"):
+            kind = pa.timestamp(kind.unit, "UTC")
+        elif pa.types.is_string_view(kind):
+            kind = pa.string()
+        elif pa.types.is_binary_view(kind):
+            kind = pa.binary()
+        elif pa.types.is_float16(kind):
+            kind = pa.float32()
+        if kind != column.type:
+            table = table.set_column(at, pa.field(column.name, kind), table.column(at).cast(kind))
+    return table

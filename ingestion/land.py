@@ -6,10 +6,12 @@ content twice lands nothing new. `validate_day` then makes the partitions that t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,7 +27,13 @@ from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, Tabl
 from ingestion.sources import Source
 from ingestion.split import split_rows
 
+log = logging.getLogger(__name__)
+
 Progress = Callable[[str], None]
+#: Origin of a partition that another file has replaced.
+WITHDRAWN = "withdrawn"
+#: What odd values make libraries raise; what stores raise is none of it.
+CONTENT = (ArithmeticError, TypeError, ValueError, LookupError, RecursionError, pa.ArrowException)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +84,13 @@ class _Lander:
         self.now = now or landing.utc_now()
         self.replace = replace
         self.progress = progress or (lambda _: None)
+        self.brought: set[str] = set()  # batches of this call, which replace others and not one another
 
     def events(self, batch: str, name: str, read: Callable[[], RawFile]) -> FileReport:
         partition = f"events-{batch}"
-        if self.lake.digest(landing.FILES_TABLE, partition) is not None and not self.replace:
-            known = self.lake.manifest(landing.FILES_TABLE, partition).meta
+        self.brought.add(partition)
+        known = self._known(partition)
+        if known is not None and not self.replace:
             return landing.report_of(known, EVENT_SCHEMA, name, "known")
         raw = read()
         split = split_rows(raw, EVENT_SCHEMA, now=self.now)
@@ -89,7 +99,7 @@ class _Lander:
         made = landing.batch_of(raw, split, self.pseudonymizer.hash_column, self.pseudonymizer.hash)
         self.progress(f"{name}: {made.kept.num_rows:,} of {made.read:,} rows kept, writing")
         if self.replace:
-            self._withdraw(made, partition)
+            self._withdraw(made)
         landing.publish_batch(self.lake, made, partition, origin="file", about={})
         about = self.lake.manifest(landing.FILES_TABLE, partition).meta
         return landing.report_of(about, EVENT_SCHEMA, name, "landed")
@@ -125,14 +135,24 @@ class _Lander:
         after = landing.publish_tables(self.lake, table, partition, rows.combine_chunks(), made.quarantined, about)
         return landing.report_of(about, schema, raw.name, "known" if before == after else "landed")
 
-    def _withdraw(self, made: landing.Batch, partition: str) -> None:
-        """Empty what other files brought for the days of this one."""
+    def _known(self, partition: str) -> dict[str, Any] | None:
+        """What `landing-files` says of a batch that is in the lake with all its days, else None."""
+        if self.lake.digest(landing.FILES_TABLE, partition) is None:
+            return None
+        about = self.lake.manifest(landing.FILES_TABLE, partition).meta
+        for day in about["days"]:
+            if self.lake.manifest(landing.EVENTS_TABLE, f"{day}/{partition}").meta.get("origin") == WITHDRAWN:
+                return None
+        return about
+
+    def _withdraw(self, made: landing.Batch) -> None:
+        """Empty what files before this call brought for the days of this one."""
         days = {landing.day_name(d) for d in set(landing.day_numbers(made.kept.column("event_time")).tolist())}
         for existing in self.lake.partitions(landing.EVENTS_TABLE):
             day, _, other = existing.partition("/")
-            if day in days and other != partition and other.startswith("events-"):
+            if day in days and other not in self.brought and other.startswith("events-"):
                 empty = landing.LANDED.empty_table()
-                meta = {"origin": "withdrawn", "file": "", "families": {}, "values": {}, "read": 0, "kept": 0}
+                meta = {"origin": WITHDRAWN, "file": "", "families": {}, "values": {}, "read": 0, "kept": 0}
                 nothing = made.quarantined.slice(0, 0)
                 landing.publish_tables(self.lake, landing.EVENTS_TABLE, existing, empty, nothing, meta)
 
@@ -152,7 +172,14 @@ class _Lander:
                 batch = digest()
             except (OSError, ValueError) as error:
                 raise UnreadableFile(f"{name} can not be opened: {error}", remedy="check the path") from None
-            return land_one(batch, name, read)
+            try:
+                return land_one(batch, name, read)
+            except CONTENT as error:  # a value that nobody foresaw costs this file, not those after it
+                log.exception("%s could not be landed", name)
+                raise UnreadableFile(
+                    f"{name} holds something that can not be read ({type(error).__name__})",
+                    remedy="see the log for where, and export it again without it",
+                ) from error
         except DataError as error:
             if batch:
                 note = pa.table({"file": [name], "reason": [str(error)]})

@@ -18,6 +18,7 @@ from contracts.errors import SettingsError
 PERSONAL = ("user_id", "session_id")
 PSEUDONYM = re.compile(r"^u_[0-9a-f]{32}$")
 EMAIL = r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9.\-]{1,190}\.[A-Za-z]{2,24}"
+EMAIL_PATTERN = re.compile(EMAIL)
 REDACTED = "[email]"
 _MIN_KEY = 16
 

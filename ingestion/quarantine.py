@@ -6,7 +6,6 @@ replaced, long values cut, and columns outside of the contract left out.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -14,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.pseudonymize import EMAIL, PERSONAL, PSEUDONYM, REDACTED
+from ingestion.pseudonymize import EMAIL_PATTERN, PERSONAL, PSEUDONYM, REDACTED
 from ingestion.raw import Refused
 
 #: File of a partition with the rows that were set aside.
@@ -29,14 +28,14 @@ QUARANTINE = pa.schema(
     ]
 )
 _MAX_SHOWN = 200
-_EMAIL = re.compile(EMAIL)
 
 
 def quarantine_rows(
     rows: pa.Table, reasons: pa.Array, numbers: pa.Array, file: str, hash_identifier: Callable[[str], str]
 ) -> pa.Table:
     """`rows` as they came in, each with its reason, as a QUARANTINE table."""
-    texts = [_as_json(row, hash_identifier) for row in rows.to_pylist()] if rows.num_columns else [None] * len(reasons)
+    shown = _showable(rows)
+    texts = [_as_json(row, hash_identifier) for row in shown.to_pylist()] if rows.num_columns else [None] * len(reasons)
     files = pa.array([file] * len(reasons), pa.string())
     return pa.table([reasons, files, numbers.cast(pa.int64()), pa.array(texts, pa.string())], schema=QUARANTINE)
 
@@ -67,6 +66,19 @@ def counts(reasons: pa.Array | pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def _showable(rows: pa.Table) -> pa.Table:
+    """`rows` with times as text: one that no calendar has can not become a Python object."""
+    for at, column in enumerate(rows.schema):
+        if pa.types.is_temporal(column.type):
+            values = rows.column(at)
+            try:
+                texts = values.cast(pa.string())
+            except pa.ArrowException:
+                texts = values.cast(pa.int64(), safe=False).cast(pa.string())
+            rows = rows.set_column(at, column.name, texts)
+    return rows
+
+
 def _as_json(row: dict[str, object], hash_identifier: Callable[[str], str]) -> str:
     shown: dict[str, object] = {}
     for name, value in row.items():
@@ -78,5 +90,5 @@ def _as_json(row: dict[str, object], hash_identifier: Callable[[str], str]) -> s
         elif isinstance(value, bool | int | float) and abs(value) < 2**53:
             shown[name] = value
         else:
-            shown[name] = _EMAIL.sub(REDACTED, text[: 4 * _MAX_SHOWN])[:_MAX_SHOWN]
+            shown[name] = EMAIL_PATTERN.sub(REDACTED, text[: 4 * _MAX_SHOWN])[:_MAX_SHOWN]
     return orjson.dumps(shown, option=orjson.OPT_SORT_KEYS).decode()

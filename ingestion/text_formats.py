@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from collections.abc import Sequence
 
 import orjson
@@ -22,6 +24,8 @@ _DELIMITERS = (",", "\t", ";", "|")
 #: A quoted value may run over this many lines before its opening quote counts as stray.
 _MULTILINE = 500
 _MAX_COLUMNS = 2_000
+#: Digits that may be more than 64 bits hold.
+_LONG_NUMBER = re.compile(rb"[0-9]{17}")
 
 Parsed = tuple[pa.Table, pa.Array, list[Refused], tuple[str, ...]]
 
@@ -33,7 +37,7 @@ def parse_csv(data: bytes, name: str, columns: Sequence[str] | None, *, multilin
     Raises UnreadableFile when the first line is no header.
     """
     first, _, rest = data.partition(b"\n")
-    header, delimiter = _header(first.rstrip(b"\r"), name)
+    header, delimiter = _header(first.rstrip(b"\r"), name, columns)
     kept = [c for c in header if columns is None or c in columns]
     dropped = tuple(c for c in header if c not in kept)
     table = _fast_csv(rest, header, kept, delimiter, multiline=multiline, quoted=quoted)
@@ -45,7 +49,7 @@ def parse_csv(data: bytes, name: str, columns: Sequence[str] | None, *, multilin
     return pa.table(arrays, names=kept), pa.array(numbers, pa.int64()), refused, dropped
 
 
-def _header(line: bytes, name: str) -> tuple[list[str], str]:
+def _header(line: bytes, name: str, columns: Sequence[str] | None) -> tuple[list[str], str]:
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -63,7 +67,9 @@ def _header(line: bytes, name: str) -> tuple[list[str], str]:
         raise UnreadableFile(f"{name} has {len(header)} columns", remedy=f"at most {_MAX_COLUMNS} are read")
     twice = sorted({c for c in header if header.count(c) > 1 and c})
     if twice:
-        raise UnreadableFile(f"{name} has the column {twice[0]!r} twice", remedy="give every column its own name")
+        # a file without a header line has a shopper's data there
+        which = repr(twice[0]) if columns is None or twice[0] in columns else "of one name"
+        raise UnreadableFile(f"{name} has the column {which} twice", remedy="give every column its own name")
     return header, delimiter
 
 
@@ -73,6 +79,9 @@ def _fast_csv(
     """The whole file at once, or None when a single line is out of order."""
     if not data.strip(b"\r\n"):
         return pa.table({c: pa.array([], pa.string()) for c in kept})
+    quotes = quoted and b'"' in data
+    if multiline and quotes and not _strictly_parsed(data, delimiter, len(header)):
+        return None
     try:
         table = pa_csv.read_csv(
             io.BytesIO(data),
@@ -82,20 +91,27 @@ def _fast_csv(
             ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
-                include_columns=kept,
+                include_columns=header if quotes else kept,
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
             ),
         )
+        # a value over two lines means that a quote swallowed a row, in whichever column
+        if not multiline and any(pc.any(pc.match_substring(column, "\n")).as_py() for column in table.columns):
+            return None
+        return table.select(kept)
     except (pa.ArrowException, OSError, ValueError, KeyError):
         return None
-    if multiline:
-        return table
-    for column in table.columns:  # a value over two lines means that a quote swallowed a row
-        if pc.any(pc.match_substring(column, "\n")).as_py():
-            return None
-    return table
+
+
+def _strictly_parsed(data: bytes, delimiter: str, width: int) -> bool:
+    """Whether each quoted value ends at its closing quote: pyarrow goes on to the next quote and loses rows."""
+    try:
+        rows = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
+        return all(len(row) == width for row in rows if row)
+    except (csv.Error, UnicodeDecodeError):
+        return False
 
 
 def _slow_csv(
@@ -174,6 +190,8 @@ def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
         if not isinstance(value, dict):
             refused.append(Refused(number, "not_an_object", len(line)))
             continue
+        if _LONG_NUMBER.search(line) and any(isinstance(v, float) and abs(v) >= 2**53 for v in value.values()):
+            value = json.loads(line)  # whole numbers of any length, which are identifiers as they stand
         objects.append(value)
         numbers.append(number)
     names: dict[str, None] = {}
@@ -206,5 +224,18 @@ def _json_column(objects: list[dict[str, object]], name: str, nested: set[int]) 
             nested.add(row)
             texts.append(None)
         else:
-            texts.append(orjson.dumps(value).decode())
+            try:
+                texts.append(_as_text(value))
+            except (TypeError, ValueError):  # nested deeper than can be written again
+                nested.add(row)
+                texts.append(None)
     return pa.array(texts, pa.string())
+
+
+def _as_text(value: object) -> str:
+    """A number as an identifier has it: 7 and 7.0 are one, as in Parquet."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return orjson.dumps(value).decode()

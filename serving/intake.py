@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,7 +14,7 @@ import orjson
 from pydantic import ValidationError
 
 from contracts.events import INTERACTIONS, Event
-from ingestion.pseudonymize import EMAIL, REDACTED
+from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
 from serving.event_log import EventLog
 from serving.pusher import Pusher
 from serving.watch import Watch
@@ -26,7 +25,6 @@ WINDOW = 200_000
 FUTURE = timedelta(minutes=5)
 #: Longest wait for the online store, seconds.
 PUSH_WAIT = 0.25
-_EMAIL = re.compile(EMAIL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +135,7 @@ class Intake:
             "session_id": None if event.session_id is None else self._hash(event.session_id),
             "kind": event.kind,
             "item_id": event.item_id,
-            "query": None if event.query is None else _EMAIL.sub(REDACTED, event.query),
+            "query": None if event.query is None else EMAIL_PATTERN.sub(REDACTED, event.query),
             "position": event.position,
             "value": event.value,
         }

@@ -1,0 +1,146 @@
+"""Values that nobody foresaw cost their row or their file, never the rows and files beside them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+
+from ingestion.land import land
+from ingestion.read import read_file
+from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA
+from ingestion.split import split_rows
+from ingestion.validate import validate_day
+from tests.ingestion.builders import KEY, NOW, catalog, lake, parquet, rows, table, write
+from tests.ingestion.test_land_and_validate import clean, everything, landed
+
+HEADER = b"event_id,event_time,user_id,kind,item_id,note\n"
+
+
+def lines(*texts: str) -> bytes:
+    return HEADER + "".join(f"{text}\n" for text in texts).encode()
+
+
+def test_a_quote_in_a_column_of_no_interest_swallows_no_row(tmp_path: Path) -> None:
+    good = ['e{},2024-03-04T09:00:0{}Z,u{},view,i{},{}'.format(*[n] * 4, note)
+            for n, note in enumerate(['"5 inch', "x", '10"', "x"])]  # fmt: skip
+    raw = read_file(write(tmp_path / "a.csv", lines(*good)), EVENT_SCHEMA)
+    kept = split_rows(raw, EVENT_SCHEMA, now=NOW).kept
+    assert raw.read == 4
+    assert [r.reason for r in raw.refused] == ["unparseable_line"] * (4 - kept.num_rows)
+    assert {"e1", "e3"} <= set(kept.column("event_id").to_pylist())
+
+
+def test_a_quote_that_ends_in_the_middle_of_a_value_swallows_no_product(tmp_path: Path) -> None:
+    text = b'item_id,title,description\na,A,"5 inch\nb,B,x\nc,C,10" disk\nd,D,y\n'
+    raw = read_file(write(tmp_path / "c.csv", text), CATALOG_SCHEMA)
+    kept = split_rows(raw, CATALOG_SCHEMA).kept.column("item_id").to_pylist()
+    assert raw.read == 4
+    assert {"b", "d"} <= set(kept)
+    assert len(kept) + len(raw.refused) == 4
+
+
+def test_long_numbers_are_identifiers_as_they_stand(tmp_path: Path) -> None:
+    text = b"".join(
+        b'{"event_id":%d,"event_time":"2024-03-04T09:00:00Z","user_id":7.0,"kind":"view","item_id":1}\n' % number
+        for number in (10**22 + 1, 10**22 + 2, 2**64 - 1)
+    )
+    raw = read_file(write(tmp_path / "a.jsonl", text), EVENT_SCHEMA)
+    kept = split_rows(raw, EVENT_SCHEMA, now=NOW).kept
+    assert kept.column("event_id").to_pylist() == [str(10**22 + 1), str(10**22 + 2), str(2**64 - 1)]
+    assert kept.column("user_id").to_pylist() == ["7"] * 3
+
+
+ODD_TIMES = {
+    "microseconds called milliseconds": pa.array([1_777_593_600_000_000] * 3, pa.timestamp("ms")),
+    "seconds": pa.array([10**14] * 3, pa.timestamp("s")),
+    "before the first year": pa.array([-(10**17)] * 3, pa.timestamp("us", "UTC")),
+    "an unheard of zone": pa.array([1_700_000_000] * 3, pa.timestamp("s", "Foo/Bar")),
+    "the last day there is": pa.array([2**31 - 1] * 3, pa.int32()).cast(pa.date32()),
+    "year 0": pa.array(["0000-01-01T00:00:00Z"] * 3),
+    "a view of text": pa.array(["2024-03-04T09:00:00Z"] * 3, pa.string_view()),
+}
+
+
+@pytest.mark.parametrize("times", ODD_TIMES.values(), ids=ODD_TIMES.keys())
+def test_odd_times_are_quarantined_and_the_next_file_goes_in(tmp_path: Path, times: pa.Array) -> None:
+    odd = table(rows(3)).set_column(1, "event_time", times)
+    odd = odd.set_column(4, "kind", pa.array(["view", "teleport", "view"]))  # one bad row at least
+    where = lake(tmp_path)
+    report = landed(where, tmp_path, parquet(odd, tmp_path / "a"), parquet(rows(5, day=1), tmp_path / "b"))
+    assert report.files[1].kept == 5
+    first = report.files[0]
+    if first.status == "landed":
+        assert first.kept + sum(first.quarantined.values()) == first.read == 3
+    else:
+        assert "none of the 3 rows" in first.reason
+
+
+def test_half_floats_and_deep_attributes_cost_no_file(tmp_path: Path) -> None:
+    halves = pa.table({"item_id": pa.array(np.array([1, 2], np.float16)), "title": ["a", "b"]})
+    raw = read_file(parquet(halves, tmp_path / "c"), CATALOG_SCHEMA)
+    assert split_rows(raw, CATALOG_SCHEMA).kept.column("item_id").to_pylist() == ["1", "2"]
+    deep = b'{"item_id": "1", "title": "a", "attributes": ' + b"[" * 300 + b"]" * 300 + b"}\n"
+    raw = read_file(write(tmp_path / "d", deep + orjson.dumps({"item_id": "2", "title": "b"})), CATALOG_SCHEMA)
+    assert [r.reason for r in raw.refused] == ["nested_value"]
+    assert split_rows(raw, CATALOG_SCHEMA).kept.column("item_id").to_pylist() == ["2"]
+
+
+def test_what_nobody_foresaw_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingestion import land as landing_files
+
+    split, calls = landing_files.split_rows, []
+
+    def fails_once(*args: object, **kwargs: object) -> object:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OverflowError("a value of clear-user-3 is out of range")
+        return split(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(landing_files, "split_rows", fails_once)
+    where = lake(tmp_path)
+    report = landed(where, tmp_path, parquet(rows(5), tmp_path / "a"), parquet(rows(5, day=1), tmp_path / "b"))
+    assert [file.status for file in report.files[:2]] == ["refused", "landed"]
+    assert "a holds something that can not be read (OverflowError)" in report.files[0].reason
+    assert "clear-user" not in everything(where)
+
+
+def test_a_file_without_a_header_line_names_nobody(tmp_path: Path) -> None:
+    where = lake(tmp_path)
+    path = write(tmp_path / "h.csv", b"e1,2024-03-04T09:00:00Z,anna@example.com,view,i1\n")
+    twice = write(tmp_path / "t.csv", b"anna@example.com,anna@example.com\n1,2\n")
+    report = landed(where, tmp_path, path, twice)
+    assert [file.status for file in report.files[:2]] == ["refused", "refused"]
+    assert "is the header line missing?" in report.files[0].reason
+    for text in (everything(where), *(file.reason for file in report.files)):
+        assert "anna" not in text
+
+
+def test_files_of_one_call_replace_what_was_before_and_not_one_another(tmp_path: Path) -> None:
+    where, day = lake(tmp_path), "2024-03-04"
+    old = parquet(rows(4, prefix="old"), tmp_path / "old")
+    landed(where, tmp_path, old)
+    new = [parquet(rows(5, prefix=name), tmp_path / name) for name in ("x", "y")]
+    landed(where, tmp_path, *new, replace=True)
+    validate_day(where, day)
+    assert {r["event_id"][0] for r in clean(where)} == {"x", "y"}
+    assert len(clean(where)) == 10
+    # what was replaced is not known any more: it lands again
+    again = land(where, [old], catalog(tmp_path / "c"), pseudonymizer=KEY, now=NOW)
+    assert again.files[0].status == "landed"
+    validate_day(where, day)
+    assert {r["event_id"][0] for r in clean(where)} == {"x", "y", "o"}
+
+
+def test_times_in_quarantine_stay_readable(tmp_path: Path) -> None:
+    events = [e | {"kind": "teleport"} if n == 1 else e for n, e in enumerate(rows(3))]
+    where = lake(tmp_path)
+    plain = pa.Table.from_pylist(events).set_column(
+        1, "event_time", pa.array([dt.datetime(2024, 3, 4, 9, n) for n in range(3)])
+    )
+    landed(where, tmp_path, parquet(plain, tmp_path / "a"))
+    assert "2024-03-04 09:01" in everything(where)
