@@ -56,7 +56,7 @@ def restore(s: Settings, vault: Vault, machine: Machine, chosen: Chosen, tell: C
         combine = str(machine.tool("pg_combinebackup"))
         _run([combine, "--manifest-checksums=SHA256", "--output", str(data), *map(str, layers)])
     _check_files(data)
-    names = wal.write_segments(_log(vault, chosen), chosen.snapshot.timeline, work / "log")
+    names = wal.write_segments(_log(vault, chosen, tell), chosen.snapshot.timeline, work / "log")
     tell(f"{len(names)} segments of log are laid out")
     _write_recovery(data, work / "log", chosen)
     for path in (work, *work.rglob("*")):
@@ -85,8 +85,11 @@ def _check_files(data: Path) -> None:
             )
 
 
-def _log(vault: Vault, chosen: Chosen) -> Iterator[tuple[int, bytes]]:
-    """(position, log): up to the snapshot's cut as the manifest lists it, and on from there as far as it goes."""
+def _log(vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> Iterator[tuple[int, bytes]]:
+    """(position, log): up to the snapshot's cut as the manifest lists it, and on from there as far as it goes.
+
+    After the cut the log ends before the first piece that no version of is whole, and that is told.
+    """
     snapshot = chosen.snapshot
     listed = {stretch.part.key: stretch.part for stretch in snapshot.log}
     found = wal.unbroken(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
@@ -95,15 +98,22 @@ def _log(vault: Vault, chosen: Chosen) -> Iterator[tuple[int, bytes]]:
     if lacking:
         raise NotFound(f"{min(lacking)} is not in the vault", remedy="take the snapshot before it")
 
-    def bring(piece: wal.Piece) -> bytes:
+    def bring(piece: wal.Piece) -> bytes | Tampered | NotFound:
         if piece.key in listed:
             return vault.unsealed(listed[piece.key])
-        return vault.sealer.unseal(vault.unlisted(piece.key), piece.key)
+        try:
+            return vault.sealer.unseal(vault.unlisted(piece.key), piece.key)
+        except (Tampered, NotFound) as error:
+            return error
 
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(wanted), 8):
             some = wanted[start : start + 8]
-            yield from ((piece.start, data) for piece, data in zip(some, pool.map(bring, some), strict=True))
+            for piece, data in zip(some, pool.map(bring, some), strict=True):
+                if not isinstance(data, bytes):
+                    tell(f"the log ends at {piece.start:X}: {data.what}")
+                    return
+                yield piece.start, data
 
 
 def _write_recovery(data: Path, log: Path, chosen: Chosen) -> None:

@@ -81,7 +81,7 @@ def test_the_log_of_the_database_comes_back(region: SmallRegion, hidden: bool) -
         for stretch in one.log
     )
     chosen = Chosen(snapshot=one, exact=True, at=None, log_end=one.cut)
-    assert list(_log(region.vault, chosen)) == [(one.backups[-1].start, b"x" * 4096)]
+    assert list(_log(region.vault, chosen, print)) == [(one.backups[-1].start, b"x" * 4096)]
 
 
 def test_what_no_version_of_unseals_is_told(region: SmallRegion) -> None:
@@ -97,6 +97,23 @@ def test_a_note_that_was_written_over_is_read_as_it_was(region: SmallRegion) -> 
     tampered(region, "journal/", hidden=False)
     found = journal.since(region.vault, region.s, "7", datetime(2026, 1, 1, tzinfo=UTC), None)
     assert found == {("caravan", "refs/x.json"): entry}
+
+
+def test_after_the_cut_the_log_ends_before_a_piece_that_is_lost_and_that_is_said(region: SmallRegion) -> None:
+    one, told = region.snapshot(), list[str]()
+    keys = []
+    for number in range(3):
+        start = one.cut + 4096 * number
+        keys.append(f"wal/7/00000001/{start:016X}-{start + 4096:016X}")
+        region.vault.keep_sealed(bytes([number]) * 4096, keys[-1])
+    region.memory.rot(keys[1], 50)
+    chosen = Chosen(snapshot=one, exact=False, at=None, log_end=one.cut + 3 * 4096)
+    found = list(_log(region.vault, chosen, told.append))
+    assert [start for start, _ in found] == [one.backups[-1].start, one.cut]
+    assert told[0].startswith(f"the log ends at {one.cut + 4096:X}")
+    region.memory.rot(one.log[0].part.key, 50)  # what the snapshot itself lists must be there
+    with pytest.raises(Tampered):
+        list(_log(region.vault, chosen, told.append))
 
 
 @pytest.fixture
