@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 
 import httpx
@@ -19,6 +20,7 @@ from releases.aliases import reconcile
 from releases.controller import Controller
 from releases.log_retention import tidy
 from releases.region import LiveRegion
+from releases.traffic import Standing
 from serving.answer_log import FOLDER as ANSWERS
 
 log = logging.getLogger("releases")
@@ -27,6 +29,8 @@ log = logging.getLogger("releases")
 BUSY, IDLE = 0.5, 1.0
 #: Seconds between two looks at MLflow's aliases when nothing has changed.
 ALIASES_EVERY = 60.0
+#: Seconds after which a look waits for something that hangs.
+PATIENCE = 4.0
 #: Seconds between two looks at logs that are too old.
 TIDY_EVERY = 3600.0
 #: Tells people, and the readiness check, that the controller lives and what it does.
@@ -45,12 +49,12 @@ def run(s: Settings, stop: threading.Event) -> None:
     """Tick until `stop`; nothing that fails ends it."""
     controller: Controller | None = None
     seen: object = None
-    looked, tidied = -ALIASES_EVERY, time.monotonic()
+    looked, tidied, pool = -ALIASES_EVERY, time.monotonic(), ThreadPoolExecutor(1, "look")
     while not stop.is_set():
         pause = IDLE
         try:
             controller = controller or live_controller(s)
-            standing = controller.tick()
+            standing = look(controller, pool)
             pause = BUSY if standing.candidate else IDLE
             beat(s, controller.doing)
             if standing != seen or time.monotonic() - looked > ALIASES_EVERY:
@@ -66,6 +70,16 @@ def run(s: Settings, stop: threading.Event) -> None:
         except Exception:  # the controller must outlive whatever a region does
             log.exception("a look failed")
         stop.wait(pause)
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def look(controller: Controller, pool: ThreadPoolExecutor) -> Standing:
+    """One tick; while it waits for a database that hangs, a running canary is judged all the same."""
+    ticking = pool.submit(controller.tick)
+    while not wait([ticking], timeout=PATIENCE).done:
+        log.warning("the database does not answer within %.0f s", PATIENCE)
+        controller.guard()
+    return ticking.result()
 
 
 def beat(s: Settings, doing: str) -> None:

@@ -9,6 +9,7 @@ are safe before anything is written down, also while the database takes no write
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,6 +67,8 @@ class Controller:
         self._policies = policies
         self._clock = clock
         self._blind: tuple[CanaryPolicy, Memory, Standing] | None = None  # to guard shoppers without the database
+        self._taken: str | None = None  # whose shoppers were taken away then; they stay away
+        self._reading = threading.Lock()
         self.doing = "starting"  # for people
 
     def tick(self) -> Standing:
@@ -79,11 +82,11 @@ class Controller:
             candidate = self._candidate()
             standing = self._standing(candidate)
             if candidate is None:
-                self.doing, self._blind = "nothing is on its way", None
+                self.doing, self._blind, self._taken = "nothing is on its way", None, None
             elif self._step(candidate, standing, now):
                 standing = self._standing(self._candidate())
         except StoreUnavailable:
-            self._guard(now)
+            self.guard()
             raise
         self._follow(standing)
         return standing
@@ -109,6 +112,8 @@ class Controller:
 
     def _follow(self, standing: Standing) -> None:
         """Pointers and routes as planned; what is so already is not touched."""
+        if standing.candidate == self._taken:
+            standing = replace(standing, candidate=None, state=None)
         serves = {slot: said.serves for slot, said in self._region.readiness().items()}
         present = self._region.split()
         wanted = plan(standing, serves, present)
@@ -199,7 +204,9 @@ class Controller:
         if state.policy != policy.digest:
             return self._back(candidate, "the canary policy has changed since it started; it needs a new approval", {})
         self._blind = policy, replace(known, canary=state), standing
-        found = self._watching.canary_of(known, self._entered(candidate, "canary_1")).outcomes(policy, now=now)
+        reader = self._watching.canary_of(known, self._entered(candidate, "canary_1"))
+        with self._reading:
+            found = reader.outcomes(policy, now=now)
         while state.step < STEPS.index(candidate.state):  # moved, and killed before it was remembered
             state = advance(policy, state, found, at=now)
         if self._region.readiness()["canary"].refused == candidate.digest:
@@ -248,15 +255,21 @@ class Controller:
             self.doing = f"frozen by {held.actor}: {held.reason}"
         return held is not None
 
-    def _guard(self, now: float) -> None:
-        """The database is gone: go on judging a running canary, and take its shoppers away when it does harm."""
+    def guard(self) -> None:
+        """The database is gone: go on judging a running canary, and take its shoppers away when it does harm.
+
+        May be called while `tick` waits for a database that hangs.
+        """
         if self._blind is None or self._watching.canary is None:
             return
         policy, known, standing = self._blind
+        now = self._clock()
         state: CanaryState = known.canary or begin(policy, release=known.digest, at=now)
-        state, verdict = judge(policy, state, self._watching.canary.outcomes(policy, now=now), now=now)
+        with self._reading:
+            found = self._watching.canary.outcomes(policy, now=now)
+        state, verdict = judge(policy, state, found, now=now)
         if verdict.decision in (Decision.ABORT, Decision.VOID):
-            self._blind = policy, replace(known, canary=state), standing
+            self._blind, self._taken = (policy, replace(known, canary=state), standing), known.digest
             self._region.route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
             log.warning("the database is gone, and the canary does harm: its shoppers are back at the champion")
 

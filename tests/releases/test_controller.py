@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +18,7 @@ from artifacts.ledger import Ledger
 from contracts.errors import StoreUnavailable
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, without_waiting
+from releases import __main__ as running
 from releases import freeze, memory
 from releases.approval import Answer, answer
 from releases.controller import Controller
@@ -387,6 +391,36 @@ def test_a_database_that_takes_no_writes_does_not_keep_shoppers_with_harm(
     assert split is not None
     assert split.canary == 0
     monkeypatch.undo()
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "rolled_back"
+
+
+def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_canary(controller, ledger, region)
+    places, comes_back = ledger.places, threading.Event()
+
+    def hang(*about: object, **more: object) -> object:
+        comes_back.wait(30)
+        return places(*about, **more)  # type: ignore[arg-type]
+
+    def gone() -> bool:
+        split = region.split()
+        return split is not None and split.canary == 0
+
+    monkeypatch.setattr(ledger, "places", hang)
+    monkeypatch.setattr(running, "PATIENCE", 0.1)
+    meet(region, 60, code=500)
+    with ThreadPoolExecutor(2) as pool:
+        looking = pool.submit(running.look, controller, pool)
+        until = time.monotonic() + 20
+        while not gone():
+            assert time.monotonic() < until, "shoppers are still with the canary"
+            time.sleep(0.05)
+        comes_back.set()
+        looking.result()
+    assert gone()
     ticks(controller, 2)
     assert ledger.state("shop", B) == "rolled_back"
 
