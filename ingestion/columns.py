@@ -25,6 +25,9 @@ _ZONED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _NUMBER = r"^[+-]?([0-9]{1,18}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?$"
 _TRUE = ("true", "1", "yes", "t", "y")
 _FALSE = ("false", "0", "no", "f", "n")
+#: The years 1 to 9999 in seconds since 1970.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -104,31 +107,17 @@ def _text(raw: pa.Array) -> pa.Array:
     return pa.nulls(len(raw), pa.string())
 
 
-#: The years that a calendar has, 1 to 9999, in microseconds since 1970.
-_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
-
-
 def _time(raw: pa.Array) -> pa.Array:
-    """ISO 8601 or a timestamp; a time without a zone is taken as UTC. A year that no calendar has is no time."""
-    times = _any_time(raw)
-    micros = times.cast(pa.int64())
-    return _where(pc.and_(pc.greater_equal(micros, _FIRST), pc.less_equal(micros, _LAST)), times)
-
-
-def _any_time(raw: pa.Array) -> pa.Array:
+    """ISO 8601 or a timestamp; a time without a zone is taken as UTC."""
     if pa.types.is_date(raw.type):
         raw = raw.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(raw.type):
-        if raw.type.unit == "s":  # microseconds overflow outside of the years -290308..294247
-            raw = _where(pc.less(pc.abs(raw.cast(pa.int64())), 2**62 // 1_000_000), raw)
-        elif raw.type.unit == "ms":
-            raw = _where(pc.less(pc.abs(raw.cast(pa.int64())), 2**62 // 1_000), raw)
-        return raw.cast(TIMESTAMP, safe=False)
+        return _of_calendar(raw).cast(TIMESTAMP, safe=False)
     if raw.type != pa.string():
         return pa.nulls(len(raw), TIMESTAMP)
     for attempt in (TIMESTAMP, pa.timestamp("us")):  # all rows with a zone, or none: the fast way
         try:
-            return raw.cast(attempt).cast(TIMESTAMP)
+            return _of_calendar(raw.cast(attempt).cast(TIMESTAMP))
         except pa.ArrowInvalid:
             continue
     import pandas as pd
@@ -143,6 +132,19 @@ def _any_time(raw: pa.Array) -> pa.Array:
     )
     times = pd.to_datetime(raw.to_pandas(), errors="coerce", utc=True, format="ISO8601")
     return pa.array(times.astype("datetime64[us, UTC]"), TIMESTAMP, from_pandas=True)
+
+
+def _of_calendar(times: pa.Array) -> pa.Array:
+    """Null for what is outside of the years 1 to 9999, the ones that Python's times know."""
+    scale = _PER_SECOND.get(times.type.unit)
+    if scale is None:  # nanoseconds do not reach so far
+        return times
+    low, high = _FIRST_SECOND * scale, (_LAST_SECOND + 1) * scale - 1
+    values = times.cast(pa.int64())
+    ends = pc.min_max(values).as_py()
+    if ends["min"] is None or (low <= ends["min"] and ends["max"] <= high):
+        return times
+    return _where(pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)), times)
 
 
 def _number(raw: pa.Array) -> pa.Array:

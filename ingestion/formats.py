@@ -9,7 +9,6 @@ from __future__ import annotations
 import stat
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +16,6 @@ import pyarrow.parquet as pq
 
 from contracts.errors import UnreadableFile
 from ingestion.columns import family
-from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
 from ingestion.raw import RawFile
 from ingestion.text_formats import parse_csv, parse_json_lines
 
@@ -84,14 +82,22 @@ def read_raw(
         )
     missing = [c for c in required if c not in raw.table.column_names]
     if missing and (raw.table.num_rows or not raw.refused):
-        # what is no column of ours may be a shopper's data, where the header line is missing
-        there = ", ".join(raw.table.column_names[:12]) or "none of ours"
-        others = f" and {len(raw.dropped)} others; is the header line missing?" if raw.dropped else ""
         raise UnreadableFile(
-            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} (it has {there}{others})",
+            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+            f" (it has {_there(raw, columns or required)})",
             remedy="see docs/data-contract.md for the columns",
         )
-    return replace(raw, dropped=tuple(EMAIL_PATTERN.sub(REDACTED, column)[:60] for column in raw.dropped))
+    return raw
+
+
+def _there(raw: RawFile, known: Sequence[str]) -> str:
+    """The columns of a file: known ones by name. Where the header line is missing, others are a shopper's data."""
+    named = [c for c in raw.table.column_names if c in known]
+    others = len(raw.table.column_names) + len(raw.dropped) - len(named)
+    if not others:
+        return ", ".join(named) or "none"
+    hint = "; is the header line missing?" if raw.format == "csv" else ""
+    return f"{', '.join(named) or 'none of these'} and {others} other{'s' if others > 1 else ''}{hint}"
 
 
 def _bytes_of(path: Path, max_bytes: int) -> bytes:
@@ -149,11 +155,12 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
             raise _too_big(name, max_bytes)
         twice = sorted({c for c in names if names.count(c) > 1})
         if twice:
-            which = repr(twice[0]) if columns is None or twice[0] in columns else "of one name"
-            raise UnreadableFile(f"{name} has the column {which} twice", remedy="give every column its own name")
+            which = f"the column {twice[0]!r}" if twice[0] in (columns or ()) else "a column"
+            raise UnreadableFile(f"{name} has {which} twice", remedy="give every column its own name")
         kept = [c for c in names if columns is None or c in columns]
-        table = _plain(file.read(columns=kept).select(kept).replace_schema_metadata(None))
+        table = file.read(columns=kept).select(kept).replace_schema_metadata(None)
         table.validate(full=True)
+        table = _plain(table)
     except UnreadableFile:
         raise
     except Exception as error:  # a damaged file may make the parser raise anything
@@ -170,7 +177,7 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The same values in types that every operation knows; times of any zone are moments, and moments are UTC."""
+    """The same values in types that every operation knows; a time in a zone is a moment, whether we know it or not."""
     for at, column in enumerate(table.schema):
         kind = column.type
         if pa.types.is_timestamp(kind) and kind.tz not in (None, "UTC"):

@@ -7,6 +7,7 @@ content twice lands nothing new. `validate_day` then makes the partitions that t
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from artifacts.lake import Lake
-from contracts.errors import DataError, UnreadableFile
+from contracts.errors import CaravanError, DataError, UnreadableFile
 from ingestion import landing
 from ingestion.landing import FileReport
 from ingestion.pseudonymize import Pseudonymizer
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
 #: Origin of a partition that another file has replaced.
 WITHDRAWN = "withdrawn"
-#: What odd values make libraries raise; what stores raise is none of it.
-CONTENT = (ArithmeticError, TypeError, ValueError, LookupError, RecursionError, pa.ArrowException)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +91,13 @@ class _Lander:
         known = self._known(partition)
         if known is not None and not self.replace:
             return landing.report_of(known, EVENT_SCHEMA, name, "known")
-        raw = read()
-        split = split_rows(raw, EVENT_SCHEMA, now=self.now)
-        if not split.kept.num_rows:
-            raise no_usable_row(raw, split.reasons)
-        made = landing.batch_of(raw, split, self.pseudonymizer.hash_column, self.pseudonymizer.hash)
+        raw, made = self._checked(name, read, EVENT_SCHEMA)
         self.progress(f"{name}: {made.kept.num_rows:,} of {made.read:,} rows kept, writing")
         if self.replace:
             self._withdraw(made)
         landing.publish_batch(self.lake, made, partition, origin="file", about={})
         about = self.lake.manifest(landing.FILES_TABLE, partition).meta
-        return landing.report_of(about, EVENT_SCHEMA, name, "landed")
+        return landing.report_of(about, EVENT_SCHEMA, name, "landed", raw.dropped)
 
     def catalog(self, batch: str, name: str, read: Callable[[], RawFile]) -> FileReport:
         existing = self.lake.partitions(landing.CATALOG_TABLE)
@@ -110,17 +105,37 @@ class _Lander:
             about = self.lake.manifest(landing.CATALOG_TABLE, existing[-1]).meta
             return landing.report_of(about, CATALOG_SCHEMA, name, "known")
         number = int(existing[-1].split("-")[0]) + 1 if existing else 1
-        return self._whole(read(), CATALOG_SCHEMA, landing.CATALOG_TABLE, f"{number:06d}-{batch}", "item_id")
+        made = self._checked(name, read, CATALOG_SCHEMA)
+        return self._whole(*made, CATALOG_SCHEMA, landing.CATALOG_TABLE, f"{number:06d}-{batch}", "item_id")
 
-    def judgments(self, _batch: str, _name: str, read: Callable[[], RawFile]) -> FileReport:
-        return self._whole(read(), JUDGMENT_SCHEMA, "judgments", "all", "query")
+    def judgments(self, _batch: str, name: str, read: Callable[[], RawFile]) -> FileReport:
+        return self._whole(*self._checked(name, read, JUDGMENT_SCHEMA), JUDGMENT_SCHEMA, "judgments", "all", "query")
 
-    def _whole(self, raw: RawFile, schema: TableSchema, table: str, partition: str, order: str) -> FileReport:
+    def _checked(self, name: str, read: Callable[[], RawFile], schema: TableSchema) -> tuple[RawFile, landing.Batch]:
+        """A file, read and checked; a value that nobody foresaw costs this file, not those after it."""
+        events = schema is EVENT_SCHEMA
+        try:
+            raw = read()
+            split = split_rows(raw, schema, now=self.now if events else None)
+            if not split.kept.num_rows:
+                raise no_usable_row(raw, split.reasons)
+            hash_column = self.pseudonymizer.hash_column if events else None
+            return raw, landing.batch_of(raw, split, hash_column, self.pseudonymizer.hash)
+        except CaravanError:
+            raise
+        except Exception as error:
+            # where it happened, not what it says: that may quote a shopper's data
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s could not be landed: %s\n%s", name, type(error).__name__, where)
+            raise UnreadableFile(
+                f"{name} holds something that can not be read ({type(error).__name__})",
+                remedy="see the log for where, and export it again without it",
+            ) from error
+
+    def _whole(
+        self, raw: RawFile, made: landing.Batch, schema: TableSchema, table: str, partition: str, order: str
+    ) -> FileReport:
         """A table that replaces the one before."""
-        split = split_rows(raw, schema)
-        if not split.kept.num_rows:
-            raise no_usable_row(raw, split.reasons)
-        made = landing.batch_of(raw, split, None, self.pseudonymizer.hash)
         rows = made.kept.drop_columns("record").sort_by([(order, "ascending"), ("item_id", "ascending")])
         about = {
             "file": raw.name,
@@ -129,11 +144,11 @@ class _Lander:
             "kept": rows.num_rows,
             "quarantined": counts(made.quarantined.column("reason")),
             "days": [],
-            "dropped": list(raw.dropped)[:50],
+            "dropped": len(raw.dropped),
         }
         before = self.lake.digest(table, partition)
         after = landing.publish_tables(self.lake, table, partition, rows.combine_chunks(), made.quarantined, about)
-        return landing.report_of(about, schema, raw.name, "known" if before == after else "landed")
+        return landing.report_of(about, schema, raw.name, "known" if before == after else "landed", raw.dropped)
 
     def _known(self, partition: str) -> dict[str, Any] | None:
         """What `landing-files` says of a batch that is in the lake with all its days, else None."""
@@ -172,14 +187,7 @@ class _Lander:
                 batch = digest()
             except (OSError, ValueError) as error:
                 raise UnreadableFile(f"{name} can not be opened: {error}", remedy="check the path") from None
-            try:
-                return land_one(batch, name, read)
-            except CONTENT as error:  # a value that nobody foresaw costs this file, not those after it
-                log.exception("%s could not be landed", name)
-                raise UnreadableFile(
-                    f"{name} holds something that can not be read ({type(error).__name__})",
-                    remedy="see the log for where, and export it again without it",
-                ) from error
+            return land_one(batch, name, read)
         except DataError as error:
             if batch:
                 note = pa.table({"file": [name], "reason": [str(error)]})

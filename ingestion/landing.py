@@ -152,7 +152,7 @@ def publish_batch(lake: Lake, batch: Batch, partition: str, *, origin: str, abou
         "kept": batch.kept.num_rows,
         "quarantined": counts(batch.quarantined.column("reason")),
         "days": names,
-        "dropped": list(batch.dropped)[:50],
+        "dropped": len(batch.dropped),  # not their names, which may be a shopper's data
         **about,
     }
     publish_tables(lake, FILES_TABLE, partition, pa.table({"day": pa.array(names, pa.string())}), undated, report)
@@ -179,8 +179,10 @@ def content_digest(paths: list[Path], *more: str) -> str:
     return state.hexdigest()[:24]
 
 
-def report_of(about: dict[str, Any], schema: TableSchema, name: str, status: str) -> FileReport:
-    """The report that `landing-files` keeps of a file."""
+def report_of(
+    about: dict[str, Any], schema: TableSchema, name: str, status: str, dropped: tuple[str, ...] = ()
+) -> FileReport:
+    """The report that `landing-files` keeps of a file, and the columns that a fresh one was left without."""
     return FileReport(
         name=name,
         table=schema.name,
@@ -189,7 +191,7 @@ def report_of(about: dict[str, Any], schema: TableSchema, name: str, status: str
         kept=about["kept"],
         quarantined=about["quarantined"],
         days=tuple(about["days"]),
-        dropped=tuple(about["dropped"]),
+        dropped=dropped,
     )
 
 

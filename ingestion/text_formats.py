@@ -9,12 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from contracts.errors import UnreadableFile
@@ -24,8 +23,8 @@ _DELIMITERS = (",", "\t", ";", "|")
 #: A quoted value may run over this many lines before its opening quote counts as stray.
 _MULTILINE = 500
 _MAX_COLUMNS = 2_000
-#: Digits that may be more than 64 bits hold.
-_LONG_NUMBER = re.compile(rb"[0-9]{17}")
+#: From here on several whole numbers are the same floating-point number.
+_INEXACT = 2.0**53
 
 Parsed = tuple[pa.Table, pa.Array, list[Refused], tuple[str, ...]]
 
@@ -67,9 +66,9 @@ def _header(line: bytes, name: str, columns: Sequence[str] | None) -> tuple[list
         raise UnreadableFile(f"{name} has {len(header)} columns", remedy=f"at most {_MAX_COLUMNS} are read")
     twice = sorted({c for c in header if header.count(c) > 1 and c})
     if twice:
-        # a file without a header line has a shopper's data there
-        which = repr(twice[0]) if columns is None or twice[0] in columns else "of one name"
-        raise UnreadableFile(f"{name} has the column {which} twice", remedy="give every column its own name")
+        # where the header line is missing, these are a shopper's data
+        which = f"the column {twice[0]!r}" if twice[0] in (columns or ()) else "a column"
+        raise UnreadableFile(f"{name} has {which} twice", remedy="give every column its own name")
     return header, delimiter
 
 
@@ -77,11 +76,9 @@ def _fast_csv(
     data: bytes, header: list[str], kept: list[str], delimiter: str, *, multiline: bool, quoted: bool
 ) -> pa.Table | None:
     """The whole file at once, or None when a single line is out of order."""
-    if not data.strip(b"\r\n"):
+    data = data.strip(b"\r\n")
+    if not data:
         return pa.table({c: pa.array([], pa.string()) for c in kept})
-    quotes = quoted and b'"' in data
-    if multiline and quotes and not _strictly_parsed(data, delimiter, len(header)):
-        return None
     try:
         table = pa_csv.read_csv(
             io.BytesIO(data),
@@ -91,27 +88,41 @@ def _fast_csv(
             ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
-                include_columns=header if quotes else kept,
+                include_columns=kept,
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
             ),
         )
-        # a value over two lines means that a quote swallowed a row, in whichever column
-        if not multiline and any(pc.any(pc.match_substring(column, "\n")).as_py() for column in table.columns):
-            return None
-        return table.select(kept)
     except (pa.ArrowException, OSError, ValueError, KeyError):
         return None
+    # with fewer rows than lines a quote may have swallowed some, in whichever column
+    quotes = quoted and b'"' in data
+    if quotes and not _a_line_each(data, table.num_rows) and not (multiline and _well_quoted(data, delimiter)):
+        return None
+    return table.select(kept)
 
 
-def _strictly_parsed(data: bytes, delimiter: str, width: int) -> bool:
-    """Whether each quoted value ends at its closing quote: pyarrow goes on to the next quote and loses rows."""
-    try:
-        rows = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
-        return all(len(row) == width for row in rows if row)
-    except (csv.Error, UnicodeDecodeError):
+def _a_line_each(data: bytes, rows: int) -> bool:
+    """Whether none of the rows that pyarrow found goes over more than one line."""
+    if data.count(b"\r") == data.count(b"\r\n") and rows == data.count(b"\n") + 1:
+        return True
+    return rows == sum(1 for line in data.splitlines() if line)  # there are blank lines, or odd line breaks
+
+
+def _well_quoted(data: bytes, delimiter: str) -> bool:
+    """Whether every quote begins a value, ends one, or is one of a pair that stands for a quote.
+
+    pyarrow takes letters behind a closing quote, and the next quote then begins a value in the middle of a line.
+    """
+    text = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    if len(quotes) % 2:
         return False
+    outside = np.zeros(256, bool)
+    outside[list(f'{delimiter}"\r\n'.encode())] = True
+    before, after = quotes[::2] - 1, quotes[1::2] + 1
+    return bool(outside[text[before[before >= 0]]].all() and outside[text[after[after < len(text)]]].all())
 
 
 def _slow_csv(
@@ -190,8 +201,6 @@ def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
         if not isinstance(value, dict):
             refused.append(Refused(number, "not_an_object", len(line)))
             continue
-        if _LONG_NUMBER.search(line) and any(isinstance(v, float) and abs(v) >= 2**53 for v in value.values()):
-            value = json.loads(line)  # whole numbers of any length, which are identifiers as they stand
         objects.append(value)
         numbers.append(number)
     names: dict[str, None] = {}
@@ -200,7 +209,15 @@ def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
             names.update(dict.fromkeys(value))
     kept = [c for c in names if columns is None or c in columns]
     nested: set[int] = set()
-    arrays = [_json_column(objects, c, nested) for c in kept]
+    lines: list[bytes] = []
+
+    def written(row: int, column: str) -> str:
+        """A number of one row as its line has it; the parser has made an inexact one of it."""
+        if not lines:
+            lines.extend(line for line in data.split(b"\n") if line and not line.isspace())
+        return str(json.loads(lines[numbers[row] - 1], parse_int=str, parse_float=str)[column])
+
+    arrays = [_json_column(objects, c, nested, written) for c in kept]
     table = pa.table(arrays, names=kept) if kept else pa.table({})
     row_numbers = pa.array(numbers, pa.int64())
     if nested:
@@ -210,7 +227,9 @@ def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
     return table, row_numbers, refused, tuple(c for c in names if c not in kept)
 
 
-def _json_column(objects: list[dict[str, object]], name: str, nested: set[int]) -> pa.Array:
+def _json_column(
+    objects: list[dict[str, object]], name: str, nested: set[int], written: Callable[[int, str], str]
+) -> pa.Array:
     values = [o.get(name) for o in objects]
     try:
         return pa.array(values, pa.string())
@@ -225,17 +244,16 @@ def _json_column(objects: list[dict[str, object]], name: str, nested: set[int]) 
             texts.append(None)
         else:
             try:
-                texts.append(_as_text(value))
-            except (TypeError, ValueError):  # nested deeper than can be written again
+                inexact = isinstance(value, float) and abs(value) >= _INEXACT
+                texts.append(written(row, name) if inexact else _as_text(value))
+            except (TypeError, RecursionError):  # nested deeper than can be written, or read, once more
                 nested.add(row)
                 texts.append(None)
     return pa.array(texts, pa.string())
 
 
 def _as_text(value: object) -> str:
-    """A number as an identifier has it: 7 and 7.0 are one, as in Parquet."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    """7.0 and 7 name the same thing, as in Parquet."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return orjson.dumps(value).decode()

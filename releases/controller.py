@@ -34,6 +34,7 @@ from releases.memory import Memory
 from releases.region import Region
 from releases.traffic import Standing, describe, plan
 from releases.watching import Watching
+from serving.edge import Split
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Controller:
         self._clock = clock
         self._blind: tuple[CanaryPolicy, Memory, Standing] | None = None  # to guard shoppers without the database
         self._taken: str | None = None  # whose shoppers were taken away then; they stay away
-        self._reading = threading.Lock()
+        self._reading, self._routing = threading.Lock(), threading.Lock()
         self.doing = "starting"  # for people
 
     def tick(self) -> Standing:
@@ -119,7 +120,7 @@ class Controller:
         wanted = plan(standing, serves, present)
         # routes first: a promotion or a rollback is a change of weights, and must not wait for the object store
         if present != wanted.split:
-            self._region.route(wanted.split)
+            self._route(wanted.split)
             log.info("traffic: %s", describe(wanted.split))
         for slot, digest in wanted.pointers.items():
             if serves.get(slot) != digest:
@@ -220,7 +221,7 @@ class Controller:
         known = replace(known, canary=state, verdict={**evidence, "doing": self.doing, "at": now})
         if verdict.decision in (Decision.ABORT, Decision.VOID):
             # shoppers first: a database that takes no writes must not keep them there
-            self._region.route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
+            self._route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
             self._blind = policy, known, standing
             memory.save(self._database, known)
             return self._back(candidate, f"{verdict.decision}: {'; '.join(verdict.reasons)}", evidence)
@@ -260,7 +261,7 @@ class Controller:
 
         May be called while `tick` waits for a database that hangs.
         """
-        if self._blind is None or self._watching.canary is None:
+        if self._blind is None or self._watching.canary is None or self._blind[1].digest == self._taken:
             return
         policy, known, standing = self._blind
         now = self._clock()
@@ -270,8 +271,12 @@ class Controller:
         state, verdict = judge(policy, state, found, now=now)
         if verdict.decision in (Decision.ABORT, Decision.VOID):
             self._blind, self._taken = (policy, replace(known, canary=state), standing), known.digest
-            self._region.route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
+            self._route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
             log.warning("the database is gone, and the canary does harm: its shoppers are back at the champion")
+
+    def _route(self, split: Split) -> None:
+        with self._routing:
+            self._region.route(split)
 
     def _serves(self) -> dict[str, str | None]:
         return {slot: said.serves for slot, said in self._region.readiness().items()}

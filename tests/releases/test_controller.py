@@ -375,26 +375,6 @@ def test_an_emergency_skips_waiting_and_not_the_abort(
     assert ledger.state("shop", B) == "champion"
 
 
-def test_a_database_that_takes_no_writes_does_not_keep_shoppers_with_harm(
-    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    to_canary(controller, ledger, region)
-
-    def full(*_: object, **__: object) -> None:
-        raise StoreUnavailable("no space left on device", remedy="make room")
-
-    monkeypatch.setattr(memory, "save", full)
-    meet(region, 60, code=500)
-    with pytest.raises(StoreUnavailable):
-        controller.tick()
-    split = region.split()
-    assert split is not None
-    assert split.canary == 0
-    monkeypatch.undo()
-    ticks(controller, 2)
-    assert ledger.state("shop", B) == "rolled_back"
-
-
 def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,15 +405,19 @@ def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
     assert ledger.state("shop", B) == "rolled_back"
 
 
+@pytest.mark.parametrize("lost", ["all of it", "writes"])
 def test_without_the_database_harm_still_takes_the_shoppers_away(
-    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     to_canary(controller, ledger, region)
 
     def gone(*_: object, **__: object) -> None:
-        raise StoreUnavailable("the ledger's database does not answer", remedy="wait")
+        raise StoreUnavailable("the region's database does not answer", remedy="wait")
 
-    monkeypatch.setattr(ledger, "places", gone)
+    if lost == "writes":
+        monkeypatch.setattr(memory, "save", gone)
+    else:
+        monkeypatch.setattr(ledger, "places", gone)
     meet(region, 60, code=500)
     with pytest.raises(StoreUnavailable):
         controller.tick()
