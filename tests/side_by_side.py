@@ -1,9 +1,9 @@
 """All tests: `python -m tests.side_by_side [PYTEST ARGUMENTS]`.
 
-Four parts run beside each other, because most of them mostly wait: what needs a region and measures time, what needs
-Airflow too, the recovery of regions, each on a stack of its own, and what needs no stack. They differ in their priority
-for the processor, in this order, so the last one takes what the others leave. The first is printed while it runs, the
-others when all have ended.
+Three parts run beside each other, because two of them mostly wait: what needs the common stack and measures time, the
+recovery of regions on stacks of its own, and what needs no stack. They differ in their priority for the processor, in
+this order, so the last one takes what the others leave. A fourth one would be too many for two cores: shoppers who are
+replayed then wait too long. Each is printed whole; the common stack's while it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO
 
@@ -28,8 +27,7 @@ class Part:
 
 
 PARTS = (
-    Part(title="in a region", select=("-m", "stack and not airflow", "--ignore=tests/recovery"), nicer=0),
-    Part(title="with Airflow", select=("-m", "airflow", "--ignore=tests/recovery"), nicer=2),
+    Part(title="on the common stack", select=("-m", "stack or airflow", "--ignore=tests/recovery"), nicer=0),
     Part(title="recovery", select=("tests/recovery",), nicer=5),
     Part(title="without a stack", select=("-m", "not (stack or airflow)", "--ignore=tests/recovery"), nicer=15),
 )
@@ -38,12 +36,15 @@ PARTS = (
 def main(arguments: list[str]) -> int:
     """The exit code: of the first part that failed, else 0."""
     began = time.monotonic()
-    with ThreadPoolExecutor(len(PARTS)) as pool, ExitStack() as files:
-        later = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in PARTS[1:]]
-        outputs = (sys.stdout, *later)
+    with (
+        ThreadPoolExecutor(len(PARTS)) as pool,
+        tempfile.TemporaryFile("w+") as one,
+        tempfile.TemporaryFile("w+") as two,
+    ):
+        outputs = (sys.stdout, one, two)
         runs = [pool.submit(_run, part, arguments, output) for part, output in zip(PARTS, outputs, strict=True)]
         codes = [run.result() for run in runs]
-        for said in later:
+        for said in (one, two):
             said.seek(0)
             sys.stdout.write(said.read())
     print(f"all of it: {time.monotonic() - began:.0f} s, exit codes {codes}", flush=True)
