@@ -96,18 +96,20 @@ def _fast_csv(
         )
     except (pa.ArrowException, OSError, ValueError, KeyError):
         return None
-    # with fewer rows than lines a quote may have swallowed some, in whichever column
-    quotes = quoted and b'"' in data
-    if quotes and not _a_line_each(data, table.num_rows) and not (multiline and _well_quoted(data, delimiter)):
+    if quoted and b'"' in data and _swallows(data, table.num_rows, delimiter, multiline=multiline):
         return None
     return table.select(kept)
 
 
-def _a_line_each(data: bytes, rows: int) -> bool:
-    """Whether none of the rows that pyarrow found goes over more than one line."""
-    if data.count(b"\r") == data.count(b"\r\n") and rows == data.count(b"\n") + 1:
-        return True
-    return rows == sum(1 for line in data.splitlines() if line)  # there are blank lines, or odd line breaks
+def _swallows(data: bytes, rows: int, delimiter: str, *, multiline: bool) -> bool:
+    """Whether a stray quote, in whichever column, may have made one of several of the rows that pyarrow found."""
+    if multiline and _well_quoted(data, delimiter):
+        return False
+    text = np.frombuffer(data, np.uint8)
+    after_returns = text[np.flatnonzero(text == ord("\r")) + 1]  # `data` does not end with one
+    if rows == data.count(b"\n") + 1 and (after_returns == ord("\n")).all():
+        return False  # a line each
+    return rows != sum(1 for line in data.splitlines() if line)  # slower: blank lines, or odd line breaks
 
 
 def _well_quoted(data: bytes, delimiter: str) -> bool:

@@ -43,6 +43,7 @@ WAYS = (
     "duplicates",
     "times",
     "noise",
+    "quotes",
 )
 
 
@@ -78,7 +79,8 @@ def run(seed: int, count: int) -> Result:
             random = np.random.default_rng([seed, number])
             way = WAYS[int(random.integers(len(WAYS)))]
             path = Path(folder) / f"{number}-{way.replace(' ', '-')}"
-            path.write_bytes(_broken(way, random, path, canary))
+            data, there = _broken(way, random, path, canary)
+            path.write_bytes(data)
             name = f"file {number} of seed {seed} ({way})"
             try:
                 report = land(where, [path], pseudonymizer=KEY, now=NOW).files[0]
@@ -87,7 +89,7 @@ def run(seed: int, count: int) -> Result:
             except BaseException as error:
                 result.failures.append(f"{name}: {type(error).__name__}: {error}")
             else:
-                _count(result, report, name)
+                _count(result, report, name, there)
             if canary.exists():
                 result.failures.append(f"{name}: executed")
                 canary.unlink()
@@ -95,7 +97,7 @@ def run(seed: int, count: int) -> Result:
     return result
 
 
-def _count(result: Result, report: FileReport, name: str) -> None:
+def _count(result: Result, report: FileReport, name: str, there: int | None) -> None:
     result.count += 1
     result.rows += report.read
     result.kept += report.kept
@@ -106,9 +108,12 @@ def _count(result: Result, report: FileReport, name: str) -> None:
             result.failures.append(f"{name}: refused without a reason")
     elif report.read != report.kept + sum(report.quarantined.values()):
         result.failures.append(f"{name}: {report.read} rows read, {report.kept} kept, {report.quarantined}")
+    elif there is not None and report.read != there:
+        result.failures.append(f"{name}: {report.read} rows read of {there}")
 
 
-def _broken(way: str, random: np.random.Generator, path: Path, canary: Path) -> bytes:
+def _broken(way: str, random: np.random.Generator, path: Path, canary: Path) -> tuple[bytes, int | None]:
+    """A broken file, and how many rows it has where that can be told."""
     events = rows(int(random.integers(1, 60)), prefix=f"f{random.integers(1 << 40)}")
     chosen = [n for n in range(len(events)) if random.random() < 0.3]
     if way == "payload":
@@ -125,13 +130,21 @@ def _broken(way: str, random: np.random.Generator, path: Path, canary: Path) -> 
     if way == "huge field":
         for n in chosen[:3]:
             events[n]["query"] = "x" * int(random.integers(300, 3_000_000))
-    kind = str(random.choice(["parquet", "csv", "jsonl"]))
+    kind = "csv" if way == "quotes" else str(random.choice(["parquet", "csv", "jsonl"]))
     if kind == "parquet":
         data = parquet(events, path).read_bytes()
     else:
         data = csv_bytes(events) if kind == "csv" else json_bytes(events)
     data = _damaged(way, data, random, canary)
-    return gzip.compress(data) if random.random() < 0.3 else data
+    there = len(events) if way == "quotes" else None
+    return (gzip.compress(data) if random.random() < 0.3 else data), there
+
+
+def _stray_quotes(data: bytes, random: np.random.Generator) -> bytes:
+    """A column outside of the contract, with quotes where none belong."""
+    head, *lines = data.splitlines()
+    notes = [random.choice([b"x", b'"5 inch', b'10"', b'10" disk', b'"a" b', b'"fine"']) for _ in lines]
+    return b"\n".join([head + b',"note"', *(line + b"," + note for line, note in zip(lines, notes, strict=True))])
 
 
 def _damaged(way: str, data: bytes, random: np.random.Generator, canary: Path) -> bytes:
@@ -159,6 +172,8 @@ def _damaged(way: str, data: bytes, random: np.random.Generator, canary: Path) -
     if way == "pickle":
         bomb = pickle.dumps(Bomb(canary), protocol=int(random.integers(0, 6)))
         return bomb if at % 2 else data + bomb
+    if way == "quotes":
+        return _stray_quotes(data, random)
     if way == "noise":
         return bytes(random.bytes(size * 50))
     return data

@@ -14,6 +14,7 @@ import pytest
 from artifacts.lake import Lake
 from contracts.errors import DataError, EmptyPartition, SchemaChanged, SettingsError
 from contracts.events import CATALOG, EVENTS
+from ingestion.collect import collect
 from ingestion.land import land
 from ingestion.pseudonymize import Pseudonymizer
 from ingestion.validate import validate_day
@@ -188,7 +189,7 @@ def test_the_catalog_of_a_day_is_pinned_and_knows_no_later_items(tmp_path: Path)
     assert found.column("item_id").to_pylist() == ["a", "b", "c"]
 
 
-def test_what_engines_logged_joins_the_day(tmp_path: Path) -> None:
+def test_what_engines_logged_joins_the_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = lake(tmp_path)
     landed(where, tmp_path, parquet(rows(10), tmp_path / "a"))
     hashed = [e | {"user_id": KEY.hash(e["user_id"]), "session_id": None} for e in rows(6, prefix="log")]
@@ -200,6 +201,10 @@ def test_what_engines_logged_joins_the_day(tmp_path: Path) -> None:
     assert report.quarantined == {"not_pseudonymous": 1}
     assert "clear-person" not in everything(where)
     assert not validate_day(where, DAY, event_log=tmp_path / "log").written
+    write(log, json_bytes(lines))  # nothing new in it, and no torn line any more
+    with monkeypatch.context() as known:
+        known.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read again"))
+        assert [r.status for r in collect(where, tmp_path / "log")] == ["known"]
     write(log, json_bytes([*lines, *(e | {"user_id": KEY.hash("x"), "session_id": None} for e in rows(4, prefix="n"))]))
     assert validate_day(where, DAY, event_log=tmp_path / "log").kept == 19
 

@@ -10,6 +10,8 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from contracts.events import TIMESTAMP
+from ingestion.columns import convert
 from ingestion.land import land
 from ingestion.read import read_file
 from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA
@@ -55,6 +57,33 @@ def test_long_numbers_are_identifiers_as_they_stand(tmp_path: Path) -> None:
     assert kept.column("user_id").to_pylist() == ["7"] * 3
 
 
+def test_numbers_that_differ_only_where_a_float_ends_stay_different(tmp_path: Path) -> None:
+    numbers = [
+        "1.00000000000000000001e22",
+        "1.00000000000000000002e22",
+        "9007199254740993.0",
+        "0.5",
+        "1" * 200,
+        "1" * 5000,
+    ]
+    text = "".join(f'{{"item_id": {number}, "title": "a", "price": 7.0}}\n' for number in numbers)
+    text += '{"item_id": 1e30, "title": "a", "attributes": ' + "[" * 1000 + "]" * 1000 + "}\n"
+    raw = read_file(write(tmp_path / "c.jsonl", text.encode()), CATALOG_SCHEMA)
+    split = split_rows(raw, CATALOG_SCHEMA)
+    assert split.kept.column("item_id").to_pylist() == numbers[:4]
+    assert split.kept.column("price").to_pylist() == [7.0] * 4
+    assert split.reasons.drop_null().to_pylist() == ["bad_item_id"]
+    assert [r.reason for r in raw.refused] == ["unparseable_line", "nested_value"]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_a_time_out_of_all_bounds_does_not_come_round_to_a_good_one(unit: str) -> None:
+    times = pa.array([-(2**63), 2**63 - 1, 0, None], pa.int64()).cast(pa.timestamp(unit))
+    converted = convert(times, TIMESTAMP)
+    assert converted.column.to_pylist() == [None, None, dt.datetime(1970, 1, 1, tzinfo=dt.UTC), None]
+    assert converted.invalid.tolist() == [True, True, False, False]
+
+
 ODD_TIMES = {
     "microseconds called milliseconds": pa.array([1_777_593_600_000_000] * 3, pa.timestamp("ms")),
     "seconds": pa.array([10**14] * 3, pa.timestamp("s")),
@@ -90,23 +119,27 @@ def test_half_floats_and_deep_attributes_cost_no_file(tmp_path: Path) -> None:
     assert split_rows(raw, CATALOG_SCHEMA).kept.column("item_id").to_pylist() == ["2"]
 
 
-def test_what_nobody_foresaw_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [OverflowError, AttributeError, MemoryError])
+def test_what_nobody_foresaw_costs_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
     from ingestion import land as landing_files
 
-    split, calls = landing_files.split_rows, []
+    split, calls, says = landing_files.split_rows, [], "a value of clear-user-3 is out of range"
 
     def fails_once(*args: object, **kwargs: object) -> object:
         calls.append(1)
         if len(calls) == 1:
-            raise OverflowError("a value of clear-user-3 is out of range")
+            raise kind(says)
         return split(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(landing_files, "split_rows", fails_once)
     where = lake(tmp_path)
     report = landed(where, tmp_path, parquet(rows(5), tmp_path / "a"), parquet(rows(5, day=1), tmp_path / "b"))
     assert [file.status for file in report.files[:2]] == ["refused", "landed"]
-    assert "a holds something that can not be read (OverflowError)" in report.files[0].reason
-    assert "clear-user" not in everything(where)
+    assert f"a holds something that can not be read ({kind.__name__})" in report.files[0].reason
+    assert "in fails_once" in caplog.text
+    assert "clear-user" not in everything(where) + caplog.text
 
 
 def test_a_file_without_a_header_line_names_nobody(tmp_path: Path) -> None:
@@ -115,9 +148,19 @@ def test_a_file_without_a_header_line_names_nobody(tmp_path: Path) -> None:
     twice = write(tmp_path / "t.csv", b"anna@example.com,anna@example.com\n1,2\n")
     report = landed(where, tmp_path, path, twice)
     assert [file.status for file in report.files[:2]] == ["refused", "refused"]
-    assert "is the header line missing?" in report.files[0].reason
+    assert "(it has none of these and 5 others; is the header line missing?)" in report.files[0].reason
     for text in (everything(where), *(file.reason for file in report.files)):
         assert "anna" not in text
+
+
+def test_columns_of_no_interest_are_named_to_the_person_and_not_in_the_lake(tmp_path: Path) -> None:
+    where = lake(tmp_path)
+    text = b'{"item_id": "1", "title": "A"}\n{"item_id": "2", "title": "B", "anna@example.com": 1}\n'
+    (report,) = land(where, [], write(tmp_path / "c", text), pseudonymizer=KEY, now=NOW).files
+    events = table(rows(3)).append_column("anna", pa.array([1, 2, 3]))
+    (other,) = land(where, [parquet(events, tmp_path / "e")], pseudonymizer=KEY, now=NOW).files
+    assert (report.dropped, other.dropped) == (("anna@example.com",), ("anna",))
+    assert "anna" not in everything(where)
 
 
 def test_files_of_one_call_replace_what_was_before_and_not_one_another(tmp_path: Path) -> None:
