@@ -141,10 +141,13 @@ def _broken(way: str, random: np.random.Generator, path: Path, canary: Path) -> 
 
 
 def _stray_quotes(data: bytes, random: np.random.Generator) -> bytes:
-    """A column outside of the contract, with quotes where none belong."""
-    head, *lines = data.splitlines()
-    notes = [random.choice([b"x", b'"5 inch', b'10"', b'10" disk', b'"a" b', b'"fine"']) for _ in lines]
-    return b"\n".join([head + b',"note"', *(line + b"," + note for line, note in zip(lines, notes, strict=True))])
+    """A column outside of the contract; a quote opens in one of its values, and closes in another of them."""
+    head, *lines = data.replace(b'red, ""warm"" socks', b"socks").replace(b'"', b"").splitlines()
+    notes = [b"x"] * len(lines)
+    first, last = sorted(random.integers(len(lines), size=2))
+    notes[first] = b'"5 inch'
+    notes[last] = bytes(random.choice([b'10"', b'10" disk', b'"fine"']))
+    return b"\n".join([head + b",note", *(line + b"," + note for line, note in zip(lines, notes, strict=True))])
 
 
 def _damaged(way: str, data: bytes, random: np.random.Generator, canary: Path) -> bytes:

@@ -84,29 +84,34 @@ def test_a_time_out_of_all_bounds_does_not_come_round_to_a_good_one(unit: str) -
     assert converted.invalid.tolist() == [True, True, False, False]
 
 
+NINE = 1_709_542_800  # 2024-03-04T09:00:00Z
+#: A time in each of two rows, and an odd one in the row between them.
 ODD_TIMES = {
-    "microseconds called milliseconds": pa.array([1_777_593_600_000_000] * 3, pa.timestamp("ms")),
-    "seconds": pa.array([10**14] * 3, pa.timestamp("s")),
-    "before the first year": pa.array([-(10**17)] * 3, pa.timestamp("us", "UTC")),
-    "an unheard of zone": pa.array([1_700_000_000] * 3, pa.timestamp("s", "Foo/Bar")),
-    "the last day there is": pa.array([2**31 - 1] * 3, pa.int32()).cast(pa.date32()),
-    "year 0": pa.array(["0000-01-01T00:00:00Z"] * 3),
+    "microseconds called milliseconds": pa.array([NINE * 1000, NINE * 10**6, NINE * 1000], pa.timestamp("ms")),
+    "beyond the year 9999": pa.array([NINE * 10**6, 3 * 10**17, NINE * 10**6], pa.timestamp("us")),
+    "before the first year": pa.array([NINE * 10**6, -(10**17), NINE * 10**6], pa.timestamp("us", "UTC")),
+    "an unheard of zone": pa.array([NINE] * 3, pa.timestamp("s", "Foo/Bar")),
+    "the last day there is": pa.array([NINE // 86_400, 2**31 - 1, NINE // 86_400], pa.int32()).cast(pa.date32()),
+    "year 0": pa.array(["2024-03-04T09:00:00Z", "0000-01-01T00:00:00Z", "2024-03-04T09:00:00Z"]),
     "a view of text": pa.array(["2024-03-04T09:00:00Z"] * 3, pa.string_view()),
 }
 
 
 @pytest.mark.parametrize("times", ODD_TIMES.values(), ids=ODD_TIMES.keys())
-def test_odd_times_are_quarantined_and_the_next_file_goes_in(tmp_path: Path, times: pa.Array) -> None:
+def test_odd_times_are_quarantined_alone_and_the_next_file_goes_in(tmp_path: Path, times: pa.Array) -> None:
     odd = table(rows(3)).set_column(1, "event_time", times)
-    odd = odd.set_column(4, "kind", pa.array(["view", "teleport", "view"]))  # one bad row at least
+    odd = odd.set_column(4, "kind", pa.array(["add_to_cart", "teleport", "add_to_cart"]))
+    odd = odd.set_column(5, "item_id", pa.array(["item"] * 3))
     where = lake(tmp_path)
     report = landed(where, tmp_path, parquet(odd, tmp_path / "a"), parquet(rows(5, day=1), tmp_path / "b"))
-    assert report.files[1].kept == 5
-    first = report.files[0]
-    if first.status == "landed":
-        assert first.kept + sum(first.quarantined.values()) == first.read == 3
-    else:
-        assert "none of the 3 rows" in first.reason
+    assert [(f.read, f.kept) for f in report.files[:2]] == [(3, 2), (5, 5)]
+    assert set(report.quarantined) <= {"bad_event_time", "unknown_kind"}
+
+
+def test_a_file_of_nothing_but_odd_times_is_refused(tmp_path: Path) -> None:
+    text = b"event_id,event_time,user_id,kind,item_id\ne1,0000-01-01T00:00:00Z,u1,foo,i1\n"
+    (report,) = land(lake(tmp_path), [write(tmp_path / "a.csv", text)], pseudonymizer=KEY, now=NOW).files
+    assert "none of the 1 rows of a.csv can be used (1 x bad_event_time)" in report.reason
 
 
 def test_half_floats_and_deep_attributes_cost_no_file(tmp_path: Path) -> None:
