@@ -29,7 +29,7 @@ from recovery.restore import state_file
 from recovery.score import Score, keep
 from recovery.snapshot import create
 from recovery.vault import Vault
-from tests.scenarios.lost_region import Shop, acting, asked, logged, lose, resolved, serves, writing
+from tests.scenarios.lost_region import Shop, acting, logged, lose, resolved, serves, settled, writing
 
 REQUESTS = 1000
 PATIENCE = 900
@@ -62,7 +62,7 @@ def drill(
     tell("snapshots", f"{first.moved / 1e6:.1f} MB in {first.seconds:.1f} s, then {second.moved / 1e6:.3f} MB")
     problems += verify.verify(vault, second.snapshot, s, deep=True).problems
     shop.act(60)  # after the snapshot: only the feed has these
-    before, names, events = asked(s, REQUESTS), resolved(s, shop.source), logged(s)
+    before, names, events = settled(s, REQUESTS), resolved(s, shop.source), logged(s)
     if {release for release, _ in before} != {shop.digest} or names["champion"] != shop.digest:
         problems.append("the primary did not serve its champion before the fault")
     tell("traffic", f"{REQUESTS} questions recorded, rows are being written")
@@ -80,7 +80,7 @@ def drill(
         problems.append(f"`recover` ended in the state {state}")
     done = json.loads(state_file(standby).read_text())
 
-    after = asked(standby, REQUESTS)
+    after = settled(standby, REQUESTS)
     ledger = Ledger.of(standby)
     kept = ledger.verify()
     newest = max((at for at, sequence in acknowledged if sequence <= kept), default=0.0)
