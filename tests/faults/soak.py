@@ -16,6 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.faults import regions
 from tests.faults.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -92,9 +93,12 @@ def main() -> int:
     if options.again:
         STATE.unlink(missing_ok=True)
     failed = False
-    for subject in options.only or SUBJECTS:
-        target, batch = SUBJECTS[subject]
-        failed |= bool(soak(subject, options.count or target, batch))
+    try:
+        for subject in options.only or SUBJECTS:
+            target, batch = SUBJECTS[subject]
+            failed |= bool(soak(subject, options.count or target, batch))
+    finally:
+        regions.close()
     return int(failed)
 
 
