@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from artifacts import fence
@@ -63,7 +62,7 @@ def fail_back(
     `give_up` lets the active region take writes again.
     """
     run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
-    path = _state(target)
+    path = target.region_home / "recovery" / "failback.json"
     with alone(path.with_suffix(".lock"), lambda: run.tell("another process is at this failback; waiting for it")):
         present = _look(target)
         run.state = facts.read(path) or {}
@@ -96,7 +95,6 @@ def give_up(target: Settings) -> str:
         if held is None or held.region == target.region or not held.draining:
             return "nothing is drained"
         active.drain(held.region, held.epoch, draining=False)
-    _state(target).unlink(missing_ok=True)  # the next failback begins anew: what was copied and drained is over
     return f"{held.region} takes writes again"
 
 
@@ -177,10 +175,6 @@ STEPS: dict[str, Callable[[Failback], str]] = {
 def _snapshot(run: Failback) -> str:
     taken = taking.create(run.active, run.others, progress=lambda _step, what: run.tell(what))
     return f"{taken.snapshot.id} of {run.active.region}, {taken.moved / 1e6:.1f} MB moved"
-
-
-def _state(target: Settings) -> Path:
-    return target.region_home / "recovery" / "failback.json"
 
 
 def _look(s: Settings) -> Held:
