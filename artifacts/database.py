@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -60,3 +61,11 @@ def migrate(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def server_holds(lock: Path) -> bool:
+    """Whether the process that a `postmaster.pid` names is a PostgreSQL server, and not another's by now."""
+    try:
+        return "postgres" in psutil.Process(int(lock.read_text().split("\n", 1)[0])).name()
+    except (psutil.NoSuchProcess, ValueError, OSError):
+        return False

@@ -18,9 +18,9 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-import psutil
 import psycopg2
 
+from artifacts.database import server_holds
 from artifacts.manifest import checked, sha256_of
 from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
@@ -206,20 +206,12 @@ def _stop(machine: Machine, cluster: Cluster) -> None:
     lock = cluster.data / "postmaster.pid"
     if not lock.exists():
         return
-    if _is_server(lock):  # else its number may be another process's by now, which must not be signalled
+    if server_holds(lock):  # else its number may be another process's by now, which must not be signalled
         _run([
             *cluster.prefix, str(machine.tool("pg_ctl")), "stop", "--mode=fast", "--timeout=300",
             f"--pgdata={cluster.data}",
         ])  # fmt: skip
     lock.unlink(missing_ok=True)
-
-
-def _is_server(lock: Path) -> bool:
-    """Whether the process that a lock file names is a server of PostgreSQL."""
-    try:
-        return "postgres" in psutil.Process(int(lock.read_text().split("\n", 1)[0])).name()
-    except (psutil.NoSuchProcess, ValueError, OSError):
-        return False
 
 
 def _said(cluster: Cluster) -> Path:

@@ -79,7 +79,8 @@ def choose(
         tell(f"passed over: {passed[-1]}; going on with an older one")
     more = f" ({'; '.join(passed[:3])})" if passed else ""
     raise NoRecoveryPoint(
-        f"no valid snapshot reaches {point.asked}{more}", remedy="`caravan snapshot list` shows what there is"
+        f"no valid snapshot reaches {point.asked}{more}",
+        remedy="name one of `caravan snapshot list`: it is restored to its own moment, without what came after it",
     )
 
 

@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from artifacts.database import server_holds
 from caravan.stack import binaries, probe
 from caravan.stack.credentials import write_private
 from caravan.stack.program import Program
@@ -83,7 +82,10 @@ def prepare(cluster: Cluster) -> None:
         os.chown(cluster.folder, user.pw_uid, user.pw_gid)
     cluster.folder.chmod(0o700)
     if (cluster.data / "PG_VERSION").is_file():
-        _clear_stale_lock(cluster.data)
+        # a recycled pid that belongs to some other program would make PostgreSQL believe that it runs already
+        lock = cluster.data / "postmaster.pid"
+        if not server_holds(lock):
+            lock.unlink(missing_ok=True)
         return
     fresh = cluster.folder / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -170,21 +172,6 @@ def _bounding_set() -> int:
         if line.startswith("CapBnd:"):
             return int(line.split()[1], 16)
     return 0
-
-
-def _clear_stale_lock(data: Path) -> None:
-    # a recycled pid that belongs to some other program would make PostgreSQL believe that it runs already
-    lock = data / "postmaster.pid"
-    try:
-        pid = int(lock.read_text().split()[0])
-    except (FileNotFoundError, ValueError, IndexError):
-        return
-    try:
-        ours = psutil.Process(pid).name() == "postgres"
-    except psutil.NoSuchProcess:
-        ours = False
-    if not ours:
-        lock.unlink(missing_ok=True)
 
 
 def ensure_databases(cluster: Cluster, role: str, password: str, databases: Sequence[str]) -> None:

@@ -8,9 +8,11 @@ workers. Nobody helps; the end must be the one of a drill in peace.
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -29,13 +31,18 @@ from tests.scenarios.two_regions import primary_again, two_regions
 #: Seconds into a step, at most, when it is killed. The others are over at once: they are killed on the way there.
 INTO = {"database": 8.0, "artifacts": 2.0, "registry": 2.0, "features": 6.0, "engines": 6.0}
 ON_THE_WAY = 0.7
+LOOK_EVERY = 0.15
 WAYS = ("task", "command", "both")
 #: The first answer may come so late: every kill of a scheduler costs its start, and each of a task a retry.
 PATIENCE = 1500.0
 
 
 class Killer:
-    """Called with the run's tasks again and again; kills each of `inside` once, and the scheduler after `after`."""
+    """Kills inside each step of `inside` once, and the scheduler after each of `after`.
+
+    Called with the run's tasks again and again it sees what is over. Commands are looked for by a thread of its own:
+    a short one is over before Airflow has said that its task runs.
+    """
 
     def __init__(
         self, s: Settings, draw: random.Random, *, inside: Sequence[str] = STEPS, after: Sequence[str] = STEPS[:-1]
@@ -50,49 +57,69 @@ class Killer:
         """What was not killed: it was over before."""
         return [name for name in STEPS if name in self._inside] + [f"after {n}" for n in STEPS if n in self._after]
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look for the commands of the steps until the block ends."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            while self._inside and not stop.wait(LOOK_EVERY):
+                for name, command in self._commands():
+                    if name in self._inside:
+                        self._kill_inside(name, command)
+
+        with ThreadPoolExecutor(1) as pool:
+            busy = pool.submit(watch)
+            try:
+                yield
+            finally:
+                stop.set()
+            busy.result()
+
     def __call__(self, tasks: Sequence[dict[str, Any]]) -> None:
         states = {task["task_id"]: task["state"] for task in tasks}
         for name in STEPS:
-            if states.get(name) == "running" and name in self._inside:
-                self._kill_inside(name)
-            elif states.get(name) == "success" and name in self._after:
+            if states.get(name) == "success" and name in self._after:
                 self._after.discard(name)
                 self._kill_scheduler()
                 self.killed.append(f"after {name}")
                 return
 
-    def _kill_inside(self, name: str) -> None:
-        command = self._command(name)
-        if command is None:
-            return  # it is only starting, or just over
+    def _kill_inside(self, name: str, command: psutil.Process) -> None:
         way = self._draw.choice(WAYS)
         standby = self._s.model_copy(update={"region": "standby"})
-        while name in INTO and command.is_running() and (facts.read(state_file(standby)) or {}).get("now") != name:
+        while name in INTO and _runs(command) and (facts.read(state_file(standby)) or {}).get("now") != name:
             time.sleep(0.02)
         time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))
         with suppress(psutil.NoSuchProcess):
             # the task's own process lies between the command and the executor's worker
             doomed = {"task": [command.parent()], "command": [command], "both": [command.parent(), command]}[way]
-            if command.status() != psutil.STATUS_ZOMBIE:
+            if _runs(command):
                 for process in filter(None, doomed):
                     process.kill()
                 self._inside.discard(name)
                 self.killed.append(f"{name}, {way}")
 
-    def _command(self, name: str) -> psutil.Process | None:
-        """The `caravan recover --through NAME` of this stack."""
+    def _commands(self) -> Iterator[tuple[str, psutil.Process]]:
+        """Each `caravan recover --through NAME` of this stack, with its NAME."""
         for process in psutil.Process(supervisor_pid(self._s)).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 line = process.cmdline()
-                if "recover" in line and "--through" in line and line[line.index("--through") + 1] == name:
-                    return process
-        return None
+                if "recover" in line and "--through" in line:
+                    yield line[line.index("--through") + 1], process
 
     def _kill_scheduler(self) -> None:
         scheduler = psutil.Process(supervisor.processes(self._s)["control-scheduler"]["pid"])
         for process in (scheduler, *scheduler.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def supervisor_pid(s: Settings) -> int:
@@ -106,7 +133,8 @@ def run(seed: int, count: int) -> Outcome:
         for number in range(seed, seed + count):
             s = primary_again(s)
             killer = Killer(s, random.Random(number))
-            score = replace(drills.one(s, kind="killed", meddle=killer), rto=PATIENCE)
+            with killer.watching():
+                score = replace(drills.one(s, kind="killed", meddle=killer), rto=PATIENCE)
             keep(score, drills.KEPT)
             print(f"  killed: {'; '.join(killer.killed)}", flush=True)
             outcome.failures += [f"seed {number}: {failure}" for failure in score.failures()]

@@ -50,7 +50,7 @@ def test_a_lock_that_a_dead_server_left_goes_and_nobody_is_signalled(
 def test_a_server_that_can_not_be_stopped_keeps_its_lock(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_is_server", lambda _lock: True)
+    monkeypatch.setattr(database, "server_holds", lambda _lock: True)
     (cluster.data / "postmaster.pid").write_text("1\n")
     with pytest.raises(RecoveryError, match="pg_ctl failed"):
         database._stop(machine(tmp_path, 1), cluster)

@@ -122,10 +122,13 @@ def test_a_folder_on_the_way_that_postgres_can_not_enter_is_found(tmp_path: Path
 
 
 def test_a_lock_of_a_server_that_is_no_more_is_cleared(tmp_path: Path) -> None:
-    lock = tmp_path / "postmaster.pid"
+    cluster = postgres.Cluster(folder=tmp_path, host="127.0.0.1", port=1, superuser_password="a password")
+    cluster.data.mkdir()
+    (cluster.data / "PG_VERSION").write_text("18\n")
+    lock = cluster.data / "postmaster.pid"
     # alive, but it is this test and no PostgreSQL: what a recycled pid looks like
-    lock.write_text(f"{os.getpid()}\n{tmp_path}\n")
-    postgres._clear_stale_lock(tmp_path)
+    lock.write_text(f"{os.getpid()}\n{cluster.data}\n")
+    postgres.prepare(cluster)
     assert not lock.exists()
 
 
