@@ -6,7 +6,7 @@ told that it is a shadow's question: nothing of it is counted or logged as a sho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,16 @@ def stood_in(body: dict[str, Any]) -> bool:
     return str(body.get("fallback_reason") or "").startswith("online-store")
 
 
+def answer_of(ask: Callable[[], httpx.Response]) -> dict[str, Any]:
+    """The answer; while it only stands in for one, `ask` is called again. Raises httpx.HTTPError for a refusal."""
+    body: dict[str, Any] = {}
+    for _ in range(_TRIES):
+        body = ask().raise_for_status().json()
+        if not stood_in(body):
+            break
+    return body
+
+
 def answers(address: str, questions: Sequence[Question]) -> list[tuple[str, tuple[str, ...]]]:
     """Release and items of each answer, in order. Raises RecoveryError when the engine does not answer one."""
     headers = {"host": f"rehearsal{SHADOW}"}
@@ -67,17 +77,14 @@ def answers(address: str, questions: Sequence[Question]) -> list[tuple[str, tupl
 
 
 def _answer(client: httpx.Client, number: int, question: Question) -> tuple[str, tuple[str, ...]]:
-    asked = {"user_id": f"rehearsal-{number}", "context": {"items": list(question.items)}}
+    def ask() -> httpx.Response:
+        if question.words:
+            return client.get("/search", params={"q": question.words})
+        context = {"items": list(question.items)}
+        return client.post("/recommend", json={"user_id": f"rehearsal-{number}", "context": context})
+
     try:
-        for _ in range(_TRIES):
-            if question.words:
-                found = client.get("/search", params={"q": question.words})
-            else:
-                found = client.post("/recommend", json=asked)
-            found.raise_for_status()
-            body: dict[str, Any] = found.json()
-            if not stood_in(body):
-                break
+        body = answer_of(ask)
         return str(body["release"]), tuple(str(item["item_id"]) for item in body["items"])
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise RecoveryError(

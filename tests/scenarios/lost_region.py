@@ -32,7 +32,7 @@ from contracts.settings import Settings
 from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.questions import stood_in
+from recovery.questions import answer_of
 from releases import record
 from releases.approval import Answer, Rules, answer
 from tests.feature_repo.builders import encode, filled
@@ -152,12 +152,7 @@ def asked(s: Settings, count: int) -> Answered:
 
     def ask(number: int) -> tuple[str, tuple[str, ...]]:
         body = {"user_id": users()[number % SHOPPERS], "k": 5 + number // SHOPPERS % 10}
-        for _ in range(5):
-            found = client.post("/recommend", json=body)
-            assert found.status_code == 200, found.text
-            content = found.json()
-            if not stood_in(content):
-                break
+        content = answer_of(lambda: client.post("/recommend", json=body))
         return content["release"], tuple(item["item_id"] for item in content["items"])
 
     with httpx.Client(base_url=s.edge_address, timeout=20) as client, ThreadPoolExecutor(4) as pool:
