@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -23,6 +23,8 @@ _ASKERS = 4
 _TRIES = 5
 #: Items of a session that are asked with it.
 _LATEST = 5
+
+Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,30 @@ def answer_of(ask: Callable[[], httpx.Response]) -> dict[str, Any]:
     return body
 
 
+def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, **options: Any) -> list[Asked]:
+    """What `ask` says for each number below `count`, in order; `options` are httpx.Client's.
+
+    Every asker has a client of its own: one that is shared takes a connection for dropped by the server, and closes it
+    under the thread that reads from it, when the answer comes between two looks of its pool.
+    """
+
+    def some(first: int) -> list[Asked]:
+        with httpx.Client(timeout=20, trust_env=False, **options) as client:
+            return [ask(client, number) for number in range(first, count, _ASKERS)]
+
+    with ThreadPoolExecutor(_ASKERS) as pool:
+        parts = list(pool.map(some, range(_ASKERS)))
+    return [parts[number % _ASKERS][number // _ASKERS] for number in range(count)]
+
+
 def answers(address: str, questions: Sequence[Question]) -> list[tuple[str, tuple[str, ...]]]:
     """Release and items of each answer, in order. Raises RecoveryError when the engine does not answer one."""
-    headers = {"host": f"rehearsal{SHADOW}"}
-    with (
-        httpx.Client(base_url=address, headers=headers, timeout=20, trust_env=False) as client,
-        ThreadPoolExecutor(_ASKERS) as pool,
-    ):
-        return list(pool.map(lambda number: _answer(client, number, questions[number]), range(len(questions))))
+    return by_several(
+        lambda client, number: _answer(client, number, questions[number]),
+        len(questions),
+        base_url=address,
+        headers={"host": f"rehearsal{SHADOW}"},
+    )
 
 
 def _answer(client: httpx.Client, number: int, question: Question) -> tuple[str, tuple[str, ...]]:

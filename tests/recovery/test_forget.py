@@ -116,8 +116,8 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
             assert client.post("/events", json={"events": [event]}, headers={SHOPPER_HEADER: user}).is_success
             assert client.post("/recommend", json={"user_id": user}, headers={SHOPPER_HEADER: user}).is_success
     lake = Lake.of(s, shop.source)
+    time.sleep(12)  # Envoy writes its log, engines what they showed, the feed sends the event log
     assert collect(lake, s.region_home / "event-log")
-    time.sleep(12)  # Envoy writes its log, the feed sends the event log
     taken = create(s, EmbeddedMachine(s)).snapshot
     before = traces(s, gone)
     assert before.keys() == {"objects", "online", "files"}
@@ -131,9 +131,10 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
     assert reports[0]["removed"]["event log"] > 0
     assert traces(s, gone) == {}
     assert traces(s, stays).keys() == {"objects", "online", "files"}
-    assert serves(s) == shop.digest
-    assert all(report.status == "known" for report in collect(lake, s.region_home / "event-log"))
+    # nobody has asked meanwhile: what is shown is logged as well, a moment later
+    assert {report.status for report in collect(lake, s.region_home / "event-log")} == {"known"}
     assert traces(s, gone) == {}
+    assert serves(s) == shop.digest
     again = caravan(s, "forget", gone, "--reason", "ticket 7", "--yes", "--json")
     assert not any(number for report in again for number in report["found"].values())
     assert len(list(Vault.of(s).store.list("erasures/"))) == entries + 2

@@ -32,7 +32,7 @@ from contracts.settings import Settings
 from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.questions import answer_of
+from recovery.questions import answer_of, by_several
 from releases import record
 from releases.approval import Answer, Rules, answer
 from tests.feature_repo.builders import encode, filled
@@ -150,13 +150,12 @@ def logged(s: Settings) -> set[str]:
 def asked(s: Settings, count: int) -> Answered:
     """Release and items of each of `count` recorded requests, in order; a stand-in's question is asked again."""
 
-    def ask(number: int) -> tuple[str, tuple[str, ...]]:
+    def ask(client: httpx.Client, number: int) -> tuple[str, tuple[str, ...]]:
         body = {"user_id": users()[number % SHOPPERS], "k": 5 + number // SHOPPERS % 10}
         content = answer_of(lambda: client.post("/recommend", json=body))
         return content["release"], tuple(item["item_id"] for item in content["items"])
 
-    with httpx.Client(base_url=s.edge_address, timeout=20) as client, ThreadPoolExecutor(4) as pool:
-        return list(pool.map(ask, range(count)))
+    return by_several(ask, count, base_url=s.edge_address)
 
 
 def settled(s: Settings, count: int) -> Answered:
