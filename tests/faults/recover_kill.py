@@ -8,11 +8,9 @@ workers. Nobody helps; the end must be the one of a drill in peace.
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +24,7 @@ from recovery.restore import state_file
 from recovery.score import keep
 from tests.faults import drills
 from tests.faults.outcome import Outcome
+from tests.scenarios.lost_region import meanwhile
 from tests.scenarios.two_regions import primary_again, two_regions
 
 #: Seconds into a step, at most, when it is killed. The others are over at once: they are killed on the way there.
@@ -57,24 +56,11 @@ class Killer:
         """What was not killed: it was over before."""
         return [name for name in STEPS if name in self._inside] + [f"after {n}" for n in STEPS if n in self._after]
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Look for the commands of the steps until the block ends."""
-        stop = threading.Event()
-
-        def watch() -> None:
-            while self._inside and not stop.wait(LOOK_EVERY):
-                for name, command in self._commands():
-                    if name in self._inside:
-                        self._kill_inside(name, command)
-
-        with ThreadPoolExecutor(1) as pool:
-            busy = pool.submit(watch)
-            try:
-                yield
-            finally:
-                stop.set()
-            busy.result()
+    def look(self) -> None:
+        """Kill inside a step whose command runs, unless that was done."""
+        for name, command in self._commands() if self._inside else ():
+            if name in self._inside:
+                self._kill_inside(name, command)
 
     def __call__(self, tasks: Sequence[dict[str, Any]]) -> None:
         states = {task["task_id"]: task["state"] for task in tasks}
@@ -133,7 +119,7 @@ def run(seed: int, count: int) -> Outcome:
         for number in range(seed, seed + count):
             s = primary_again(s)
             killer = Killer(s, random.Random(number))
-            with killer.watching():
+            with meanwhile(killer.look, every=LOOK_EVERY):
                 score = replace(drills.one(s, kind="killed", meddle=killer), rto=PATIENCE)
             keep(score, drills.KEPT)
             print(f"  killed: {'; '.join(killer.killed)}", flush=True)

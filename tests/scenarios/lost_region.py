@@ -9,9 +9,9 @@ import threading
 import time
 import uuid
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,21 +113,26 @@ class Shop:
 
 
 @contextmanager
-def acting(shop: Shop) -> Iterator[None]:
-    """Shoppers go on viewing items until the block ends; every event is acknowledged."""
+def meanwhile(step: Callable[[], None], every: float) -> Iterator[None]:
+    """`step` again and again in a thread, `every` so many seconds, until the block ends; raises what it raised."""
     stop = threading.Event()
 
-    def act() -> None:
-        while not stop.wait(0.05):
-            shop.act(1)
+    def go_on() -> None:
+        while not stop.wait(every):
+            step()
 
     with ThreadPoolExecutor(1) as pool:
-        busy = pool.submit(act)
+        busy = pool.submit(go_on)
         try:
             yield
         finally:
             stop.set()
         busy.result()
+
+
+def acting(shop: Shop) -> AbstractContextManager[None]:
+    """Shoppers go on viewing items until the block ends; every event is acknowledged."""
+    return meanwhile(lambda: shop.act(1), every=0.05)
 
 
 def serves(s: Settings, address: str = "") -> str | None:
