@@ -141,6 +141,8 @@ DEMO = CanaryPolicy(
     ),
     shadow=ShadowPolicy(minimum_questions=50, minimum_s=3, maximum_s=10 * MINUTE),
     warm_up_s=3 * MINUTE,
+    alpha=0.002,
+    mismatch_alpha=1e-5,
 )
 #: The policies a release can be made with; which one is part of what people approve.
 POLICIES = {"default": CanaryPolicy(), "demo": DEMO}

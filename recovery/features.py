@@ -7,9 +7,8 @@ again. A shopper's history is a set under one order, so pushing what is there al
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +43,11 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
 
 
 def lay_out_log(s: Settings, vault: Vault, chosen: Chosen) -> int:
-    """The event log as far as it is in the vault; bytes written.
-
-    What engines of this region had logged before goes aside, once.
-    """
-    marker = s.region_home / logs.FOLDER / f".of-{chosen.snapshot.system}"
-    if not marker.exists():
-        own = s.region_home / logs.FOLDER
-        if own.exists():
-            shutil.move(own, own.with_name(f"{logs.FOLDER}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}"))
-        own.mkdir(parents=True)
-        marker.touch()
-    stretches = chosen.snapshot.events
+    """The event log as far as it is in the vault; bytes written. What engines of this region had logged goes aside."""
+    system, stretches = chosen.snapshot.system, chosen.snapshot.events
     if not chosen.exact:
-        stretches = logs.stretches(vault, chosen.snapshot.system, stretches)
-    return logs.lay_out(vault, stretches, s.region_home)
+        stretches = logs.stretches(vault, system, stretches)
+    return logs.lay_out(vault, system, stretches, s.region_home)
 
 
 def _empty(s: Settings) -> None:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from artifacts import state_file
 from contracts.errors import Conflict
 from recovery.manifest import Part, Stretch
 from recovery.seal import PART
 from recovery.vault import Vault
 
 FOLDER = "event-log"
+#: What a restore wrote there: size per file, and of which database.
+LAID_OUT = ".laid-out.json"
 #: Small pieces that a file may have when nobody writes it any more; a manifest names each.
 MOST = 64
 #: Seconds after which a file of a day that is over is not written any more.
@@ -127,19 +131,53 @@ def stretches(vault: Vault, system: str, known: Iterable[Stretch] = ()) -> tuple
     return tuple(found)
 
 
-def lay_out(vault: Vault, stretches: Iterable[Stretch], home: Path) -> int:
-    """Write the log below `home` as it was; bytes written. A file that is longer there already is left alone."""
-    written = 0
+def lay_out(vault: Vault, system: str, stretches: Iterable[Stretch], home: Path) -> int:
+    """Write the log of a database below `home` as it was; bytes written. What was laid out before is not fetched again.
+
+    Everything else that lies there goes aside first, to `event-log.before-<time>`: engines name their files anew in
+    each region, so one of the same name may be another one, and neither may stand in for the other.
+    """
+    root = home / FOLDER
+    record = state_file.read(root / LAID_OUT) or {}
+    reached: dict[str, int] = record.get("files", {}) if record.get("system") == system else {}
+    _set_aside(root, reached)
+    files: dict[str, list[Stretch]] = {}
     for stretch in stretches:
-        path = home / FOLDER / stretch.of
-        path.parent.mkdir(parents=True, exist_ok=True)
-        present = path.stat().st_size if path.exists() else 0
-        if present >= stretch.end:
-            continue
-        data = vault.unsealed(stretch.part)
-        with path.open("r+b" if path.exists() else "w+b") as file:
+        files.setdefault(stretch.of, []).append(stretch)
+    written = 0
+    for name, parts in files.items():
+        lacking = [stretch for stretch in parts if stretch.end > reached.get(name, 0)]
+        if lacking:
+            written += _append(vault, lacking, root / name)
+            reached[name] = lacking[-1].end
+            state_file.write(root / LAID_OUT, {"system": system, "files": reached})
+    return written
+
+
+def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
+    """Move away files that are not exactly what was laid out; those that are gone are forgotten."""
+    aside = root.with_name(f"{FOLDER}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    present = {path.relative_to(root).as_posix(): path for path in root.glob("*/*.jsonl")}
+    for name, path in present.items():
+        if laid_out.get(name) != path.stat().st_size:
+            laid_out.pop(name, None)
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside / name)
+    for name in laid_out.keys() - present.keys():
+        del laid_out[name]
+
+
+def _append(vault: Vault, stretches: Sequence[Stretch], path: Path) -> int:
+    """Write stretches that overlap or follow each other; bytes written. They are on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        for stretch in stretches:
+            data = vault.unsealed(stretch.part)
             file.seek(stretch.start)
             file.write(data)
-            file.truncate()
-        written += len(data)
+            written += len(data)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
     return written

@@ -132,7 +132,7 @@ def test_the_feed_sends_what_is_left_and_no_line_twice(tmp_path: Path) -> None:
     erase(home, Whom(WHOM))
     logs.ship(region.vault, "7", home, reached)
     restored = tmp_path / "restored"
-    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), restored)
+    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), restored)
     again = (restored / "event-log/2026-03-01/champion-000000.jsonl").read_bytes()
     assert event(ANNA, 2) in again, "the vault keeps what it has; so a restore applies the list"
     assert event(ANNA, 3) not in again

@@ -61,15 +61,47 @@ def test_a_day_that_is_over_is_kept_in_few_pieces(region: SmallRegion, tmp_path:
     assert logs.merge(region.vault, "7", tmp_path, after) == 1
     assert logs.merge(region.vault, "7", tmp_path, after) == 0
     assert len(logs.stretches(region.vault, "7")) == 1
-    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), tmp_path / "again")
+    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), tmp_path / "again")
     assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("hidden", [True, False])
 def test_events_come_back(region: SmallRegion, tmp_path: Path, hidden: bool) -> None:
     tampered(region, "logs/", hidden=hidden)
-    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), tmp_path / "again")
+    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), tmp_path / "again")
     assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("own", [b"a\n", b"mine\nmy\n", b"more of mine\nand more\n"])  # shorter, as long, longer
+def test_a_log_of_the_same_name_is_not_taken_for_the_one_that_comes_back(
+    region: SmallRegion, tmp_path: Path, own: bytes
+) -> None:
+    again = tmp_path / "again"
+    path = again / logs.FOLDER / FILE
+    for known in (False, True):  # also after a restore, as an engine of the restored region writes on
+        if known:
+            path.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(own + b"." * known)
+        assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 8
+        assert path.read_bytes() == b"one\ntwo\n"
+    aside = [kept.read_bytes() for kept in again.glob(f"{logs.FOLDER}.before-*/{FILE}")]
+    assert own + b"." in aside
+
+
+def test_only_what_came_since_is_fetched_again(region: SmallRegion, tmp_path: Path) -> None:
+    again, path = tmp_path / "again", tmp_path / logs.FOLDER / FILE
+    assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 8
+    assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 0
+    path.write_bytes(path.read_bytes() + b"three\n")
+    logs.ship(region.vault, "7", tmp_path)
+    assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 6
+    assert (again / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
+    assert not list(again.glob(f"{logs.FOLDER}.before-*"))
+
+    other = SmallRegion(tmp_path / "other")
+    logs.lay_out(other.vault, "8", (), again)
+    assert not list((again / logs.FOLDER).glob("*/*.jsonl"))  # it was the log of another database
 
 
 @pytest.mark.parametrize("hidden", [True, False])

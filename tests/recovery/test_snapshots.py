@@ -263,7 +263,7 @@ def test_a_large_log_goes_over_in_bounded_memory(tmp_path: Path) -> None:
     pieces = logs.ship(region.vault, "7", tmp_path)
     assert pieces == {"2026-03-01/champion-000000.jsonl": len(line) * 60 + 15}
     restored = tmp_path / "restored"
-    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), restored)
+    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), restored)
     again = restored / logs.FOLDER / "2026-03-01" / "champion-000000.jsonl"
     assert again.read_bytes() == line * 60 + b"torn and ended\n"
 
@@ -281,7 +281,7 @@ def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path)
             feeds = logs.ship(region.vault, "7", tmp_path, feeds)  # it knows only what it sent itself
         else:
             logs.ship(region.vault, "7", tmp_path)
-    logs.lay_out(region.vault, logs.stretches(region.vault, "7"), restored)
+    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), restored)
     assert (restored / logs.FOLDER / "2026-03-01" / path.name).read_bytes() == grown
 
 

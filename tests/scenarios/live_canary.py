@@ -53,6 +53,9 @@ POLICY = CanaryPolicy(
                 for share, few in ((1, 1), (5, 5), (25, 30), (50, 100))),
     shadow=ShadowPolicy(minimum_questions=40, minimum_s=1, maximum_s=120),
     warm_up_s=120,
+    # a run of the tests sees a dozen canaries, and none should end by chance
+    alpha=0.002,
+    mismatch_alpha=1e-6,
 )  # fmt: skip
 ITEMS, ROOMS = 60, 5
 
