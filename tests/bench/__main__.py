@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +11,10 @@ chosen = sys.argv[1:] or found
 unknown = set(chosen) - set(found)
 if unknown:
     sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(found)}")
-sys.argv = sys.argv[:1]
+codes = {}
 for name in chosen:
     print(f"\n## {name}\n", flush=True)
-    runpy.run_module(f"tests.bench.bench_{name}", run_name="__main__")
+    # a process each: one that ends badly, or sets its own environment, leaves the others alone
+    codes[name] = subprocess.run([sys.executable, "-m", f"tests.bench.bench_{name}"], check=False).returncode
+if failed := [name for name, code in codes.items() if code]:
+    sys.exit(f"failed: {', '.join(failed)}")

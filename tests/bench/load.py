@@ -1,7 +1,7 @@
 """An open-loop load generator: requests leave when they are due, whether or not earlier ones were answered.
 
 Latency counts from the moment a request was due, so a server that falls behind can not hide it by slowing the
-generator down.
+generator down. Who waited for `PATIENCE` seconds hangs up; an answer that comes later is none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import cast
 
 import numpy as np
 
+#: How long a shopper waits for a connection and an answer, in seconds.
+PATIENCE = 1.0
 #: A request: method, path and body.
 Request = tuple[str, str, bytes]
 
@@ -54,6 +56,15 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
+    @property
+    def closed(self) -> bool:
+        """The server closed it while it was idle."""
+        return self.transport is None or self.transport.is_closing()
+
+    def hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
     def send(self, data: bytes) -> asyncio.Future[int]:
         assert self.transport is not None
         self._data = b""
@@ -86,18 +97,20 @@ async def _offer(
 
     async def one(number: int, due: float) -> None:
         method, path, body = make(number)
+        connection: _Connection | None = None
         head = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
         data = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
         try:
-            if idle:
-                connection = idle.pop()
-            else:
-                _, connection = await loop.create_connection(_Connection, host, port)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE - (perf_counter() - due)):
+                connection = idle.pop() if idle else None
+                if connection is None or connection.closed:
+                    _, connection = await loop.create_connection(_Connection, host, port)
                 status = await connection.send(data)
             idle.append(connection)
         except (TimeoutError, OSError):
             status = 0
+            if connection is not None:
+                connection.hang_up()
         if status == 200:
             result.latencies.append((perf_counter() - due) * 1000.0)
         result.statuses[status] = result.statuses.get(status, 0) + 1
@@ -118,8 +131,7 @@ async def _offer(
         number += 1
     await asyncio.gather(*tasks)
     for connection in idle:
-        if connection.transport is not None:
-            connection.transport.close()
+        connection.hang_up()
     return result
 
 

@@ -36,7 +36,7 @@ SUBJECTS = {
     "snapshot_flip": (1_000, 100),
     "recover_kill": (20, 2),
     "rehearsals": (40, 8),
-    "drills": (20, 10),
+    "drills": (20, 5),
 }
 HEADER = """# Soak
 
