@@ -42,11 +42,14 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
     return f"{rows} rows of {len(days)} shops materialized, {pushed} histories pushed"
 
 
-def lay_out_log(s: Settings, vault: Vault, chosen: Chosen) -> int:
-    """The event log as far as it is in the vault; bytes written. What engines of this region had logged goes aside."""
+def lay_out_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
+    """The event log as far as it is in the vault; bytes written. What engines of this region had logged goes aside.
+
+    Of what came after the snapshot, a file ends before a piece that can not be read, and that is told.
+    """
     system, stretches = chosen.snapshot.system, chosen.snapshot.events
     if not chosen.exact:
-        stretches = logs.stretches(vault, system, stretches)
+        stretches = logs.stretches(vault, system, stretches, tell=tell)
     return logs.lay_out(vault, system, stretches, s.region_home)
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts.errors import Conflict, NotFound, Tampered
 from contracts.settings import Settings
 from recovery import manifest as manifests
+from recovery import verify
 from recovery.manifest import Entry
 from recovery.objects import Inventory, index
 from recovery.vault import Vault
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY = re.compile(r"/(\d{16})\.json$")
 
 
@@ -38,6 +40,28 @@ def since(vault: Vault, s: Settings, system: str, after: datetime, until: dateti
     return found
 
 
+def trusted_until(
+    vault: Vault, s: Settings, system: str, after: datetime, until: datetime | None
+) -> tuple[datetime | None, str]:
+    """Up to when every note after `after` is whole and what it names is there, and what is wrong with the next one.
+
+    That is `until`, and nothing wrong, when all are.
+    """
+    named: dict[str, list[Entry]] = {}
+    end, why = until, ""
+    for key in sorted(_names(vault.store.names(f"journal/{system}/"), after, until)):
+        try:
+            named[key] = [Entry(**entry) for entry in _body(vault, key, s)["entries"]]
+        except (Tampered, NotFound) as error:
+            end, why = _before(key), error.what
+            break
+    if verify.lacking(vault, [entry for entries in named.values() for entry in entries]):
+        for key, entries in named.items():
+            if wrong := verify.lacking(vault, entries):
+                return _before(key), wrong
+    return end, why
+
+
 def _body(vault: Vault, key: str, s: Settings) -> dict[str, Any]:
     """The newest version of a note that we signed: its writer can lay another one over it."""
     said: Tampered | None = None
@@ -51,10 +75,17 @@ def _body(vault: Vault, key: str, s: Settings) -> dict[str, Any]:
 
 def _names(names: Iterable[str], after: datetime, until: datetime | None) -> Iterator[str]:
     for name in names:
-        match = _KEY.search(name)
-        at = datetime.fromtimestamp(int(match[1]) / 1e6, UTC) if match else None
-        if at is not None and at > after and (until is None or at <= until):
+        if _KEY.search(name) and (at := _at(name)) > after and (until is None or at <= until):
             yield name
+
+
+def _before(name: str) -> datetime:
+    return _at(name) - timedelta(microseconds=1)
+
+
+def _at(name: str) -> datetime:
+    """When a note was written."""
+    return _EPOCH + timedelta(microseconds=int(name[-21:-5]))
 
 
 def _key(system: str, at: datetime) -> str:

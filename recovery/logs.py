@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from artifacts import state_file
-from contracts.errors import Conflict
+from contracts.errors import Conflict, NotFound, Tampered
 from recovery.manifest import Part, Stretch
 from recovery.seal import PART
 from recovery.vault import Vault
@@ -118,17 +118,31 @@ def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]
     return chosen
 
 
-def stretches(vault: Vault, system: str, known: Iterable[Stretch] = ()) -> tuple[Stretch, ...]:
-    """Everything of the log that is in the vault, as files of a snapshot; `known` ones are not read again."""
+def stretches(
+    vault: Vault, system: str, known: Iterable[Stretch] = (), *, tell: Callable[[str], None] | None = None
+) -> tuple[Stretch, ...]:
+    """Everything of the log that is in the vault, as files of a snapshot; `known` ones are not read again.
+
+    A piece that can not be read raises Tampered or NotFound; with `tell`, its file ends before it, and that is told.
+    """
     parts = {stretch.part.key: stretch.part for stretch in known}
     found = []
     for path, spans in sorted(pieces(vault, system).items()):
         for start, end, key in unbroken(spans):
-            if key not in parts:
-                data = vault.unlisted(key)
-                parts[key] = Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-            found.append(Stretch(of=path, start=start, end=end, part=parts[key]))
+            try:
+                part = parts.get(key) or _listed(vault, key)
+            except (Tampered, NotFound) as error:
+                if tell is None:
+                    raise
+                tell(f"{path} of the event log ends at {start}: {error.what}")
+                break
+            found.append(Stretch(of=path, start=start, end=end, part=part))
     return tuple(found)
+
+
+def _listed(vault: Vault, key: str) -> Part:
+    data = vault.unlisted(key)
+    return Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def lay_out(vault: Vault, system: str, stretches: Iterable[Stretch], home: Path) -> int:

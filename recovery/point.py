@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.errors import NoRecoveryPoint, NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
-from recovery import wal
+from recovery import journal, wal
 from recovery.catalog import Catalog
 from recovery.manifest import Snapshot
 from recovery.vault import Vault
@@ -41,19 +41,24 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """From what a restore goes: `log_end` is where the log in the vault ends; `passed_over` says which, and why."""
+    """From what a restore goes: `log_end` is where the log in the vault ends; `passed_over` says which, and why.
+
+    `cut_short` says why `at` is earlier than what was asked for.
+    """
 
     snapshot: Snapshot
     exact: bool  # to the snapshot's own cut
     at: datetime | None
     log_end: int
     passed_over: tuple[str, ...] = ()
+    cut_short: str = ""
 
 
 def choose(
     vault: Vault, s: Settings, point: Point, *, sound: Callable[[Snapshot], None], tell: Callable[[str], None]
 ) -> Chosen:
-    """The snapshot to restore. One that `sound` refuses is passed over for an older one, and that is told.
+    """The snapshot to restore. One that `sound` refuses is passed over for an older one, and that is told. Where a
+    note of what came after it is damaged, or an object that it names, the restore goes to the moment before that note.
 
     Raises NoRecoveryPoint when none is left, NotFound or Tampered when the very snapshot that was named can not serve.
     """
@@ -72,8 +77,11 @@ def choose(
             except (Tampered, NotFound) as error:
                 passed.append(f"{one.id}: {error.what}")
             else:
+                at, why = journal.trusted_until(vault, s, one.system, one.at, point.at)
+                if why:
+                    tell(f"{one.id} and what came after it, up to {at:%H:%M:%S} UTC: {why}")
                 end = log_end(vault, one)
-                return Chosen(snapshot=one, exact=False, at=point.at, log_end=end, passed_over=tuple(passed))
+                return Chosen(snapshot=one, exact=False, at=at, log_end=end, passed_over=tuple(passed), cut_short=why)
         else:
             passed.append(f"s{one[0]:06d}: {one[1]}")
         tell(f"passed over: {passed[-1]}; going on with an older one")
@@ -99,4 +107,17 @@ def as_plan(chosen: Chosen) -> dict[str, Any]:
         "at": chosen.at.isoformat() if chosen.at else None,
         "log_after_cut": chosen.log_end - chosen.snapshot.cut,
         "passed_over": list(chosen.passed_over),
+        "cut_short": chosen.cut_short,
     }
+
+
+def of_plan(plan: dict[str, Any], snapshot: Snapshot) -> Chosen:
+    """What `as_plan` wrote down, of that snapshot."""
+    return Chosen(
+        snapshot=snapshot,
+        exact=plan["exact"],
+        at=datetime.fromisoformat(plan["at"]) if plan["at"] else None,
+        log_end=snapshot.cut + plan["log_after_cut"],
+        passed_over=tuple(plan["passed_over"]),
+        cut_short=plan.get("cut_short", ""),
+    )

@@ -30,7 +30,7 @@ GONE_ON_WITH = 6 * 3600.0
 #: Steps that are done again when a restore is gone on with: they only look, and the others need what they see.
 ALWAYS = ("preflight", "choose", "keys", "fence")
 #: Steps that read every byte of the snapshot: one that is damaged is found out here, and an older one taken.
-READING = ("database", "artifacts")
+READING = ("database", "artifacts", "erasures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,7 @@ def restore(
             although_active=although_active, progress=progress, plan=state.get("plan"),
             epoch_before=state.get("epoch"), damaged=state.get("damaged", {}),
         )  # fmt: skip
+        run.vault.unreadable.update(state.get("unreadable", []))
         while True:
             try:
                 _go(run, state, path, _up_to(through))
@@ -94,12 +95,14 @@ def restore(
             except (Tampered, NotFound) as error:
                 if run.step not in READING or point.snapshot or run.chosen is None:
                     raise
-                damaged = run.chosen.snapshot.id
-                run.tell(f"{damaged} is damaged: {error.what}; going on with an older one")
-                run.damaged[damaged] = error.what
+                run.tell(f"damaged: {error.what}; choosing again")
+                if run.vault.unreadable <= set(
+                    state.get("unreadable", [])
+                ):  # it is not that file, which choosing avoids
+                    run.damaged[run.chosen.snapshot.id] = error.what
                 state["steps"] = {name: said for name, said in state["steps"].items() if name in ALWAYS}
                 run.plan = run.chosen = None
-                state |= {"plan": None, "damaged": run.damaged}
+                state |= {"plan": None, "damaged": run.damaged, "unreadable": sorted(run.vault.unreadable)}
         if set(STEPS) <= set(state["steps"]):
             state.setdefault("ended_at", _now())
         facts.write(path, state | {"now": ""})

@@ -7,7 +7,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -23,7 +22,7 @@ from recovery import database, features, fencing, forget, journal, objects, rete
 from recovery.cut import registered_digests
 from recovery.doors import answering, ready, wait_until
 from recovery.manifest import Entry, Snapshot
-from recovery.point import Chosen, Point, as_plan, choose, log_end
+from recovery.point import Point, as_plan, choose, log_end, of_plan
 from recovery.run import Restore, Step
 from recovery.seal import fingerprint
 from releases.aliases import reconcile
@@ -78,15 +77,11 @@ def decide(run: Restore) -> str:
     else:
         # it was found sound when it was chosen; every part is checked again when it is used
         named = choose(run.vault, run.s, Point.parse(run.plan["snapshot"]), sound=lambda _snapshot: None, tell=run.tell)
-        run.chosen = Chosen(
-            snapshot=named.snapshot,
-            exact=run.plan["exact"],
-            at=datetime.fromisoformat(run.plan["at"]) if run.plan["at"] else None,
-            log_end=named.snapshot.cut + run.plan["log_after_cut"],
-            passed_over=tuple(run.plan["passed_over"]),
-        )
-    snapshot = run.chosen.snapshot
-    return f"{snapshot.id} of {snapshot.at:%Y-%m-%d %H:%M:%S} UTC; {len(run.chosen.passed_over)} newer ones passed over"
+        run.chosen = of_plan(run.plan, named.snapshot)
+    snapshot, short = run.chosen.snapshot, run.chosen.cut_short
+    until = f"; only up to {run.chosen.at:%H:%M:%S} UTC, because {short}" if short else ""
+    passed = f"{len(run.chosen.passed_over)} newer ones passed over"
+    return f"{snapshot.id} of {snapshot.at:%Y-%m-%d %H:%M:%S} UTC; {passed}{until}"
 
 
 def check_keys(run: Restore) -> str:

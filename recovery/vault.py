@@ -117,12 +117,16 @@ def kept_here(s: Settings) -> Settings:
 
 
 class Vault:
-    """Files of snapshots, checked in both directions. `moved` counts the bytes that went up."""
+    """Files of snapshots, checked in both directions.
+
+    `moved` counts the bytes that went up; `unreadable` are files that were asked for and of which no version was whole.
+    """
 
     def __init__(self, store: Versioned, sealer: Sealer) -> None:
         self.store = store
         self.sealer = sealer
         self.moved = 0
+        self.unreadable: set[str] = set()
 
     @classmethod
     def of(cls, s: Settings) -> Vault:
@@ -157,6 +161,7 @@ class Vault:
         for older in self.store.versions(part.key):
             if _is(older, part):
                 return older
+        self.unreadable.add(part.key)
         if not data:
             raise NotFound(f"{part.key} is not in the vault", remedy="take the snapshot before it")
         raise Tampered(f"{part.key} differs from the manifest", remedy="take the snapshot before it")
@@ -178,6 +183,7 @@ class Vault:
                 said = said or error
             else:
                 return data
+        self.unreadable.add(key)
         raise said or NotFound(f"{key} is not in the vault", remedy="take the snapshot before it")
 
     def download(self, entry: Entry, folder: Path) -> Path:

@@ -94,8 +94,15 @@ def _sizes(vault: Vault, parts: Collection[Part]) -> dict[str, int]:
     return found
 
 
+def lacking(vault: Vault, entries: Collection[Entry]) -> str:
+    """What is wrong with the first of these objects that is not in the vault; nothing when all are."""
+    parts = [part_of(entry) for entry in _each(entries)]
+    sizes = _sizes(vault, parts)
+    return next((problem for part in parts if (problem := _present(vault, part, sizes))), "")
+
+
 def _present(vault: Vault, part: Part, sizes: dict[str, int]) -> str:
-    if sizes.get(part.key) == part.size:
+    if sizes.get(part.key) == part.size and part.key not in vault.unreadable:
         return ""
     return _reread(vault, part)  # hidden or written over, which older versions may make good
 

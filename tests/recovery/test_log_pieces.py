@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from contracts.errors import RecoveryError, Tampered
-from recovery import journal, logs, wal
+from recovery import journal, logs, objects, verify, wal
 from recovery.database import _log
-from recovery.manifest import Entry
-from recovery.point import Chosen
+from recovery.manifest import Entry, Part, Snapshot
+from recovery.point import Chosen, Point, choose
+from recovery.vault import object_key
 from tests.recovery.vaults import AT, SmallRegion
 
 FILE = "2026-03-01/champion-000000.jsonl"
@@ -129,6 +131,84 @@ def test_a_note_that_was_written_over_is_read_as_it_was(region: SmallRegion) -> 
     tampered(region, "journal/", hidden=False)
     found = journal.since(region.vault, region.s, "7", datetime(2026, 1, 1, tzinfo=UTC), None)
     assert found == {("caravan", "refs/x.json"): entry}
+
+
+def noted(region: SmallRegion, at: datetime, content: bytes) -> str:
+    """A note of an object that is in the vault; the name of its copy there."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    region.vault.keep(sha256, content)
+    entry = Entry(bucket="caravan", key=f"blobs/{sha256}", size=len(content), etag="e", sha256=sha256)
+    journal.write(region.vault, region.s, "7", at, [entry])
+    return object_key(sha256)
+
+
+def chosen(region: SmallRegion, point: str, told: list[str]) -> Chosen:
+    def sound(snapshot: Snapshot) -> None:
+        verify.demand(region.vault, snapshot, region.s)
+
+    standby = region.s.model_copy(update={"region": "standby"})
+    return choose(region.vault, standby, Point.parse(point), sound=sound, tell=told.append)
+
+
+@pytest.mark.parametrize(
+    "damage", ["the note", "an object gone", "an object of another size", "found while it was read"]
+)
+def test_a_restore_ends_before_a_note_that_can_not_be_trusted(region: SmallRegion, damage: str) -> None:
+    one, told = region.snapshot(), list[str]()
+    times = [one.at + timedelta(seconds=seconds) for seconds in (10, 20, 30)]
+    copies = [noted(region, at, b"object %d" % number) for number, at in enumerate(times)]
+    assert (chosen(region, "newest", told).at, told) == (None, [])
+    if damage == "the note":
+        region.memory.rot(f"journal/7/{int(times[1].timestamp() * 1e6):016d}.json", 30)
+    elif damage == "an object gone":
+        region.memory.remove(copies[1])
+    elif damage == "an object of another size":
+        region.memory.remove(copies[1])
+        region.memory.put(copies[1], b"short")
+    else:  # a listing can not tell
+        region.memory.rot(copies[1], 3)
+        assert chosen(region, "newest", told).at is None
+        with pytest.raises(Tampered):
+            region.vault.read(Part(key=copies[1], size=8, sha256=copies[1].rpartition("/")[2]))
+    found = chosen(region, "newest", told)
+    assert (found.snapshot, found.at) == (one, times[1] - timedelta(microseconds=1))
+    assert found.cut_short
+    assert found.cut_short in told[0]
+    assert len(journal.since(region.vault, region.s, "7", one.at, found.at)) == 1
+    # what was asked for lies before it
+    before = one.at + timedelta(seconds=15)
+    assert (chosen(region, before.isoformat(), told).at, len(told)) == (before, 1)
+
+
+def test_an_object_that_only_the_newest_snapshot_has_costs_that_snapshot_and_no_more(region: SmallRegion) -> None:
+    first, told = region.snapshot(), list[str]()
+    region.publish("serving/primary/champion", a="another", d="model")
+    before, after = region.catalog.newest(), region.look()
+    assert before == first
+    at = first.at + timedelta(seconds=10)
+    fresh = objects.changed(objects.read_inventory(region.vault, first.objects.inventory), after)
+    journal.write(region.vault, region.s, "7", at, fresh)
+    second = region.snapshot()
+    doomed = next(entry for entry in fresh if entry.key.startswith("blobs/"))
+    region.memory.remove(object_key(doomed.sha256))
+    found = chosen(region, "newest", told)
+    assert (found.snapshot, found.at) == (first, at - timedelta(microseconds=1))
+    assert second.id in found.passed_over[0]
+
+
+def test_a_piece_of_the_event_log_that_is_damaged_after_the_snapshot_ends_its_file(
+    region: SmallRegion, tmp_path: Path
+) -> None:
+    one, told = region.snapshot(), list[str]()
+    path, reached = tmp_path / logs.FOLDER / FILE, None
+    for number in range(3):
+        path.write_bytes(path.read_bytes() + b"event %d\n" % number)
+        reached = logs.ship(region.vault, "7", tmp_path, reached)
+    region.memory.rot(logs.pieces(region.vault, "7")[FILE][-2][2], 40)
+    left = logs.stretches(region.vault, "7", one.events, tell=told.append)
+    assert FILE in told[0]
+    assert logs.lay_out(region.vault, "7", left, tmp_path / "again") == 16
+    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\nevent 0\n"
 
 
 def test_after_the_cut_the_log_ends_before_a_piece_that_is_lost_and_that_is_said(region: SmallRegion) -> None:

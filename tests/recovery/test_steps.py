@@ -53,7 +53,7 @@ class Road:
 
 @pytest.fixture
 def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(restoring.Vault, "of", lambda _s: None)
+    monkeypatch.setattr(restoring.Vault, "of", lambda _s: SimpleNamespace(unreadable=set()))
     return settings().model_copy(update={"home": tmp_path, "region": "standby"})
 
 
@@ -143,10 +143,35 @@ def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(
         )
 
     assert restore("newest").plan == {"snapshot": "s000001"}
-    assert any("s000002 is damaged: a byte is another" in what for what in told)
+    assert any("damaged: a byte is another" in what for what in told)
     assert road.ran.count("database") == 2
     with pytest.raises(Tampered):  # who names a snapshot gets no other
         restore("s000002")
+
+
+def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The choice avoids the file, so the snapshot itself may serve to a moment before the file came."""
+    road, seen = Road(), list[tuple[set[str], dict[str, str]]]()
+
+    def choose(run: Restore) -> str:
+        seen.append((set(run.vault.unreadable), dict(run.damaged)))
+        run.chosen = SimpleNamespace(snapshot=SimpleNamespace(id="s000001"))  # type: ignore[assignment]
+        run.plan = {"snapshot": "s000001"}
+        return "chosen"
+
+    def bring(run: Restore) -> str:
+        if not run.vault.unreadable:
+            run.vault.unreadable.add("objects/aa/aa")
+            raise Tampered("objects/aa/aa differs", remedy="take an older one")
+        road.ran.append("artifacts")
+        raise Killed
+
+    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "choose": choose, "artifacts": bring})
+    for _ in range(2):  # the second time by another process
+        with pytest.raises(Killed):
+            restoring.restore(s, None, Point.parse("newest"), reason="x")  # type: ignore[arg-type]
+    assert seen == [(set(), {}), *[({"objects/aa/aa"}, {})] * 2]
+    assert road.ran.count("database") == 2
 
 
 def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

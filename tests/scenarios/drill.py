@@ -99,7 +99,7 @@ def drill(
         region="standby",
         snapshot=str(done["plan"]["snapshot"]),
         epoch=held.epoch if held else 0,
-        rpo=lost_at - newest,
+        rpo=max(0.0, lost_at - newest),
         first_answer=first_answer,
         full_capacity=recovered,
         lost_rows=sum(sequence > kept for _, sequence in acknowledged),
