@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 
 import pytest
 
+from artifacts.object_store import ObjectStore
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import RestoreRefused
 from contracts.settings import Settings
+from recovery import journal
 from recovery.active import Active
 from recovery.catalog import Catalog
 from recovery.faults import FAULTS
 from recovery.rehearsal import rehearse
 from recovery.snapshot import create
-from recovery.vault import Vault
+from recovery.vault import LockedBucket, Vault, object_key
 from tests.scenarios.lost_region import Shop, serves
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -50,6 +54,23 @@ def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop)
     assert harmed.failures() == []
     assert harmed.fault == FAULTS["newest-corrupt"]
     assert harmed.snapshot == newest.id  # the one that was destroyed came after it
+
+    # an object that came between two snapshots and is gone: the older one, and what followed until the object came
+    before_it = Catalog(Vault.of(s), s).newest()
+    assert before_it is not None
+    content = b"came between two snapshots"
+    sha256 = hashlib.sha256(content).hexdigest()
+    ObjectStore.of(s).put(f"blobs/{sha256}", content)
+    until = time.monotonic() + 60
+    while (s.bucket, f"blobs/{sha256}") not in journal.since(Vault.of(s), s, before_it.system, before_it.at, None):
+        assert time.monotonic() < until, "the feed does not note a new object"
+        time.sleep(0.5)
+    without = create(s, EmbeddedMachine(s)).snapshot
+    LockedBucket.administrator(s).remove(object_key(sha256))
+    harmed, page = rehearse(standby, *machines, count=10)
+    assert harmed.failures() == []
+    assert harmed.snapshot == before_it.id != without.id
+    assert ObjectStore.of(standby).head(f"blobs/{sha256}") is None
 
     with pytest.raises(RestoreRefused, match="is the active region"):
         rehearse(s, *reversed(machines))
