@@ -184,6 +184,21 @@ class Ledger:
                 found = None
         return found
 
+    def served(self, at: datetime | None = None) -> Move | None:
+        """The move that made the champion, of whichever shop, that the region served at `at` (default: now).
+
+        A region serves one shop at a time: that whose champion came last.
+        """
+        found: Move | None = None
+        for move in self.history():
+            if at is not None and move.at > at:
+                break
+            if move.to_state == "champion":
+                found = move
+            elif found and (move.source, move.digest) == (found.source, found.digest) and move.from_state == "champion":
+                found = None
+        return found
+
     def verify(self) -> int:
         """Recompute the whole chain; the number of moves, or ChainBroken with the first one that does not fit."""
         previous, count = GENESIS, 0

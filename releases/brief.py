@@ -6,6 +6,7 @@ missing is said to be missing. What others wrote (names, reasons) is shown as te
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Facts:
     lineage: dict[str, Any] = field(default_factory=dict)
     drift: str = ""
     champion: str | None = None
+    serving: str = ""  # the shop whose champion serves the region
     missing: str = ""
 
 
@@ -80,9 +82,8 @@ def gather(ledger: Ledger, store: Store, source: str, digest: str) -> Facts:
     newest = ledger.newest("champion")
     # a region serves one shop: the champion of another is nothing to compare with
     serving = ledger.champion(source) if newest is not None and newest.source == source else None
-    about: dict[str, Any] = {
-        "source": source, "digest": digest, "moves": moves, "champion": serving.digest if serving else None,
-    }  # fmt: skip
+    about: dict[str, Any] = {"source": source, "digest": digest, "moves": moves}
+    about |= {"champion": serving.digest if serving else None, "serving": newest.source if newest else ""}
     try:
         manifest = read_manifest(store, digest)
         parts: dict[str, Any] = {
@@ -107,7 +108,7 @@ def compose(facts: Facts) -> Brief:
         _gate(facts.gate),
         _data(facts),
         f"#### Drift\n\n{facts.drift or 'There is no drift report of this day.'}",
-        _road(str(gated.evidence.get("policy", "default")) if gated else "default", facts.champion),
+        _road(str(gated.evidence.get("policy", "default")) if gated else "default", facts),
         "#### Your answer\n\nIt counts for this digest alone, and is kept with your name and reason:\n\n"
         f"`{facts.digest}`",
     ]
@@ -221,11 +222,15 @@ def _data(facts: Facts) -> str:
     return f"#### Data\n\n{window}{trained}; code {code[:12]}."
 
 
-def _road(policy: str, champion: str | None) -> str:
-    if champion is None:
+def _road(policy: str, facts: Facts) -> str:
+    if facts.champion is None:
+        other = (
+            facts.serving
+            and f" The region serves **{plain(facts.serving)}** now; its shoppers get these items instead."
+        )
         return (
             "#### What follows\n\nNo champion of this shop serves: once approved, the release takes **all shoppers at "
-            "once**, without a canary, because there is nothing to compare it with."
+            f"once**, without a canary, because there is nothing to compare it with.{other}"
         )
     text = f"#### What follows\n\n{WORDS.get(policy, f'Policy **{plain(policy)}**.')}"
     if policy in POLICIES:
@@ -266,8 +271,6 @@ def _report(store: Store, manifest: Manifest, path: str) -> dict[str, Any]:
 
 
 def _bytes(store: Store, manifest: Manifest, path: str) -> bytes | None:
-    import hashlib
-
     entry = next((entry for entry in manifest.files if entry.path == path), None)
     if entry is None:
         return None

@@ -43,6 +43,7 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
     from caravan.cli import sign_in
     from releases import approval
     from releases.approval import Answer, Rules
+    from releases.rollback import serving_source
 
     s = settings()
     ledger, rules = Ledger.of(s), Rules.of(s)
@@ -56,7 +57,8 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
     else:
         standing = approval.answer(ledger, rules, given)
         typer.echo(f"{name} {'approves' if approves else 'rejects'} release {found[:12]} of {source}")
-        typer.echo(_next(standing, given, rules, approval.counted(ledger, rules, source, found)))
+        people = approval.counted(ledger, rules, source, found)
+        typer.echo(_next(standing, given, rules, people, serving=serving_source(ledger)))
 
 
 def _resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
@@ -80,6 +82,7 @@ def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     """Print what would happen; nothing is written, and no password is asked for."""
     from releases import approval
     from releases.approval import Standing
+    from releases.rollback import serving_source
 
     place = ledger.state(given.source, given.digest) or "gated"
     typer.echo(f"dry run: release {given.digest[:12]} of {given.source} is {place}")
@@ -100,15 +103,21 @@ def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     said = "approve" if given.approves else "reject"
     rows = (given.person not in people or not given.approves) + (state != place)
     typer.echo(f"{given.person} would {said} it: {rows} new row{'' if rows == 1 else 's'} in the ledger")
-    typer.echo(_next(Standing(state=state, missing=missing if given.approves else 0), given, rules, after))
+    standing = Standing(state=state, missing=missing if given.approves else 0)
+    typer.echo(_next(standing, given, rules, after, serving=serving_source(ledger)))
 
 
-def _next(standing: Standing, given: Answer, rules: Rules, people: list[str]) -> str:
+def _next(standing: Standing, given: Answer, rules: Rules, people: list[str], *, serving: str | None) -> str:
+    """What follows; `serving` is the shop whose champion serves the region."""
     if standing.missing:
         others = sorted(rules.reviewers - {given.person} - set(people))
         return f"{standing.missing} more must approve: {', '.join(others)}; until then it stays {standing.state}"
     if standing.state == "approved":
-        return f"next: shadow, then the canary's steps; `caravan release show {given.digest[:12]}` follows it"
+        road = "shadow, then the canary's steps"
+        if serving != given.source:
+            whose = f"in place of {serving}'s" if serving else "the first one"
+            road = f"all shoppers at once, {whose}, because there is nothing to compare it with"
+        return f"next: {road}; `caravan release show {given.digest[:12]}` follows it"
     if standing.state == "rejected":
         return "next: nothing; a rejected release never comes back, a newer one may"
     return f"it stays {standing.state}"

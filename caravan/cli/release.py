@@ -87,7 +87,7 @@ def history(
     at: Annotated[str, typer.Option(help="Only: what was serving at this time (ISO 8601, UTC unless it says).")] = "",
     as_json: Json = False,
 ) -> None:
-    """Every move of every release; with --at, what was serving then, and who let it."""
+    """Every move of every release of a shop; with --at, what served then, of whichever shop, and who let it."""
     from rich.console import Console
 
     shop, ledger = source or settings().shop, _ledger()
@@ -103,9 +103,13 @@ def history(
     except ValueError:
         raise SettingsError(f"{at!r} is not a time", remedy="write it as 2026-01-31T14:00") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    move = ledger.champion(shop, moment)
-    if move is None:
-        raise NotFound(f"no release of {shop} was champion at {moment.isoformat()}", remedy="leave out --at to see all")
+    move = ledger.served(moment)
+    if move is None or source not in ("", move.source):
+        served = f", but {move.digest[:12]} of {move.source}" if move else ""
+        whose = f" of {source}" if source else ""
+        raise NotFound(
+            f"no release{whose} served at {moment.isoformat()}{served}", remedy="leave out --at to see every move"
+        )
     _served(ledger, move, moment, as_json=as_json)
 
 
@@ -135,7 +139,7 @@ def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -
         _json([crowned], approvals=[_plain(move) for move in people])
         return
     approved = next((m for m in reversed(story) if m.to_state == "approved" and m.sequence <= crowned.sequence), None)
-    ended = next((m for m in story if m.sequence > crowned.sequence and m.from_state == "champion"), None)
+    ended = _ended(ledger, crowned)
     version = next((m.version for m in reversed(story) if m.version is not None), None)
     lines = [
         ("serving", f"{crowned.digest}" + (f" (version {version})" if version else "")),
@@ -143,7 +147,8 @@ def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -
         ("champion since", f"{crowned.at:%Y-%m-%d %H:%M:%S}, by {crowned.actor}: {crowned.reason}"),
     ]
     if ended is not None:
-        lines.append(("until", f"{ended.at:%Y-%m-%d %H:%M:%S}, {ended.to_state} by {ended.actor}: {ended.reason}"))
+        what = ended.to_state if ended.digest == crowned.digest else f"{ended.digest[: tables.SHORT]} of {ended.source}"
+        lines.append(("until", f"{ended.at:%Y-%m-%d %H:%M:%S}, {what} by {ended.actor}: {ended.reason}"))
     lines += [("approved by", f"{m.actor}, {m.at:%Y-%m-%d %H:%M:%S}: {m.reason}") for m in people]
     if not people:
         let = (
@@ -155,6 +160,16 @@ def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -
     for name, text in lines:
         table.add_row(f"[dim]{name}[/]", escape(text))
     Console().print(table, highlight=False)
+
+
+def _ended(ledger: Ledger, crowned: Move) -> Move | None:
+    """The move by which a champion served no more: its own, or another shop's release became champion."""
+    for move in ledger.history():
+        own = (move.source, move.digest) == (crowned.source, crowned.digest) and move.from_state == "champion"
+        other = move.source != crowned.source and move.to_state == "champion"
+        if move.sequence > crowned.sequence and (own or other):
+            return move
+    return None
 
 
 def _ledger() -> Ledger:

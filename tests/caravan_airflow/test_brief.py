@@ -46,6 +46,7 @@ def test_a_demo_is_named_as_such() -> None:
 
 def test_without_a_champion_it_says_that_there_is_no_canary() -> None:
     text = compose(facts(champion=None)).text
+    assert "The region serves **other** now" in compose(facts(champion=None, serving="other")).text
     assert "There was no champion to compare with" in text
     assert "**all shoppers at once**" in text
 

@@ -111,7 +111,7 @@ def test_a_reviewer_approves(s: Settings, case: Case) -> None:
     result = run("approve", case.digest[:12], "--reason", "better on new items", typed=password)
     assert result.exit_code == 0, result.output
     assert f"reviewer approves release {case.digest[:12]} of {case.source}" in result.output
-    assert "next: shadow" in result.output
+    assert "next: all shoppers at once" in result.output
     assert password.strip() not in result.output
     move = case.told("approved")[0]
     assert (move.actor, move.reason, move.evidence["door"]) == ("reviewer", "better on new items", "command line")
@@ -132,9 +132,9 @@ def test_who_is_missing_is_said(s: Settings, case: Case, monkeypatch: pytest.Mon
         assert "1 more must approve: admin, oncall; until then it stays gated" in result.output, again
     dry = run("approve", case.digest, "--reason", "fine", "--as", "oncall", "--dry-run")
     assert "approved so far by: reviewer" in dry.output
-    assert "next: shadow" in dry.output
+    assert "next: all shoppers at once" in dry.output
     result = run("approve", case.digest, "--reason", "fine", "--as", "oncall", "--password-file", file_of(s, "oncall"))
-    assert "next: shadow" in result.output
+    assert "next: all shoppers at once" in result.output
     assert case.state == "approved"
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from artifacts.ledger import Ledger
 from caravan.cli.main import app
-from contracts.errors import CaravanError, NotApproved
+from contracts.errors import CaravanError, NotApproved, NotFound
 from contracts.settings import Settings
 from monitoring import alerts
 from releases import approval, emergency
@@ -40,10 +40,10 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(app, ["release", *words], env={"COLUMNS": "80"})
 
 
-def case(ledger: Ledger, digest: str = FIRST, *, author: str = "schedule") -> Case:
-    ledger.move("shop", digest, to="built", expected=None, actor="nightly", reason="x", evidence={"author": author})
-    walk(ledger, digest, "gated")
-    return Case(ledger=ledger, source="shop", digest=digest)
+def case(ledger: Ledger, digest: str = FIRST, *, author: str = "schedule", source: str = "shop") -> Case:
+    ledger.move(source, digest, to="built", expected=None, actor="nightly", reason="x", evidence={"author": author})
+    walk(ledger, digest, "gated", source=source)
+    return Case(ledger=ledger, source=source, digest=digest)
 
 
 def test_a_note_does_not_hide_the_state_and_no_line_wraps(s: Settings, ledger: Ledger) -> None:
@@ -94,6 +94,37 @@ def test_what_served_at_a_time_and_who_let_it(s: Settings, ledger: Ledger) -> No
     assert "better on new items" in now
     told: list[dict[str, Any]] = json.loads(run("history", "--at", "2999-01-01", "--json").output)
     assert [a["actor"] for a in told[0]["approvals"]] == ["admin"]
+
+
+def test_who_approves_is_told_what_follows(s: Settings, ledger: Ledger) -> None:
+    def told(digest: str) -> str:
+        return run("approve", digest, "--reason", "fine", "--dry-run").output
+
+    one = case(ledger)
+    assert "next: all shoppers at once, the first one" in told(FIRST)
+    one.answer("reviewer", reason="fine")
+    one.move("champion")
+    case(ledger, SECOND)
+    assert "next: shadow, then the canary's steps" in told(SECOND)
+    case(ledger, "3" * 64, source="office")
+    assert "next: all shoppers at once, in place of shop's" in told("3" * 64)
+
+
+def test_what_served_is_told_of_the_region_whichever_shop_it_served(s: Settings, ledger: Ledger) -> None:
+    for digest, source in ((FIRST, "shop"), (SECOND, "office")):
+        one = case(ledger, digest, source=source)
+        one.answer("reviewer", reason="fine")
+        one.move("champion")
+    crowned = ledger.champion("office")
+    assert crowned is not None
+    before = (crowned.at - timedelta(microseconds=1)).isoformat()
+    text = " ".join(run("history", "--at", before).output.split())
+    assert f"serving {FIRST}" in text
+    assert f"{SECOND[:12]} of office" in text  # until when
+    assert f"serving {SECOND}" in " ".join(run("history", "--at", "2999-01-01").output.split())
+    refused = run("history", "--at", "2999-01-01", "--source", "shop")
+    assert isinstance(refused.exception, NotFound)
+    assert f"{SECOND[:12]} of office" in refused.exception.what
 
 
 def test_an_emergency_takes_two_reviewers_and_tells_everybody(s: Settings, ledger: Ledger) -> None:
