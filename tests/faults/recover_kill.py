@@ -28,7 +28,7 @@ from tests.scenarios.lost_region import meanwhile
 from tests.scenarios.two_regions import primary_again, two_regions
 
 #: Seconds into a step, at most, when it is killed. The others are over at once: they are killed on the way there.
-INTO = {"database": 8.0, "artifacts": 2.0, "registry": 2.0, "features": 6.0, "engines": 6.0}
+INTO = {"database": 5.0, "artifacts": 0.3, "registry": 4.0, "features": 4.0, "engines": 1.0}
 ON_THE_WAY = 0.7
 LOOK_EVERY = 0.15
 WAYS = ("task", "command", "both")
