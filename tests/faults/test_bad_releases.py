@@ -54,6 +54,8 @@ def test_a_rollback_reaches_all_shoppers_in_seconds_and_no_request_fails(shop: L
         shop.approve(better)
         shop.wait(better, "champion", seconds=400)
         shop.await_serving(better)
+    with shop.traffic():
+        time.sleep(2.0)
         began = time.monotonic()
         rollback(shop.ledger, shop.source, person="oncall", reason="carts fell")
         while shop.asked() != first.digest:
