@@ -21,6 +21,9 @@ the event log and new objects all the time, so a snapshot does not decide how mu
 | verify | looks at it from outside; every byte of it when it is a full one |
 | prune | removes old snapshots; never the last two that were restored and answered |
 
+The first of a day is a full one: a full base backup, and every byte that is in the vault is read; what is damaged
+there goes over again.
+
 Without a second region there is nowhere to put it: the run says so, and is skipped.
 """
 
@@ -54,10 +57,10 @@ with DAG(
         return recovering.back_up(context)
 
     @task(doc_md="Existence, size and closure of everything in it; every byte when it is a full one.")
-    def verify(taken: str, **context: Any) -> Any:
+    def verify(taken: Any) -> Any:
         from caravan_airflow import recovering
 
-        return recovering.verify(context, taken)
+        return recovering.verify(taken)
 
     @task(doc_md="Removes snapshots beyond the newest ones, with the credential of the other region's store.")
     def prune(**context: Any) -> Any:

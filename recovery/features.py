@@ -45,12 +45,13 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
 def lay_out_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
     """The event log as far as it is in the vault; bytes written. What engines of this region had logged goes aside.
 
-    Of what came after the snapshot, a file ends before a piece that can not be read, and that is told.
+    A piece that can not be read is left blank, and that is told, unless the snapshot's very state was asked for.
     """
     system, stretches = chosen.snapshot.system, chosen.snapshot.events
-    if not chosen.exact:
-        stretches = logs.stretches(vault, system, stretches, tell=tell)
-    return logs.lay_out(vault, system, stretches, s.region_home)
+    if chosen.exact:
+        return logs.lay_out(vault, system, stretches, s.region_home)
+    stretches = logs.stretches(vault, system, stretches, lenient=True)
+    return logs.lay_out(vault, system, stretches, s.region_home, tell=tell)
 
 
 def _empty(s: Settings) -> None:

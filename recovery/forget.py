@@ -175,7 +175,14 @@ def after_restore(run: Restore) -> str:
     """
     s = run.s
     shopper_logs.finish(s.region_home)  # what was begun belongs to the log that was here before
-    laid_out = f"{features.lay_out_log(s, run.vault, run.choice, run.tell)} bytes of event log"
+    lost: list[str] = []
+
+    def tell(text: str) -> None:
+        lost.append(text)
+        run.tell(text)
+
+    laid_out = f"{features.lay_out_log(s, run.vault, run.choice, tell)} bytes of event log"
+    laid_out += f", {len(lost)} pieces of it blank, since they can not be read" if lost else ""
     entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()
     if not entries:
         return f"{laid_out}; nobody was erased"

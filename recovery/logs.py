@@ -119,23 +119,28 @@ def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]
 
 
 def stretches(
-    vault: Vault, system: str, known: Iterable[Stretch] = (), *, tell: Callable[[str], None] | None = None
+    vault: Vault, system: str, known: Iterable[Stretch] = (), *, lenient: bool = False
 ) -> tuple[Stretch, ...]:
     """Everything of the log that is in the vault, as files of a snapshot; `known` ones are not read again.
 
-    A piece that can not be read raises Tampered or NotFound; with `tell`, its file ends before it, and that is told.
+    A piece that can not be read raises Tampered or NotFound, unless it is `lenient`: then it is taken along, so that
+    what comes after it in its file has its place, and so are known ones that the vault has no more.
     """
+    known = tuple(known)
     parts = {stretch.part.key: stretch.part for stretch in known}
+    there = pieces(vault, system)
+    if lenient:
+        for stretch in known:
+            there.setdefault(stretch.of, []).append((stretch.start, stretch.end, stretch.part.key))
     found = []
-    for path, spans in sorted(pieces(vault, system).items()):
+    for path, spans in sorted(there.items()):
         for start, end, key in unbroken(spans):
             try:
                 part = parts.get(key) or _listed(vault, key)
-            except (Tampered, NotFound) as error:
-                if tell is None:
+            except (Tampered, NotFound):
+                if not lenient:
                     raise
-                tell(f"{path} of the event log ends at {start}: {error.what}")
-                break
+                part = Part(key=key, size=0, sha256="")
             found.append(Stretch(of=path, start=start, end=end, part=part))
     return tuple(found)
 
@@ -145,11 +150,39 @@ def _listed(vault: Vault, key: str) -> Part:
     return Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def lay_out(vault: Vault, system: str, stretches: Iterable[Stretch], home: Path) -> int:
+def mend(vault: Vault, system: str, home: Path, damaged: Iterable[Stretch], known: Iterable[Stretch]) -> set[str]:
+    """Send again, under their names, `damaged` pieces and those beside `known` ones that can not be read; which.
+
+    Only as far as the region's own file still has them.
+    """
+    wrong = {(stretch.of, stretch.start, stretch.end, stretch.part.key) for stretch in damaged}
+    listed = {stretch.part.key for stretch in known}
+    for path, spans in pieces(vault, system).items():
+        for start, end, key in unbroken(spans):
+            if key not in listed:
+                try:
+                    vault.unlisted(key)
+                except (Tampered, NotFound):
+                    wrong.add((path, start, end, key))
+    mended = set()
+    for path, start, end, key in sorted(wrong):
+        with suppress(FileNotFoundError), (home / FOLDER / path).open("rb") as file:
+            file.seek(start)
+            data = file.read(end - start)
+            if len(data) == end - start and data.endswith(b"\n"):
+                vault.keep_sealed(data, key, over=True)
+                mended.add(key)
+    return mended
+
+
+def lay_out(
+    vault: Vault, system: str, stretches: Iterable[Stretch], home: Path, *, tell: Callable[[str], None] | None = None
+) -> int:
     """Write the log of a database below `home` as it was; bytes written. What was laid out before is not fetched again.
 
     Everything else that lies there goes aside first, to `event-log.before-<time>`: engines name their files anew in
-    each region, so one of the same name may be another one, and neither may stand in for the other.
+    each region, so one of the same name may be another one, and neither may stand in for the other. A piece that can
+    not be read raises Tampered or NotFound; with `tell`, that is told, and its place is left blank.
     """
     root = home / FOLDER
     record = state_file.read(root / LAID_OUT) or {}
@@ -162,8 +195,13 @@ def lay_out(vault: Vault, system: str, stretches: Iterable[Stretch], home: Path)
     for name, parts in files.items():
         lacking = [stretch for stretch in parts if stretch.end > reached.get(name, 0)]
         if lacking:
-            written += _append(vault, lacking, root / name)
+            lost: list[str] = []
+            written += _append(vault, lacking, root / name, None if tell is None else lost)
             reached[name] = lacking[-1].end
+            if tell is not None and lost:
+                del reached[name]  # another restore may find in the vault what is missing now
+                for sentence in lost:
+                    tell(sentence)
             state_file.write(root / LAID_OUT, {"system": system, "files": reached})
     return written
 
@@ -181,13 +219,24 @@ def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
         del laid_out[name]
 
 
-def _append(vault: Vault, stretches: Sequence[Stretch], path: Path) -> int:
-    """Write stretches that overlap or follow each other; bytes written. They are on disk when this returns."""
+def _append(vault: Vault, stretches: Sequence[Stretch], path: Path, lost: list[str] | None) -> int:
+    """Write stretches that overlap or follow each other; bytes written. They are on disk when this returns.
+
+    What can not be read is raised, or blank, and added to `lost`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with path.open("r+b" if path.exists() else "w+b") as file:
         for stretch in stretches:
-            data = vault.unsealed(stretch.part)
+            try:
+                data = vault.unsealed(stretch.part)
+            except (Tampered, NotFound) as error:
+                if lost is None:
+                    raise
+                lost.append(
+                    f"bytes {stretch.start} to {stretch.end} of {stretch.of} of the event log are lost: {error.what}"
+                )
+                data = b" " * (stretch.end - stretch.start - 1) + b"\n"  # as where a shopper was erased
             file.seek(stretch.start)
             file.write(data)
             written += len(data)

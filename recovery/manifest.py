@@ -102,6 +102,7 @@ class Snapshot:
     keys: dict[str, str]  # fingerprints
     versions: dict[str, str]
     root: str  # Merkle root over every file, the objects included
+    full_at: datetime | None = None  # when every byte below was last read, and a chain of backups begun
 
     @property
     def id(self) -> str:
@@ -154,7 +155,8 @@ def opened(data: bytes, name: str, s: Settings) -> dict[str, Any]:
 
 def to_bytes(snapshot: Snapshot, s: Settings) -> bytes:
     """The manifest as it is kept."""
-    return signed({**asdict(snapshot), "at": snapshot.at.isoformat(), "format": FORMAT}, s)
+    full_at = snapshot.full_at.isoformat() if snapshot.full_at else None
+    return signed({**asdict(snapshot), "at": snapshot.at.isoformat(), "full_at": full_at, "format": FORMAT}, s)
 
 
 def from_bytes(data: bytes, name: str, s: Settings) -> Snapshot:
@@ -167,6 +169,7 @@ def from_bytes(data: bytes, name: str, s: Settings) -> Snapshot:
             **{
                 **body,
                 "at": datetime.fromisoformat(body["at"]),
+                "full_at": datetime.fromisoformat(body["full_at"]) if body.get("full_at") else None,
                 "backups": tuple(
                     Backup(**{**b, "manifest": Part(**b["manifest"]), "parts": tuple(Part(**p) for p in b["parts"])})
                     for b in body["backups"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from contracts.errors import RecoveryError, Tampered
+from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
 from recovery import journal, lease, objects
 from recovery import manifest as manifests
@@ -76,7 +76,7 @@ def prune(s: Settings, *, keep: int, dry_run: bool = False, vault: Vault | None 
         if not going:
             return Pruned(snapshots=(), kept=tuple(kept), files=0, size=0)
         needed = _named(vault, staying) | _noted(vault, s, staying)
-        doomed = {key: size for key, size in _named(vault, going).items() if key not in needed}
+        doomed = {key: size for key, size in _named(vault, going, strict=False).items() if key not in needed}
         doomed |= _outlived(vault, staying)
         if not dry_run:
             for one in going:  # first what names, then what is named: no manifest is ever left without its files
@@ -96,11 +96,19 @@ def _staying(sequences: Sequence[int], proofs: Sequence[int], keep: int) -> list
     return sorted({*sequences[:keep], *counted}, reverse=True)
 
 
-def _named(vault: Vault, snapshots: Sequence[Snapshot]) -> dict[str, int]:
-    """Every file that one of these snapshots needs, with its size. Raises what reading a list raises."""
+def _named(vault: Vault, snapshots: Sequence[Snapshot], *, strict: bool = True) -> dict[str, int]:
+    """Every file that one of these snapshots needs, with its size.
+
+    Raises NotFound or Tampered when a list can not be read; unless `strict`, what it names stays unknown.
+    """
     found: dict[str, int] = {}
     for one in snapshots:
-        inventory = objects.read_inventory(vault, one.objects.inventory)
+        try:
+            inventory = objects.read_inventory(vault, one.objects.inventory)
+        except (NotFound, Tampered):
+            if strict:
+                raise
+            inventory = {}
         parts = [*one.parts(), *(part_of(entry) for entry in inventory.values())]
         found |= {part.key: part.size for part in parts if not part.key.startswith("logs/")}
     return found

@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import RecoveryError
+from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
 from recovery import backup, closure, cut, lease, logs, objects, wal
 from recovery.catalog import Catalog
+from recovery.ground import ground
 from recovery.machine import Machine
 from recovery.manifest import Backup, Objects, Snapshot, root_of
 from recovery.seal import fingerprint
@@ -45,17 +46,29 @@ class Taken:
     moved: int
     seconds: float
 
+    @property
+    def full(self) -> bool:
+        return self.snapshot.full_at == self.snapshot.at
+
 
 def create(s: Settings, machine: Machine, *, full: bool = False, progress: Progress = silent) -> Taken:
     """Take a snapshot of the region `s.region` into the vault.
 
-    The database goes over as an incremental backup on top of the snapshot before, unless `full`, or unless that one
-    is of another cluster or the chain is long. Raises NotWhole when something that a row names is missing, Tampered
-    when an object changed at rest, Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
+    The database goes over as an incremental backup on top of the snapshot before, unless that one is of another
+    cluster or the chain is long. A `full` one, which the first of a day (UTC) is, believes nothing of those before:
+    the backup is a full one, every byte of what is in the vault is read, and what is damaged there goes over again.
+    Raises NotWhole when something that a row names is missing, Tampered when an object of the region changed at rest,
+    Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
     """
     began, vault = time.monotonic(), Vault.of(s)
     with lease.held(vault.store, f"snapshot of {s.region}", patience=PATIENCE):
-        snapshot = _create(s, vault, machine, full=full, progress=progress)
+        try:
+            snapshot = _create(s, vault, machine, full=full, progress=progress)
+        except (NotFound, Tampered) as error:
+            if not vault.unreadable:
+                raise  # it is not the vault where something is damaged
+            progress("vault", f"{error.what}: taking a full one")
+            snapshot = _create(s, vault, machine, full=True, progress=progress)
     return Taken(snapshot=snapshot, moved=vault.moved, seconds=time.monotonic() - began)
 
 
@@ -68,16 +81,18 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress
     if sequences and (parent is None or parent.sequence != sequences[0]):
         after = f"goes on from {parent.id}" if parent else "begins anew"
         progress("parent", f"snapshot {sequences[0]} is not valid, or of another database; this one {after}")
-    known = objects.read_inventory(vault, parent.objects.inventory) if parent else {}
+    full = full or parent is None or parent.full_at is None or parent.full_at.date() < datetime.now(UTC).date()
+    base = ground(vault, parent, s.region_home, deep=full, tell=lambda text: progress("vault", text))
 
     def copied(done: int, whole: int) -> None:
         progress("objects", f"{done} of {whole} new objects")
 
     stores, staging = objects.buckets(s), s.cache / "snapshots"
-    inventory = objects.look(stores, vault, known, staging, progress=copied)
+    inventory = objects.look(stores, vault, base.objects, staging, progress=copied)
     progress("objects", f"{len(inventory)} objects are in the vault")
     shipper_position = wal.Shipper(s, vault).ensure_slot()  # from here on the log is kept for us
-    chain = _database(s, vault, machine, parent, (system, timeline), full=full, progress=progress)
+    below = () if full or parent is None or parent.timeline != timeline else base.backups
+    chain = _database(s, vault, machine, below, system, progress=progress)
     taken = cut.cut(s)
     at = datetime.now(UTC)
     wal.await_shipped(s, vault, taken.position, tell=lambda text: progress("log", text))
@@ -87,7 +102,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress
     inventory = objects.look(stores, vault, inventory, staging, progress=copied)
     logs.ship(vault, system, s.region_home)
     logs.merge(vault, system, s.region_home)
-    events = logs.stretches(vault, system, parent.events if parent else ())
+    events = logs.stretches(vault, system, base.events)
     progress("closure", "looking for everything that rows and pointers name")
     closure.demand(closure.missing(vault, inventory, s.bucket, releases=taken.releases, signed=taken.signed))
     listed = Objects(
@@ -102,7 +117,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress
         cut=taken.position, backups=chain, log=log, events=events, tables=taken.tables, objects=listed,
         serving=_serving(s), settings={name: getattr(s, name) for name in _NAMED},
         keys={name: fingerprint(value) for name, value in sorted(machine.keys().items())},
-        versions=_versions(s), root="",
+        versions=_versions(s), full_at=at if full or parent is None else parent.full_at, root="",
     )  # fmt: skip
     snapshot = replace(unfinished, root=root_of(unfinished.parts(), inventory.values()))
     catalog.add(snapshot)
@@ -111,17 +126,14 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress
 
 
 def _database(
-    s: Settings, vault: Vault, machine: Machine, parent: Snapshot | None, identity: tuple[str, int],
-    *, full: bool, progress: Progress,
-) -> tuple[Backup, ...]:  # fmt: skip
-    before: tuple[Backup, ...] = ()
-    if parent is not None and parent.timeline == identity[1] and not full:
-        before = parent.backups if len(parent.backups) < backup.LONGEST_CHAIN else ()
+    s: Settings, vault: Vault, machine: Machine, below: tuple[Backup, ...], system: str, *, progress: Progress
+) -> tuple[Backup, ...]:
+    before = below if len(below) < backup.LONGEST_CHAIN else ()
 
     def read(total: int) -> None:
         progress("database", f"{total / 1e6:.0f} MB read")
 
-    prefix = f"database/{identity[0]}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    prefix = f"database/{system}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     if before:
         try:
             return (*before, backup.take(s, vault, machine, prefix, before[-1], progress=read))

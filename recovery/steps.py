@@ -69,7 +69,8 @@ def decide(run: Restore) -> str:
     def sound(snapshot: Snapshot) -> None:
         if (why := run.damaged.get(snapshot.id)) is not None:
             raise Tampered(why, remedy="restore the snapshot before it")
-        verify.demand(run.vault, snapshot, s=run.s)
+        # what is lost of the event log is left blank, rather than to lose the region for it
+        verify.demand(run.vault, snapshot, s=run.s, event_log=bool(run.point.snapshot))
 
     if run.plan is None:
         run.chosen = choose(run.vault, run.s, run.point, sound=sound, tell=run.tell)

@@ -133,20 +133,22 @@ class Vault:
         return cls(LockedBucket.writer(s), Sealer.of(s))
 
     def keep(self, sha256: str, body: bytes | Path) -> bool:
-        """Keep the content `sha256` unless it is here; False when it was."""
-        size = len(body) if isinstance(body, bytes) else body.stat().st_size
-        present = self.store.head(object_key(sha256))
-        if present is not None and present.size == size:
+        """Keep the content `sha256` unless it is here, and whole as far as is known; False when it was."""
+        size, key = len(body) if isinstance(body, bytes) else body.stat().st_size, object_key(sha256)
+        present = self.store.head(key)
+        if present is not None and present.size == size and key not in self.unreadable:
             return False
-        self.store.put(object_key(sha256), body)
+        self.store.put(key, body)
+        self.unreadable.discard(key)
         self.moved += size
         return True
 
-    def keep_sealed(self, data: bytes, key: str) -> Part:
-        """Keep `data` sealed under `key`, which must be free."""
+    def keep_sealed(self, data: bytes, key: str, *, over: bool = False) -> Part:
+        """Keep `data` sealed under `key`, which must be free, unless it goes `over` what can not be read there."""
         sealed = self.sealer.seal(data, key)
         part = Part(key=key, size=len(sealed), sha256=hashlib.sha256(sealed).hexdigest())
-        self.store.put(key, sealed, if_absent=True)
+        self.store.put(key, sealed, if_absent=not over)
+        self.unreadable.discard(key)
         self.moved += len(sealed)
         return part
 

@@ -21,6 +21,12 @@ from recovery.manifest import Entry, Part, Snapshot, root_of
 from recovery.vault import Vault, part_of
 
 _READS = 8
+#: Called with files done and files in all.
+Progress = Callable[[int, int], None]
+
+
+def silent(_done: int, _all: int) -> None:
+    """No progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +44,14 @@ def verify(
     s: Settings,
     *,
     deep: bool = False,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    event_log: bool = True,
+    progress: Progress = silent,
 ) -> Report:
     """Look at every file of a snapshot. The manifest's own signature held when it was read.
 
     Without `deep`: each file is there with its size, the list of objects is the one that was signed, and everything
-    that its pointers name is in it. With `deep` also every byte. `progress` is told files done and files in all.
+    that its pointers name is in it. With `deep` also every byte. Pieces of the event log are passed over unless
+    `event_log`.
     """
     try:
         inventory = objects.read_inventory(vault, snapshot.objects.inventory)
@@ -52,13 +60,10 @@ def verify(
     wrong = []
     if root_of(snapshot.parts(), inventory.values()) != snapshot.root:
         wrong.append(f"the files of {snapshot.id} are not those that were signed")
-    parts = {part.key: part for part in [*snapshot.parts(), *(part_of(e) for e in _each(inventory.values()))]}
-    look = _reread if deep else partial(_present, sizes=_sizes(vault, parts.values()))
-    with ThreadPoolExecutor(_READS) as pool:
-        for done, problem in enumerate(pool.map(lambda part: look(vault, part), parts.values()), start=1):
-            if problem:
-                wrong.append(problem)
-            progress(done, len(parts))
+    parts = {part.key: part for part in [*snapshot.parts(), *map(part_of, inventory.values())]}
+    if not event_log:
+        parts = {key: part for key, part in parts.items() if not key.startswith("logs/")}
+    wrong += damaged(vault, parts.values(), deep=deep, progress=progress).values()
     if not wrong:
         try:
             wrong += closure.missing(vault, inventory, _bucket(snapshot, s), releases=(), signed=())
@@ -67,9 +72,25 @@ def verify(
     return Report(files=len(parts) + 1, size=sum(p.size for p in parts.values()), problems=tuple(wrong))
 
 
-def demand(vault: Vault, snapshot: Snapshot, s: Settings, *, deep: bool = False) -> None:
+def damaged(
+    vault: Vault, parts: Collection[Part], *, deep: bool = False, progress: Progress = silent
+) -> dict[str, str]:
+    """What is wrong, by name, with each of these files of which no version is whole; `deep` reads every byte."""
+    parts = {part.key: part for part in parts}.values()
+    look = _reread if deep else partial(_present, sizes=_sizes(vault, parts))
+    found = {}
+    with ThreadPoolExecutor(_READS) as pool:
+        looked = pool.map(lambda part: (part.key, look(vault, part)), parts)
+        for done, (key, problem) in enumerate(looked, start=1):
+            if problem:
+                found[key] = problem
+            progress(done, len(parts))
+    return found
+
+
+def demand(vault: Vault, snapshot: Snapshot, s: Settings, *, deep: bool = False, event_log: bool = True) -> None:
     """Raise Tampered with the first bad file unless the snapshot is whole."""
-    report = verify(vault, snapshot, s, deep=deep)
+    report = verify(vault, snapshot, s, deep=deep, event_log=event_log)
     if report.problems:
         more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
         raise Tampered(
@@ -79,10 +100,6 @@ def demand(vault: Vault, snapshot: Snapshot, s: Settings, *, deep: bool = False)
 
 def _bucket(snapshot: Snapshot, s: Settings) -> str:
     return str(snapshot.settings.get("bucket", s.bucket))
-
-
-def _each(entries: Collection[Entry]) -> list[Entry]:
-    return list({entry.sha256: entry for entry in entries}.values())
 
 
 def _sizes(vault: Vault, parts: Collection[Part]) -> dict[str, int]:
@@ -96,9 +113,7 @@ def _sizes(vault: Vault, parts: Collection[Part]) -> dict[str, int]:
 
 def lacking(vault: Vault, entries: Collection[Entry]) -> str:
     """What is wrong with the first of these objects that is not in the vault; nothing when all are."""
-    parts = [part_of(entry) for entry in _each(entries)]
-    sizes = _sizes(vault, parts)
-    return next((problem for part in parts if (problem := _present(vault, part, sizes))), "")
+    return next(iter(damaged(vault, [part_of(entry) for entry in entries]).values()), "")
 
 
 def _present(vault: Vault, part: Part, sizes: dict[str, int]) -> str:

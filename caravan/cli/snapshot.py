@@ -25,7 +25,14 @@ Name = Annotated[str, typer.Argument(help="An id of `caravan snapshot list`, or 
 
 @app.command()
 def create(
-    full: Annotated[bool, typer.Option("--full", help="A full base backup, not one on top of the one before.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="A full base backup; every byte in the vault is read, and what is damaged goes over again. "
+            "The first snapshot of a day is one.",
+        ),
+    ] = False,
     region: Region = "",
     as_json: Json = False,
 ) -> None:
@@ -37,7 +44,8 @@ def create(
     with _board(as_json) as tell:
         taken = snapshot.create(s, EmbeddedMachine(s), full=full, progress=tell)
     if as_json:
-        typer.echo(json.dumps(_facts(taken.snapshot) | {"moved": taken.moved, "seconds": round(taken.seconds, 2)}))
+        about = {"full": taken.full, "moved": taken.moved, "seconds": round(taken.seconds, 2)}
+        typer.echo(json.dumps(_facts(taken.snapshot) | about))
         return
     one = taken.snapshot
     typer.echo(f"snapshot {one.id} after {taken.seconds:.1f} s: {one.objects.count} objects, {one.backups[-1].kind} "
@@ -134,6 +142,7 @@ def verify(
         state = f"{len(report.problems)} files are bad" if report.problems else "is whole"
         typer.echo(f"{one.id} {state}: {report.files} files, {_bytes(report.size)}, {how}")
     if report.problems:
+        typer.echo("  try: `caravan snapshot create --full`, which sends again what the region still has", err=True)
         raise typer.Exit(1)
 
 
@@ -168,7 +177,8 @@ def _facts(one: Snapshot) -> dict[str, Any]:
     for name in ("log", "events"):
         body[name] = len(body[name])
     body["backups"] = [{"kind": b.kind, "size": sum(p.size for p in b.parts)} for b in one.backups]
-    return {"id": one.id, **body, "at": one.at.isoformat()}
+    full_at = one.full_at.isoformat() if one.full_at else None
+    return {"id": one.id, **body, "at": one.at.isoformat(), "full_at": full_at}
 
 
 def _bytes(size: int) -> str:

@@ -109,7 +109,8 @@ def back_up_params() -> dict[str, Param]:
             False,
             type="boolean",
             title="In full",
-            description="A full base backup, and every byte of the snapshot read again.",
+            description="A full base backup; every byte that is in the vault is read, and what is damaged there goes "
+            "over again. The first snapshot of a day is always one.",
         ),
         "keep": Param(
             48, type="integer", minimum=2, maximum=10000, title="Keep", description="How many of the newest stay."

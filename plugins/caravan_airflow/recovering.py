@@ -75,8 +75,8 @@ def back(context: Mapping[str, Any], name: str) -> str:
     return str(state["steps"][name]["said"])
 
 
-def back_up(context: Mapping[str, Any]) -> str:
-    """A snapshot of the active region; its id."""
+def back_up(context: Mapping[str, Any]) -> dict[str, Any]:
+    """A snapshot of the active region: its id, and whether it is a full one."""
     from airflow.sdk.exceptions import AirflowSkipException
 
     s = here()
@@ -84,7 +84,7 @@ def back_up(context: Mapping[str, Any]) -> str:
         raise AirflowSkipException(missing)
     taken = caravan("snapshot", "create", "--region", s.region, *(["--full"] if context["params"]["full"] else []))
     log.info("%s: %.1f MB moved in %.1f s", taken["id"], taken["moved"] / 1e6, taken["seconds"])
-    return str(taken["id"])
+    return {"id": str(taken["id"]), "full": bool(taken["full"])}
 
 
 def rehearse(context: Mapping[str, Any]) -> str:
@@ -115,12 +115,12 @@ def _no_other(s: Settings) -> str | None:
     return f"there is no {away} region yet; `caravan up --region {away}` starts one"
 
 
-def verify(context: Mapping[str, Any], snapshot: str) -> str:
+def verify(taken: Mapping[str, Any]) -> str:
     """Look at the snapshot from outside: every byte of it when it is a full one."""
-    deep = ["--deep"] if context["params"]["full"] else []
-    found = caravan("snapshot", "verify", snapshot, "--region", here().region, *deep)
-    log.info("%s: %d files, %.1f MB", snapshot, found["files"], found["size"] / 1e6)
-    return snapshot
+    deep = ["--deep"] if taken["full"] else []
+    found = caravan("snapshot", "verify", str(taken["id"]), "--region", here().region, *deep)
+    log.info("%s: %d files, %.1f MB", taken["id"], found["files"], found["size"] / 1e6)
+    return str(taken["id"])
 
 
 def prune(context: Mapping[str, Any]) -> int:

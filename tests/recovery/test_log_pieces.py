@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import RecoveryError, Tampered
+from contracts.errors import NotFound, RecoveryError, Tampered
 from recovery import journal, logs, objects, verify, wal
 from recovery.database import _log
 from recovery.manifest import Entry, Part, Snapshot
@@ -196,19 +196,24 @@ def test_an_object_that_only_the_newest_snapshot_has_costs_that_snapshot_and_no_
     assert second.id in found.passed_over[0]
 
 
-def test_a_piece_of_the_event_log_that_is_damaged_after_the_snapshot_ends_its_file(
+def test_a_piece_of_the_event_log_that_is_damaged_or_gone_leaves_its_place_blank(
     region: SmallRegion, tmp_path: Path
 ) -> None:
-    one, told = region.snapshot(), list[str]()
+    told = list[str]()
     path, reached = tmp_path / logs.FOLDER / FILE, None
-    for number in range(3):
+    for number in range(4):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
         reached = logs.ship(region.vault, "7", tmp_path, reached)
-    region.memory.rot(logs.pieces(region.vault, "7")[FILE][-2][2], 40)
-    left = logs.stretches(region.vault, "7", one.events, tell=told.append)
-    assert FILE in told[0]
-    assert logs.lay_out(region.vault, "7", left, tmp_path / "again") == 16
-    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\nevent 0\n"
+    known = logs.stretches(region.vault, "7")[:-2]
+    keys = [key for _, _, key in logs.pieces(region.vault, "7")[FILE]]
+    region.memory.rot(keys[-2], 40)  # after the snapshot
+    region.memory.remove(keys[-4])  # known to the snapshot
+    left, again = logs.stretches(region.vault, "7", known, lenient=True), tmp_path / "again"
+    with pytest.raises(NotFound):
+        logs.lay_out(region.vault, "7", left, tmp_path / "strict")
+    assert logs.lay_out(region.vault, "7", left, again, tell=told.append) == path.stat().st_size
+    assert (again / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\n       \nevent 1\n       \nevent 3\n"
+    assert [FILE in sentence for sentence in told] == [True, True]
 
 
 def test_after_the_cut_the_log_ends_before_a_piece_that_is_lost_and_that_is_said(region: SmallRegion) -> None:

@@ -92,7 +92,7 @@ class SmallRegion:
     def look(self, known: objects.Inventory | None = None) -> objects.Inventory:
         return objects.look({"caravan": self.store}, self.vault, known or {}, self.folder)
 
-    def snapshot(self, database: bytes = b"rows") -> Snapshot:
+    def snapshot(self, database: bytes = b"rows", events: tuple[Stretch, ...] = ()) -> Snapshot:
         """Take one as recovery.snapshot does, but for the database."""
         sequences = self.catalog.sequences()
         number = (sequences[0] if sequences else 0) + 1
@@ -110,7 +110,7 @@ class SmallRegion:
         one = Snapshot(
             sequence=number, parent=None, at=AT + timedelta(minutes=number), region="primary", epoch=0, commit="",
             system="7", timeline=1, cut=end, backups=(backup,),
-            log=(Stretch(of="wal", start=4096 * number, end=end, part=log),), events=(), tables=(), objects=listed,
+            log=(Stretch(of="wal", start=4096 * number, end=end, part=log),), events=events, tables=(), objects=listed,
             serving={}, settings={"bucket": "caravan"}, keys={}, versions={}, root="",
         )  # fmt: skip
         body = {
