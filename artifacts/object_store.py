@@ -43,7 +43,7 @@ class ObjectStore:
         self._where = where
 
     @classmethod
-    def of(cls, s: Settings, bucket: str | None = None) -> ObjectStore:
+    def of(cls, s: Settings, bucket: str | None = None, *, attempts: int = 4) -> ObjectStore:
         """The region's own bucket (or another one of the same store)."""
         import boto3
         from botocore.config import Config
@@ -57,7 +57,7 @@ class ObjectStore:
             config=Config(
                 connect_timeout=10,
                 read_timeout=60,
-                retries={"mode": "standard", "max_attempts": 4},
+                retries={"mode": "standard", "max_attempts": attempts},
                 s3={"addressing_style": "path"},
                 max_pool_connections=16,
             ),
@@ -67,6 +67,7 @@ class ObjectStore:
     @contextmanager
     def _speaking(self, key: str) -> Iterator[None]:
         """Turn what boto3 raises into our errors, naming bucket and key."""
+        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -84,7 +85,7 @@ class ObjectStore:
                     f"the object store failed on {name} ({code})", remedy="see `caravan logs s3`, then retry"
                 ) from error
             raise ArtifactError(f"the object store refused {name} ({code or status})", remedy=str(error)) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, Boto3Error) as error:  # the second when a body breaks off again and again
             raise StoreUnavailable(
                 f"the object store at {self._where} does not answer ({type(error).__name__})",
                 remedy="`caravan status` shows whether it runs; `caravan up` starts it",

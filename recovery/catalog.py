@@ -90,6 +90,6 @@ class Catalog:
 
     def _contents(self, key: str) -> Iterator[bytes]:
         """The newest version first; the others only when it does not hold."""
-        with suppress(NotFound):
+        with suppress(NotFound, Tampered):
             yield self._vault.store.get(key)
         yield from self._vault.store.versions(key)

@@ -34,9 +34,12 @@ PATIENCE = 1800.0
 _SHORT = "recovery ended before configured recovery target was reached"
 
 
-def restore(s: Settings, vault: Vault, machine: Machine, chosen: Chosen, tell: Callable[[str], None]) -> None:
+def restore(
+    s: Settings, vault: Vault, machine: Machine, chosen: Chosen, tell: Callable[[str], None], *, epoch: int = 0
+) -> None:
     """Put the snapshot's cluster in place and replay the log. The service must be stopped, and is left stopped.
 
+    `epoch` is the one that begins with it, 0 for a region that stays closed: the database's new timeline is not below.
     Raises NotFound or Tampered when a part is bad, RecoveryError when the server does not come up.
     """
     cluster = machine.cluster()
@@ -58,6 +61,9 @@ def restore(s: Settings, vault: Vault, machine: Machine, chosen: Chosen, tell: C
     _check_files(data)
     names = wal.write_segments(_log(vault, chosen, tell), chosen.snapshot.timeline, work / "log")
     tell(f"{len(names)} segments of log are laid out")
+    # two restores to the same past must not send log under the same names: their epochs differ, timelines would not
+    for number in range(chosen.snapshot.timeline + 1, epoch):
+        (work / "log" / f"{number:08X}.history").touch()
     _write_recovery(data, work / "log", chosen)
     for path in (work, *work.rglob("*")):
         if cluster.owner is not None:
@@ -141,9 +147,11 @@ def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tel
         _until_replayed(s, cluster, tell)
     except RecoveryError as error:
         # it ends as soon as it finds out, which may be after it has taken its first connections
-        if chosen.at is None or _SHORT not in error.what + _said(cluster).read_text(errors="replace"):
+        if (chosen.at is None and not chosen.exact) or _SHORT not in error.what + _said(cluster).read_text(
+            errors="replace"
+        ):
             raise
-        # nothing was committed after that moment: all the log there is leads to it
+        # nothing was written after that moment: all the log there is leads to it
         configuration = cluster.data / "postgresql.auto.conf"
         kept = [line for line in configuration.read_text().splitlines(True) if "recovery_target_" not in line]
         configuration.write_text("".join(kept))

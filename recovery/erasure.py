@@ -19,8 +19,8 @@ from artifacts.publish import Store
 from contracts.errors import Conflict, NotFound, SettingsError, Tampered
 from contracts.settings import Settings
 from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
+from recovery.bucket import Versioned
 from recovery.seal import Sealer
-from recovery.vault import Versioned
 from serving.intake import FUTURE
 
 PREFIX = "erasures/"
@@ -69,9 +69,8 @@ class ErasureList:
         """
         kept: dict[str, bytes] = {}
         found: dict[str, Erasure] = {}
-        for name, versions in self._everything():
-            if name not in found:
-                kept[name], found[name] = self._opened(name, versions)
+        for name in self._names():
+            kept[name], found[name] = self._opened(name, self._versions(name))
         for store in filter(None, (self._vault, self._own)):
             there = {stored.key for stored in store.list(PREFIX)}
             for name in kept.keys() - there:
@@ -79,13 +78,17 @@ class ErasureList:
                     store.put(name, kept[name], if_absent=True)
         return [found[name] for name in sorted(found)]
 
-    def _everything(self) -> Iterator[tuple[str, Iterable[bytes]]]:
+    def _names(self) -> list[str]:
+        there = set(self._vault.names(PREFIX)) if self._vault is not None else set()
+        return sorted(there | {stored.key for stored in (self._own.list(PREFIX) if self._own is not None else ())})
+
+    def _versions(self, name: str) -> Iterator[bytes]:
+        """What either store holds of an entry: one that is damaged in one of them may be whole in the other."""
         if self._vault is not None:
-            for name in self._vault.names(PREFIX):
-                yield name, self._vault.versions(name)
+            yield from self._vault.versions(name)
         if self._own is not None:
-            for stored in list(self._own.list(PREFIX)):
-                yield stored.key, [self._own.get(stored.key)]
+            with suppress(NotFound):
+                yield self._own.get(name)
 
     def _opened(self, name: str, versions: Iterable[bytes]) -> tuple[bytes, Erasure]:
         """The newest version that we sealed."""

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from contracts.settings import Settings
 from recovery import stopped
+from recovery.bucket import LockedBucket
 from recovery.catalog import Catalog, manifest_key
 from recovery.machine import Machine
 from recovery.snapshot import create
-from recovery.vault import LockedBucket, Vault
+from recovery.vault import Vault
 
 FAULTS = {
     "nothing": "The active region as if it were lost",

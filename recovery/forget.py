@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from artifacts.object_store import ObjectStore
-from contracts.errors import CaravanError, ErasureUnfinished, RecoveryError, StoreUnavailable
+from contracts.errors import CaravanError, ErasureUnfinished, NotFound, RecoveryError, StoreUnavailable, Tampered
 from contracts.region import RegionName
 from contracts.settings import Settings
 from recovery import features, lease, shopper_logs
@@ -183,7 +183,13 @@ def after_restore(run: Restore) -> str:
 
     laid_out = f"{features.lay_out_log(s, run.vault, run.choice, tell)} bytes of event log"
     laid_out += f", {len(lost)} pieces of it blank, since they can not be read" if lost else ""
-    entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()
+    try:
+        entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()
+    except (Tampered, NotFound) as error:  # no snapshot is to blame, and an older one would not help
+        raise RecoveryError(
+            f"the list of erased shoppers can not be read: {error.what}",
+            remedy="bring that object back from another copy; a rerun goes on here",
+        ) from error
     if not entries:
         return f"{laid_out}; nobody was erased"
     whom = Whom(latest(entries))

@@ -32,6 +32,8 @@ def ground(vault: Vault, parent: Snapshot | None, home: Path, *, deep: bool, tel
 
     Pieces of the event log are mended at once, from the region's files below `home`.
     """
+    if deep:
+        vault.checked = set()
     if parent is None:
         return Ground(objects={})
     try:
@@ -48,6 +50,8 @@ def ground(vault: Vault, parent: Snapshot | None, home: Path, *, deep: bool, tel
             tell(f"{done} of {whole} files read again")
 
     wrong = verify.damaged(vault, [*map(part_of, known.values()), *events, *backups], deep=deep, progress=looked)
+    if deep:
+        vault.checked = {object_key(entry.sha256) for entry in known.values()} - wrong.keys()
     damaged = [stretch for stretch in parent.events if stretch.part.key in wrong]
     mended = logs.mend(vault, parent.system, home, damaged, parent.events) if deep or damaged else set()
     if wrong or mended:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from artifacts.publish import Store
-from contracts.errors import CaravanError, Conflict, NotFound
+from contracts.errors import CaravanError, Conflict, NotFound, Tampered
 
 KEY = "leases/vault.json"
 #: Seconds until the lease of a holder that is not heard of is free again, and between two renewals.
@@ -56,6 +56,9 @@ class _Lease:
         except NotFound:
             self._etag = store.put(KEY, self._body(LASTS), if_absent=True).etag
             return
+        except Tampered:  # damaged: who holds it writes it anew within seconds
+            data, stored = b'{"until": 0}', store.head(KEY)
+            etag = stored.etag if stored else ""
         present = json.loads(data)
         if present["until"] > clock() and not _died(present):
             raise Conflict(

@@ -196,7 +196,7 @@ def lay_out(
         lacking = [stretch for stretch in parts if stretch.end > reached.get(name, 0)]
         if lacking:
             lost: list[str] = []
-            written += _append(vault, lacking, root / name, None if tell is None else lost)
+            written += _append(lacking, root / name, _Reader(vault, system, None if tell is None else lost))
             reached[name] = lacking[-1].end
             if tell is not None and lost:
                 del reached[name]  # another restore may find in the vault what is missing now
@@ -219,24 +219,54 @@ def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
         del laid_out[name]
 
 
-def _append(vault: Vault, stretches: Sequence[Stretch], path: Path, lost: list[str] | None) -> int:
-    """Write stretches that overlap or follow each other; bytes written. They are on disk when this returns.
+class _Reader:
+    """Reads stretches. What can not be read is raised; or, where there is `lost`, blank, and told there."""
 
-    What can not be read is raised, or blank, and added to `lost`.
-    """
+    def __init__(self, vault: Vault, system: str, lost: list[str] | None) -> None:
+        self._vault = vault
+        self._prefix = f"logs/{system}/"
+        self._pieces = pieces(vault, system) if lost is not None else {}
+        self._lost = lost
+
+    def read(self, stretch: Stretch) -> bytes:
+        try:
+            return self._vault.unsealed(stretch.part)
+        except (Tampered, NotFound) as error:
+            if self._lost is None:
+                raise
+            return self._salvaged(stretch, error.what, self._lost)
+
+    def _salvaged(self, stretch: Stretch, why: str, lost: list[str]) -> bytes:
+        """What the vault has of a stretch otherwise: sent again under the same name, or in other pieces."""
+        whole, reached = bytearray(), stretch.start
+        for start, end, key in sorted(self._pieces.get(stretch.of, [])):
+            if end <= reached or start >= stretch.end:
+                continue
+            try:
+                data = self._vault.sealer.unseal(self._vault.unlisted(key), key)
+            except (Tampered, NotFound):
+                continue
+            if start > reached:
+                whole += self._blank(stretch.of, reached, start, why, lost)
+                reached = start
+            whole += data[reached - start : stretch.end - start]
+            reached = min(end, stretch.end)
+        if reached < stretch.end:
+            whole += self._blank(stretch.of, reached, stretch.end, why, lost)
+        return bytes(whole)
+
+    def _blank(self, path: str, start: int, end: int, why: str, lost: list[str]) -> bytes:
+        lost.append(f"bytes {start} to {end} of {path} of the event log are lost: {why}")
+        return b" " * (end - start - 1) + b"\n"  # as where a shopper was erased
+
+
+def _append(stretches: Sequence[Stretch], path: Path, reader: _Reader) -> int:
+    """Write stretches that overlap or follow each other; bytes written. They are on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with path.open("r+b" if path.exists() else "w+b") as file:
         for stretch in stretches:
-            try:
-                data = vault.unsealed(stretch.part)
-            except (Tampered, NotFound) as error:
-                if lost is None:
-                    raise
-                lost.append(
-                    f"bytes {stretch.start} to {stretch.end} of {stretch.of} of the event log are lost: {error.what}"
-                )
-                data = b" " * (stretch.end - stretch.start - 1) + b"\n"  # as where a shopper was erased
+            data = reader.read(stretch)
             file.seek(stretch.start)
             file.write(data)
             written += len(data)

@@ -15,16 +15,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import inspect
 
+from artifacts.database import answering
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger, Move
 from artifacts.manifest import Manifest, sha256_of
 from artifacts.object_store import ObjectStore
 from artifacts.publish import Store, blob_key
+from artifacts.tables import moves
+from contracts.errors import Tampered
 from contracts.settings import Settings
 from feature_repo import store
 from recovery import logs, objects, shopper_logs
+from recovery.bucket import TellingStore
 from recovery.erasure import ErasureList, latest
 from recovery.shopper_rows import Whom
 from recovery.vault import Vault, kept_here
@@ -47,7 +51,7 @@ class Reconciled:
 
 def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[[str], None]) -> Reconciled:
     """Bring over what `former` accepted and `active` lacks. Their databases and object stores must answer."""
-    count = bring_objects(ObjectStore.of(former), ObjectStore.of(active), tell)
+    count = bring_objects(TellingStore.of(former), ObjectStore.of(active), tell)
     tell(f"{count} objects")
     rows = _rows(former, active, actor)
     tell(f"{rows} rows of the ledger")
@@ -75,7 +79,10 @@ def bring_objects(former: Store, active: Store, tell: Callable[[str], None]) -> 
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "object"
-                former.download(stored.key, path)
+                try:
+                    former.download(stored.key, path)
+                except Tampered:
+                    path.write_bytes(b"")
                 if sha256_of(path) != objects.hash_in_name(stored.key):
                     tell(f"{stored.key} is damaged: it stays behind")
                 elif prefix == "manifests/" and (lacking := _lacking(path, active)):
@@ -94,10 +101,11 @@ def _lacking(manifest: Path, active: Store) -> str:
 
 def _rows(former: Settings, active: Settings, actor: str) -> int:
     """Rows are chained, so they can not be put in between: each becomes a note that holds it whole."""
-    try:
-        theirs = Ledger(region_database(former), former.region).history()
-    except DBAPIError:  # a disk that was lost: a database without our tables
-        return 0
+    database = region_database(former)
+    with answering():
+        if not inspect(database).has_table(moves.name):  # a disk that was lost: a new database, without our tables
+            return 0
+    theirs = Ledger(database, former.region).history()
     ledger = Ledger.of(active)
     known, added = ledger.history(), 0
     hashes = {move.hash for move in known}

@@ -8,14 +8,15 @@ written as a page and kept beside the snapshots.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from artifacts import fence
+from artifacts import fence, state_file
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from artifacts.tables import fence as fence_table
@@ -24,12 +25,15 @@ from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
 from recovery import logs, questions, stopped
+from recovery.active import Active
 from recovery.alone import alone
 from recovery.catalog import Catalog
 from recovery.faults import FAULTS, broken
 from recovery.machine import Machine
 from recovery.point import Point
+from recovery.reconcile import reconcile
 from recovery.restore import restore
+from recovery.restore import state_file as restore_state
 from recovery.run import Progress, silent
 from recovery.score import Score, keep, kept
 from recovery.snapshot import create
@@ -66,6 +70,9 @@ def rehearse(
         if again := stopped.start_again(active, others):
             progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
         try:
+            if _has_its_own(target):
+                brought = reconcile(target, active, actor="rehearsal", tell=lambda _what: None)
+                progress("rehearsal", f"{target.region} was the active region: {brought} first", 0.0)
             score = _rehearsed(active, target, machine, others, fault, count, human_actions, progress)
         except CaravanError as error:
             alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {error.what}")
@@ -78,6 +85,17 @@ def rehearse(
         for path in (page, page.with_suffix(".json")):
             vault.store.put(f"rehearsals/{path.name}", path.read_bytes())
     return score, page
+
+
+def _has_its_own(target: Settings) -> bool:
+    """Whether the region was the active one since it was restored last: what it accepted may be nowhere else."""
+    if fence.read(target) is None:
+        return False  # there never was a lease
+    with closing(Active.of(target)) as active:
+        epochs = active.history()
+    ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
+    last = state_file.read(restore_state(target)) or {}
+    return bool(ends) and not ("began_at" in last and datetime.fromisoformat(last["began_at"]) > max(ends))
 
 
 def _another() -> None:

@@ -15,10 +15,11 @@ from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
 from recovery import journal, lease, objects
 from recovery import manifest as manifests
+from recovery.bucket import LockedBucket
 from recovery.catalog import Catalog, manifest_key
 from recovery.manifest import Snapshot
 from recovery.seal import Sealer
-from recovery.vault import LockedBucket, Vault, part_of
+from recovery.vault import Vault, part_of
 
 #: Snapshots with a proof that stay whatever `keep` says.
 PROVEN_KEPT = 2

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import struct
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ from contracts.settings import Settings
 PART = 8 << 20
 _HEAD = struct.Struct(">6s12sQ")  # magic, nonce, bytes before compression
 _MAGIC = b"CARAV1"
+#: Keys of a secret that holds several: PEM, or one per line.
+_KEYS = re.compile(r"-----BEGIN [^-]+-----.*?-----END [^-]+-----|\S+", re.DOTALL)
 
 
 class Sealer:
@@ -72,3 +75,10 @@ class Sealer:
 def fingerprint(secret: str) -> str:
     """What may be written down about a key: enough to tell that it is the same one, and nothing of it."""
     return hashlib.sha256(b"caravan key fingerprint\0" + secret.strip().encode()).hexdigest()[:16]
+
+
+def fingerprints(secret: str) -> set[str]:
+    """Those of a secret as it is, and as it may have been before keys were added: of every run of its keys."""
+    keys = [key.strip() for key in _KEYS.findall(secret)]
+    runs = ["\n".join(keys[start:end]) for start in range(len(keys)) for end in range(start + 1, len(keys) + 1)]
+    return {fingerprint(secret), *map(fingerprint, runs)}

@@ -24,7 +24,7 @@ from recovery.doors import answering, ready, wait_until
 from recovery.manifest import Entry, Snapshot
 from recovery.point import Point, as_plan, choose, log_end, of_plan
 from recovery.run import Restore, Step
-from recovery.seal import fingerprint
+from recovery.seal import fingerprints
 from releases.aliases import reconcile
 from serving import edge
 from serving.edge_listener import SHADOW
@@ -92,9 +92,9 @@ def check_keys(run: Restore) -> str:
         raise RestoreRefused(
             f"{snapshot.id} is of the region {run.s.region} itself", remedy="restore into the other region"
         )
-    ours = {name: fingerprint(value) for name, value in run.machine.keys().items()}
+    ours = {name: fingerprints(value) for name, value in run.machine.keys().items()}
     lacking = sorted(name for name in snapshot.keys if name not in ours)
-    other = sorted(name for name, known in snapshot.keys.items() if ours.get(name, known) != known)
+    other = sorted(name for name, known in snapshot.keys.items() if known not in ours.get(name, {known}))
     if lacking or other:
         said = [f"{name} is missing" for name in lacking] + [f"{name} is another key" for name in other]
         raise RestoreRefused("; ".join(said), remedy="put the copy of the secrets folder in place, then try again")
@@ -114,7 +114,8 @@ def replace_database(run: Restore) -> str:
         run.chosen = replace(run.choice, log_end=log_end(run.vault, run.choice.snapshot))
         run.plan = (run.plan or {}) | as_plan(run.chosen)
     run.machine.stop(*WRITERS, "postgres")
-    database.restore(run.s, run.vault, run.machine, run.choice, run.tell)
+    epoch = int((run.plan or {}).get("epoch") or 0)
+    database.restore(run.s, run.vault, run.machine, run.choice, run.tell, epoch=epoch)
     run.machine.start("postgres")
     fencing.open_database(run)
     moves = Ledger.of(run.s).verify()

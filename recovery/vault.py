@@ -1,110 +1,21 @@
-"""Where snapshots lie: one bucket of the other region's store, versioned and locked, whose writer can not delete.
+"""Files of snapshots in the bucket that keeps them (recovery/bucket.py), checked in both directions.
 
-The writer's credential may add and read. Object lock (governance, `RETENTION_DAYS`) keeps every version, and the
-bucket's policy denies the writer even delete markers. What a writer still can do is to write another version over
-an object: so nothing here is believed by its name. Content is checked against a hash or a signature, and when the
-newest version does not fit, older ones are tried. Removing takes the administrator of the standby's store.
+Content is checked against a hash or a signature, and when the newest version does not fit, older ones are tried.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
-from artifacts.object_store import ObjectStore, Stored
-from artifacts.publish import Store
-from contracts.errors import NotFound, Tampered
+from artifacts.object_store import Stored
+from contracts.errors import CaravanError, NotFound, Tampered
 from contracts.settings import Settings
+from recovery.bucket import LockedBucket, Versioned
 from recovery.manifest import Entry, Part
 from recovery.seal import Sealer
-
-RETENTION_DAYS = 14
-#: The name of the writer's identity in the store.
-WRITER = "snapshot-writer"
-
-
-class Versioned(Store, Protocol):
-    """The seam to the locked bucket; tests keep it in memory and break it on purpose."""
-
-    def versions(self, key: str) -> Iterator[bytes]: ...
-    def names(self, prefix: str) -> Iterator[str]: ...
-    def remove(self, key: str) -> None: ...
-
-
-class LockedBucket(ObjectStore):
-    """The bucket of snapshots, of which every version is kept."""
-
-    @classmethod
-    def writer(cls, s: Settings) -> LockedBucket:
-        """Adds and reads; can not delete."""
-        keys = {"s3_access_key": s.snapshot_access_key, "s3_secret_key": s.snapshot_secret_key}
-        return cls._of(s.model_copy(update={**keys, "s3_endpoint": s.snapshot_url}))
-
-    @classmethod
-    def administrator(cls, s: Settings) -> LockedBucket:
-        """With the standby's own credential, which may pass the lock."""
-        return cls._of(s.model_copy(update={"s3_endpoint": s.snapshot_url}))
-
-    @classmethod
-    def _of(cls, s: Settings) -> LockedBucket:
-        plain = ObjectStore.of(s, s.snapshot_bucket)
-        return cls(plain._client, plain.bucket, where=s.s3_url)
-
-    def ensure_locked(self) -> None:
-        """Create the bucket with its lock and its policy; harmless when they are there."""
-        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": RETENTION_DAYS}}
-        statement = {
-            "Sid": "TheWriterDoesNotDelete",
-            "Effect": "Deny",
-            "Principal": {"AWS": f"arn:aws:iam::000000000000:user/{WRITER}"},
-            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention", "s3:PutObjectLegalHold"],
-            "Resource": [f"arn:aws:s3:::{self.bucket}/*"],
-        }
-        client: Any = self._client
-        with self._speaking(""):
-            if self.bucket not in {b.get("Name") for b in client.list_buckets().get("Buckets", [])}:
-                client.create_bucket(Bucket=self.bucket, ObjectLockEnabledForBucket=True)
-            client.put_object_lock_configuration(
-                Bucket=self.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
-            )
-            policy = {"Version": "2012-10-17", "Statement": [statement]}
-            client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(policy))
-
-    def versions(self, key: str) -> Iterator[bytes]:
-        """The contents of every version of an object, newest first, whatever delete markers say."""
-        for name, version in self._versions(key):
-            if name == key:
-                with self._speaking(key):
-                    yield self._client.get_object(Bucket=self.bucket, Key=key, VersionId=version)["Body"].read()
-
-    def names(self, prefix: str) -> Iterator[str]:
-        """Every name that ever had a version that is still there, in order; delete markers hide none."""
-        last = ""
-        for name, _ in self._versions(prefix):
-            if name != last:
-                yield name
-            last = name
-
-    def remove(self, key: str) -> None:
-        """Remove every version of an object, passing the lock. The store refuses it to the writer."""
-        for name, version in list(self._versions(key)):
-            if name == key:
-                with self._speaking(key):
-                    self._client.delete_object(
-                        Bucket=self.bucket, Key=key, VersionId=version, BypassGovernanceRetention=True
-                    )
-
-    def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
-        with self._speaking(prefix):
-            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
-            for page in pages:
-                for found in page.get("Versions", []):
-                    yield found["Key"], found["VersionId"]
 
 
 def object_key(sha256: str) -> str:
@@ -120,6 +31,7 @@ class Vault:
     """Files of snapshots, checked in both directions.
 
     `moved` counts the bytes that went up; `unreadable` are files that were asked for and of which no version was whole.
+    Where `checked` is a set, no copy is believed by its size: those in it were read, others are.
     """
 
     def __init__(self, store: Versioned, sealer: Sealer) -> None:
@@ -127,6 +39,7 @@ class Vault:
         self.sealer = sealer
         self.moved = 0
         self.unreadable: set[str] = set()
+        self.checked: set[str] | None = None
 
     @classmethod
     def of(cls, s: Settings) -> Vault:
@@ -136,11 +49,24 @@ class Vault:
         """Keep the content `sha256` unless it is here, and whole as far as is known; False when it was."""
         size, key = len(body) if isinstance(body, bytes) else body.stat().st_size, object_key(sha256)
         present = self.store.head(key)
-        if present is not None and present.size == size and key not in self.unreadable:
+        here = present is not None and present.size == size and key not in self.unreadable
+        trusted = self.checked is None or key in self.checked
+        if here and (trusted or self._whole(Part(key=key, size=size, sha256=sha256))):
             return False
         self.store.put(key, body)
         self.unreadable.discard(key)
         self.moved += size
+        if self.checked is not None:
+            self.checked.add(key)
+        return True
+
+    def _whole(self, part: Part) -> bool:
+        """Whether a version of a file is what it should be, by its bytes."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="caravan-vault-") as folder:
+                self.download_part(part, Path(folder))
+        except (NotFound, Tampered):
+            return False
         return True
 
     def keep_sealed(self, data: bytes, key: str, *, over: bool = False) -> Part:
@@ -156,17 +82,19 @@ class Vault:
         """The bytes of a part as kept, or as they were before somebody wrote over them. NotFound or Tampered."""
         try:
             data = self.store.get(part.key)
-        except NotFound:
-            data = b""
-        if _is(data, part):
-            return data
-        for older in self.store.versions(part.key):
+        except (NotFound, Tampered) as error:
+            return self._older(part, error)
+        return data if _is(data, part) else self._older(part)
+
+    def _older(self, part: Part, error: CaravanError | None = None) -> bytes:
+        """As `read` does, when the newest version is not it; what was `error` about that one."""
+        for older in self.store.versions(part.key, skip=0 if isinstance(error, NotFound) else 1):
             if _is(older, part):
                 return older
         self.unreadable.add(part.key)
-        if not data:
+        if isinstance(error, NotFound):
             raise NotFound(f"{part.key} is not in the vault", remedy="take the snapshot before it")
-        raise Tampered(f"{part.key} differs from the manifest", remedy="take the snapshot before it")
+        raise error or Tampered(f"{part.key} differs from the manifest", remedy="take the snapshot before it")
 
     def unsealed(self, part: Part) -> bytes:
         """What was sealed in a part."""
@@ -189,18 +117,23 @@ class Vault:
         raise said or NotFound(f"{key} is not in the vault", remedy="take the snapshot before it")
 
     def download(self, entry: Entry, folder: Path) -> Path:
-        """A verified copy of an object in a temporary file in `folder`; memory stays bounded."""
+        """A verified copy of an object in a temporary file in `folder`; memory stays bounded. Raises as `read` does."""
+        return self.download_part(part_of(entry), folder)
+
+    def download_part(self, part: Part, folder: Path) -> Path:
+        """The same of any file of the vault, as it is kept."""
         handle, name = tempfile.mkstemp(dir=folder, prefix=".object-")
         os.close(handle)
         path = Path(name)
         try:
-            self.store.download(object_key(entry.sha256), path)
-        except NotFound:
-            path.write_bytes(b"")
+            self.store.download(part.key, path)
+        except (NotFound, Tampered) as error:
+            path.write_bytes(self._older(part, error))
+            return path
         with path.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() == entry.sha256:
+            if hashlib.file_digest(stream, "sha256").hexdigest() == part.sha256:
                 return path
-        path.write_bytes(self.read(part_of(entry)))
+        path.write_bytes(self._older(part))
         return path
 
     def here(self, prefix: str) -> dict[str, Stored]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from artifacts.manifest import sha256_of
 from contracts.errors import NotFound, Tampered
 from contracts.settings import Settings
 from recovery import closure, objects
@@ -134,10 +132,5 @@ def _reread(vault: Vault, part: Part) -> str:
 
 def _reread_object(vault: Vault, part: Part) -> str:
     with tempfile.TemporaryDirectory(prefix="caravan-verify-") as folder:
-        path = Path(folder) / "object"
-        with suppress(NotFound):
-            vault.store.download(part.key, path)
-            if sha256_of(path) == part.sha256:
-                return ""
-    vault.read(part)  # an older version, or the error that names it
+        vault.download_part(part, Path(folder))
     return ""

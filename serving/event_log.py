@@ -1,7 +1,7 @@
 """The event log: append-only JSON lines, on disk before anybody is told so.
 
 One thread writes. Everything that waits when it wakes goes out in one write and one fsync (group commit), so
-durability costs one disk flush per batch, not per event. Segments `<day>/<engine>-<n>.jsonl` change with the UTC
+durability costs one disk flush per batch, not per event. Segments `<day>/<engine>-<time>-<n>.jsonl` change with the UTC
 day of arrival and at a size, and are never opened again: a line torn by a crash can only be the last of its
 segment, and was never acknowledged.
 """
@@ -155,14 +155,16 @@ class EventLog:
 
     def _segment(self) -> int:
         """The open segment of today."""
-        day = self._clock().astimezone(UTC).date().isoformat()
+        now = self._clock().astimezone(UTC)
+        day = now.date().isoformat()
         if self._file is None or day != self._day or self._size >= self._segment_bytes:
             self._close_segment()
             folder = self._directory / day
             folder.mkdir(parents=True, exist_ok=True)
-            number = sum(1 for _ in folder.glob(f"{self._engine}-*.jsonl"))
+            # by the time, so that a region that was restored to its past never takes a name again
+            number, name = 0, f"{self._engine}-{now:%H%M%S%f}"
             while True:
-                path = folder / f"{self._engine}-{number:06d}.jsonl"
+                path = folder / f"{name}-{number:02d}.jsonl"
                 try:
                     self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
                     break

@@ -97,7 +97,7 @@ def _object_store(s: Settings) -> Program:
             "credentials": [{"accessKey": s.secret("s3_access_key"), "secretKey": s.secret("s3_secret_key")}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
-        # may add to the snapshots and read them; what it wrote, it can not take away (see recovery/vault.py)
+        # may add to the snapshots and read them; what it wrote, it can not take away (see recovery/bucket.py)
         writer = {
             "name": "snapshot-writer",
             "credentials": [
@@ -195,7 +195,7 @@ def _reads_back(s: Settings) -> bool:
 def ensure_buckets(s: Settings) -> None:
     """Create the region's buckets unless they exist."""
     from artifacts.object_store import ObjectStore
-    from recovery.vault import LockedBucket
+    from recovery.bucket import LockedBucket
 
     for bucket in (s.bucket, s.mlflow_bucket):
         ObjectStore.of(s, bucket).ensure_bucket()

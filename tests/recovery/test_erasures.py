@@ -51,6 +51,18 @@ def test_either_store_brings_the_other_what_it_lacks(sealer: Sealer) -> None:
     assert len(ErasureList(sealer, vault=vault).entries()) == 2
 
 
+@pytest.mark.parametrize("damaged", ["own", "vault"])
+def test_an_entry_that_is_damaged_in_one_store_is_read_from_the_other(sealer: Sealer, damaged: str) -> None:
+    own, vault = MemoryStore(), MemoryVault()
+    listed = ErasureList(sealer, own=own, vault=vault)
+    name = listed.add(entry())
+    if damaged == "own":
+        own.objects[name] = b"damaged"
+    else:
+        vault.rot(name, 40)
+    assert listed.entries() == [entry()]
+
+
 def test_an_entry_that_was_written_over_or_hidden_is_read_in_its_older_version(sealer: Sealer) -> None:
     vault = MemoryVault()
     listed = ErasureList(sealer, vault=vault)

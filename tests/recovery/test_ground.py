@@ -11,6 +11,7 @@ from recovery import logs, objects, retention, verify
 from recovery.ground import Ground, ground
 from recovery.manifest import Snapshot
 from recovery.point import Point, choose
+from recovery.vault import object_key, part_of
 from tests.recovery.vaults import SmallRegion
 
 FILE = "2026-03-01/champion-000000.jsonl"
@@ -73,6 +74,15 @@ def test_an_object_that_rotted_is_found_by_a_deep_look_and_goes_over_again(regio
     assert not whole(region, one)  # by size it is there
     mended(region, base(region, one, deep=True))
     assert whole(region, one)
+
+
+def test_a_deep_look_believes_no_copy_that_the_snapshot_before_does_not_list(region: SmallRegion) -> None:
+    one = region.snapshot()
+    digest = region.publish("serving/primary/champion", a="new")
+    copied = region.look().values()  # by the feed, after the snapshot
+    region.memory.rot(object_key(next(e.sha256 for e in copied if digest in e.key)), 3)
+    inventory = mended(region, base(region, one, deep=True))
+    assert not verify.damaged(region.vault, [part_of(entry) for entry in inventory.values()], deep=True)
 
 
 @pytest.mark.parametrize("rotten", [True, False])

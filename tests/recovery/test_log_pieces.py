@@ -216,6 +216,30 @@ def test_a_piece_of_the_event_log_that_is_damaged_or_gone_leaves_its_place_blank
     assert [FILE in sentence for sentence in told] == [True, True]
 
 
+def test_what_other_pieces_have_of_a_damaged_one_is_not_lost(region: SmallRegion, tmp_path: Path) -> None:
+    told = list[str]()
+    path, reached = tmp_path / logs.FOLDER / FILE, None
+    for number in range(3):
+        path.write_bytes(path.read_bytes() + b"event %d\n" % number)
+        reached = logs.ship(region.vault, "7", tmp_path, reached)
+    small = logs.pieces(region.vault, "7")[FILE]
+    logs._send(region.vault, f"logs/7/{FILE}", path, 0)  # once more in one piece, as of a day that is over
+    (whole,) = logs.stretches(region.vault, "7")
+    region.memory.rot(whole.part.key, 40)
+    region.memory.rot(small[-2][2], 40)
+    logs.lay_out(region.vault, "7", [whole], tmp_path / "again", tell=told.append)
+    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\nevent 0\n       \nevent 2\n"
+    assert "bytes 16 to 24" in told[0]
+
+
+def test_a_piece_that_was_sent_again_serves_snapshots_from_before(region: SmallRegion, tmp_path: Path) -> None:
+    before = logs.stretches(region.vault, "7")
+    region.memory.rot(before[0].part.key, 40)
+    assert logs.mend(region.vault, "7", tmp_path, before, before) == {before[0].part.key}
+    logs.lay_out(region.vault, "7", before, tmp_path / "again", tell=lambda text: pytest.fail(text))
+    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
+
+
 def test_after_the_cut_the_log_ends_before_a_piece_that_is_lost_and_that_is_said(region: SmallRegion) -> None:
     one, told = region.snapshot(), list[str]()
     keys = []

@@ -13,10 +13,11 @@ from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import ArtifactError, RestoreRefused
 from contracts.settings import Settings
 from recovery import retention, wal
+from recovery.bucket import LockedBucket
 from recovery.point import Point
 from recovery.restore import foresee, restore
 from recovery.snapshot import create
-from recovery.vault import LockedBucket, Vault
+from recovery.vault import Vault
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 

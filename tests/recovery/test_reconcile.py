@@ -6,8 +6,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+from sqlalchemy import create_engine
+
 from artifacts.publish import manifest_key
-from recovery import logs
+from contracts.errors import StoreUnavailable
+from recovery import logs, reconcile
 from recovery.reconcile import bring_objects, unknown
 from recovery.shopper_rows import Whom
 from tests.fakes import MemoryStore
@@ -54,3 +58,15 @@ def test_events_of_erased_shoppers_do_not_come_back(tmp_path: Path) -> None:
     assert count == 1
     assert [event["event_id"] for event in fresh["shop"]] == ["1"]
     assert ERASED.encode() not in b"".join(days["2026-03-01"])
+
+
+def test_a_new_database_has_no_rows_and_one_that_does_not_answer_is_not_taken_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    s = settings()
+    monkeypatch.setattr(reconcile, "region_database", lambda _s: create_engine("sqlite://"))
+    assert reconcile._rows(s, s, "a test") == 0
+    nobody = create_engine("postgresql+psycopg2://caravan@127.0.0.1:1/caravan")
+    monkeypatch.setattr(reconcile, "region_database", lambda _s: nobody)
+    with pytest.raises(StoreUnavailable):
+        reconcile._rows(s, s, "a test")

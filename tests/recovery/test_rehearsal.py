@@ -14,11 +14,12 @@ from contracts.errors import RestoreRefused
 from contracts.settings import Settings
 from recovery import journal
 from recovery.active import Active
+from recovery.bucket import LockedBucket
 from recovery.catalog import Catalog
 from recovery.faults import FAULTS
 from recovery.rehearsal import rehearse
 from recovery.snapshot import create
-from recovery.vault import LockedBucket, Vault, object_key
+from recovery.vault import Vault, object_key
 from recovery.verify import verify
 from tests.scenarios.lost_region import Shop, serves
 

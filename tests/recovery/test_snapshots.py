@@ -16,7 +16,7 @@ from contracts.errors import Conflict, NotWhole, RecoveryError, Tampered
 from recovery import closure, lease, logs, objects, retention, verify, wal
 from recovery.manifest import merkle_root
 from recovery.point import Point, choose
-from recovery.seal import Sealer, fingerprint
+from recovery.seal import Sealer, fingerprint, fingerprints
 from tests.recovery.vaults import SmallRegion, settings
 
 
@@ -245,6 +245,14 @@ def test_keys_rotate_and_old_parts_stay_readable() -> None:
     assert Sealer.of(rotated).unseal(sealed, "a") == b"rows"
     assert Sealer.of(new).unseal(Sealer.of(rotated).seal(b"rows", "a"), "a") == b"rows"
     assert fingerprint("key") == fingerprint("key\n") != fingerprint("other")
+
+
+def test_a_secret_to_which_keys_were_added_is_known_by_what_it_was() -> None:
+    pem = "-----BEGIN PUBLIC KEY-----\nAA\nBB\n-----END PUBLIC KEY-----"
+    other = pem.replace("AA", "CC")
+    for old, new in (("old", "new\nold"), ("b\na", "c\nb\na\n"), (f"{pem}\n", f"{other}\n{pem}\n")):
+        assert fingerprint(old) in fingerprints(new)
+        assert fingerprint(new) not in fingerprints(old)
 
 
 def test_a_large_log_goes_over_in_bounded_memory(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ class MemoryVault(MemoryStore):
             raise ConnectionError("the listing broke off")
         yield from super().list(prefix)
 
-    def versions(self, key: str) -> Iterator[bytes]:
-        yield from reversed(self.history.get(key, []))
+    def versions(self, key: str, *, skip: int = 0) -> Iterator[bytes]:
+        yield from list(reversed(self.history.get(key, [])))[skip:]
 
     def names(self, prefix: str) -> Iterator[str]:
         yield from sorted(key for key in self.history if key.startswith(prefix))

@@ -172,10 +172,10 @@ def test_segments_change_with_the_day_and_the_size_and_are_never_reopened(tmp_pa
     restarted.close()
     found = {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*.jsonl")}
     assert found == {
-        "2026-01-05/e-000000.jsonl": b"12345\n12345\n",
-        "2026-01-05/e-000001.jsonl": b"12345\n",
-        "2026-01-06/e-000000.jsonl": b"next day\n",
-        "2026-01-06/e-000001.jsonl": b"after a restart\n",
+        "2026-01-05/e-235900000000-00.jsonl": b"12345\n12345\n",
+        "2026-01-05/e-235900000000-01.jsonl": b"12345\n",
+        "2026-01-06/e-000100000000-00.jsonl": b"next day\n",
+        "2026-01-06/e-000100000000-01.jsonl": b"after a restart\n",
     }
 
 

@@ -1,0 +1,113 @@
+"""A store whose disk damaged an object says of it what it says when it is ill; it is told from one that is ill."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boto3.exceptions import RetriesExceededError
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from contracts.errors import StoreUnavailable, Tampered
+from recovery import lease
+from recovery.bucket import LockedBucket
+from recovery.manifest import Part
+from recovery.seal import Sealer
+from recovery.vault import Vault
+from tests.recovery.vaults import settings
+
+
+class Client:
+    """The part of boto3's client that is used; of `damaged` (key, version) no bytes come, and of an ill one of none."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[bytes]] = {}
+        self.damaged: set[tuple[str, int]] = set()
+        self.ill = False
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **condition: str) -> dict[str, str]:  # noqa: N803
+        self._well("PutObject")
+        self.kept.setdefault(Key, []).append(Body)
+        return {"ETag": str(len(self.kept[Key]))}
+
+    def get_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:  # noqa: N803
+        number = int(VersionId or len(self.kept[Key]) - 1)
+        self._well("GetObject", (Key, number))
+        return {"Body": io.BytesIO(self.kept[Key][number]), "ETag": "1"}
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        return {"ContentLength": len(self.kept[Key][-1]), "ETag": "1"}
+
+    def download_file(self, bucket: str, key: str, path: str, *, Config: object) -> None:  # noqa: N803
+        if (key, len(self.kept[key]) - 1) in self.damaged:
+            raise RetriesExceededError(ValueError("the body broke off"))
+        Path(path).write_bytes(self.kept[key][-1])
+
+    def get_paginator(self, _name: str) -> Client:
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str) -> Any:  # noqa: N803
+        names = [(key, n) for key, kept in self.kept.items() for n in reversed(range(len(kept)))]
+        yield {"Versions": [{"Key": key, "VersionId": str(n)} for key, n in names if key.startswith(Prefix)]}
+
+    def _well(self, operation: str, what: tuple[str, int] = ("", 0)) -> None:
+        if self.ill:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+        if what in self.damaged:
+            answer = {"Error": {"Code": "InternalError"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+            raise ClientError(answer, operation)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def vault(client: Client) -> Vault:
+    return Vault(LockedBucket(client, "snapshots"), Sealer.of(settings()))  # type: ignore[arg-type]
+
+
+def kept(vault: Vault, *, damaged: Client | None = None) -> Part:
+    part = vault.keep_sealed(b"rows", "part", over=True)
+    if damaged is not None:
+        damaged.damaged.add(("part", len(damaged.kept["part"]) - 1))
+    return part
+
+
+def test_a_damaged_object_is_tampered_with_and_an_ill_store_unavailable(vault: Vault, client: Client) -> None:
+    part = kept(vault, damaged=client)
+    with pytest.raises(Tampered, match="its bytes are damaged"):
+        vault.read(part)
+    assert vault.unreadable == {"part"}
+    client.ill = True
+    with pytest.raises(StoreUnavailable):
+        vault.read(part)
+
+
+def test_of_a_damaged_version_an_older_one_is_read(vault: Vault, client: Client) -> None:
+    part = kept(vault)
+    client.kept["part"].append(client.kept["part"][0])
+    client.damaged.add(("part", 1))
+    assert vault.unsealed(part) == b"rows"
+    assert vault.unlisted("part") == client.kept["part"][0]
+
+
+def test_a_body_that_breaks_off_is_damage_too(vault: Vault, client: Client, tmp_path: Path) -> None:
+    kept(vault, damaged=client)
+    with pytest.raises(Tampered):
+        vault.store.download("part", tmp_path / "copy")
+
+
+def test_what_is_damaged_can_be_sent_again(vault: Vault, client: Client) -> None:
+    kept(vault, damaged=client)
+    assert vault.unsealed(kept(vault)) == b"rows"
+
+
+def test_a_damaged_lease_holds_nobody(vault: Vault, client: Client) -> None:
+    client.put_object(Bucket="snapshots", Key=lease.KEY, Body=b"{}")
+    client.damaged.add((lease.KEY, 0))
+    with lease.held(vault.store, "a snapshot"):
+        pass
