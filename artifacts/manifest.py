@@ -66,7 +66,7 @@ class Manifest:
                 FileEntry(path=checked(f["path"]), size=int(f["size"]), sha256=str(f["sha256"])) for f in body["files"]
             )
             return cls(kind=str(body["kind"]), files=files, meta=dict(body["meta"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Tampered(f"a manifest can not be read: {error}", remedy="restore it from a snapshot") from None
 
     @classmethod

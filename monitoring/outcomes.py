@@ -25,7 +25,7 @@ OF_ENGINES = (
     "fallbacks", "empty_answers", "unknown_items", "stale_features", "clicks", "carts", "purchases",
 )  # fmt: skip
 ACTIONS = {"click": "clicks", "add_to_cart": "carts", "purchase": "purchases"}
-#: Envoy's flag of what it turned away unread: what such a request says of its arm is only its sender's word.
+#: Envoy's flag of what it turned away for its rate; lines from before the edge wrote `read` have no other sign.
 RATE_LIMITED = "RL"
 #: Seconds after which a line is in its log: Envoy and the engines write several times a second.
 SETTLING = 1.0
@@ -98,9 +98,9 @@ class OutcomeReader:
         arm, shopper, path = _arm(line.get("arm")), line.get("shopper"), str(line.get("path"))
         if arm is None or not shopper or not path.startswith(("/recommend", "/search", "/similar/")):
             return
+        if line.get("read", "1") != "1" or RATE_LIMITED in str(line.get("flags")):
+            return  # turned away unread: what it says of its arm is only its sender's word
         at, code, took = _edge_time(line), int(line.get("code") or 0), float(line.get("duration_ms") or 0)
-        if RATE_LIMITED in str(line.get("flags")):
-            return
         met = self._first.get(shopper)
         if met is None or at < met[0]:
             self._first[shopper] = (at, arm)

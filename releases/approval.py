@@ -60,11 +60,20 @@ class Standing:
 
 
 def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, now: datetime | None = None) -> Move:
-    """Record that people were asked about a release, and until when; a request that still runs stays as it is."""
+    """Record that people were asked about a release, and until when; a request that still runs stays as it is.
+
+    NotApproved when the time of a gated release is over: no answer was a no, though nobody looked at the clock until
+    now. After a rollback people may be asked as often as one likes.
+    """
     at = now or datetime.now(UTC)
     open_since = _asked(ledger, source, digest)
     if open_since is not None and at < _until(open_since, rules):
         return open_since
+    if expire(ledger, rules, source, digest, now=at) and ledger.state(source, digest) == "rejected":
+        raise NotApproved(
+            f"nobody answered in time about release {digest[:12]}: it does not go on",
+            remedy="run the day again, or offer a newer one; the champion goes on serving",
+        )
     until = (at + rules.timeout).isoformat()
     evidence = {"until": until, "required": rules.required, "reviewers": sorted(rules.reviewers)}
     return ledger.note(source, digest, "asked", actor=actor, reason="approval requested", evidence=evidence, now=at)

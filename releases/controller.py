@@ -9,7 +9,6 @@ are safe before anything is written down, also while the database takes no write
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,20 +20,21 @@ from sqlalchemy import Engine
 
 from artifacts.fence import Fence
 from artifacts.ledger import Ledger, Place
-from contracts.errors import ArtifactError, Conflict, NotApproved, StoreUnavailable
-from contracts.release import IN_FLIGHT, State
+from contracts.errors import ArtifactError, Conflict, Fenced, NotApproved, StoreUnavailable
+from contracts.release import State
 from contracts.settings import Settings
-from monitoring.canary_judge import CanaryState, Decision, advance, begin, judge
+from monitoring.canary_judge import Decision, advance, begin, judge
 from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
 from monitoring.shadow import problem
 from releases import memory
 from releases.approval import Rules, recheck
 from releases.freeze import frozen
+from releases.guard import AWAY, Guard, kept, told
 from releases.memory import Memory
-from releases.region import Region
+from releases.region import Readiness, Region
+from releases.standing import on_its_way, standing_of
 from releases.traffic import Standing, describe, plan
 from releases.watching import Watching
-from serving.edge import Split
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +67,7 @@ class Controller:
         self._fence = Fence(s)
         self._policies = policies
         self._clock = clock
-        self._blind: tuple[CanaryPolicy, Memory, Standing] | None = None  # to guard shoppers without the database
-        self._taken: str | None = None  # whose shoppers were taken away then; they stay away
-        self._reading, self._routing = threading.Lock(), threading.Lock()
+        self._guard = Guard(region, clock)
         self.doing = "starting"  # for people
 
     def tick(self) -> Standing:
@@ -80,51 +78,51 @@ class Controller:
         self._fence.demand()
         now = self._clock()
         try:
-            candidate = self._candidate()
-            standing = self._standing(candidate)
+            candidate = on_its_way(self._ledger)
+            standing = standing_of(self._ledger, candidate)
+            self._guard.let_go(candidate)
             if candidate is None:
-                self.doing, self._blind, self._taken = "nothing is on its way", None, None
-            elif self._step(candidate, standing, now):
-                standing = self._standing(self._candidate())
+                self.doing = "nothing is on its way"
+            elif self._stepped(candidate, standing, now):
+                standing = standing_of(self._ledger, on_its_way(self._ledger))
         except StoreUnavailable:
             self.guard()
             raise
         self._follow(standing)
         return standing
 
-    def _candidate(self) -> Place | None:
-        """The release on its way: the one that is furthest, else the one that was approved first."""
-        places = self._ledger.places(among=IN_FLIGHT)
-        return min(places, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
-
-    def _standing(self, candidate: Place | None) -> Standing:
-        last = self._ledger.newest("champion")
-        champion = former = None
-        if last is not None:
-            places = self._ledger.places(last.source, among=("champion", "retired"))
-            champion = next((p.digest for p in places if p.state == "champion"), None)
-            former = next((p.digest for p in places if p.state == "retired"), None)
-        return Standing(
-            champion=champion,
-            former=former,
-            candidate=candidate.digest if candidate else None,
-            state=candidate.state if candidate else None,
-        )
+    def _stepped(self, candidate: Place, standing: Standing, now: float) -> bool:
+        try:
+            return self._step(candidate, standing, now)
+        except (StoreUnavailable, Fenced):
+            raise
+        except Exception:  # nobody foresaw it: whatever is wrong with this release, the region follows the ledger
+            self._follow(standing)
+            raise
 
     def _follow(self, standing: Standing) -> None:
         """Pointers and routes as planned; what is so already is not touched."""
-        if standing.candidate == self._taken:
+        taken = self._guard.taken
+        if taken is not None and standing.candidate == taken.digest:
             standing = replace(standing, candidate=None, state=None)
-        serves = {slot: said.serves for slot, said in self._region.readiness().items()}
+        said = self._region.readiness()
+        serves = {slot: one.serves for slot, one in said.items()}
         present = self._region.split()
         wanted = plan(standing, serves, present)
         # routes first: a promotion or a rollback is a change of weights, and must not wait for the object store
         if present != wanted.split:
-            self._route(wanted.split)
+            self._guard.route(wanted.split)
             log.info("traffic: %s", describe(wanted.split))
         for slot, digest in wanted.pointers.items():
             if serves.get(slot) != digest:
                 self._region.point(slot, digest)
+        if standing.candidate is None and standing.champion is not None and serves["champion"] == standing.champion:
+            self._clear(said["canary"], standing.champion)
+
+    def _clear(self, canary: Readiness, champion: str) -> None:
+        """Lead the canary's engine away from what it could not load, so that it tries when that is approved again."""
+        if canary.refused is not None or canary.serves is None:
+            self._region.point("canary", champion)
 
     def _step(self, candidate: Place, standing: Standing, now: float) -> bool:
         """Judge the candidate where it is; True when it was moved."""
@@ -201,33 +199,30 @@ class Controller:
         return False
 
     def _canary(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
+        decided = self._guard.taken or known
+        if decided.canary is not None and decided.canary.final in AWAY:  # and it did not come into the ledger then
+            return self._away(candidate, standing, decided)
         state = known.canary or begin(policy, release=candidate.digest, at=now)
         if state.policy != policy.digest:
             return self._back(candidate, "the canary policy has changed since it started; it needs a new approval", {})
-        self._blind = policy, replace(known, canary=state), standing
         reader = self._watching.canary_of(known, self._entered(candidate, "canary_1"))
-        with self._reading:
-            found = reader.outcomes(policy, now=now)
+        self._guard.watch(policy, replace(known, canary=state), standing, reader)
+        found = self._guard.read(reader, policy, now)
         while state.step < STEPS.index(candidate.state):  # moved, and killed before it was remembered
             state = advance(policy, state, found, at=now)
         if self._region.readiness()["canary"].refused == candidate.digest:
             return self._back(candidate, "errors: the engine refuses it", {})
         state, verdict = judge(policy, state, found, now=now)
-        self.doing = f"{candidate.state}: {verdict.decision}: {'; '.join(verdict.reasons)}"
+        self.doing = told(candidate.state, verdict)
         held = self._frozen(now)
-        if verdict.decision is Decision.PROMOTE and held:
-            state = replace(state, final=None)  # harm that shows meanwhile must still abort it
-        evidence = verdict.as_kept()
-        known = replace(known, canary=state, verdict={**evidence, "doing": self.doing, "at": now})
-        if verdict.decision in (Decision.ABORT, Decision.VOID):
-            # shoppers first: a database that takes no writes must not keep them there
-            self._route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
-            self._blind = policy, known, standing
-            memory.save(self._database, known)
-            return self._back(candidate, f"{verdict.decision}: {'; '.join(verdict.reasons)}", evidence)
+        evidence, known = verdict.as_kept(), kept(known, state, verdict, self.doing, now)
+        if verdict.decision in AWAY:
+            return self._away(candidate, standing, known)
         if verdict.decision is Decision.PROMOTE and not held and (why := self._unsigned(candidate.digest)):
             return self._back(candidate, why, evidence)
         memory.save(self._database, known)
+        if self._guard.taken is not None:  # harm showed while that hung
+            return self._away(candidate, standing, self._guard.taken)
         if held:
             return False
         if verdict.decision is Decision.ADVANCE:
@@ -261,25 +256,14 @@ class Controller:
 
         May be called while `tick` waits for a database that hangs.
         """
-        if self._blind is None or self._watching.canary is None or self._blind[1].digest == self._taken:
-            return
-        policy, known, standing = self._blind
-        now = self._clock()
-        state: CanaryState = known.canary or begin(policy, release=known.digest, at=now)
-        with self._reading:
-            found = self._watching.canary.outcomes(policy, now=now)
-        state, verdict = judge(policy, state, found, now=now)
-        if verdict.decision in (Decision.ABORT, Decision.VOID):
-            self._blind, self._taken = (policy, replace(known, canary=state), standing), known.digest
-            self._route(plan(replace(standing, candidate=None, state=None), self._serves()).split)
-            log.warning("the database is gone, and the canary does harm: its shoppers are back at the champion")
+        self._guard.look()
 
-    def _route(self, split: Split) -> None:
-        with self._routing:
-            self._region.route(split)
-
-    def _serves(self) -> dict[str, str | None]:
-        return {slot: said.serves for slot, said in self._region.readiness().items()}
+    def _away(self, candidate: Place, standing: Standing, known: Memory) -> bool:
+        """Shoppers first: a database that takes no writes must not keep them there."""
+        self._guard.take(known, standing)
+        memory.save(self._database, known)
+        evidence = {name: value for name, value in (known.verdict or {}).items() if name not in ("doing", "at")}
+        return self._back(candidate, f"{evidence['decision']}: {'; '.join(evidence['reasons'])}", evidence)
 
     def _entered(self, candidate: Place, state: State) -> float:
         move = self._ledger.newest(state, source=candidate.source, digest=candidate.digest)

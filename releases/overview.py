@@ -20,6 +20,7 @@ from releases.arrival import Beat, last_beat
 from releases.freeze import frozen
 from releases.memory import Memory
 from releases.region import Readiness, Region
+from releases.standing import on_its_way
 from serving.edge import Split
 
 #: A release that came to its end is shown for so long, when no other is on its way.
@@ -78,8 +79,7 @@ def look(
 ) -> Overview:
     """Look once. Without `source`: at the release that the controller moves, else at the shop that serves."""
     at = now or datetime.now(UTC)
-    moving = ledger.places(source or None, among=IN_FLIGHT)
-    candidate = min(moving, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
+    candidate = on_its_way(ledger, source or None)
     if not source:
         crowned = ledger.newest("champion")
         source = candidate.source if candidate else crowned.source if crowned else s.shop

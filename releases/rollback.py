@@ -1,5 +1,7 @@
 """Back to the release before: one transaction, and no approval, because that release had one when it came.
 
+And off the way to the shoppers, for a release that has not become champion yet.
+
 The former champion is warm on an engine of its own, so shoppers reach it by a change of weights; the controller makes
 that change, and `releases.arrival` waits for it.
 """
@@ -10,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from artifacts.ledger import Ledger, Move, Place
-from contracts.errors import Conflict, NotFound
-from contracts.release import IN_FLIGHT
+from contracts.errors import Conflict, IllegalMove, NotFound
+from contracts.release import IN_FLIGHT, State
 from releases.words import reason_given
 
 #: How often a release on its way may move under our hands before we give up.
@@ -41,13 +43,14 @@ def foresee(ledger: Ledger, source: str) -> Way:
     places = ledger.places(source, among=("champion", "retired", *IN_FLIGHT))
     champion = next((p.digest for p in places if p.state == "champion"), None)
     former = next((p.digest for p in places if p.state == "retired"), None)
+    moving = tuple(p for p in places if p.state in IN_FLIGHT)
     if former is None:
         serves = f"{champion[:12]} is the only one that ever served" if champion else "none serves"
+        stop = f"`caravan release stop {moving[0].digest[:12]}` stops what is on its way; else " if moving else ""
         raise NotFound(
             f"no release of {source} can come back: {serves}",
-            remedy="name another shop with --source, or let a new release in: `caravan release emergency`",
+            remedy=f"{stop}name another shop with --source, or let a new release in: `caravan release emergency`",
         )
-    moving = tuple(p for p in places if p.state in IN_FLIGHT)
     return Way(source=source, champion=champion, former=former, on_its_way=moving)
 
 
@@ -69,7 +72,7 @@ def rollback(
     at, reason = now or datetime.now(UTC), reason_given(reason)
     way = way or foresee(ledger, source)
     for place in way.on_its_way:
-        _stop(ledger, place, person=person, reason=f"rollback: {reason}", at=at)
+        _stop(ledger, source, place.digest, person=person, reason=f"rollback: {reason}", at=at)
     present = foresee(ledger, source)
     if (present.champion, present.former) != (way.champion, way.former):
         raise Conflict(
@@ -82,18 +85,45 @@ def rollback(
     )  # fmt: skip
 
 
-def _stop(ledger: Ledger, place: Place, *, person: str, reason: str, at: datetime) -> None:
-    """Take one release off its way, though the controller may be moving it at the same time."""
+def stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str, now: datetime | None = None) -> Move:
+    """Take a release off its way; the controller takes its shoppers away at its next look.
+
+    IllegalMove when it is not on its way. It comes back only with a new approval.
+    """
+    move = _stop(ledger, source, digest, person=person, reason=reason_given(reason), at=now or datetime.now(UTC))
+    if move is None:
+        raise _on_no_way(digest, ledger.state(source, digest))
+    return move
+
+
+def stoppable(ledger: Ledger, source: str, digest: str) -> State:
+    """Where a release is that `stop` would take off its way. IllegalMove when it is not on its way."""
+    state = ledger.state(source, digest)
+    if state not in IN_FLIGHT:
+        raise _on_no_way(digest, state)
+    return state
+
+
+def _on_no_way(digest: str, state: State | None) -> IllegalMove:
+    remedy = "no shopper meets it; `caravan release list` shows where each one is"
+    if state == "champion":
+        remedy = "it serves all shoppers: `caravan release rollback` brings the one before it back"
+    elif state == "gated":
+        remedy = f"it waits for an answer: `caravan release reject {digest[:12]}` says no to it"
+    return IllegalMove(
+        f"release {digest[:12]} is {state or 'not in the ledger'}: it is not on its way to the shoppers", remedy=remedy
+    )
+
+
+def _stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str, at: datetime) -> Move | None:
+    """Take one release off its way, though the controller may be moving it; None when it is on no way any more."""
     for _ in range(TRIES):
-        state = ledger.state(place.source, place.digest)
-        if state not in IN_FLIGHT:  # it came to an end by itself
-            return
+        state = ledger.state(source, digest)
+        if state not in IN_FLIGHT:
+            return None
         try:
-            ledger.move(
-                place.source, place.digest, to="rolled_back", expected=state, actor=person, reason=reason, now=at,
-            )  # fmt: skip
-            return
+            return ledger.move(source, digest, to="rolled_back", expected=state, actor=person, reason=reason, now=at)
         except Conflict as error:
-            if ledger.state(place.source, place.digest) == state:  # nobody was faster: the epoch is over
+            if ledger.state(source, digest) == state:  # nobody was faster: the epoch is over
                 raise error
-    raise Conflict(f"release {place.digest[:12]} moves faster than it can be stopped", remedy="try again")
+    raise Conflict(f"release {digest[:12]} moves faster than it can be stopped", remedy="try again")

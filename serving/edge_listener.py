@@ -20,6 +20,9 @@ SHOPPER_COOKIE = "caravan_shopper"
 #: own: what a client sends under these names is replaced.
 SPLIT_HEADER = "x-caravan-split"
 ARM_HEADER = "x-caravan-arm"
+#: Says in the access log that the edge read a request: of one that Envoy turned away before, the arm in the log is what
+#: its sender claims.
+READ = "read"
 #: What Envoy appends to the host of a mirrored request: no client may ask under such a name.
 SHADOW = "-shadow"
 #: The same as a Lua pattern.
@@ -132,6 +135,7 @@ end
 function envoy_on_request(handle)
   local headers = handle:headers()
   headers:remove("{ARM_HEADER}")
+  handle:streamInfo():dynamicMetadata():set("caravan", "{READ}", "1")
   if string.find(headers:get(":authority") or "", "{SHADOW_HOST}%f[:%z]") then
     handle:respond({{[":status"] = "400"}}, "this host name is kept for copies")
     return
@@ -173,6 +177,7 @@ def _access_log(path: Path) -> Yaml:
                 "request_id": "%REQ(X-REQUEST-ID)%",
                 "shopper": f"%REQ({SHOPPER_HEADER.upper()})%",
                 "arm": f"%REQ({ARM_HEADER.upper()})%",
+                "read": f"%DYNAMIC_METADATA(caravan:{READ})%",
                 "release": f"%RESP({RELEASE_HEADER.upper()})%",
                 "method": "%REQ(:METHOD)%",
                 "path": "%PATH(NQ)%",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caravan.cli import approve, emergency, rollback
-from contracts.errors import NotFound, SettingsError
+from contracts.errors import IllegalMove, NotFound, SettingsError
 from contracts.settings import settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move
+    from releases.region import LiveRegion
 
 app = typer.Typer(help="Releases: where they are, who let them, and back.", no_args_is_help=True)
 
@@ -119,10 +120,67 @@ def verify_ledger() -> None:
     typer.echo(f"the ledger is whole: {_ledger().verify()} moves")
 
 
+@app.command()
+def stop(
+    digest: approve.Digest,
+    reason: rollback.Reason,
+    user: rollback.As = "oncall",
+    password_file: rollback.PasswordFile = None,
+    dry_run: rollback.DryRun = False,
+) -> None:
+    """Take a release off its way to the shoppers. Needs no approval; waits until they all have the champion."""
+    from caravan.cli.oncall import person_or_os_user
+    from monitoring import alerts
+    from releases import rollback as back
+    from releases.region import LiveRegion
+    from releases.words import reason_given
+
+    s, ledger, reason = settings(), _ledger(), reason_given(reason)
+    source, found = approve._resolve(ledger, digest)
+    serving = ledger.served()
+    region = LiveRegion(s)
+    try:
+        if dry_run:
+            _foresee_stop(ledger, region, source, found, serving.digest if serving else None)
+            return
+        back.stoppable(ledger, source, found)
+        person, signed_in = person_or_os_user(s, user, password_file=password_file)
+        move = back.stop(ledger, source, found, person=person, reason=reason)
+        typer.echo(f"release {found[:12]} of {source} was on its way ({move.from_state}); {person} stops it: {reason}")
+        if not signed_in:
+            what = f"release {found[:12]} of {source} stopped by {person}"
+            text = f"{what}: neither Airflow nor MLflow answered; find out who it was"
+            alerts.tell(s, part="releases", severity="warning", text=text)
+        if serving is not None:
+            rollback._arrive(s, region, serving.digest)
+    finally:
+        region.close()
+
+
 app.command()(approve.approve)
 app.command()(approve.reject)
 app.command()(rollback.rollback)
 app.command()(emergency.emergency)
+
+
+def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, champion: str | None) -> None:
+    """Print what would happen; exit code 1 when it would be refused. No password is asked for."""
+    from releases import rollback as back
+    from releases.traffic import Standing, describe, plan
+
+    typer.echo(f"dry run: nothing is changed. Stop of a release of {source}:")
+    try:
+        state = back.stoppable(ledger, source, digest)
+    except IllegalMove as refusal:
+        typer.echo(f"it would be refused: {refusal}")
+        raise typer.Exit(1) from refusal
+    present = region.split()
+    serves = {slot: said.serves for slot, said in region.readiness().items()}
+    typer.echo(f"  release      {digest[:12]}: {state} -> rolled_back; it returns only with a new approval")
+    typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
+    typer.echo(f"  traffic then {describe(plan(Standing(champion=champion), serves).split)}")
+    typer.echo("  ledger       1 row")
+    typer.echo("nothing would refuse it")
 
 
 def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from caravan_airflow.active import here
-from contracts.errors import CaravanError, StackError
+from contracts.errors import CaravanError, NotApproved, StackError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,10 @@ def brief(context: Mapping[str, Any]) -> str:
     for line in written.text.splitlines():
         log.info("%s", line)
     if ledger.state(source, digest) in AWAITING:
-        ask(ledger, Rules.of(s), source, digest, actor="airflow")
+        try:
+            ask(ledger, Rules.of(s), source, digest, actor="airflow")
+        except NotApproved as late:  # the brief is written; the step `approved` says in red what became of it
+            log.warning("%s", late)
     return digest
 
 

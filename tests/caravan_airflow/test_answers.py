@@ -103,6 +103,14 @@ def test_an_answer_counts_for_the_release_of_its_run_alone() -> None:
     assert ledger.moves[-1].actor == "task release.approval"
 
 
+def test_a_run_that_was_started_with_the_digest_alone_is_about_the_shop_of_the_settings() -> None:
+    server = Server()
+    server.conf = {"digest": DIGEST}
+    assert given(server)[1].state == "approved"
+    _, error = given(server, caller(source="other"))
+    assert "another release" in str(error)
+
+
 def test_what_no_database_takes_is_left_out() -> None:
     ledger, standing = given(Server(params_input={"digest": DIGEST, "reason": "go\x00od \x1b[31m"}))
     assert standing.state == "approved"

@@ -209,3 +209,42 @@ def test_the_emergency_command_asks_both_and_can_be_tried(
     assert asked == [("reviewer", "typed"), ("admin", "second secret")]
     assert ledger.state("shop", FIRST) == "approved"
     assert "reviewer and admin let release" in done.output
+
+
+def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
+    s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaited: list[str] = []
+    monkeypatch.setattr("caravan.cli.rollback._arrive", lambda _s, _region, digest: awaited.append(digest))
+    monkeypatch.setattr("caravan.cli.oncall.person_or_os_user", lambda _s, user, **_: (user, True))
+    case(ledger).move("approved", "champion")
+    case(ledger, SECOND).move("approved", "shadow", "canary_1")
+    words = ("stop", SECOND[:12], "--reason", "odd answers")
+    before = ledger.history()
+    tried = run(*words, "--dry-run")
+    assert tried.exit_code == 0, f"{tried.output} {tried.exception}"
+    assert "canary_1 -> rolled_back" in tried.output
+    assert (awaited, ledger.history()) == ([], before)
+    done = run(*words)
+    assert done.exit_code == 0, f"{done.output} {done.exception}"
+    assert "oncall stops it: odd answers" in done.output
+    assert (ledger.state("shop", SECOND), awaited) == ("rolled_back", [FIRST])
+    again = run(*words)
+    assert isinstance(again.exception, CaravanError)
+    assert "not on its way" in str(again.exception)
+    refused = run("stop", FIRST[:12], "--reason", "odd answers", "--dry-run")
+    assert refused.exit_code == 1
+    assert "would be refused" in refused.output
+    assert "rollback" in refused.output
+
+
+def test_who_stops_a_release_while_nobody_can_sign_in_is_told_of(
+    s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caravan.cli.rollback._arrive", lambda *_: None)
+    monkeypatch.setattr("caravan.cli.oncall.answering", lambda _s: False)
+    case(ledger).move("approved", "champion")
+    case(ledger, SECOND).move("approved", "shadow")
+    assert run("stop", SECOND[:12], "--reason", "odd answers").exit_code == 0
+    assert "not signed in" in ledger.history("shop", SECOND)[-1].actor
+    assert "find out who it was" in alerts.told(s)[-1].text

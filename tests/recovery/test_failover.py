@@ -20,6 +20,7 @@ from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError, Fenced
 from contracts.settings import Settings
 from recovery.active import Active
+from recovery.rehearsal import rehearse
 from recovery.snapshot import create
 from serving.edge import read_split
 from tests.scenarios.lost_region import Shop, logged, serves
@@ -133,6 +134,11 @@ def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost
             acknowledged += sent(s.global_edge_address, 5)
         refused(s, shop)
     assert not set(acknowledged) <= logged(standby)
+
+    # somebody rehearses meanwhile, on the region that alone has what came last
+    score, _ = rehearse(s, EmbeddedMachine(s), EmbeddedMachine(standby), count=10)
+    assert score.failures() == []
+    assert set(acknowledged) <= logged(standby)
 
     back = oncall.trigger("fail_back", {"region": "primary", "reason": "it is awake"}, note="back")
     while oncall.run("fail_back", back)["state"] not in ("success", "failed"):

@@ -9,10 +9,11 @@ from caravan.cli.airflow_api import Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
 from recovery.catalog import Catalog
+from recovery.failback import fail_back
 from recovery.point import Point
 from recovery.restore import restore
 from tests.scenarios.drill import drill, vault_of
-from tests.scenarios.lost_region import serves
+from tests.scenarios.lost_region import logged, serves
 
 pytestmark = [pytest.mark.stack, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -26,6 +27,14 @@ def test_the_standby_answers_as_the_lost_primary_did(
               f"all {score.full_capacity:.0f} s")  # fmt: skip
     assert score.failures() == []
     assert score.asked == 1000
+
+    # and back, onto the empty disk
+    standby = two_regions.model_copy(update={"region": "standby"})
+    rows, release = Ledger.of(standby).history(), serves(standby)
+    fail_back(two_regions, EmbeddedMachine(two_regions), EmbeddedMachine(standby), reason="it has a new disk")
+    assert serves(two_regions, two_regions.global_edge_address) == serves(two_regions) == release
+    assert {move.hash for move in rows} <= {move.hash for move in Ledger.of(two_regions).history()}
+    assert logged(standby) <= logged(two_regions)
 
 
 def test_a_restore_again_ends_in_the_same_state(two_regions: Settings) -> None:

@@ -115,6 +115,24 @@ def test_asking_again_keeps_the_request_that_runs(case: Case) -> None:
     assert case.ask().sequence == case.ask().sequence
 
 
+def test_asking_again_after_the_time_is_over_is_no_second_period(case: Case) -> None:
+    case.ask(now=datetime.now(UTC) - timedelta(days=2))
+    with pytest.raises(NotApproved, match="nobody answered in time") as late:
+        case.ask()
+    assert "run the day again" in late.value.remedy
+    assert case.state == "rejected"
+    assert (case.told("rejected")[0].actor, len(case.told("asked"))) == ("timeout", 1)
+
+
+def test_after_a_rollback_people_are_asked_afresh(case: Case) -> None:
+    case.answer("reviewer")
+    case.move("rolled_back")
+    case.ask(now=datetime.now(UTC) - timedelta(days=2))
+    asked = case.ask()
+    assert asked.evidence["until"] > datetime.now(UTC).isoformat()
+    assert case.answer("admin").state == "approved"
+
+
 def test_two_people_must_approve_where_two_are_required(case: Case) -> None:
     assert case.answer("reviewer", TWO).missing == 1
     assert case.answer("reviewer", TWO).missing == 1, "the same person twice is one person"

@@ -22,6 +22,7 @@ from releases import __main__ as running
 from releases import freeze, memory
 from releases.approval import Answer, answer
 from releases.controller import Controller
+from releases.rollback import stop
 from serving.edge import Split
 from serving.side_effects import stamp
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
@@ -78,6 +79,10 @@ def meet(region: FolderRegion, count: int, first: int = 0, digest: str = B, **ca
     region.met("control", A, count, first=first)
     region.met("canary", digest, count, first=first, **canary)  # type: ignore[arg-type]
     region.clock.forward(2)  # what is younger than a second may still change
+
+
+def gone(*_: object, **__: object) -> None:
+    raise StoreUnavailable("the region's database does not answer", remedy="wait")
 
 
 def test_the_first_release_serves_once_its_engine_is_ready(
@@ -355,6 +360,19 @@ def test_a_rollback_of_the_champion_ends_the_canary_that_was_compared_with_it(
     assert region.split() == Split()
 
 
+def test_a_canary_that_a_person_stops_loses_its_shoppers_at_the_next_look(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    to_canary(controller, ledger, region)
+    split = region.split()
+    assert split is not None
+    assert split.canary == 1
+    stop(ledger, "shop", B, person="oncall", reason="odd answers")
+    ticks(controller, 1)
+    assert region.split() == Split()
+    assert ledger.state("shop", B) == "rolled_back"
+
+
 def test_an_emergency_skips_waiting_and_not_the_abort(
     ledger: Ledger, engine: Engine, region: FolderRegion, controller: Controller
 ) -> None:
@@ -410,10 +428,6 @@ def test_without_the_database_harm_still_takes_the_shoppers_away(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     to_canary(controller, ledger, region)
-
-    def gone(*_: object, **__: object) -> None:
-        raise StoreUnavailable("the region's database does not answer", remedy="wait")
-
     if lost == "writes":
         monkeypatch.setattr(memory, "save", gone)
     else:
@@ -427,3 +441,153 @@ def test_without_the_database_harm_still_takes_the_shoppers_away(
     monkeypatch.undo()
     ticks(controller, 2)
     assert ledger.state("shop", B) == "rolled_back"
+
+
+def to_the_proof(controller: Controller, region: FolderRegion) -> None:
+    """Everything that a running canary needs to be promoted; the look that finds the proof is still to come."""
+    for step in range(3):
+        meet(region, 400, first=400 * step)
+        region.clock.forward(2000)
+        ticks(controller, 2)
+    meet(region, 400, first=1200)
+    region.clock.forward(2000)
+
+
+@pytest.mark.parametrize("after", ["the same controller", "another one"])
+def test_harm_that_shows_before_a_promotion_is_in_the_ledger_stops_it(
+    controller: Controller, ledger: Ledger, engine: Engine, region: FolderRegion, monkeypatch: pytest.MonkeyPatch,
+    after: str,
+) -> None:  # fmt: skip
+    to_canary(controller, ledger, region)
+    to_the_proof(controller, region)
+    with monkeypatch.context() as without:
+        without.setattr(ledger, "move", gone)
+        with pytest.raises(StoreUnavailable):
+            controller.tick()
+        assert "promote" in controller.doing
+        meet(region, 60, first=5000, code=500)
+        if after == "the same controller":
+            without.setattr(ledger, "places", gone)
+            with pytest.raises(StoreUnavailable):
+                controller.tick()
+            split = region.split()
+            assert split is not None
+            assert split.canary == 0
+    ticks(controller if after == "the same controller" else region.controller(ledger, engine), 2)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert ledger.history("shop", B)[-1].reason.startswith("abort: errors: 60 canary")
+
+
+def test_harm_that_shows_while_a_promotion_waits_for_the_database_stops_it(
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_canary(controller, ledger, region)
+    to_the_proof(controller, region)
+    save = memory.save
+
+    def hang(database: Engine, known: memory.Memory) -> None:
+        if known.verdict is not None and known.verdict["decision"] == "promote":
+            meet(region, 60, first=5000, code=500)
+            controller.guard()
+        save(database, known)
+
+    monkeypatch.setattr(memory, "save", hang)
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert "errors" in ledger.history("shop", B)[-1].reason
+
+
+def test_the_verdict_that_took_the_shoppers_away_holds_though_the_control_fails_later(
+    controller: Controller, ledger: Ledger, engine: Engine, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_canary(controller, ledger, region)
+    with monkeypatch.context() as without:
+        without.setattr(ledger, "places", gone)
+        meet(region, 60, code=500)
+        with pytest.raises(StoreUnavailable):
+            controller.tick()
+    region.met("control", A, 60, first=1000, code=500)
+    region.met("canary", B, 60, first=1000)
+    region.clock.forward(2)
+    ticks(controller, 1)
+    last = ledger.history("shop", B)[-1]
+    assert (last.to_state, last.reason.split(" and")[0]) == ("rolled_back", "abort: errors: 60 canary")
+    assert any(found["aborts"] for found in last.evidence["guardrails"])
+    known = memory.load(engine, "shop", B)
+    assert known is not None
+    assert known.canary is not None
+    assert known.canary.final == "abort"
+
+
+def test_an_abort_that_another_controller_writes_down_names_its_guardrail(
+    controller: Controller, ledger: Ledger, engine: Engine, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_canary(controller, ledger, region)
+    meet(region, 60, code=500)
+    with monkeypatch.context() as without:
+        without.setattr(ledger, "move", gone)
+        with pytest.raises(StoreUnavailable):
+            controller.tick()
+    ticks(region.controller(ledger, engine), 1)
+    assert ledger.history("shop", B)[-1].reason.startswith("abort: errors: 60 canary")
+
+
+def test_a_release_that_nobody_can_look_at_does_not_keep_the_region_from_following_the_ledger(
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise IndexError("something that nobody foresaw")
+
+    with monkeypatch.context() as unforeseen:
+        unforeseen.setattr(region, "signed", broken)
+        approved(ledger, "shop", B)
+        region.point("champion", C)
+        with pytest.raises(IndexError):
+            controller.tick()
+        assert region.pointer("champion") == A
+    ticks(controller, 2)
+    region.asked_in_the_shadow(A, B)
+    ticks(controller, 2)
+    meet(region, 60, code=500)
+    monkeypatch.setattr(memory, "save", broken)
+    with pytest.raises(IndexError):
+        controller.tick()
+    split = region.split()
+    assert split is not None
+    assert split.canary == 0  # who was taken away stays away
+
+
+@pytest.mark.parametrize("how", ["refuses it", "does not get ready"])
+def test_what_the_canarys_engine_could_not_load_is_tried_again_after_a_new_approval(
+    controller: Controller, ledger: Ledger, region: FolderRegion, how: str
+) -> None:
+    region.refuses, region.unready = ({B}, set()) if how == "refuses it" else (set(), {"canary"})
+    approved(ledger, "shop", B)
+    ticks(controller, 1)
+    assert region.pointer("canary") == B
+    region.clock.forward(QUICK.warm_up_s + 1)
+    ticks(controller, 1)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert region.pointer("canary") == A  # an engine forgives what it refused when its pointer moves
+    region.refuses, region.unready = set(), set()
+    given = Answer(
+        source="shop", digest=B, named=B, person="admin", door="command line", approves=True, reason="file mended"
+    )
+    answer(ledger, RULES, given)
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "shadow"
+
+
+def test_while_the_champions_engine_loads_the_canarys_is_left_alone(
+    controller: Controller, ledger: Ledger, region: FolderRegion
+) -> None:
+    region.refuses = {B}
+    approved(ledger, "shop", B)
+    ticks(controller, 1)
+    region.unready = {"champion"}
+    ticks(controller, 2)
+    assert ledger.state("shop", B) == "rolled_back"
+    assert region.pointer("canary") == B
+    region.unready = set()
+    ticks(controller, 1)
+    assert region.pointer("canary") == A

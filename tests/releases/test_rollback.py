@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from artifacts.ledger import Ledger
 from caravan.cli.main import app
 from caravan.stack import supervisor
-from contracts.errors import Conflict, NotFound, ServingError, SettingsError, StoreUnavailable
+from contracts.errors import Conflict, IllegalMove, NotFound, ServingError, SettingsError, StoreUnavailable
 from contracts.release import State
 from contracts.settings import Settings, read_settings
 from monitoring import alerts
 from releases.arrival import await_release, last_beat
 from releases.region import Readiness
-from releases.rollback import JUST_NOW, foresee, just_now, rollback
+from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stoppable
 from serving.edge import Split
 from tests.releases.own_ledger import ROAD, walk
 from tests.scenarios.live_canary import LiveCanary
@@ -51,8 +51,9 @@ def test_without_a_release_before_nothing_moves(ledger: Ledger) -> None:
         rollback(ledger, "shop", person="oncall", reason="why not")
     walk(ledger, FIRST, *ROAD)
     walk(ledger, MOVING, "built", "gated", "approved", "shadow")
-    with pytest.raises(NotFound, match="111111111111 is the only one"):
+    with pytest.raises(NotFound, match="111111111111 is the only one") as none:
         rollback(ledger, "shop", person="oncall", reason="why not")
+    assert "`caravan release stop 444444444444`" in none.value.remedy
     assert ledger.state("shop", MOVING) == "shadow"
     with pytest.raises(SettingsError, match="no reason"):
         rollback(ledger, "shop", person="oncall", reason=" \n\0")
@@ -72,6 +73,32 @@ def test_a_release_on_its_way_is_stopped_first(ledger: Ledger, state: State) -> 
         (MOVING, "rolled_back"), (SECOND, "rolled_back"), (FIRST, "champion"),
     ]  # fmt: skip
     assert last[0].reason == "rollback: carts fell"
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("state", ["approved", "shadow", "canary_1", "canary_50"])
+def test_a_person_takes_a_release_off_its_way_beside_the_first_champion(ledger: Ledger, state: State) -> None:
+    walk(ledger, FIRST, *ROAD)
+    road: list[State] = ["built", "gated", "approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"]
+    walk(ledger, MOVING, *road[: road.index(state) + 1])
+    assert stoppable(ledger, "shop", MOVING) == state
+    move = stop(ledger, "shop", MOVING, person="oncall", reason=" odd\nanswers ")
+    assert (move.from_state, move.to_state, move.actor, move.reason) == (state, "rolled_back", "oncall", "odd answers")
+    assert ledger.state("shop", FIRST) == "champion"
+
+
+@pytest.mark.stack
+def test_what_is_not_on_its_way_is_not_stopped_and_what_helps_is_said(ledger: Ledger) -> None:
+    walk(ledger, FIRST, *ROAD)
+    walk(ledger, SECOND, "built", "gated")
+    walk(ledger, THIRD, "built", "gated", "rejected")
+    before = ledger.history()
+    for digest, helps in ((FIRST, "release rollback"), (SECOND, "release reject 2222"), (THIRD, "release list")):
+        for attempt in (stoppable, lambda *about: stop(*about, person="oncall", reason="why not")):
+            with pytest.raises(IllegalMove, match="not on its way") as refused:
+                attempt(ledger, "shop", digest)
+            assert helps in refused.value.remedy
+    assert ledger.history() == before
 
 
 @pytest.mark.stack

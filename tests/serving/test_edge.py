@@ -21,6 +21,8 @@ import yaml
 
 from contracts.errors import SettingsError
 from contracts.settings import Settings, read_settings
+from monitoring.canary_policy import CanaryPolicy
+from monitoring.outcomes import OutcomeReader, Watched
 from serving import edge
 from serving.schemas import MAX_BODY
 
@@ -216,6 +218,31 @@ def test_nobody_can_say_which_arm_is_meant_or_be_a_copy(running: Edge) -> None:
     for host in ("x-shadow", "x-shadow:80"):
         assert running.http.get("/search?q=a", headers={"host": host}).status_code == 400
     assert running.http.get("/search?q=a", headers={"host": "a-shadowy.shop"}).status_code == 200
+    running.split(0)
+
+
+def test_a_claimed_arm_of_what_envoy_turns_away_unread_counts_for_nothing(running: Edge) -> None:
+    edge.write_routes(running.folder, edge.Split(control=50, rest=0, canary=50, salt="one"), running.s)
+    running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "canary"})
+    claimed, log, now = f"{edge.ARM_HEADER}: canary", running.logs / edge.ACCESS_LOG, time.time()
+    watched = Watched(canary="b" * 64, champion="a" * 64, since=now, budget_ms=999, deadline_ms=999, catalog=None)
+    reader = OutcomeReader(watched, log, running.folder / "no-answers")
+    for request in (
+        "GET /similar/a%2Fb HTTP/1.1\r\nhost: x",
+        "GET /similar/a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket",
+        "GET /similar/a HTTP/1.1",  # to no host
+    ):
+        with socket.create_connection((running.s.host, running.s.ports.edge), timeout=5) as raw:
+            head = f"{request}\r\n{edge.SHOPPER_HEADER}: turned-away\r\n{claimed}\r\nconnection: close\r\n\r\n"
+            raw.sendall(head.encode())
+            assert raw.recv(100).split()[1] in (b"400", b"403")
+    honest = {edge.SHOPPER_HEADER: "honest"}
+    arm = running.http.get("/search?q=a", headers=honest).json()["headers"][edge.ARM_HEADER]
+    running.wait(lambda: '"honest"' in log.read_text())
+    lines = [json.loads(text) for text in log.read_text().splitlines()]
+    assert [line["arm"] for line in lines if line["shopper"] == "turned-away"] == ["canary"] * 3
+    counted = reader.outcomes(CanaryPolicy(), now=now)
+    assert (counted.control_shoppers, counted.canary_shoppers) == ((1, 0) if arm == "control" else (0, 1))
     running.split(0)
 
 

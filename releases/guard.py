@@ -1,0 +1,88 @@
+"""Takes a canary's shoppers away, also while the database is away or hangs, and remembers why until the ledger has it.
+
+Two threads come here: the controller's look, and the guard beside a look that waits for the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from artifacts.ledger import Place
+from contracts.release import CANARY_SHARE
+from monitoring.canary_judge import CanaryState, Decision, Verdict, begin, judge
+from monitoring.canary_policy import CanaryPolicy
+from monitoring.guardrails import Outcomes
+from monitoring.outcomes import OutcomeReader
+from releases.memory import Memory
+from releases.region import Region
+from releases.traffic import Standing, plan
+from serving.edge import Split
+
+log = logging.getLogger(__name__)
+
+#: Decisions that take a canary's shoppers away.
+AWAY = (Decision.ABORT, Decision.VOID)
+
+
+class Guard:
+    """Of one region. What it needs to judge a canary without the database is what the last look left here."""
+
+    def __init__(self, region: Region, clock: Callable[[], float]) -> None:
+        self._region = region
+        self._clock = clock
+        self._reading, self._routing = threading.Lock(), threading.Lock()
+        self._last: tuple[CanaryPolicy, Memory, Standing, OutcomeReader] | None = None
+        self.taken: Memory | None = None  # whose shoppers were taken away, with the verdict; they stay away
+
+    def watch(self, policy: CanaryPolicy, known: Memory, standing: Standing, reader: OutcomeReader) -> None:
+        """A canary runs: from now on `look` judges it."""
+        self._last = policy, known, standing, reader
+
+    def let_go(self, candidate: Place | None) -> None:
+        """Forget a canary that the ledger says is none any more: what comes after has a new approval."""
+        watched = self.taken or (self._last[1] if self._last else None)
+        runs = candidate.digest if candidate is not None and candidate.state in CANARY_SHARE else None
+        if watched is None or watched.digest != runs:
+            self._last = self.taken = None
+
+    def read(self, reader: OutcomeReader, policy: CanaryPolicy, now: float) -> Outcomes:
+        with self._reading:
+            return reader.outcomes(policy, now=now)
+
+    def look(self) -> None:
+        """Judge a running canary by what the last look left, and take its shoppers away when it does harm."""
+        if self._last is None or self.taken is not None:
+            return
+        policy, known, standing, reader = self._last
+        now = self._clock()
+        found = self.read(reader, policy, now)
+        state = known.canary or begin(policy, release=known.digest, at=now)
+        state, verdict = judge(policy, state, found, now=now)
+        if verdict.decision in AWAY:
+            self.take(kept(known, state, verdict, told(str(standing.state), verdict), now), standing)
+            log.warning("the database is gone, and the canary does harm: its shoppers are back at the champion")
+
+    def take(self, known: Memory, standing: Standing) -> None:
+        """Its shoppers get the champion from now on. `known` has the decision."""
+        self.taken = known
+        serves = {slot: said.serves for slot, said in self._region.readiness().items()}
+        self.route(plan(replace(standing, candidate=None, state=None), serves).split)
+
+    def route(self, split: Split) -> None:
+        with self._routing:
+            self._region.route(split)
+
+
+def told(where: str, verdict: Verdict) -> str:
+    """A verdict for people."""
+    return f"{where}: {verdict.decision}: {'; '.join(verdict.reasons)}"
+
+
+def kept(known: Memory, state: CanaryState, verdict: Verdict, doing: str, now: float) -> Memory:
+    """What is kept of a look. PROMOTE holds for that look alone: until it is in the ledger, harm must still abort."""
+    if verdict.decision is Decision.PROMOTE:
+        state = replace(state, final=None)
+    return replace(known, canary=state, verdict={**verdict.as_kept(), "doing": doing, "at": now})

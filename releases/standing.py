@@ -1,0 +1,29 @@
+"""What the ledger says of a region: the release on its way, the champion, and the one before it."""
+
+from __future__ import annotations
+
+from artifacts.ledger import Ledger, Place
+from contracts.release import IN_FLIGHT
+from releases.traffic import Standing
+
+
+def on_its_way(ledger: Ledger, source: str | None = None) -> Place | None:
+    """The release on its way: the one that is furthest, else the one that was approved first."""
+    places = ledger.places(source, among=IN_FLIGHT)
+    return min(places, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
+
+
+def standing_of(ledger: Ledger, candidate: Place | None) -> Standing:
+    """Champion and former champion of the shop that was crowned last, and the candidate."""
+    last = ledger.newest("champion")
+    champion = former = None
+    if last is not None:
+        places = ledger.places(last.source, among=("champion", "retired"))
+        champion = next((p.digest for p in places if p.state == "champion"), None)
+        former = next((p.digest for p in places if p.state == "retired"), None)
+    return Standing(
+        champion=champion,
+        former=former,
+        candidate=candidate.digest if candidate else None,
+        state=candidate.state if candidate else None,
+    )
