@@ -6,7 +6,9 @@ text (CSV, JSON lines) arrive as strings, Parquet as whatever its writer chose.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +24,9 @@ Column: TypeAlias = Any
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]"
 _DAY_ONLY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _ZONED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
+#: fromisoformat takes more than ISO 8601, such as a zone of +02:60.
+_MOMENT = re.compile(r"^.{10}[T ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}(\.[0-9]+)?)?)?(Z|[+-][0-9]{2}(:?[0-5][0-9])?)\Z")
+_WHOLE_DECIMAL = r"^(0E-[0-9]+|-?[0-9]+(\.0+)?)$"
 _NUMBER = r"^[+-]?([0-9]{1,18}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?$"
 _TRUE = ("true", "1", "yes", "t", "y")
 _FALSE = ("false", "0", "no", "f", "n")
@@ -104,6 +109,10 @@ def _text(raw: pa.Array) -> pa.Array:
         return _where(whole, raw).cast(pa.int64()).cast(pa.string())
     if pa.types.is_integer(raw.type):
         return raw.cast(pa.string())
+    if pa.types.is_decimal(raw.type):  # written as 7.00, and 0 with many places as 0E-20
+        digits = raw.cast(pa.string())
+        whole = pc.match_substring_regex(digits, _WHOLE_DECIMAL)
+        return _where(whole, pc.replace_substring_regex(digits, "[.E].*", ""))
     return pa.nulls(len(raw), pa.string())
 
 
@@ -130,8 +139,20 @@ def _time(raw: pa.Array) -> pa.Array:
         raw,
         pc.binary_join_element_wise(raw, "Z", ""),
     )
-    times = pd.to_datetime(raw.to_pandas(), errors="coerce", utc=True, format="ISO8601")
-    return pa.array(times.astype("datetime64[us, UTC]"), TIMESTAMP, from_pandas=True)
+    # pandas counts nanoseconds, which begin in 1677 and end in 2262: years beyond are read one by one
+    year = pc.utf8_slice_codeunits(raw, 0, 4)
+    far = pc.fill_null(pc.or_(pc.less(year, "1678"), pc.greater(year, "2261")), False)
+    times = pd.to_datetime(_where(pc.invert(far), raw).to_pandas(), errors="coerce", utc=True, format="ISO8601")
+    found = pa.array(times.astype("datetime64[us, UTC]"), TIMESTAMP, from_pandas=True)
+    moments = [_moment(text) for text in raw.filter(far).to_pylist()]
+    return pc.replace_with_mask(found, far, pa.array(moments, TIMESTAMP))
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if _MOMENT.match(text) else None
+    except (ValueError, OverflowError):  # no such day, or not in the years 1 to 9999 in UTC
+        return None
 
 
 def _of_calendar(times: pa.Array) -> pa.Array:

@@ -6,22 +6,26 @@ by record. Nothing here runs anything that a file says: Parquet, CSV and JSON on
 
 from __future__ import annotations
 
+import re
 import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.errors import UnreadableFile
 from ingestion.columns import family
-from ingestion.raw import RawFile
+from ingestion.raw import RawFile, printable
 from ingestion.text_formats import parse_csv, parse_json_lines
 
 #: Largest file that is read at once, in bytes after decompression; and most rows of one Parquet file.
 MAX_BYTES = 4 << 30
 MAX_ROWS = 50_000_000
+#: What a text file is shows in this many bytes.
+_SNIFFED = 1 << 20
 
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet",
@@ -51,7 +55,7 @@ def read_raw(
     `columns` are kept, others dropped and reported (None keeps all); `required` must be there.
     Raises UnreadableFile, naming the file and the remedy.
     """
-    name = path.name
+    name = printable(path.name)
     data = _bytes_of(path, max_bytes)
     if data[:4] == b"PAR1":
         raw = _parquet(data, name, columns, max_bytes)
@@ -62,12 +66,11 @@ def read_raw(
                     f"{name} is {what}", remedy="give Parquet, CSV or JSON lines in UTF-8, plain or gzipped"
                 )
         data = data.removeprefix(b"\xef\xbb\xbf")
-        start = data[:64].lstrip()[:1]
-        if start == b"[":
-            raise UnreadableFile(f"{name} is a JSON array", remedy="write one JSON object per line instead")
-        if start == b"{":
+        if _is_json_lines(data, {*(columns or ()), *required}):
             table, numbers, refused, dropped = parse_json_lines(data, columns)
             kind = "jsonl"
+        elif data[:_SNIFFED].lstrip().startswith(b"["):
+            raise UnreadableFile(f"{name} is a JSON array", remedy="write one JSON object per line instead")
         else:
             table, numbers, refused, dropped = parse_csv(data, name, columns, multiline=multiline, quoted=quoted)
             kind = "csv"
@@ -90,6 +93,24 @@ def read_raw(
     return raw
 
 
+def _is_json_lines(data: bytes, known: Set[str]) -> bool:
+    """By the first line or, since that one may be damaged, by a second one that is a whole object."""
+    first, _, rest = data[:_SNIFFED].lstrip().partition(b"\n")
+    if first.startswith(b"{"):
+        return True
+    second, _, rest = rest.lstrip().partition(b"\n")
+    if not second.startswith(b"{"):
+        return False
+    try:
+        orjson.loads(second)
+    except orjson.JSONDecodeError:
+        return False
+    if first.startswith(b"["):  # the last object of an array over several lines is a whole one, too
+        return not rest.lstrip().startswith((b"]", b","))
+    # a header line is of CSV, whatever its first row is
+    return known.isdisjoint(cell.strip('" \r') for cell in re.split(r"[,\t;|]", first.decode(errors="replace")))
+
+
 def _there(raw: RawFile, known: Sequence[str]) -> str:
     """The columns of a file: known ones by name. Where the header line is missing, others are a shopper's data."""
     named = [c for c in raw.table.column_names if c in known]
@@ -102,22 +123,23 @@ def _there(raw: RawFile, known: Sequence[str]) -> str:
 
 def _bytes_of(path: Path, max_bytes: int) -> bytes:
     """The file's content, gunzipped when it is gzip, at most `max_bytes` of it."""
+    name, whole = printable(path.name), printable(str(path))
     try:
         about = path.stat()
     except (OSError, ValueError) as error:
-        raise UnreadableFile(f"{path} can not be opened: {error}", remedy="check the path") from None
+        raise UnreadableFile(f"{whole} can not be opened: {error}", remedy="check the path") from None
     if not stat.S_ISREG(about.st_mode):
-        raise UnreadableFile(f"{path} is not a regular file", remedy="name the files one by one")
+        raise UnreadableFile(f"{whole} is not a regular file", remedy="name the files one by one")
     if about.st_size > max_bytes:
-        raise _too_big(path.name, max_bytes)
+        raise _too_big(name, max_bytes)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UnreadableFile(f"{path} can not be read: {error.strerror}", remedy="check its permissions") from None
+        raise UnreadableFile(f"{whole} can not be read: {error.strerror}", remedy="check its permissions") from None
     if data[:2] == b"\x1f\x8b":
-        data = _gunzip(data, path.name, max_bytes)
+        data = _gunzip(data, name, max_bytes)
     if not data:
-        raise UnreadableFile(f"{path.name} is empty", remedy="check the export that wrote it")
+        raise UnreadableFile(f"{name} is empty", remedy="check the export that wrote it")
     return data
 
 

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ingestion import landing
 from ingestion.landing import FileReport
 from ingestion.pseudonymize import Pseudonymizer
 from ingestion.quarantine import counts
-from ingestion.raw import RawFile
+from ingestion.raw import RawFile, printable
 from ingestion.read import no_usable_row, read_file
 from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
 from ingestion.sources import Source
@@ -114,12 +115,13 @@ class _Lander:
     def _checked(self, name: str, read: Callable[[], RawFile], schema: TableSchema) -> tuple[RawFile, landing.Batch]:
         """A file, read and checked; a value that nobody foresaw costs this file, not those after it."""
         events = schema is EVENT_SCHEMA
+        hash_column = self.pseudonymizer.hash_column if events else None
         try:
             raw = read()
-            split = split_rows(raw, schema, now=self.now if events else None)
+            stored = partial(landing.as_stored, hash_column=hash_column)
+            split = split_rows(raw, schema, now=self.now if events else None, stored=stored)
             if not split.kept.num_rows:
                 raise no_usable_row(raw, split.reasons)
-            hash_column = self.pseudonymizer.hash_column if events else None
             return raw, landing.batch_of(raw, split, hash_column, self.pseudonymizer.hash)
         except CaravanError:
             raise
@@ -229,7 +231,7 @@ def _from_file(
     return lander.attempt(
         schema.name,
         land_one,
-        path.name,
+        printable(path.name),
         lambda: landing.content_digest([_plain(path)]),
         lambda: read_file(path, schema),
     )

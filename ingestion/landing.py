@@ -74,14 +74,7 @@ def batch_of(
 ) -> Batch:
     """Hash and redact what was kept, and lay aside what was not. `hash_column` None: it is hashed already."""
     good = pc.is_null(split.reasons)
-    kept = split.kept.append_column(LANDED.field("record"), raw.numbers.filter(good))
-    for name in PERSONAL if hash_column else ():
-        if name in kept.column_names:
-            at = kept.column_names.index(name)
-            kept = kept.set_column(at, kept.schema.field(at), hash_column(kept.column(name)))  # type: ignore[misc]
-    if "query" in kept.column_names and PERSONAL[0] in kept.column_names:
-        at = kept.column_names.index("query")
-        kept = kept.set_column(at, kept.schema.field(at), redact(kept.column("query")))
+    kept = as_stored(split.kept, hash_column).append_column(LANDED.field("record"), raw.numbers.filter(good))
     bad = split.bad
     rows = quarantine_rows(
         raw.table.take(bad), split.reasons.take(bad), raw.numbers.take(bad), raw.name, hash_identifier
@@ -105,6 +98,18 @@ def batch_of(
         read=raw.read,
         dropped=raw.dropped,
     )
+
+
+def as_stored(rows: pa.Table, hash_column: HashColumn | None) -> pa.Table:
+    """`rows` as the lake may hold them: identifiers of persons hashed, e-mail addresses in queries replaced."""
+    for name in PERSONAL if hash_column else ():
+        if name in rows.column_names:
+            at = rows.column_names.index(name)
+            rows = rows.set_column(at, rows.schema.field(at), hash_column(rows.column(name)))  # type: ignore[misc]
+    if "query" in rows.column_names and PERSONAL[0] in rows.column_names:
+        at = rows.column_names.index("query")
+        rows = rows.set_column(at, rows.schema.field(at), redact(rows.column("query")))
+    return rows
 
 
 def day_numbers(times: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int32]]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+
+
+def printable(name: str) -> str:
+    """A file's name as text: on disk it is any bytes, and manifests and tables hold only UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 @dataclass(frozen=True)

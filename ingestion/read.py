@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from contracts.errors import UnreadableFile
@@ -17,7 +18,7 @@ from ingestion.formats import read_raw
 from ingestion.quarantine import counts
 from ingestion.raw import RawFile
 from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
-from ingestion.split import split_rows
+from ingestion.split import duplicates, split_rows
 
 
 def read_file(path: Path, schema: TableSchema) -> RawFile:
@@ -27,7 +28,10 @@ def read_file(path: Path, schema: TableSchema) -> RawFile:
 
 
 def read_events(paths: Path | Iterable[Path]) -> pa.Table:
-    """EVENTS rows of the files, by time and id. Raises UnreadableFile when a file has no usable row."""
+    """EVENTS rows of the files, each event once per day, by time and id.
+
+    Raises UnreadableFile when a file has no usable row.
+    """
     return _read(paths, EVENT_SCHEMA).sort_by([("event_time", "ascending"), ("event_id", "ascending")])
 
 
@@ -51,7 +55,10 @@ def _read(paths: Path | Iterable[Path], schema: TableSchema) -> pa.Table:
         tables.append(split.kept)
     if not tables:
         return schema.arrow.empty_table()
-    return pa.concat_tables(tables).combine_chunks()
+    rows = pa.concat_tables(tables).combine_chunks()
+    if len(tables) > 1:  # what is in several files is there once
+        rows = rows.filter(pa.array(~duplicates(rows, schema, np.ones(rows.num_rows, bool))))
+    return rows
 
 
 def no_usable_row(raw: RawFile, reasons: pa.Array) -> UnreadableFile:

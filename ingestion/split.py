@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,9 @@ import pyarrow.compute as pc
 from ingestion.columns import Mask, convert
 from ingestion.raw import RawFile
 from ingestion.schema import CLOCK_SKEW, TableSchema
+
+#: pa.Table -> pa.Table: rows as the lake holds them, identifiers hashed.
+Stored: TypeAlias = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +52,14 @@ def typed_table(raw: pa.Table, schema: TableSchema) -> tuple[pa.Table, dict[str,
     return table, failed
 
 
-def split_rows(raw: RawFile, schema: TableSchema, *, now: datetime | None = None) -> Split:
-    """Check every row of `raw`. `now`: rows dated later than this (and some skew) are refused."""
+def split_rows(
+    raw: RawFile, schema: TableSchema, *, now: datetime | None = None, stored: Stored | None = None
+) -> Split:
+    """Check every row of `raw`. `now`: rows dated later than this (and some skew) are refused.
+
+    `stored` makes of rows what the lake will hold: which of two at the same time stays is decided by that, here as
+    later between files.
+    """
     table, failed = typed_table(raw.table, schema)
     for reason, rows in schema.failures(table).items():
         failed[reason] = failed[reason] | rows if reason in failed else rows
@@ -61,14 +72,17 @@ def split_rows(raw: RawFile, schema: TableSchema, *, now: datetime | None = None
         if names[code] in failed:
             codes[failed[names[code]]] = code
     duplicate = names.index(next(n for n in names if n.startswith("duplicate_")))
-    codes[duplicates(table, schema, codes < 0)] = duplicate
+    codes[duplicates(table, schema, codes < 0, stored)] = duplicate
     reasons = pa.array(names, pa.string()).take(pa.array(codes, pa.int16(), mask=codes < 0))
     kept = table.filter(pa.array(codes < 0)).cast(schema.arrow)
     return Split(kept=kept, reasons=reasons, typed=table)
 
 
-def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask) -> Mask:
-    """Rows whose key another candidate has: of events the earliest stays, of other tables the last in the file."""
+def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: Stored | None = None) -> Mask:
+    """Rows whose key another candidate has: of other tables than events the last one stays.
+
+    Of events the earliest of each UTC day stays, however the rows are ordered and cut into files.
+    """
     result = np.zeros(table.num_rows, bool)
     rows = table.append_column("row#", pa.array(np.arange(table.num_rows))).filter(pa.array(candidates))
     keys = list(schema.key)
@@ -77,7 +91,10 @@ def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask) -> Mask:
     sizes = rows.group_by(keys).aggregate([([], "count_all")])
     several = sizes.filter(pc.greater(sizes.column("count_all"), 1)).select(keys)
     rows = rows.join(several, keys, join_type="left semi")
-    if schema.name == "events":  # by content, so that the order in which files came does not matter
+    events = schema.name == "events"
+    if events:  # by content, so that the order in which files came does not matter
+        if stored is not None:
+            rows = stored(rows)
         rest = [n for n in table.column_names if n not in keys and n != "event_time"]
         order = [*keys, "event_time", *rest, "row#"]
         rows = rows.sort_by([(n, "ascending") for n in order])
@@ -85,8 +102,10 @@ def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask) -> Mask:
         rows = rows.sort_by([*((n, "ascending") for n in keys), ("row#", "descending")])
     same = np.ones(rows.num_rows, bool)
     same[0] = False
-    for key in keys:
-        column = rows.column(key).combine_chunks()
+    compared = [rows.column(key) for key in keys]
+    if events:  # in order of time within a key, so the rows of a day are neighbours
+        compared.append(rows.column("event_time").cast(pa.date32()))
+    for column in (c.combine_chunks() for c in compared):
         same[1:] &= np.asarray(pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False), bool)
     result[rows.column("row#").to_numpy()[same]] = True
     return result

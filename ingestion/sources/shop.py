@@ -1,6 +1,7 @@
 """A synthetic shop of any size from a seed, as files of the contract; and the ways to break it on purpose.
 
-`events/<day>.parquet`, `catalog.parquet`, `judgments.parquet`. The same plan gives the same bytes.
+`events/<day>.parquet` for every day with an event, `catalog.parquet`, `judgments.parquet`. The same plan gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ BREAKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class MadeShop:
-    """Where the files are, and how much is in them."""
+    """Where the files are, and how much is in them. A day without an event has no file."""
 
     events: list[Path]
     catalog: Path
@@ -58,8 +59,11 @@ def generate(plan: ShopPlan, out: Path, *, progress: Callable[[str], None] | Non
         if plan.missing_column and number == plan.days - 1:
             table = table.drop_columns(plan.missing_column)
         path = out / "events" / f"{day.isoformat()}.parquet"
-        write_table(table, path)
-        files.append(path)
+        if table.num_rows:
+            write_table(table, path)
+            files.append(path)
+        else:
+            path.unlink(missing_ok=True)  # of another plan: it would pass for this one's
         if progress is not None:
             progress(f"{day}: {table.num_rows:,} events")
     catalog, judgments = world.catalog(), world.judgments()
@@ -76,6 +80,8 @@ def generate(plan: ShopPlan, out: Path, *, progress: Callable[[str], None] | Non
 
 def broken(table: pa.Table, share: float, seed: list[int]) -> pa.Table:
     """`table` with that share of its rows broken, each in one of the ways of BREAKS."""
+    if not table.num_rows:
+        return table
     random = np.random.default_rng([*seed, 1])
     rows = np.flatnonzero(random.random(table.num_rows) < share)
     rows = rows[rows > 0]  # the first row's id is there to be repeated

@@ -93,6 +93,21 @@ def test_the_order_of_files_does_not_matter_and_repeated_events_count_once(tmp_p
     assert digests[0] == digests[1]
 
 
+def test_an_event_counts_once_per_utc_day_however_its_rows_are_cut_into_files(tmp_path: Path) -> None:
+    times = [datetime(2024, 3, day, *clock, tzinfo=UTC) for day, clock in ((4, (23, 59, 59)), (5, (0,)), (5, (9,)))]
+    events = [rows(2)[1] | {"event_time": time, "user_id": user} for time in times for user in "abcdef"]
+    found = []
+    for size in (1, 5, len(events)):
+        where = lake(tmp_path / str(size))
+        parts = [events[at : at + size] for at in range(0, len(events), size)]
+        landed(where, tmp_path, *(parquet(part, tmp_path / f"{size}-{n}") for n, part in enumerate(parts)))
+        day = validate_day(where, "2024-03-05")
+        assert [r.quarantined for r in (*day.caught_up, day)] == [{"duplicate_event_id": n} for n in (5, 11)]
+        found.append([*clean(where), *clean(where, day.day)])
+    assert [r["event_time"] for r in found[0]] == times[:2]
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_day_holds_its_own_events_and_earlier_days_are_caught_up(tmp_path: Path) -> None:
     where = lake(tmp_path)
     late = rows(3, day=0, prefix="late")

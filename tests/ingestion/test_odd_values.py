@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from contracts.errors import UnreadableFile
 from contracts.events import TIMESTAMP
 from ingestion.columns import convert
 from ingestion.land import land
@@ -17,7 +20,7 @@ from ingestion.read import read_file
 from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from ingestion.split import split_rows
 from ingestion.validate import validate_day
-from tests.ingestion.builders import KEY, NOW, catalog, lake, parquet, rows, table, write
+from tests.ingestion.builders import KEY, NOW, catalog, csv_bytes, lake, parquet, rows, table, write
 from tests.ingestion.test_land_and_validate import clean, everything, landed
 
 HEADER = b"event_id,event_time,user_id,kind,item_id,note\n"
@@ -84,6 +87,29 @@ def test_a_time_out_of_all_bounds_does_not_come_round_to_a_good_one(unit: str) -
     assert converted.invalid.tolist() == [True, True, False, False]
 
 
+SOME_TIMES = {
+    "9999-12-31": "9999-12-31T00:00:00+00:00",
+    "9999-12-31T23:59:59.999999Z": "9999-12-31T23:59:59.999999+00:00",
+    "9999-12-31T23:00:00-02:00": None,
+    "0001-01-01T02:00:00+0200": "0001-01-01T00:00:00+00:00",
+    "0001-01-01T01:00:00+02:00": None,
+    "1677-09-21T00:12:43.145225+09": "1677-09-20T15:12:43.145225+00:00",
+    "1500-02-29": None,
+    "2300-01-01 09:00": "2300-01-01T09:00:00+00:00",
+    "2300-01-01T09:00+02:60": None,
+    "2024-03-04 09": "2024-03-04T09:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize("beside", [[], ["garbage"], ["2024-03-04"], ["2024-03-04", "2024-03-04T09:00Z"]], ids=str)
+def test_a_time_is_read_in_the_same_way_whatever_stands_beside_it(beside: list[str]) -> None:
+    for text, meant in SOME_TIMES.items():
+        found = convert(pa.array([*beside, text, None]), TIMESTAMP)
+        moment = found.column[len(beside)].as_py()
+        assert (text, moment and moment.isoformat()) == (text, meant)
+        assert found.invalid.tolist()[-2:] == [meant is None, False]
+
+
 NINE = 1_709_542_800  # 2024-03-04T09:00:00Z
 #: A time in each of two rows, and an odd one in the row between them.
 ODD_TIMES = {
@@ -122,6 +148,30 @@ def test_half_floats_and_deep_attributes_cost_no_file(tmp_path: Path) -> None:
     raw = read_file(write(tmp_path / "d", deep + orjson.dumps({"item_id": "2", "title": "b"})), CATALOG_SCHEMA)
     assert [r.reason for r in raw.refused] == ["nested_value"]
     assert split_rows(raw, CATALOG_SCHEMA).kept.column("item_id").to_pylist() == ["2"]
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(10), pa.decimal128(10, 2), pa.decimal128(38, 30), pa.decimal256(60, 9)])
+def test_whole_decimals_are_identifiers(tmp_path: Path, kind: pa.DataType) -> None:
+    numbers = [Decimal(7), Decimal(0), Decimal(-12), Decimal(100), Decimal("0.5") if kind.scale else None]
+    items = pa.table({"item_id": pa.array(numbers, kind), "title": list("abcde")})
+    split = split_rows(read_file(parquet(items, tmp_path / "c"), CATALOG_SCHEMA), CATALOG_SCHEMA)
+    assert split.kept.column("item_id").to_pylist() == ["7", "0", "-12", "100"]
+    assert split.reasons[4].as_py() == ("bad_item_id" if kind.scale else "missing_item_id")
+
+
+def test_a_name_that_is_not_utf_8_costs_no_file(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    names = [odd / os.fsdecode(b"good\xe9.csv"), odd / os.fsdecode(b"bad\xe9.csv"), odd / os.fsdecode(b"absent\xe9")]
+    write(names[0], csv_bytes(rows(5)))
+    write(names[1], b"a,b\n1,2\n")
+    where = lake(tmp_path)
+    report = landed(where, tmp_path, *names, parquet(rows(5, day=1), tmp_path / "b"))
+    assert [file.status for file in report.files] == ["landed", "refused", "refused", "landed", "landed"]
+    assert [file.name for file in report.files[:2]] == ["good\ufffd.csv", "bad\ufffd.csv"]
+    assert "bad\ufffd.csv lacks" in everything(where)
+    with pytest.raises(UnreadableFile) as caught:
+        read_file(names[2], EVENT_SCHEMA)
+    assert "caf\ufffd/absent\ufffd can not be opened" in caught.value.what
 
 
 @pytest.mark.parametrize("kind", [OverflowError, AttributeError, MemoryError])

@@ -90,6 +90,37 @@ def test_a_bad_json_line_is_quarantined_alone(tmp_path: Path) -> None:
     assert raw.read == 10 + len(bad)
 
 
+FIRST_LINES = [b"broken", b"[1,2,3]", b'[{"event_id": "cut', b"{", b'"event_id": 1}', b"\x00\xff", b"[" * 2000]
+
+
+@pytest.mark.parametrize("first", FIRST_LINES, ids=range(len(FIRST_LINES)))
+def test_a_damaged_first_line_of_json_costs_itself_only(tmp_path: Path, first: bytes) -> None:
+    raw = read_file(write(tmp_path / "a", b"\n" + first + b"\n\n" + json_bytes(rows(10))), EVENT_SCHEMA)
+    assert (raw.format, raw.read) == ("jsonl", 11)
+    assert [r.number for r in raw.refused] == [1]
+    assert split_rows(raw, EVENT_SCHEMA, now=NOW).kept.num_rows == 10
+
+
+def test_csv_stays_csv_when_its_first_row_is_an_object(tmp_path: Path) -> None:
+    header, *good = csv_bytes(rows(10)).splitlines(keepends=True)
+    raw = read_file(write(tmp_path / "a", b"".join([header, b'{"event_id": "1"}\n', *good])), EVENT_SCHEMA)
+    assert (raw.format, [r.reason for r in raw.refused]) == ("csv", ["wrong_column_count"])
+    assert split_rows(raw, EVENT_SCHEMA, now=NOW).kept.num_rows == 10
+
+
+def test_an_event_in_several_files_is_read_once_a_day(tmp_path: Path) -> None:
+    events = [e | {"event_id": f"e{n % 2}"} for day in range(2) for n, e in enumerate(rows(6, day=day))]
+    whole = read_events(parquet(events, tmp_path / "all"))
+    cut = read_events([parquet([e], tmp_path / str(n)) for n, e in enumerate(reversed(events))])
+    assert [(r["event_id"], r["event_time"].day) for r in whole.to_pylist()] == [
+        ("e0", 4),
+        ("e1", 4),
+        ("e0", 5),
+        ("e1", 5),
+    ]
+    assert cut.equals(whole)
+
+
 def test_a_catalog_may_hold_line_breaks_and_a_stray_quote_costs_one_line(tmp_path: Path) -> None:
     text = b'item_id,title,description\n1,One,"two\nlines, one ""value"""\n2,"stray,x\n3,Three,\n4,Four,fine\n'
     raw = read_file(write(tmp_path / "c.csv", text), CATALOG_SCHEMA)
@@ -107,6 +138,9 @@ def test_of_a_product_sent_twice_the_last_one_stays(tmp_path: Path) -> None:
 USELESS = {
     "empty": (b"", "empty"),
     "json array": (b'[{"event_id": 1}]', "array"),
+    "json array over lines": (b'[\n{"event_id": 1},\n{"event_id": 2}\n]\n', "array"),
+    "json array of one": (b'[\n{"event_id": 1}\n]\n', "array"),
+    "json array of two": (b'[{"event_id": 1},\n{"event_id": 2}\n]\n', "array"),
     "zip": (b"PK\x03\x04rest", "ZIP"),
     "utf-16": ("event_id,x".encode("utf-16"), "UTF-16"),
     "pickle": (b"\x80\x04\x95\x0c\x00\x00\x00\x00\x00\x00\x00\x8c\x02os", "neither"),

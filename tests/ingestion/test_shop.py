@@ -87,6 +87,16 @@ def test_what_is_broken_on_purpose_is_found_under_its_reason(tmp_path: Path) -> 
         validate_day(where, PLAN.end.isoformat())
 
 
+def test_a_tiny_shop_has_days_without_an_event_and_without_a_file(tmp_path: Path) -> None:
+    generate(replace(PLAN, days=12), tmp_path / "files")  # another shop lies there
+    made = generate(replace(PLAN, days=12, shoppers=1, items=20, bad_rows=0.5), tmp_path / "files")
+    assert 0 < len(made.events) < 12
+    assert sorted((tmp_path / "files" / "events").iterdir()) == made.events
+    report = land(lake(tmp_path), made.events, made.catalog, made.judgments, pseudonymizer=KEY)
+    assert not report.refused
+    assert report.read == made.counts["events"] + made.counts["items"] + made.counts["judgments"]
+
+
 def test_drift_changes_what_is_looked_at(tmp_path: Path) -> None:
     calm, moved = generate(PLAN, tmp_path / "1"), generate(replace(PLAN, drift=True), tmp_path / "2")
 
