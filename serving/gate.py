@@ -74,7 +74,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        route = scope["path"].split("/", 2)[1]
+        route = scope["path"].partition("/")[2].partition("/")[0]  # "" for a target like `*`, which holds no slash
         if route not in self._under_way:
             route = "other"
         request_id = _request_id(scope)

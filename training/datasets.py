@@ -67,10 +67,11 @@ class Sequences:
 
 
 def from_events(events: pa.Table, item_ids: pa.Array, *, by: str = "user_id") -> Sequences:
-    """Sequences of the interactions in `events`, one per value of `by` ("user_id" or "session_id").
+    """Sequences of the interactions in `events`, one per shopper (by="user_id") or per session (by="session_id").
 
-    `item_ids` is the vocabulary in index order. Equal times keep the order of the table. A row without a
-    session belongs to its shopper's one session.
+    `item_ids` is the vocabulary in index order. Equal times keep the order of the table. A session belongs to one
+    shopper, since some shops number each shopper's sessions from 1: its key is user_id, U+001F, session_id. A row
+    without a session belongs to its shopper's one session.
     """
     events = events.filter(
         pc.and_(pc.is_in(events["kind"], value_set=pa.array(INTERACTIONS)), pc.is_valid(events["item_id"]))
@@ -82,7 +83,7 @@ def from_events(events: pa.Table, item_ids: pa.Array, *, by: str = "user_id") ->
     items = np.asarray(index.combine_chunks().drop_null(), dtype=np.int64) + 1
     key = events["user_id"]
     if by == "session_id":
-        key = pc.coalesce(events["session_id"], pc.binary_join_element_wise("", key, "\x1f"))
+        key = pc.binary_join_element_wise(key, pc.fill_null(events["session_id"], ""), "\x1f")
     encoded = key.combine_chunks().dictionary_encode()
     codes = np.asarray(encoded.indices, dtype=np.int64)
     times = np.asarray(events["event_time"].combine_chunks().cast(pa.int64()), dtype=np.int64)
@@ -118,6 +119,11 @@ class Examples:
 
     def history(self, index: int) -> Ints:
         return self.items[self.starts[index] : self.stops[index]]
+
+    def repeats(self) -> npt.NDArray[np.bool_]:
+        """Whether the answer is in the history, bool [E]."""
+        found = (bool((self.history(e) == self.targets[e]).any()) for e in range(len(self)))
+        return np.fromiter(found, dtype=bool, count=len(self))
 
     def take(self, index: Ints) -> Examples:
         return Examples(self.items, self.starts[index], self.stops[index], self.targets[index])

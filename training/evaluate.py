@@ -116,7 +116,7 @@ def measure(
         "history of 1 or 2": lengths <= 2,
         "history of 3 to 9": (lengths >= 3) & (lengths <= 9),
         "history of 10 or more": lengths >= 10,
-        "seen before": _repeats(questions),
+        "seen before": questions.repeats(),
     }
     if activity is not None:
         actions = activity(read.known.keys.take(pa.array(shopper)), times)
@@ -144,15 +144,6 @@ def _firsts(read: Inputs) -> npt.NDArray[np.bool_]:
     first = np.zeros(len(read.known.items), dtype=bool)
     first[read.known.offsets[:-1]] = True
     return first
-
-
-def _repeats(questions: Examples) -> npt.NDArray[np.bool_]:
-    """Whether the shopper had chosen the answer before, bool [E]."""
-    return np.fromiter(
-        (bool((questions.history(e) == questions.targets[e]).any()) for e in range(len(questions))),
-        dtype=bool,
-        count=len(questions),
-    )
 
 
 def _export(model_folder: Path, out: Path) -> None:

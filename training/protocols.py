@@ -38,7 +38,10 @@ def leave_one_out(
 ) -> Report:  # fmt: skip
     """Each shopper's last event is the test, the one before it validation; all items ranked but those already seen.
 
-    A shopper with fewer than three interactions only trains. Raises NotEnoughData when nobody can be asked.
+    Where the answer itself was seen before, nothing is left out of the ranking (see ranking.rank); the report
+    counts these as `repeat_questions`. A shopper with fewer than three interactions only trains. When that leaves
+    no two items in a row to learn from (nobody has a fourth), the model learns the step of the validation too,
+    and early stopping is no guide. Raises NotEnoughData when nobody can be asked.
     """
     started = time.monotonic()
     vocabulary = item_ids(events, catalog)
@@ -46,8 +49,10 @@ def leave_one_out(
     askable = everybody.lengths >= 3
     if not askable.any():
         raise NotEnoughData("no shopper has three interactions", remedy="bring more events; see docs/training.md")
-    asked = everybody.take(np.flatnonzero(askable))
-    learned = _concatenate(asked.head(2), everybody.take(np.flatnonzero(~askable)))
+    asked, others = everybody.take(np.flatnonzero(askable)), everybody.take(np.flatnonzero(~askable))
+    learned = _concatenate(asked.head(2), others)
+    if learned.lengths.max() < 2:
+        learned = _concatenate(asked.head(1), others)
     return _measure(
         s, "leave-one-out", recipe, vocabulary, catalog, learned, last_items(asked, drop=1), last_items(asked),
         everybody, exclude_seen=True, started=started, encode=encode, say=say, groups=None,
@@ -61,25 +66,25 @@ def sessions(
     """Every prefix of a test session predicts its next item; repeats are allowed, nothing is excluded.
 
     Test sessions are `test_events`, or the last tenth of sessions in time. Some of the latest training sessions
-    are questions for early stopping instead.
+    are questions for early stopping instead. Raises NotEnoughData when nobody can be asked, or nothing learned.
     """
     started = time.monotonic()
     everything = events if test_events is None else pa.concat_tables([events, test_events])
     vocabulary = item_ids(everything, catalog)
     train = by_start(from_events(events, vocabulary, by="session_id"))
     if test_events is None:
-        cut = len(train) - max(1, int(len(train) * TEST_SHARE))
+        cut = _askable_from(max(0, len(train) - max(1, int(len(train) * TEST_SHARE))), train.lengths)
         train, test = train.take(np.arange(cut)), train.take(np.arange(cut, len(train)))
     else:
         test = by_start(from_events(test_events, vocabulary, by="session_id"))
-    recent = np.arange(int(len(train) * (1 - TEST_SHARE)), len(train))
+    recent = np.arange(_askable_from(int(len(train) * (1 - TEST_SHARE)), train.lengths), len(train))
     recent = recent[train.lengths[recent] >= 2]
     mean_questions = float(train.lengths[recent].mean()) - 1 if len(recent) else 1.0
     wanted = min(int(len(train) * VALIDATION_SHARE), int(recipe.validation_examples / max(0.1, mean_questions)))
     held = recent[sampled(len(recent), max(1, wanted), recipe.seed)]
     rest = np.setdiff1d(np.arange(len(train)), held)
     questions = every_prefix(test)
-    if not len(questions) or not len(held) or not len(rest):
+    if not len(questions) or not len(held) or train.lengths[rest].max(initial=0) < 2:
         raise NotEnoughData("there are too few sessions of two items", remedy="bring more events, or use leave-one-out")
     groups = np.repeat(np.arange(len(test)), np.maximum(test.lengths - 1, 0))
     return _measure(
@@ -100,6 +105,15 @@ def by_start(sequences: Sequences) -> Sequences:
     """Sequences in the order of their first events."""
     firsts = sequences.times[sequences.offsets[:-1]]
     return sequences.take(np.argsort(firsts, kind="stable"))
+
+
+def _askable_from(start: int, lengths: Ints) -> int:
+    """`start`; where no session from there on has a second item to ask for, where the last tenth of those begins
+    that have one."""
+    askable = np.flatnonzero(lengths >= 2)
+    if not len(askable) or askable[-1] >= start:
+        return start
+    return int(askable[-max(1, int(len(askable) * TEST_SHARE))])
 
 
 def _concatenate(first: Sequences, second: Sequences) -> Sequences:
@@ -169,6 +183,7 @@ def _measure(
             "train_interactions": len(learned.items),
             "validation_questions": len(data.validation),
             "test_questions": len(test),
+            **({"repeat_questions": int(test.repeats().sum())} if exclude_seen else {}),
             "dropped_interactions": counted.dropped,
         },
         "training": training,

@@ -26,7 +26,10 @@ SMALLEST_CHUNK, LARGEST_CHUNK = 16, 512
 
 @dataclass(frozen=True)
 class Ranking:
-    """ranks int64 [E], 1-based place of each right answer; top int64 [E, K], 1-based items, best first."""
+    """ranks int64 [E], 1-based place of each right answer; top int64 [E, K], 1-based items, best first.
+
+    Where fewer than K items may be shown, the rest of a row of `top` is 0.
+    """
 
     ranks: Ints
     top: Ints
@@ -50,8 +53,10 @@ def rank(
 ) -> Ranking:
     """Rank all items for each example.
 
-    exclude_seen takes the items of the history out of the ranking, except the answer itself; allowed bool [N]
-    takes out all others. Ties go to the lower index. Raises TrainingError on scores that are not numbers.
+    exclude_seen takes the items of the history out of the ranking, but not where the answer is one of them: with
+    only the answer left of what was seen, "seen before" alone would find it, so there all items are ranked.
+    allowed bool [N] takes out all others. Ties go to the lower index. Raises TrainingError on scores that are
+    not numbers.
     """
     ranks: list[Ints] = []
     tops: list[Ints] = []
@@ -72,21 +77,25 @@ def rank(
             scores.masked_fill_(hidden, -torch.inf)
         if exclude_seen:
             row, seen = _seen(examples, index)
-            scores[row, seen] = -torch.inf
+            repeat = np.bincount(row, weights=seen == examples.targets[index][row], minlength=len(index)) > 0
+            taken_out = ~repeat[row]
+            scores[torch.from_numpy(row[taken_out]), torch.from_numpy(seen[taken_out] - 1)] = -torch.inf
         scores.scatter_(1, target, own)
         # Every equal score counts against the answer, as in retrieval.metrics.ranks_of: itself makes up the 1.
         # (Summing zeros and ones as floats is several times faster than summing booleans, and exact to 16 million.)
         ranks.append(torch.ge(scores, own, out=torch.empty_like(scores)).sum(dim=1).long().numpy())
-        tops.append(scores.topk(min(top, scores.shape[1]), dim=1).indices.numpy() + 1)
+        best = scores.topk(min(top, scores.shape[1]), dim=1)
+        tops.append((best.indices + 1).masked_fill_(best.values == -torch.inf, 0).numpy())
     if not ranks:
         return Ranking(np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.int64))
     back = np.argsort(order, kind="stable")
     return Ranking(np.concatenate(ranks)[back], np.concatenate(tops)[back])
 
 
-def _seen(examples: Examples, index: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+def _seen(examples: Examples, index: Ints) -> tuple[Ints, Ints]:
+    """Every item of the histories at `index`: (place in `index`, 1-based item)."""
     lengths = examples.lengths[index]
     row = np.repeat(np.arange(len(index)), lengths)
     within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     items = examples.items[np.repeat(examples.starts[index], lengths) + within]
-    return torch.from_numpy(row), torch.from_numpy(items - 1)
+    return row, items

@@ -125,6 +125,20 @@ def events(days: int = 8, shoppers: int = 60, items: int = 38, *, seed: int = 0,
     return pa.table({name: table.get(name, [None] * len(rows)) for name in EVENTS.names}, schema=EVENTS)
 
 
+def visits(*lengths: int) -> pa.Table:
+    """One shopper after another, each looking at so many different items; nobody names a session."""
+    shopper = [u for u, length in enumerate(lengths) for _ in range(length)]
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    table = {
+        "event_id": [f"e{i:06d}" for i in range(len(shopper))],
+        "event_time": [start + timedelta(minutes=i) for i in range(len(shopper))],
+        "user_id": [f"u_{u:03d}" for u in shopper],
+        "kind": ["view"] * len(shopper),
+        "item_id": [item_id(i) for length in lengths for i in range(length)],
+    }
+    return pa.table({name: table.get(name, [None] * len(shopper)) for name in EVENTS.names}, schema=EVENTS)
+
+
 def fill(lake: Lake, folder: Path, table: pa.Table, items: pa.Table) -> list[str]:
     """Publish the events by day, and catalog and text vectors for the last of them; returns the days."""
     dates = [t.date().isoformat() for t in table["event_time"].to_pylist()]

@@ -82,8 +82,17 @@ def test_events_become_sequences_in_time_order() -> None:
     for by in ("user_id", "session_id"):
         got = from_events(shuffled, ids, by=by)
         for key, start, stop in zip(got.keys.to_pylist(), got.offsets[:-1], got.offsets[1:], strict=True):
-            mine = [r["item_id"] for r in events.to_pylist() if r[by] == key]
+            mine = [r["item_id"] for r in events.to_pylist() if r[by] == key.rpartition("\x1f")[2]]
             assert [builders.item_id(i - 1) for i in got.items[start:stop]] == mine
+
+
+def test_sessions_that_each_shopper_numbers_from_one_stay_apart() -> None:
+    events = builders.visits(3, 2, 4)
+    ids = builders.catalog()["item_id"].combine_chunks()
+    place = events.schema.get_field_index("session_id")
+    for sessions in (["1"] * 9, [None] * 9, ["1", "1", "1", None, None, "1", "1", "2", "2"]):
+        got = from_events(events.set_column(place, "session_id", pa.array(sessions, pa.string())), ids, by="session_id")
+        assert got.lengths.tolist() == ([3, 2, 2, 2] if "2" in sessions else [3, 2, 4])
 
 
 def test_items_outside_of_the_catalog_are_dropped_and_counted() -> None:
@@ -99,6 +108,7 @@ def test_questions_of_both_protocols() -> None:
     assert [[*last.history(e).tolist(), int(last.targets[e])] for e in range(10)] == [
         sequences.items[a:b].tolist() for a, b in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True)
     ]
+    assert builders.questions([[1, 2], [2, 3], []], [2, 1, 4]).repeats().tolist() == [True, False, False]
     prefixes = every_prefix(sequences)
     assert len(prefixes) == len(sequences.items) - len(sequences)
     assert (prefixes.items[prefixes.stops] == prefixes.targets).all()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
@@ -26,6 +28,16 @@ def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return read_settings(home=tmp_path)
 
 
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A protocol returns what it would train on and ask, instead of the report."""
+
+    def measure(*given: Any, **_: Any) -> dict[str, Any]:
+        return {"learned": given[5], "validation": given[6], "test": given[7]}
+
+    monkeypatch.setattr(protocols, "_measure", measure)
+
+
 def test_leave_one_out_beats_popularity_and_counts_what_it_asked(s: Settings) -> None:
     events, catalog = builders.events(days=6), builders.catalog()
     lines: list[str] = []
@@ -35,6 +47,11 @@ def test_leave_one_out_beats_popularity_and_counts_what_it_asked(s: Settings) ->
     per_shopper = np.unique(np.asarray(events["user_id"].to_pylist()), return_counts=True)[1]
     assert report["counts"]["test_questions"] == int((per_shopper >= 3).sum())
     assert report["counts"]["train_interactions"] == len(events) - 2 * int((per_shopper >= 3).sum())
+    shoppers: dict[str, list[str]] = {}
+    for row in events.to_pylist():
+        shoppers.setdefault(row["user_id"], []).append(row["item_id"])
+    repeats = sum(items[-1] in items[:-1] for items in shoppers.values() if len(items) >= 3)
+    assert report["counts"]["repeat_questions"] == repeats > 0
     assert report["text"]
     assert report["model"]["ndcg_at_10"] > report["baselines"]["popularity"]["ndcg_at_10"]
     for ranker in (report["model"], *report["baselines"].values()):
@@ -98,6 +115,46 @@ def test_nobody_to_ask_is_an_error(s: Settings) -> None:
         protocols.leave_one_out(s, events, builders.catalog(), RECIPE)
     with pytest.raises(NotEnoughData):
         protocols.sessions(s, events, builders.catalog(), RECIPE)
+
+
+@pytest.mark.parametrize("lengths", [[], [1], [3], [2, 2, 1]])
+def test_too_few_sessions_are_an_error(s: Settings, lengths: list[int]) -> None:
+    with pytest.raises(NotEnoughData):
+        protocols.sessions(s, builders.visits(*lengths), builders.catalog(), RECIPE)
+
+
+def test_events_without_an_interaction_are_an_error(s: Settings) -> None:
+    events = builders.events()
+    events = events.set_column(
+        events.schema.get_field_index("kind"), "kind", pa.array(["impression"] * len(events), pa.string())
+    )
+    for protocol in (protocols.leave_one_out, protocols.sessions):
+        with pytest.raises(NotEnoughData):
+            protocol(s, events, builders.catalog(), RECIPE)
+
+
+def test_three_interactions_are_enough_even_if_nobody_has_a_fourth(s: Settings, handed: None) -> None:
+    given = protocols.leave_one_out(s, builders.visits(3, 1, 3), builders.catalog(), RECIPE)
+    assert given["learned"].lengths.tolist() == [2, 2, 1]
+    given = protocols.leave_one_out(s, builders.visits(3, 4, 3), builders.catalog(), RECIPE)
+    assert given["learned"].lengths.tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "learned", "validation", "test"),
+    [
+        ([3] * 30, 26, 2, 6),  # the plain tenths: the last three are asked, the three before are the pool
+        ([3] * 30 + [1, 1, 3], 29, 2, 2),
+        ([5] * 18 + [1], 16, 4, 4),  # the last tenth asks nothing
+        ([3] * 20 + [1] * 9 + [3], 26, 2, 2),  # the pool of early stopping asks nothing
+        ([3, 3, 3] + [1] * 60, 1, 2, 2),
+    ],
+)
+def test_sessions_of_one_item_do_not_use_up_the_questions(
+    s: Settings, handed: None, lengths: list[int], learned: int, validation: int, test: int
+) -> None:
+    given = protocols.sessions(s, builders.visits(*lengths), builders.catalog(), RECIPE)
+    assert (len(given["learned"]), len(given["validation"]), len(given["test"])) == (learned, validation, test)
 
 
 def test_items_that_only_the_events_know_are_ranked_too() -> None:

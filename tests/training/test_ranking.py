@@ -35,7 +35,7 @@ def test_figures_agree_with_ir_measures() -> None:
         ScoredDoc(str(q), str(i), float(scores[q, i - 1]))
         for q in range(700)
         for i in range(1, 61)
-        if i == targets[q] or i not in histories[q]
+        if i not in histories[q] or targets[q] in histories[q]
     ]
     theirs = ir_measures.calc_aggregate([nDCG @ 10, R @ 10, RR @ 20], qrels, run)
     assert ours["ndcg_at_10"] == pytest.approx(theirs[nDCG @ 10])
@@ -52,6 +52,19 @@ def test_top_lists_hold_what_may_be_shown() -> None:
         [3, 4, 5], [1, 4, 5],
     ]  # fmt: skip
     assert rank(fixed(scores), examples, exclude_seen=False, top=2).top.tolist() == [[1, 2], [1, 2]]
+
+
+def test_having_been_seen_does_not_give_a_repeat_away() -> None:
+    seen = np.array([[1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]])
+    ranking = rank(fixed(seen), builders.questions([[1, 2, 3], [1, 2, 3]], [2, 4]), exclude_seen=True, top=3)
+    assert ranking.ranks.tolist() == [3, 3]  # among what was seen, among what was not
+    assert [sorted(row) for row in ranking.top.tolist()] == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_what_may_not_be_shown_covers_nothing() -> None:
+    ranking = rank(fixed(np.arange(4.0)[None]), builders.questions([[1, 4]], [2]), exclude_seen=True, top=4)
+    assert ranking.top.tolist() == [[3, 2, 0, 0]]
+    assert metrics.coverage(ranking.top - 1, 4) == 0.5
 
 
 def test_equal_scores_gain_nothing() -> None:
