@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +29,7 @@ def recommend(
     recipe: Annotated[str, typer.Option(help="Name of the training recipe.")] = "default",
 ) -> None:
     """Train a recipe and rank the whole catalog: HR, NDCG, MRR, recall and coverage beside two baselines."""
+    from caravan.cli.report import demand_writable, write
     from contracts.errors import SettingsError
     from contracts.settings import read_settings
     from ingestion.read import read_catalog, read_events
@@ -37,6 +37,7 @@ def recommend(
 
     if test_events is not None and protocol is not Protocol.sessions:
         raise SettingsError("--test-events belongs to --protocol sessions", remedy="leave it out, or add the protocol")
+    demand_writable(json_out)
     s = read_settings()
     chosen = recipes.get(recipe)
     table, items = read_events(events), read_catalog(catalog)
@@ -54,8 +55,7 @@ def recommend(
     else:
         tests = read_events(test_events) if test_events is not None else None
         report = protocols.sessions(s, table, items, chosen, test_events=tests, encode=encode)
-    json_out.parent.mkdir(parents=True, exist_ok=True)
-    json_out.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+    write(json_out, report)
     typer.echo(table_of(report))
     typer.echo(f"wrote {json_out}")
 

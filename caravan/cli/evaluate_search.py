@@ -36,6 +36,7 @@ def search(
     """Search the whole catalog for every judged query: NDCG, recall, MRR and latency; unjudged is irrelevant."""
     import numpy as np
 
+    from caravan.cli.report import demand_writable, write
     from contracts.errors import NotEnoughData
     from contracts.settings import read_settings
     from ingestion.read import read_catalog, read_judgments
@@ -45,6 +46,7 @@ def search(
     from training.models.text import encoder_directory
     from training.texts import item_texts
 
+    demand_writable(json_out)
     s = read_settings()
     clock = _Clock()
     items, judged = read_catalog(catalog), read_judgments(judgments)
@@ -88,8 +90,7 @@ def search(
         **_measure(lists, took, truth, seed),
     }
     report["seconds"] = clock.laps | {"total": sum(clock.laps.values())}
-    json_out.parent.mkdir(parents=True, exist_ok=True)
-    json_out.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+    write(json_out, report)
     typer.echo(table_of(report))
     typer.echo(f"wrote {json_out}")
 

@@ -1,0 +1,28 @@
+"""Where a command puts its report: found out to be writable before the work, not after it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import SettingsError
+
+
+def demand_writable(path: Path) -> None:
+    """Raise SettingsError unless a report can be written to `path`; its folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.exists()
+        with path.open("a"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"{path} can not be written: {error.strerror}", remedy="name a file in a folder of yours"
+        ) from None
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    path.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
