@@ -57,7 +57,7 @@ class ObjectStore:
             config=Config(
                 connect_timeout=10,
                 read_timeout=60,
-                retries={"mode": "standard", "max_attempts": attempts},
+                retries={"mode": "standard", "total_max_attempts": attempts},
                 s3={"addressing_style": "path"},
                 max_pool_connections=16,
             ),

@@ -8,10 +8,10 @@ an object, and disks rot: so nothing here is believed by its name (recovery/vaul
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from artifacts.object_store import ObjectStore
 from artifacts.publish import Store
@@ -21,10 +21,15 @@ from contracts.settings import Settings
 RETENTION_DAYS = 14
 #: The name of the writer's identity in the store.
 WRITER = "snapshot-writer"
-#: Tries of a request: the store itself takes a quarter of a minute to give an object up.
-_ATTEMPTS = 2
+#: Tries of a request, and seconds between ours: the store itself takes a quarter of a minute to give an object up.
+_ATTEMPTS, _PAUSES = 2, (2.0,)
+#: What SeaweedFS answers when the checksum of what it has does not fit.
+_DAMAGED = 500
 #: Written and read to tell a damaged object from an ill store.
 _PROBE = "health/probe"
+
+
+T = TypeVar("T")
 
 
 class Versioned(Store, Protocol):
@@ -40,31 +45,32 @@ class TellingStore(ObjectStore):
 
     def read(self, key: str) -> tuple[bytes, str]:
         """An object's bytes and its etag. Raises NotFound, or Tampered when the store has damaged bytes of it."""
-        with self._telling_damage(key):
-            return super().read(key)
+        return self._asked(key, lambda: ObjectStore.read(self, key))
 
     def download(self, key: str, path: Path) -> None:
         """Stream an object into `path`. Raises as `read` does."""
-        with self._telling_damage(key):
-            super().download(key, path)
+        self._asked(key, lambda: ObjectStore.download(self, key, path))
 
-    @contextmanager
-    def _telling_damage(self, key: str) -> Iterator[None]:
-        """A damaged object gets the answer of a store that is ill; which it is, another object tells."""
-        try:
-            yield
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, _silence()) or not self._reads_back():
-                raise
-            raise Tampered(
-                f"{key} can not be read, though the store answers: its bytes are damaged",
-                remedy="take the snapshot before it; `caravan snapshot create --full` sends it again",
-            ) from error
+    def _asked(self, key: str, ask: Callable[[], T]) -> T:
+        """What `ask` gives. Tampered only when it fails every time, and another object can be read each time."""
+        for pause in (*_PAUSES, None):
+            try:
+                return ask()
+            except StoreUnavailable as error:
+                if _is_outage(error) or not self._reads_back():
+                    raise
+                if pause is None:
+                    raise Tampered(
+                        f"{key} can not be read, though the store answers: its bytes are damaged",
+                        remedy="take the snapshot before it; `caravan snapshot create --full` sends it again",
+                    ) from error
+                time.sleep(pause)
+        raise AssertionError("unreachable")
 
     def _reads_back(self) -> bool:
         try:
             self.put(_PROBE, b"caravan")
-            return super().read(_PROBE)[0] == b"caravan"
+            return ObjectStore.read(self, _PROBE)[0] == b"caravan"
         except CaravanError:
             return False
 
@@ -118,9 +124,13 @@ class LockedBucket(TellingStore):
             yield self._version(key, version)
 
     def _version(self, key: str, version: str) -> bytes:
+        def ask() -> bytes:
+            with self._speaking(key):
+                found: bytes = self._client.get_object(Bucket=self.bucket, Key=key, VersionId=version)["Body"].read()
+                return found
+
         try:
-            with self._telling_damage(key), self._speaking(key):
-                return self._client.get_object(Bucket=self.bucket, Key=key, VersionId=version)["Body"].read()
+            return self._asked(key, ask)
         except Tampered:
             return b""
 
@@ -149,8 +159,12 @@ class LockedBucket(TellingStore):
                     yield found["Key"], found["VersionId"]
 
 
-def _silence() -> tuple[type[Exception], ...]:
-    """No answer at all, or none in time: that is the store."""
-    from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+def _is_outage(error: StoreUnavailable) -> bool:
+    """No answer, none in time, or one that says to come back: that is the store, not the object."""
+    from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+    from botocore.exceptions import ConnectionError as NoConnection
 
-    return ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+    cause = getattr(error.__cause__, "last_exception", error.__cause__)
+    if isinstance(cause, ClientError):
+        return int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) != _DAMAGED
+    return isinstance(cause, (NoConnection, ConnectionClosedError, ReadTimeoutError, ConnectionError, TimeoutError))

@@ -134,8 +134,8 @@ def drain(run: Failback) -> str:
 
 
 def last_copy(run: Failback) -> str:
-    """What changed since, exactly."""
-    said = _snapshot(run)
+    """What changed since, exactly, and no more than that: shoppers wait to be heard."""
+    said = _snapshot(run, daily=False)
     run.state["snapshot"] = said.split()[0]
     return said
 
@@ -172,8 +172,8 @@ STEPS: dict[str, Callable[[Failback], str]] = {
 }
 
 
-def _snapshot(run: Failback) -> str:
-    taken = taking.create(run.active, run.others, progress=lambda _step, what: run.tell(what))
+def _snapshot(run: Failback, *, daily: bool = True) -> str:
+    taken = taking.create(run.active, run.others, daily=daily, progress=lambda _step, what: run.tell(what))
     return f"{taken.snapshot.id} of {run.active.region}, {taken.moved / 1e6:.1f} MB moved"
 
 

@@ -52,13 +52,10 @@ class _Lease:
         self._clock = clock
         self._about = {"what": what, "host": socket.gethostname(), "process": os.getpid()}
         try:
-            data, etag = store.read(KEY)
+            data, etag = _read(store)
         except NotFound:
             self._etag = store.put(KEY, self._body(LASTS), if_absent=True).etag
             return
-        except Tampered:  # damaged: who holds it writes it anew within seconds
-            data, stored = b'{"until": 0}', store.head(KEY)
-            etag = stored.etag if stored else ""
         present = json.loads(data)
         if present["until"] > clock() and not _died(present):
             raise Conflict(
@@ -78,6 +75,19 @@ class _Lease:
 
     def _body(self, lasts: float) -> bytes:
         return json.dumps({**self._about, "until": self._clock() + lasts}).encode()
+
+
+def _read(store: Store) -> tuple[bytes, str]:
+    """The lease and its etag; one that is damaged, and that nobody writes anew, is over."""
+    try:
+        return store.read(KEY)
+    except Tampered:
+        stored = store.head(KEY)
+    time.sleep(RENEW_EVERY + 1)  # whoever holds it renews it meanwhile
+    try:
+        return store.read(KEY)
+    except Tampered:
+        return b'{"until": 0}', stored.etag if stored else ""
 
 
 def _died(present: dict[str, Any]) -> bool:

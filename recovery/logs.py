@@ -191,17 +191,17 @@ def lay_out(
     files: dict[str, list[Stretch]] = {}
     for stretch in stretches:
         files.setdefault(stretch.of, []).append(stretch)
-    written = 0
+    written, reader = 0, _Reader(vault, system, lenient=tell is not None)
     for name, parts in files.items():
         lacking = [stretch for stretch in parts if stretch.end > reached.get(name, 0)]
         if lacking:
-            lost: list[str] = []
-            written += _append(lacking, root / name, _Reader(vault, system, None if tell is None else lost))
+            written += _append(lacking, root / name, reader)
             reached[name] = lacking[-1].end
-            if tell is not None and lost:
+            if tell is not None and reader.lost:
                 del reached[name]  # another restore may find in the vault what is missing now
-                for sentence in lost:
+                for sentence in reader.lost:
                     tell(sentence)
+                reader.lost.clear()
             state_file.write(root / LAID_OUT, {"system": system, "files": reached})
     return written
 
@@ -220,26 +220,29 @@ def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
 
 
 class _Reader:
-    """Reads stretches. What can not be read is raised; or, where there is `lost`, blank, and told there."""
+    """Reads stretches. What can not be read is raised; or, where it is `lenient`, blank, and told in `lost`."""
 
-    def __init__(self, vault: Vault, system: str, lost: list[str] | None) -> None:
+    def __init__(self, vault: Vault, system: str, *, lenient: bool) -> None:
         self._vault = vault
-        self._prefix = f"logs/{system}/"
-        self._pieces = pieces(vault, system) if lost is not None else {}
-        self._lost = lost
+        self._system = system
+        self._lenient = lenient
+        self._pieces: dict[str, list[tuple[int, int, str]]] | None = None  # a long listing, which few need
+        self.lost: list[str] = []
 
     def read(self, stretch: Stretch) -> bytes:
         try:
             return self._vault.unsealed(stretch.part)
         except (Tampered, NotFound) as error:
-            if self._lost is None:
+            if not self._lenient:
                 raise
-            return self._salvaged(stretch, error.what, self._lost)
+            return self._salvaged(stretch, error.what)
 
-    def _salvaged(self, stretch: Stretch, why: str, lost: list[str]) -> bytes:
+    def _salvaged(self, stretch: Stretch, why: str) -> bytes:
         """What the vault has of a stretch otherwise: sent again under the same name, or in other pieces."""
+        if self._pieces is None:
+            self._pieces = pieces(self._vault, self._system)
         whole, reached = bytearray(), stretch.start
-        for start, end, key in sorted(self._pieces.get(stretch.of, [])):
+        for start, end, key in self._pieces.get(stretch.of, []):
             if end <= reached or start >= stretch.end:
                 continue
             try:
@@ -247,16 +250,16 @@ class _Reader:
             except (Tampered, NotFound):
                 continue
             if start > reached:
-                whole += self._blank(stretch.of, reached, start, why, lost)
+                whole += self._blank(stretch.of, reached, start, why)
                 reached = start
             whole += data[reached - start : stretch.end - start]
             reached = min(end, stretch.end)
         if reached < stretch.end:
-            whole += self._blank(stretch.of, reached, stretch.end, why, lost)
+            whole += self._blank(stretch.of, reached, stretch.end, why)
         return bytes(whole)
 
-    def _blank(self, path: str, start: int, end: int, why: str, lost: list[str]) -> bytes:
-        lost.append(f"bytes {start} to {end} of {path} of the event log are lost: {why}")
+    def _blank(self, path: str, start: int, end: int, why: str) -> bytes:
+        self.lost.append(f"bytes {start} to {end} of {path} of the event log are lost: {why}")
         return b" " * (end - start - 1) + b"\n"  # as where a shopper was erased
 
 

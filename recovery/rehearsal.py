@@ -20,7 +20,7 @@ from artifacts import fence, state_file
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from artifacts.tables import fence as fence_table
-from contracts.errors import ArtifactError, CaravanError, RecoveryError, RestoreRefused
+from contracts.errors import ArtifactError, CaravanError, RecoveryError, RestoreRefused, StoreUnavailable
 from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
@@ -32,7 +32,7 @@ from recovery.faults import FAULTS, broken
 from recovery.machine import Machine
 from recovery.point import Point
 from recovery.reconcile import reconcile
-from recovery.restore import restore
+from recovery.restore import replaced, restore
 from recovery.restore import state_file as restore_state
 from recovery.run import Progress, silent
 from recovery.score import Score, keep, kept
@@ -71,6 +71,7 @@ def rehearse(
             progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
         try:
             if _has_its_own(target):
+                machine.start("s3", "redis", "postgres")
                 brought = reconcile(target, active, actor="rehearsal", tell=lambda _what: None)
                 progress("rehearsal", f"{target.region} was the active region: {brought} first", 0.0)
             score = _rehearsed(active, target, machine, others, fault, count, human_actions, progress)
@@ -91,11 +92,16 @@ def _has_its_own(target: Settings) -> bool:
     """Whether the region was the active one since it was restored last: what it accepted may be nowhere else."""
     if fence.read(target) is None:
         return False  # there never was a lease
-    with closing(Active.of(target)) as active:
-        epochs = active.history()
+    try:
+        with closing(Active.of(target)) as active:
+            epochs = active.history()
+    except StoreUnavailable:
+        return True  # doing it again adds nothing
     ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
     last = state_file.read(restore_state(target)) or {}
-    return bool(ends) and not ("began_at" in last and datetime.fromisoformat(last["began_at"]) > max(ends))
+    if not ends or not last or not replaced(last):
+        return bool(ends)
+    return bool(datetime.fromisoformat(str(last["began_at"])) < max(ends))
 
 
 def _another() -> None:
@@ -128,8 +134,9 @@ def _rehearsed(
     def tell(what: str) -> None:
         progress("rehearsal", what, time.monotonic() - began)
 
-    if Catalog(vault, active).newest() is None:
-        tell("there is no snapshot yet; taking one")
+    newest, right = Catalog(vault, active).newest(), fence.read(active)
+    if newest is None or newest.region != active.region or (right is not None and newest.epoch < right.epoch):
+        tell(f"there is no snapshot of {active.region} since it is the active region; taking one")
         create(active, others)
     asked = questions.recorded(active.region_home / logs.FOLDER, count)
     before = questions.answers(active.engine_address, asked)

@@ -79,7 +79,7 @@ def restore(
                 "asked": point.asked, "name": name, "kind": kind, "reason": reason, "began_at": _now(), "steps": {},
                 "epoch": epoch,
             }  # fmt: skip
-        if not _replaced(state):  # nothing hangs on what was decided then, and the vault may have more by now
+        if not replaced(state):  # nothing hangs on what was decided then, and the vault may have more by now
             state.pop("plan", None)
         run = Restore(
             s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, reason=reason,
@@ -146,7 +146,7 @@ def foresee(
     }
 
 
-def _replaced(state: dict[str, Any]) -> bool:
+def replaced(state: dict[str, Any]) -> bool:
     """Whether the restore has begun to replace what the region holds."""
     return bool(set(state["steps"]) - set(ALWAYS)) or state.get("now", "") not in ("", *ALWAYS)
 

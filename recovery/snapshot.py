@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +51,30 @@ class Taken:
         return self.snapshot.full_at == self.snapshot.at
 
 
-def create(s: Settings, machine: Machine, *, full: bool = False, progress: Progress = silent) -> Taken:
+def create(
+    s: Settings, machine: Machine, *, full: bool = False, daily: bool = True, progress: Progress = silent
+) -> Taken:
     """Take a snapshot of the region `s.region` into the vault.
 
     The database goes over as an incremental backup on top of the snapshot before, unless that one is of another
-    cluster or the chain is long. A `full` one, which the first of a day (UTC) is, believes nothing of those before:
-    the backup is a full one, every byte of what is in the vault is read, and what is damaged there goes over again.
+    cluster or the chain is long. A `full` one, as with `daily` the first of a day (UTC) is, believes nothing of those
+    before: the backup is a full one, every byte in the vault is read, and what is damaged there goes over again.
     Raises NotWhole when something that a row names is missing, Tampered when an object of the region changed at rest,
     Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
     """
     began, vault = time.monotonic(), Vault.of(s)
     with lease.held(vault.store, f"snapshot of {s.region}", patience=PATIENCE):
         try:
-            snapshot = _create(s, vault, machine, full=full, progress=progress)
+            snapshot = _create(s, vault, machine, full=full, daily=daily, progress=progress)
         except (NotFound, Tampered) as error:
             if not vault.unreadable:
                 raise  # it is not the vault where something is damaged
             progress("vault", f"{error.what}: taking a full one")
-            snapshot = _create(s, vault, machine, full=True, progress=progress)
+            snapshot = _create(s, vault, machine, full=True, daily=daily, progress=progress)
     return Taken(snapshot=snapshot, moved=vault.moved, seconds=time.monotonic() - began)
 
 
-def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress: Progress) -> Snapshot:
+def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: bool, progress: Progress) -> Snapshot:
     catalog = Catalog(vault, s)
     sequences = catalog.sequences()
     system, timeline, _ = wal.identify(s)
@@ -81,7 +83,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress
     if sequences and (parent is None or parent.sequence != sequences[0]):
         after = f"goes on from {parent.id}" if parent else "begins anew"
         progress("parent", f"snapshot {sequences[0]} is not valid, or of another database; this one {after}")
-    full = full or parent is None or parent.full_at is None or parent.full_at.date() < datetime.now(UTC).date()
+    full = full or parent is None or (daily and _day_of(parent.full_at) < datetime.now(UTC).date())
     base = ground(vault, parent, s.region_home, deep=full, tell=lambda text: progress("vault", text))
 
     def copied(done: int, whole: int) -> None:
@@ -123,6 +125,10 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, progress
     catalog.add(snapshot)
     progress("manifest", f"snapshot {snapshot.id} is whole")
     return snapshot
+
+
+def _day_of(at: datetime | None) -> date:
+    return at.date() if at is not None else date.min
 
 
 def _database(

@@ -102,7 +102,8 @@ def _bucket(snapshot: Snapshot, s: Settings) -> str:
 
 def _sizes(vault: Vault, parts: Collection[Part]) -> dict[str, int]:
     """Sizes as the store lists them: a few listings instead of a question per file."""
-    prefixes = {part.key.rsplit("/", 1)[0] + "/" for part in parts if not part.key.startswith("objects/")}
+    # by what holds all of a database's parts, or of its event log: a file of the log has a folder of its own
+    prefixes = {"/".join(part.key.split("/")[:2]) + "/" for part in parts if not part.key.startswith("objects/")}
     found = {key: stored.size for key, stored in vault.here("objects/").items()}
     for prefix in sorted(prefixes):
         found |= {key: stored.size for key, stored in vault.here(prefix).items()}

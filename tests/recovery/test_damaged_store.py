@@ -10,8 +10,8 @@ import pytest
 from boto3.exceptions import RetriesExceededError
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from contracts.errors import StoreUnavailable, Tampered
-from recovery import lease
+from contracts.errors import Conflict, StoreUnavailable, Tampered
+from recovery import bucket, lease
 from recovery.bucket import LockedBucket
 from recovery.manifest import Part
 from recovery.seal import Sealer
@@ -26,6 +26,8 @@ class Client:
         self.kept: dict[str, list[bytes]] = {}
         self.damaged: set[tuple[str, int]] = set()
         self.ill = False
+        self.hiccups = 0
+        self.status = 500
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, **condition: str) -> dict[str, str]:  # noqa: N803
         self._well("PutObject")
@@ -33,12 +35,14 @@ class Client:
         return {"ETag": str(len(self.kept[Key]))}
 
     def get_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:  # noqa: N803
+        if Key not in self.kept:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         number = int(VersionId or len(self.kept[Key]) - 1)
         self._well("GetObject", (Key, number))
         return {"Body": io.BytesIO(self.kept[Key][number]), "ETag": "1"}
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
-        return {"ContentLength": len(self.kept[Key][-1]), "ETag": "1"}
+        return {"ContentLength": len(self.kept[Key][-1]), "ETag": str(len(self.kept[Key]))}
 
     def download_file(self, bucket: str, key: str, path: str, *, Config: object) -> None:  # noqa: N803
         if (key, len(self.kept[key]) - 1) in self.damaged:
@@ -55,14 +59,21 @@ class Client:
     def _well(self, operation: str, what: tuple[str, int] = ("", 0)) -> None:
         if self.ill:
             raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
-        if what in self.damaged:
-            answer = {"Error": {"Code": "InternalError"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+        self.hiccups -= operation == "GetObject" and what[0] != bucket._PROBE
+        if what in self.damaged or (self.hiccups >= 0 and what[0] not in ("", bucket._PROBE)):
+            answer = {"Error": {"Code": "InternalError"}, "ResponseMetadata": {"HTTPStatusCode": self.status}}
             raise ClientError(answer, operation)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def client() -> Client:
     return Client()
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "_PAUSES", (0.0,))
+    monkeypatch.setattr(lease, "RENEW_EVERY", -1.0)
 
 
 @pytest.fixture
@@ -87,6 +98,19 @@ def test_a_damaged_object_is_tampered_with_and_an_ill_store_unavailable(vault: V
         vault.read(part)
 
 
+def test_a_store_that_fails_once_and_then_answers_has_damaged_nothing(vault: Vault, client: Client) -> None:
+    part = kept(vault)
+    client.hiccups = 1
+    assert vault.unsealed(part) == b"rows"
+
+
+def test_a_store_that_says_to_come_back_has_damaged_nothing(vault: Vault, client: Client) -> None:
+    part = kept(vault, damaged=client)
+    client.status = 503
+    with pytest.raises(StoreUnavailable):
+        vault.read(part)
+
+
 def test_of_a_damaged_version_an_older_one_is_read(vault: Vault, client: Client) -> None:
     part = kept(vault)
     client.kept["part"].append(client.kept["part"][0])
@@ -106,8 +130,17 @@ def test_what_is_damaged_can_be_sent_again(vault: Vault, client: Client) -> None
     assert vault.unsealed(kept(vault)) == b"rows"
 
 
-def test_a_damaged_lease_holds_nobody(vault: Vault, client: Client) -> None:
+def test_a_damaged_lease_that_nobody_writes_anew_holds_nobody(vault: Vault, client: Client) -> None:
     client.put_object(Bucket="snapshots", Key=lease.KEY, Body=b"{}")
     client.damaged.add((lease.KEY, 0))
     with lease.held(vault.store, "a snapshot"):
         pass
+
+
+def test_a_damaged_lease_that_is_renewed_holds(vault: Vault, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lease.held(vault.store, "a snapshot"):
+        held = client.kept[lease.KEY][-1]
+        client.damaged.add((lease.KEY, 0))
+        monkeypatch.setattr(lease.time, "sleep", lambda _s: client.kept[lease.KEY].append(held))
+        with pytest.raises(Conflict, match="a snapshot"), lease.held(vault.store, "prune"):
+            pass

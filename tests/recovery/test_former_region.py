@@ -36,20 +36,26 @@ def s(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("regions", "restored_at", "own"),
+    ("regions", "restored_at", "through", "own"),
     [
-        (("primary", "standby"), None, True),
-        (("primary", "standby"), 2, False),  # a rehearsal since then replaced it, and brought it over
-        (("primary", "standby", "primary", "standby"), 2, True),
-        (("standby",), None, False),
+        (("primary", "standby"), None, "", True),
+        (("primary", "standby"), 2, "edge", False),  # a rehearsal since then replaced it, and brought it over
+        (("primary", "standby"), 2, "preflight", True),  # one that was refused replaced nothing
+        (("primary", "standby", "primary", "standby"), 2, "edge", True),
+        (("standby",), None, "", False),
     ],
 )
 def test_it_has_its_own_when_it_was_active_since_its_last_restore(
-    s: Settings, monkeypatch: pytest.MonkeyPatch, regions: tuple[str, ...], restored_at: int | None, own: bool
+    s: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    regions: tuple[str, ...],
+    restored_at: int | None,
+    through: str,
+    own: bool,
 ) -> None:
     monkeypatch.setattr(rehearsal.Active, "of", lambda _s: Lease(*regions))
     if restored_at is not None:
         began = (NOW + timedelta(hours=restored_at)).isoformat()
         restore_state(s).parent.mkdir(parents=True, exist_ok=True)
-        state_file.write(restore_state(s), {"began_at": began})
+        state_file.write(restore_state(s), {"began_at": began, "steps": {through: {}}})
     assert rehearsal._has_its_own(s) is own
