@@ -64,8 +64,9 @@ def migrate(engine: Engine) -> None:
 
 
 def server_holds(lock: Path) -> bool:
-    """Whether the process that a `postmaster.pid` names is a PostgreSQL server, and not another's by now."""
+    """Whether the process that a `postmaster.pid` names is the server of its folder, and not another one by now."""
     try:
-        return "postgres" in psutil.Process(int(lock.read_text().split("\n", 1)[0])).name()
+        process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
+        return "postgres" in process.name() and str(lock.parent) in process.cmdline()
     except (psutil.NoSuchProcess, ValueError, OSError):
         return False

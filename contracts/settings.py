@@ -11,6 +11,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -122,16 +123,21 @@ class Settings(BaseSettings):
             )
         return str(value.get_secret_value())
 
+    @property
+    def _postgres_password(self) -> str:
+        """As it stands in a URL."""
+        return quote(self.secret("postgres_password"), safe="")
+
     def database_url(self, database: str) -> str:
         """SQLAlchemy URL of one of the region's databases: caravan, mlflow, mlflow_auth or feast."""
         host = self.database_host or f"{self.host}:{self.ports.postgres}"
-        return f"postgresql+psycopg2://caravan:{self.secret('postgres_password')}@{host}/{database}"
+        return f"postgresql+psycopg2://caravan:{self._postgres_password}@{host}/{database}"
 
     @property
     def control_database_url(self) -> str:
         """SQLAlchemy URL of the control group's database of ours: which region is the active one."""
         host = self.control_database_host or f"{self.host}:{self.control_ports.airflow_postgres}"
-        return f"postgresql+psycopg2://caravan:{self.secret('postgres_password')}@{host}/control"
+        return f"postgresql+psycopg2://caravan:{self._postgres_password}@{host}/control"
 
     @property
     def redis_address(self) -> tuple[str, int]:

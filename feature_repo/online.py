@@ -8,6 +8,7 @@ path. That this stays equal to Feast's own reading and writing is tested.
 from __future__ import annotations
 
 import importlib.util
+import re
 import struct
 from functools import cache
 from typing import Any
@@ -15,8 +16,10 @@ from typing import Any
 import mmh3
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
-from contracts.errors import FeatureError
+from contracts.errors import FeatureError, SettingsError
 
+#: Names of data sources.
+SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _STRING = 2  # feast.types.ValueType.STRING
 
 #: Lua: microseconds since 1970 of a serialized google.protobuf.Timestamp.
@@ -63,7 +66,9 @@ return 1
 
 
 def project_name(source: str) -> str:
-    """The Feast project of a data source."""
+    """The Feast project of a data source. Raises SettingsError for what is no name of one: it stands in SQL, too."""
+    if not SOURCE.fullmatch(source):
+        raise SettingsError(f"{source!r} is no name for a shop", remedy="use small letters, digits and '-'")
     return source.replace("-", "_")
 
 

@@ -29,8 +29,8 @@ def command(s: Settings, path: Path) -> list[str]:
             )
         start += ["--nnodes", str(s.training_nodes), "--rdzv-backend", "c10d"]
         start += ["--rdzv-endpoint", s.training_rendezvous, "--rdzv-id", path.parent.name[:16]]
-    else:
-        start.append("--standalone")
+    else:  # they meet in a file: a port for that would be open to the whole network, and torch believes what comes in
+        start += ["--nnodes", "1", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
     return [*start, "-m", "training.main", "--job", str(path)]
 
 
@@ -40,6 +40,7 @@ def environment(s: Settings) -> dict[str, str]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
+        **({"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "GLOO_SOCKET_IFNAME": "lo"} if s.training_nodes == 1 else {}),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         "OMP_WAIT_POLICY": "passive",
         "PYTHONPATH": os.pathsep.join(paths),

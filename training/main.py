@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 from safetensors.torch import save as to_bytes
 
@@ -22,15 +23,22 @@ from training.loop import Place, Trainer
 from training.progress import ProgressBar
 
 
-def place() -> Place:
-    """Where torchrun put this process. Joins the others when there are any."""
+def place(folder: Path) -> Place:
+    """Where torchrun put this process. Joins the others when there are any; on one machine by a file in `folder`."""
     world, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if world > 1:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            torchrun = psutil.Process().parent()
+            began = f"{torchrun.pid}-{torchrun.create_time():.0f}" if torchrun else "alone"
+            store = torch.distributed.FileStore(str(folder / f"meeting-{began}"), world)  # type: ignore[attr-defined]
+            torch.distributed.init_process_group(backend, store=store, rank=number, world_size=world)
+        else:
+            torch.distributed.init_process_group(backend)
     return Place(device=device, rank=number, world=world)
 
 
@@ -109,7 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="training.main", description="Train one job, or go on with it.")
     parser.add_argument("--job", type=Path, required=True, help="job.json, see training.job")
     path: Path = parser.parse_args().job.resolve()
-    where = place()
+    where = place(path.parent)
     lock = (path.parent / "lock").open("w")
     if where.rank == 0:
         # An earlier attempt may still be ending: two processes must never write one checkpoint.

@@ -44,7 +44,7 @@ class Airflow:
         remedy = {404: "wait until Airflow has read dags/, then try again", 409: "wait until it has ended"}
         raise CaravanError(
             f"Airflow refused {method} {path}: {_detail(answer)}",
-            remedy=remedy.get(answer.status_code, "see `caravan logs airflow`"),
+            remedy=remedy.get(answer.status_code, "see `caravan logs api-server`"),
         )
 
     def ensure_ready(self, dag: str) -> bool:

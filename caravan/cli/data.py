@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 shop = typer.Typer(help="A synthetic shop of any size, from a seed.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-_SHOP = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
+_SHOP = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
 def ingest(
@@ -162,7 +162,7 @@ def _ingest_files(events: list[Path], catalog: Path, judgments: Path, name: str 
 
 
 def _shop_name(name: str) -> str:
-    if not _SHOP.match(name):
+    if not _SHOP.fullmatch(name):
         raise SettingsError(f"{name!r} is no name for a shop", remedy="use small letters, digits and '-', at most 41")
     return name
 

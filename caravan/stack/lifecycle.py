@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from caravan.stack import control as control_group
-from caravan.stack import credentials, processes, supervisor
+from caravan.stack import credentials, folders, processes, supervisor
 from caravan.stack import region as region_group
 from caravan.stack.program import Program
 from contracts.errors import StackError
@@ -56,7 +55,7 @@ def up(
     a service does not answer in time; what did start then keeps running, for `caravan logs`.
     """
     s = s.model_copy(update={"home": s.home.resolve()})
-    _make_folders(s, regions)
+    folders.make(s, regions)
     with _lock(s):
         s = credentials.ensure(s)
         asked = [*(["control"] if control else []), *regions]
@@ -170,19 +169,6 @@ def _known(s: Settings) -> list[Program]:
     return [program for group in GROUPS if group in supervisor.groups(s) for program in _programs(s, group)]
 
 
-def _make_folders(s: Settings, regions: Sequence[str]) -> None:
-    if shutil.disk_usage(next(p for p in (s.home, *s.home.parents) if p.exists())).free < 1 << 30:
-        raise StackError(f"less than 1 GB is free at {s.home}", remedy="make room, or set CARAVAN_HOME elsewhere")
-    # PostgreSQL may run as another user, who passes through these folders but may not look around
-    for folder in (s.home, s.home / "control", s.home / "regions", *(s.home / "regions" / r for r in regions)):
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            folder.chmod(0o711)
-    for folder in (s.home / "logs", supervisor.run_folder(s)):
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o700)
-
-
 @contextmanager
 def _lock(s: Settings) -> Iterator[None]:
     """Only one `up` or `down` at a time; the kernel drops the lock of a process that dies."""
@@ -246,7 +232,8 @@ def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
                 tell("starting")
                 since = time.time() - 1
                 supervisor.order(s, "startProcess", program.process, False)
-            _await(s, program, since, failed, tell)
+            if not _await(s, program, since, failed, tell):
+                return  # another one failed, which is what people must hear
             program.finish()
             tell("ready")
             ready[program.name].set()
@@ -262,7 +249,8 @@ def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
         future.result()
 
 
-def _await(s: Settings, program: Program, since: float, failed: threading.Event, tell: Callable[[str], None]) -> None:
+def _await(s: Settings, program: Program, since: float, failed: threading.Event, tell: Callable[[str], None]) -> bool:
+    """True when it is ready, False when another program has failed. Raises StackError when it does not start."""
     deadline = time.monotonic() + program.patience
     while not failed.is_set():
         state = supervisor.processes(s).get(program.name, {}).get("statename", "GONE")
@@ -271,7 +259,7 @@ def _await(s: Settings, program: Program, since: float, failed: threading.Event,
                 f"{program.name} does not start:\n{_tail(s, program)}", remedy=f"caravan logs {program.name}"
             )
         if program.ready(since):
-            return
+            return True
         if time.monotonic() > deadline:
             raise StackError(
                 f"{program.name} does not answer after {program.patience:.0f} s:\n{_tail(s, program)}",
@@ -279,6 +267,7 @@ def _await(s: Settings, program: Program, since: float, failed: threading.Event,
             )
         tell("starting")
         time.sleep(0.2)
+    return False
 
 
 def _tail(s: Settings, program: Program, lines: int = 6) -> str:

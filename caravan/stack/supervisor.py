@@ -75,7 +75,7 @@ def write_group(s: Settings, group: str, programs: Iterable[Program]) -> None:
             "stdout_logfile_backups": 1,
         }
         # supervisor expands `%`
-        lines = (f"{name}={str(value).replace('%', '%%')}\n" for name, value in options.items())
+        lines = (f"{name}={_percent(value)}\n" for name, value in options.items())
         sections.append(f"[program:{program.name}]\n{''.join(lines)}")
         log_file(s, program).parent.mkdir(parents=True, exist_ok=True)
     write_private(run_folder(s) / f"group-{group}.conf", "\n".join(sections))
@@ -123,12 +123,12 @@ def start(s: Settings) -> None:
         "rpcinterface:supervisor": {
             "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
         },
-        "include": {"files": folder / "group-*.conf"},
+        "include": {"files": "group-*.conf"},  # beside this file: an absolute pattern would end at a space
     }
     if os.geteuid() == 0:
         main["supervisord"]["user"] = "root"
     text = "\n".join(
-        f"[{section}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())
+        f"[{section}]\n" + "".join(f"{name}={_percent(value)}\n" for name, value in options.items())
         for section, options in main.items()
     )
     write_private(folder / "supervisord.conf", text)
@@ -226,3 +226,8 @@ def reload(s: Settings) -> None:
         call(s, "removeProcessGroup", group)
     for group in [*added, *changed]:
         call(s, "addProcessGroup", group)
+
+
+def _percent(value: object) -> str:
+    """A value that supervisor does not expand."""
+    return str(value).replace("%", "%%")

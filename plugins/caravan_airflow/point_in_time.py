@@ -5,6 +5,7 @@ Training and the feature store never import each other; this is where they meet.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,13 +27,19 @@ def activity(s: Settings, source: str) -> Callable[[pa.Array, npt.NDArray[np.int
     """
 
     def interactions(shoppers: pa.Array, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        import numpy as np
         import pandas as pd
 
+        from artifacts.lake import Lake
+        from feature_repo.definitions import LOOK_BACK
         from feature_repo.reader import historical
 
-        asked = pd.DataFrame(
-            {"user_id": shoppers.to_pylist(), "event_timestamp": pd.to_datetime(times, unit="us", utc=True)}
-        )
+        at = pd.to_datetime(times, unit="us", utc=True)
+        first, last = (at.min() - LOOK_BACK - timedelta(days=1)).date(), at.max().date()
+        days = Lake.of(s, source).partitions("shopper_activity")
+        if not any(first.isoformat() <= day <= last.isoformat() for day in days):
+            return np.full(len(times), np.nan)  # a shop's first night, whose day asks nothing by itself
+        asked = pd.DataFrame({"user_id": shoppers.to_pylist(), "event_timestamp": at})
         known = historical(s, source, asked, [f"shopper_activity:{name}" for name in COUNTS])
         total: npt.NDArray[np.float64] = known[list(COUNTS)].sum(axis=1, min_count=1).to_numpy(dtype="float64")
         return total

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.errors import FeatureError
+from contracts.errors import FeatureError, SettingsError
 from contracts.settings import Settings, read_settings
+from feature_repo import online
 from feature_repo.reader import OnlineReader, ShopperFeatures
 from feature_repo.store import push_events
 from tests.feature_repo.conftest import OwnRedis
@@ -99,3 +100,9 @@ def test_a_wrong_password_is_an_error(own_redis: OwnRedis) -> None:
     s = read_settings(redis_host=f"{host}:{port}", redis_password="wrong")
     with pytest.raises(FeatureError):
         read(s, "u")
+
+
+@pytest.mark.parametrize("source", ["shop; DROP SCHEMA x; --", "Shop", "", "../x", "shop\n"])
+def test_what_is_no_name_of_a_source_reaches_no_statement(source: str) -> None:
+    with pytest.raises(SettingsError, match="no name for a shop"):
+        online.project_name(source)

@@ -6,11 +6,16 @@ import configparser
 import os
 import pwd
 import shlex
+from contextlib import suppress
 from pathlib import Path
+from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import pytest
+from supervisor.options import ServerOptions
 
-from caravan.stack import control, credentials, environment, postgres, processes, region, supervisor
+from artifacts import database
+from caravan.stack import control, credentials, environment, folders, postgres, processes, region, supervisor
 from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings
@@ -49,6 +54,32 @@ def test_nothing_is_told_to_listen_elsewhere_than_on_loopback(settings: Settings
     for service in control.programs(settings):
         if service.service in {"scheduler", "triggerer"}:
             assert "--skip-serve-logs" in service.command, "these servers bind to every address"
+
+
+def test_supervisor_finds_its_groups_in_a_path_with_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CARAVAN_SECRETS_DIR", raising=False)
+    settings = credentials.ensure(Settings(home=tmp_path / "my shop"))
+    supervisor.run_folder(settings).mkdir(parents=True)
+    supervisor.write_group(settings, "primary", region.programs(settings))
+    monkeypatch.setattr(supervisor.subprocess, "run", lambda *_, **__: CompletedProcess((), 1, stdout=b""))
+    with suppress(StackError):
+        supervisor.start(settings)
+    options = ServerOptions()
+    options.realize(["-c", str(supervisor.run_folder(settings) / "supervisord.conf")])
+    assert [group.name for group in options.process_group_configs] == ["primary"]
+    assert options.pidfile == str(supervisor.run_folder(settings) / "supervisord.pid")
+
+
+@pytest.mark.parametrize("name", ["a[1]", "all*", "what?", "100%", "a ;b"])
+def test_a_path_that_supervisor_would_bend_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StackError, match="supervisor"):
+        folders.make(Settings(home=tmp_path / name), ["primary"])
+
+
+def test_a_home_that_can_not_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="can not be made"):
+        folders.make(Settings(home=tmp_path / "file" / "home"), ["primary"])
 
 
 def test_supervisor_reads_back_what_was_meant(settings: Settings) -> None:
@@ -130,6 +161,15 @@ def test_a_lock_of_a_server_that_is_no_more_is_cleared(tmp_path: Path) -> None:
     lock.write_text(f"{os.getpid()}\n{cluster.data}\n")
     postgres.prepare(cluster)
     assert not lock.exists()
+
+
+def test_the_server_of_another_folder_does_not_hold_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "postmaster.pid"
+    lock.write_text("7\n")
+    for folder, holds in ((str(tmp_path), True), ("/elsewhere/data", False)):
+        server = SimpleNamespace(name=lambda: "postgres", cmdline=lambda folder=folder: ["postgres", "-D", folder])
+        monkeypatch.setattr(database.psutil, "Process", lambda _pid, server=server: server)
+        assert database.server_holds(lock) is holds
 
 
 def test_nothing_belongs_to_a_stack_that_never_ran(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 
 from caravan.stack import credentials
 from contracts.errors import SettingsError
@@ -65,3 +66,10 @@ def test_the_public_key_belongs_to_the_signing_key(home: Path) -> None:
 def test_a_stack_that_never_ran_has_no_secrets(home: Path) -> None:
     with pytest.raises(SettingsError, match="caravan up"):
         credentials.read(Settings(home=home), "airflow_admin_password")
+
+
+def test_a_password_of_somebodys_own_is_one_in_a_url_too() -> None:
+    s = Settings(postgres_password=SecretStr("p@ss/%40:word"))
+    for url in (s.database_url("caravan"), s.control_database_url):
+        found = make_url(url)
+        assert (found.password, found.host) == ("p@ss/%40:word", "127.0.0.1")

@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -109,3 +109,23 @@ def test_a_service_that_can_not_start_is_named_with_the_end_of_its_log(
     with pytest.raises(StackError, match=r"primary-redis does not start[\s\S]*the disk is full"):
         stack.up(fresh, control=False)
     assert time.monotonic() - began < 60
+
+
+def test_what_waits_beside_a_service_that_can_not_start_does_not_hide_it(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = next(iter(region.programs(credentials.ensure(fresh)))).directory
+
+    def unready() -> None:
+        raise RuntimeError("asked before it was ready")
+
+    def program(service: str, command: str, finish: Callable[[], None]) -> Program:
+        return Program(
+            group="primary", service=service, command=("/bin/sh", "-c", command), directory=folder,
+            ready=lambda _: False, finish=finish,
+        )  # fmt: skip
+
+    waiting, broken = program("s3", "exec sleep 100", unready), program("redis", "exit 3", lambda: None)
+    monkeypatch.setattr(region, "programs", lambda s: [waiting, broken])
+    with pytest.raises(StackError, match="primary-redis does not start"):
+        stack.up(fresh, control=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,12 +21,33 @@ from training.progress import ProgressBar
 
 def test_one_node_stands_alone_and_several_meet(tmp_path: Path) -> None:
     alone = launch.command(read_settings(training_processes=2), tmp_path / "job.json")
-    assert alone[1:6] == ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    assert alone[1:5] == ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    assert alone[alone.index("--nnodes") + 1] == "1"
     many = launch.command(read_settings(training_nodes=3, training_rendezvous="trainer-0:29400"), tmp_path / "job.json")
     assert many[many.index("--nnodes") + 1] == "3"
     assert many[many.index("--rdzv-endpoint") + 1] == "trainer-0:29400"
     with pytest.raises(TrainingError, match="place to meet"):
         launch.command(read_settings(training_nodes=3), tmp_path / "job.json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_training_opens_no_port_to_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    path = job.write(tmp_path / "job", builders.recipe(max_epochs=2), builders.data(count=50), key="ports")
+    seen, reached = 0, set()
+
+    def look(_line: str) -> None:
+        nonlocal seen
+        children = psutil.Process().children(recursive=True)
+        seen = max(seen, len(children))
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                reached.update(c.laddr.ip for c in child.net_connections("inet") if c.status == psutil.CONN_LISTEN)
+
+    launch.run(read_settings(home=tmp_path, training_processes=processes), path, say=look)
+    assert seen > processes
+    assert {ip.removeprefix("::ffff:") for ip in reached} <= {"127.0.0.1", "::1"}
 
 
 @pytest.mark.slow
