@@ -91,7 +91,7 @@ def cut(s: Settings) -> Cut:
     return Cut(
         position=position,
         tables=tables,
-        epoch=max((int(moved_in) for _, _, moved_in in states), default=epoch),
+        epoch=max([epoch, *(int(moved_in) for _, _, moved_in in states)]),
         releases=frozenset([digest for digest, _, _ in states]) | registered,
         signed=frozenset(digest for digest, state, _ in states if state in _SERVABLE),
     )

@@ -29,7 +29,7 @@ from monitoring.shadow import problem
 from releases import memory
 from releases.approval import Rules, recheck
 from releases.freeze import frozen
-from releases.guard import AWAY, Guard, kept, told
+from releases.guard import AWAY, Guard, kept, said, told
 from releases.memory import Memory
 from releases.region import Readiness, Region
 from releases.standing import on_its_way, standing_of
@@ -230,7 +230,10 @@ class Controller:
             memory.save(self._database, replace(known, canary=advance(policy, state, found, at=now)))
             return moved
         if verdict.decision is Decision.PROMOTE:
-            return self._move(candidate, "champion", "; ".join(verdict.reasons), evidence)
+            moved = self._move(candidate, "champion", "; ".join(verdict.reasons), evidence)
+            if self._guard.taken is not None:  # harm showed while that hung
+                self._uncrown(candidate, standing, self._guard.taken)
+            return moved
         if verdict.overdue:
             return self._back(candidate, f"no proof in time: {'; '.join(verdict.reasons)}", evidence)
         return False
@@ -262,8 +265,18 @@ class Controller:
         """Shoppers first: a database that takes no writes must not keep them there."""
         self._guard.take(known, standing)
         memory.save(self._database, known)
-        evidence = {name: value for name, value in (known.verdict or {}).items() if name not in ("doing", "at")}
-        return self._back(candidate, f"{evidence['decision']}: {'; '.join(evidence['reasons'])}", evidence)
+        why, evidence = said(known)
+        return self._back(candidate, why, evidence)
+
+    def _uncrown(self, candidate: Place, standing: Standing, known: Memory) -> None:
+        """The champion before serves again, as after a person's rollback."""
+        if standing.champion is None or self._ledger.state(candidate.source, candidate.digest) != "champion":
+            return
+        why, evidence = said(known)
+        self._ledger.move(
+            candidate.source, standing.champion, to="champion", expected="retired", former="rolled_back", actor=ACTOR,
+            reason=why[:2000], evidence={**evidence, "rollback": True, "from": candidate.digest},
+        )  # fmt: skip
 
     def _entered(self, candidate: Place, state: State) -> float:
         move = self._ledger.newest(state, source=candidate.source, digest=candidate.digest)

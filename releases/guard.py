@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from artifacts.ledger import Place
 from contracts.release import CANARY_SHARE
@@ -86,3 +87,9 @@ def kept(known: Memory, state: CanaryState, verdict: Verdict, doing: str, now: f
     if verdict.decision is Decision.PROMOTE:
         state = replace(state, final=None)
     return replace(known, canary=state, verdict={**verdict.as_kept(), "doing": doing, "at": now})
+
+
+def said(known: Memory) -> tuple[str, dict[str, Any]]:
+    """The reason and the evidence of what was kept, as the ledger keeps them."""
+    evidence = {name: value for name, value in (known.verdict or {}).items() if name not in ("doing", "at")}
+    return f"{evidence['decision']}: {'; '.join(evidence['reasons'])}", evidence

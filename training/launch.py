@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from contracts.errors import TrainingError
 from contracts.settings import Settings
 from training import job
 
+#: Tell the processes of one machine the name of the file in which they meet.
+MEETING = "CARAVAN_TRAINING_MEETING"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,9 +43,13 @@ def environment(s: Settings) -> dict[str, str]:
     """The child's environment: its share of the cores, and threads that wait without burning them."""
     threads = max(1, len(os.sched_getaffinity(0)) // s.training_processes)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    alone = {
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo",
+        MEETING: uuid.uuid4().hex,
+    }  # fmt: skip
     return {
         **os.environ,
-        **({"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "GLOO_SOCKET_IFNAME": "lo"} if s.training_nodes == 1 else {}),
+        **(alone if s.training_nodes == 1 else {}),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         "OMP_WAIT_POLICY": "passive",
         "PYTHONPATH": os.pathsep.join(paths),
@@ -66,8 +75,9 @@ def run(
         return result
     error = path.parent / "error.txt"
     error.unlink(missing_ok=True)
+    scratch = tempfile.mkdtemp(prefix="caravan-training-")  # torchrun leaves files behind in every run
     child = subprocess.Popen(
-        command(s, path), env=environment(s), cwd=ROOT, text=True,
+        command(s, path), env={**environment(s), "TMPDIR": scratch}, cwd=ROOT, text=True,
         stdout=subprocess.PIPE if say else None, stderr=subprocess.STDOUT if say else None,
     )  # fmt: skip
     last: list[str] = []
@@ -89,6 +99,7 @@ def run(
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+        shutil.rmtree(scratch, ignore_errors=True)
     if code != 0 or not (result / job.METRICS).exists():
         words = error.read_text() if error.exists() else "\n".join(last)
         raise TrainingError(

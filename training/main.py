@@ -19,6 +19,7 @@ from safetensors.torch import save as to_bytes
 from contracts.errors import CaravanError
 from training import checkpoint, job
 from training.checkpoint import Progress
+from training.launch import MEETING
 from training.loop import Place, Trainer
 from training.progress import ProgressBar
 
@@ -32,10 +33,9 @@ def place(folder: Path) -> Place:
         torch.cuda.set_device(device)
     if world > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        if os.environ.get("GROUP_WORLD_SIZE") == "1":
-            torchrun = psutil.Process().parent()
-            began = f"{torchrun.pid}-{torchrun.create_time():.0f}" if torchrun else "alone"
-            store = torch.distributed.FileStore(str(folder / f"meeting-{began}"), world)  # type: ignore[attr-defined]
+        if meeting := os.environ.get(MEETING):
+            name = f"meeting-{meeting}-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+            store = torch.distributed.FileStore(str(folder / name), world)  # type: ignore[attr-defined]
             torch.distributed.init_process_group(backend, store=store, rank=number, world_size=world)
         else:
             torch.distributed.init_process_group(backend)
@@ -113,10 +113,18 @@ def train(path: Path, where: Place) -> None:
     checkpoint.write(result / job.METRICS, job.to_json(metrics))  # last: its existence means the rest is complete
 
 
+def orphaned() -> bool:
+    """Whether torchrun was killed while torch was loaded here: nobody would end this process either."""
+    parent = psutil.Process().parent()
+    return MEETING in os.environ and (parent is None or "torch.distributed.run" not in parent.cmdline())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="training.main", description="Train one job, or go on with it.")
     parser.add_argument("--job", type=Path, required=True, help="job.json, see training.job")
     path: Path = parser.parse_args().job.resolve()
+    if orphaned():
+        return 1
     where = place(path.parent)
     lock = (path.parent / "lock").open("w")
     if where.rank == 0:

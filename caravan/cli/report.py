@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ def demand_writable(path: Path) -> None:
     """Raise SettingsError unless a report can be written to `path`; its folder is made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        there = path.exists()
+        there = os.path.lexists(path)  # a link whose target is not there yet stays
         with path.open("a"):
             pass
         if not there:

@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from caravan.stack import binaries, credentials, environment, probe
 from caravan.stack.credentials import write_private
@@ -150,8 +151,8 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
             "test_connection": "Disabled",
         },
         "database": {
-            "sql_alchemy_conn": f"postgresql+psycopg2://airflow:{secret}@{database}",
-            "sql_alchemy_conn_async": f"postgresql+asyncpg://airflow:{secret}@{database}",
+            "sql_alchemy_conn": f"postgresql+psycopg2://airflow:{quote(secret, safe='')}@{database}",
+            "sql_alchemy_conn_async": f"postgresql+asyncpg://airflow:{quote(secret, safe='')}@{database}",
             "load_default_connections": False,
         },
         "logging": {

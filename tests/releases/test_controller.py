@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -495,6 +496,28 @@ def test_harm_that_shows_while_a_promotion_waits_for_the_database_stops_it(
     ticks(controller, 1)
     assert ledger.state("shop", B) == "rolled_back"
     assert "errors" in ledger.history("shop", B)[-1].reason
+
+
+def test_harm_that_shows_while_the_ledger_makes_it_champion_brings_the_one_before_back(
+    controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_canary(controller, ledger, region)
+    to_the_proof(controller, region)
+    move = ledger.move
+
+    def hang(source: str, digest: str, **about: Any) -> object:
+        if (digest, about["to"]) == (B, "champion"):
+            meet(region, 60, first=5000, code=500)
+            controller.guard()
+        return move(source, digest, **about)
+
+    monkeypatch.setattr(ledger, "move", hang)
+    ticks(controller, 2)
+    assert (ledger.state("shop", A), ledger.state("shop", B)) == ("champion", "rolled_back")
+    assert "errors" in ledger.history("shop", A)[-1].reason
+    split = region.split()
+    assert split is not None
+    assert (split.rest, split.rest_engine) == (100, "champion")
 
 
 def test_the_verdict_that_took_the_shoppers_away_holds_though_the_control_fails_later(
