@@ -31,6 +31,7 @@ from recovery.vault import Vault
 
 #: Longest replay of log, in seconds.
 PATIENCE = 1800.0
+_TIMELINE = "recovery_target_timeline"
 _SHORT = "recovery ended before configured recovery target was reached"
 
 
@@ -123,7 +124,7 @@ def _log(vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> Iterator[
 
 
 def _write_recovery(data: Path, log: Path, chosen: Chosen) -> None:
-    lines = {"restore_command": f'cp "{log}/%f" "%p"', "recovery_target_timeline": "current"}
+    lines = {"restore_command": f'cp "{log}/%f" "%p"', _TIMELINE: "current"}
     lines["recovery_target_action"] = "promote"
     if chosen.exact:
         position = chosen.snapshot.cut
@@ -153,7 +154,8 @@ def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tel
             raise
         # nothing was written after that moment: all the log there is leads to it
         configuration = cluster.data / "postgresql.auto.conf"
-        kept = [line for line in configuration.read_text().splitlines(True) if "recovery_target_" not in line]
+        lines = configuration.read_text().splitlines(True)
+        kept = [line for line in lines if line.startswith(_TIMELINE) or "recovery_target_" not in line]
         configuration.write_text("".join(kept))
         _stop(machine, cluster)
         _start(machine, cluster)

@@ -114,14 +114,12 @@ def test_a_service_that_can_not_start_is_named_with_the_end_of_its_log(
 def test_what_waits_beside_a_service_that_can_not_start_does_not_hide_it(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = next(iter(region.programs(credentials.ensure(fresh)))).directory
-
     def unready() -> None:
         raise RuntimeError("asked before it was ready")
 
     def program(service: str, command: str, finish: Callable[[], None]) -> Program:
         return Program(
-            group="primary", service=service, command=("/bin/sh", "-c", command), directory=folder,
+            group="primary", service=service, command=("/bin/sh", "-c", command), directory=fresh.home,
             ready=lambda _: False, finish=finish,
         )  # fmt: skip
 
