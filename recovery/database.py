@@ -148,9 +148,8 @@ def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tel
         _until_replayed(s, cluster, tell)
     except RecoveryError as error:
         # it ends as soon as it finds out, which may be after it has taken its first connections
-        if (chosen.at is None and not chosen.exact) or _SHORT not in error.what + _said(cluster).read_text(
-            errors="replace"
-        ):
+        aimed = chosen.exact or chosen.at is not None
+        if not aimed or _SHORT not in error.what + _said(cluster).read_text(errors="replace"):
             raise
         # nothing was written after that moment: all the log there is leads to it
         configuration = cluster.data / "postgresql.auto.conf"

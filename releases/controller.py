@@ -29,7 +29,7 @@ from monitoring.shadow import problem
 from releases import memory
 from releases.approval import Rules, recheck
 from releases.freeze import frozen
-from releases.guard import AWAY, Guard, kept, said, told
+from releases.guard import AWAY, Guard, for_ledger, kept, told
 from releases.memory import Memory
 from releases.region import Readiness, Region
 from releases.standing import on_its_way, standing_of
@@ -265,14 +265,14 @@ class Controller:
         """Shoppers first: a database that takes no writes must not keep them there."""
         self._guard.take(known, standing)
         memory.save(self._database, known)
-        why, evidence = said(known)
+        why, evidence = for_ledger(known)
         return self._back(candidate, why, evidence)
 
     def _uncrown(self, candidate: Place, standing: Standing, known: Memory) -> None:
         """The champion before serves again, as after a person's rollback."""
         if standing.champion is None or self._ledger.state(candidate.source, candidate.digest) != "champion":
             return
-        why, evidence = said(known)
+        why, evidence = for_ledger(known)
         self._ledger.move(
             candidate.source, standing.champion, to="champion", expected="retired", former="rolled_back", actor=ACTOR,
             reason=why[:2000], evidence={**evidence, "rollback": True, "from": candidate.digest},

@@ -89,7 +89,7 @@ def kept(known: Memory, state: CanaryState, verdict: Verdict, doing: str, now: f
     return replace(known, canary=state, verdict={**verdict.as_kept(), "doing": doing, "at": now})
 
 
-def said(known: Memory) -> tuple[str, dict[str, Any]]:
+def for_ledger(known: Memory) -> tuple[str, dict[str, Any]]:
     """The reason and the evidence of what was kept, as the ledger keeps them."""
     evidence = {name: value for name, value in (known.verdict or {}).items() if name not in ("doing", "at")}
     return f"{evidence['decision']}: {'; '.join(evidence['reasons'])}", evidence
