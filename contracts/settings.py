@@ -19,6 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from contracts.errors import SettingsError
 from contracts.region import ControlPorts, RegionName, RegionPorts, other
 
+#: Share of the champion's figure.
+DEFAULT_GATE_MARGIN = 0.05
+
 
 class Settings(BaseSettings):
     """All settings of one process. Times are seconds, sizes bytes."""
@@ -67,6 +70,9 @@ class Settings(BaseSettings):
     latency_budget: float = Field(default=0.15, gt=0, description="An answer that took longer is over budget.")
     logs_kept_days: int = Field(default=14, ge=7, description="Days that access and answer logs are kept.")
     lease_seconds: float = Field(default=30.0, ge=3, description="How long a region may write without renewal.")
+    gate_margin: float = Field(
+        default=DEFAULT_GATE_MARGIN, ge=0, le=0.5, description="Loss against the champion that the gate always lets pass."
+    )  # fmt: skip
     training_processes: int = Field(default=1, ge=1, description="torchrun processes per node.")
     training_nodes: int = Field(default=1, ge=1, description="torchrun nodes.")
     training_rendezvous: str = Field(default="", description="host:port of torchrun's rendezvous.")

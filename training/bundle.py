@@ -40,7 +40,7 @@ REFERENCE_ROWS = 20_000
 #: Feature tables that serving reads online, with the age in days at which a row stops being fresh.
 VIEWS = {"shopper_activity": 3.0, "shopper_affinity": 3.0, "shopper_sequence": 3.0}
 #: Rises when the same evaluation would give another bundle.
-FORMAT = 2
+FORMAT = 3
 
 
 def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
@@ -52,7 +52,8 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
         return done
     evaluated = fetch(lake.store, evaluation_digest, s.cache / "objects")
     about = read_manifest(lake.store, evaluation_digest).meta
-    decision = decide(json.loads((evaluated / files.EVALUATION).read_text()), evaluation_digest)
+    report = json.loads((evaluated / files.EVALUATION).read_text())
+    decision = decide(report, evaluation_digest, margin=s.gate_margin)
     if not decision.passed:
         raise GateRefused(
             f"an evaluation of {source} that the gate refuses can not become a release: {' '.join(decision.reasons)}",
@@ -177,6 +178,8 @@ def _lineage(made_from: dict[str, Any], about: dict[str, Any], evaluation: str) 
         "held_out": made_from["held_out"],
         "recipe": made_from["recipe"],
         "training_key": made_from["key"],
+        "start_from": made_from.get("start_from"),
+        "full_training_day": made_from.get("full_training_day", made_from["day"]),
         "training_run": about["run_id"],
         "model": about["model"],
         "evaluation": evaluation,

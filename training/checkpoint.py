@@ -1,7 +1,7 @@
 """Checkpoints that a killed run leaves whole: one safetensors file, replaced by an atomic rename.
 
-Tensors are the model's, the best model's so far and the optimizer's; scalars travel as JSON in the same
-file's header, so that no two files can disagree. There is no random state to keep: every step draws from
+Tensors are the model's, the best model's so far with its answers, and the optimizer's; scalars travel as JSON in the
+same file's header, so that no two files can disagree. There is no random state to keep: every step draws from
 (seed, step), and no pickle is ever written or read.
 """
 # ruff: noqa: TID253  (torch code)
@@ -32,6 +32,7 @@ class Progress:
     seconds: float = 0.0  # spent training, over all attempts
     best_metric: float = -1.0
     best_epoch: int = -1
+    overfit_epochs: int = 0  # in a row
     loss_sum: float = 0.0  # of this epoch, over `loss_tokens`
     loss_tokens: int = 0
     finished: bool = False

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from training.ranking import Ranking, Score
 
 KS = (5, 10, 20)
-#: The figure that gates and differences are about.
+#: The figure that gates and differences are about: per question, and with shoppers weighing alike, however much
+#: each of them asks. The gate looks at the second.
 HEADLINE = "ndcg_at_10"
+PER_SHOPPER = f"{HEADLINE}_per_shopper"
 #: Slices with fewer questions say nothing.
 SMALLEST_SLICE = 20
 
@@ -76,25 +78,45 @@ def translated(bundle: Bundle, examples: Examples, item_ids: pa.Array) -> Score:
 
 
 def summary(ranking: Ranking, item_counts: npt.NDArray[np.float32], seed: int, groups: Ints) -> dict[str, Any]:
-    """Metrics of one ranker; the headline with its interval, shoppers drawn as wholes."""
+    """Metrics of one ranker; the headline, per question and per shopper, with intervals that draw whole shoppers."""
     count = len(item_counts)
     top = ranking.top[:, : max(KS)] - 1
     values = metrics.ndcg(ranking.ranks, 10)
+    shoppers = per_shopper(values, groups)
     return {
         **metrics.summarize(ranking.ranks, KS),
         **{f"coverage_at_{k}": metrics.coverage(top[:, :k], count) for k in KS},
         "novelty_at_10": float(metrics.novelty(top[:, :10], item_counts).mean()),
         f"{HEADLINE}_interval": list(metrics.bootstrap_interval(values, seed, groups=groups)),
+        PER_SHOPPER: float(shoppers.mean()),
+        f"{PER_SHOPPER}_interval": list(metrics.bootstrap_interval(shoppers, seed)),
     }
 
 
 def difference(ours: Ranking, theirs: Ranking, seed: int, groups: Ints) -> dict[str, Any]:
-    """Headline of ours minus theirs on the same questions, with its interval."""
+    """Headline of ours minus theirs on the same questions, shoppers weighing alike: mean, 95 % interval, standard
+    error; and the mean per question beside it."""
     a, b = metrics.ndcg(ours.ranks, 10), metrics.ndcg(theirs.ranks, 10)
+    lost = per_shopper(a - b, groups)
+    error = float(lost.std(ddof=1) / math.sqrt(len(lost))) if len(lost) > 1 else math.nan
     return {
-        "mean": float((a - b).mean()),
-        "interval": list(metrics.paired_difference_interval(a, b, seed, groups=groups)),
+        "mean": float(lost.mean()),
+        "interval": list(metrics.bootstrap_interval(lost, seed)),
+        "standard_error": error,
+        "mean_per_question": float((a - b).mean()),
     }
+
+
+def mean_per_shopper(ranking: Ranking, groups: Ints) -> float:
+    """Mean headline of one ranker, shoppers weighing alike."""
+    return float(per_shopper(metrics.ndcg(ranking.ranks, 10), groups).mean())
+
+
+def per_shopper(values: metrics.Values, groups: Ints) -> metrics.Values:
+    """Mean of each shopper's `values` [Q]; `groups` [Q] names the shopper. [S], ordered by that name."""
+    _, member = np.unique(groups, return_inverse=True)
+    means: metrics.Values = np.bincount(member, weights=values) / np.bincount(member)
+    return means
 
 
 def slices(rankings: Mapping[str, Ranking], membership: Mapping[str, npt.NDArray[np.bool_]]) -> dict[str, Any]:

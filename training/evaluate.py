@@ -6,27 +6,32 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from artifacts.lake import Lake
-from artifacts.publish import fetch, publish, read_manifest
+from artifacts.publish import fetch, point, publish, read_manifest, refs, resolve
 from contracts import release as files
 from contracts.errors import NotEnoughData
 from contracts.settings import Settings
-from training import compare, inputs, job
+from training import compare, inputs, job, noise
 from training.datasets import Examples, Ints
 from training.inputs import Inputs
 from training.recipes import Recipe
 from training.train import INPUTS
 
+if TYPE_CHECKING:
+    from training.ranking import Ranking, Score
+
 log = logging.getLogger(__name__)
 
+#: Pointers `nights/<source>/<day>` to the evaluation of each night.
+NIGHTS = "nights"
 #: Shoppers whose best score becomes the reference of drift.
 REFERENCE_SHOPPERS = 2_000
 #: (shopper of each question, time in microseconds) -> interactions in the 30 days before, NaN where unknown
@@ -34,9 +39,12 @@ Activity = Callable[[pa.Array, Ints], npt.NDArray[np.float64]]
 
 
 def evaluate(
-    s: Settings, source: str, model_digest: str, champion_digest: str | None, *, activity: Activity | None = None
-) -> str:
-    """Digest of the evaluation of a model, beside `champion_digest` (a release), popularity and neighbours.
+    s: Settings, source: str, model_digest: str, champion_digest: str | None, *, anchors: Sequence[str] = (),
+    activity: Activity | None = None,
+) -> str:  # fmt: skip
+    """Measure a model beside `champion_digest` (a release), popularity and neighbours; digest of the evaluation.
+
+    `anchors` are the releases that served in the last 30 days; the best of them is compared too.
 
     The artifact holds the exported program and vectors, which are what was measured, and evaluation.json.
     `activity` slices the questions by how active a shopper was, from point-in-time features.
@@ -50,8 +58,11 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="caravan-evaluation-") as name:
         out = Path(name)
         _export(model_folder, out)
+        rivals = {digest: fetch(lake.store, digest, s.cache / "objects") for digest in dict.fromkeys(anchors)}
         champion = fetch(lake.store, champion_digest, s.cache / "objects") if champion_digest else None
-        report = measure(read, recipe, out, champion, activity)
+        report = measure(read, recipe, out, champion, activity, anchors=rivals)
+        before = _nights_before(lake, about["day"])
+        report["noise"] = {"training": noise.training_noise(before, recipe.training_noise), "nights": len(before)}
         report["model"], report["champion"] = model_digest, champion_digest
         (out / files.EVALUATION).write_bytes(job.to_json(compare.finite(report)))
         (out / INPUTS).write_bytes((model_folder / INPUTS).read_bytes())
@@ -61,8 +72,10 @@ def evaluate(
             "model": model_digest,
             "champion": champion_digest,
             "metrics": headline(report),
+            "against_champion": report["differences"].get("champion"),
         }
         digest = publish(lake.store, out, kind="evaluation", meta=compare.finite(meta)).digest
+        point(lake.store, f"{NIGHTS}/{source}/{about['day']}", digest)
         _track(s, str(meta["run_id"]), report, out / files.EVALUATION)
     return digest
 
@@ -72,14 +85,15 @@ def headline(report: dict[str, Any]) -> dict[str, float]:
     figures = {k: v for k, v in report["rankers"]["challenger"].items() if isinstance(v, float)}
     for name, ranker in report["rankers"].items():
         if name != "challenger":
-            figures[f"{name}_{compare.HEADLINE}"] = ranker[compare.HEADLINE]
+            figures |= {f"{name}_{key}": ranker[key] for key in (compare.HEADLINE, compare.PER_SHOPPER)}
     return {k: v for k, v in sorted(figures.items()) if np.isfinite(v)}
 
 
 def measure(
-    read: Inputs, recipe: Recipe, bundle: Path, champion: Path | None, activity: Activity | None = None
-) -> dict[str, Any]:
-    """The evaluation report of the bundle directory, as plain values."""
+    read: Inputs, recipe: Recipe, bundle: Path, champion: Path | None, activity: Activity | None = None, *,
+    anchors: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Report on the bundle directory, as plain values."""
     from training import baselines
     from training.ranking import rank
 
@@ -99,14 +113,24 @@ def measure(
         "popularity": baselines.popularity_score(counts),
         "last_item_neighbours": baselines.neighbours_score(baselines.neighbours(train, read.item_count), counts),
     }
-    if champion is not None:
-        longest = int(json.loads((champion / files.MODEL_CONFIG).read_text()).get("max_length", recipe.max_length))
-        scores["champion"] = compare.translated(compare.open_bundle(champion, longest), questions, item_ids)
-    rankings = {
-        name: rank(score, questions, exclude_seen=False, top=max(compare.KS), allowed=available)
-        for name, score in scores.items()
-    }
+
+    def ranked(score: Score) -> Ranking:
+        return rank(score, questions, exclude_seen=False, top=max(compare.KS), allowed=available)
+
+    def of_release(folder: Path) -> Ranking:
+        longest = int(json.loads((folder / files.MODEL_CONFIG).read_text()).get("max_length", recipe.max_length))
+        return ranked(compare.translated(compare.open_bundle(folder, longest), questions, item_ids))
+
+    rankings = {name: ranked(score) for name, score in scores.items()}
     shopper = np.searchsorted(read.known.offsets, questions.stops, side="right") - 1
+    anchor: dict[str, Any] = {"asked": len(anchors or {}), "release": None}
+    if champion is not None:
+        rankings["champion"] = of_release(champion)
+        best = compare.mean_per_shopper(rankings["champion"], shopper)
+        for digest, folder in (anchors or {}).items():  # one after the other: a ranking is large
+            found = of_release(folder) if folder != champion else rankings["champion"]
+            if (level := compare.mean_per_shopper(found, shopper)) > best:
+                best, rankings["anchor"], anchor["release"] = level, found, digest
     lengths = questions.lengths
     membership = {
         "cold item": counts[questions.targets - 1] == 0,
@@ -128,6 +152,7 @@ def measure(
         "questions": len(questions),
         "shoppers": len(np.unique(shopper)),
         "first_actions_not_asked": first_actions,
+        "anchor": anchor,
         "items_ranked": int(available.sum()),
         "train_interactions": len(train.items),
         "rankers": {name: compare.summary(r, counts, recipe.seed, shopper) for name, r in rankings.items()},
@@ -138,6 +163,22 @@ def measure(
         },
         "slices": compare.slices(rankings, membership),
     }
+
+
+def _nights_before(lake: Lake, day: str) -> list[noise.Night]:
+    """How the newest nights before `day` differed from the champion they met, oldest first."""
+    prefix = f"{NIGHTS}/{lake.source}"
+    days = sorted(name.removeprefix(f"{prefix}/") for name in refs(lake.store, prefix))
+    found = []
+    for earlier in [d for d in days if d < day][-noise.NEWEST_NIGHTS :]:
+        digest = resolve(lake.store, f"{prefix}/{earlier}")
+        about = read_manifest(lake.store, digest).meta if digest else {}
+        difference = about.get("against_champion")
+        level = about.get("metrics", {}).get(f"champion_{compare.PER_SHOPPER}")
+        if difference and level:
+            relative = (float(difference["mean"]) / level, float(difference["standard_error"]) / level)
+            found.append(noise.Night(difference=relative[0], standard_error=relative[1]))
+    return found
 
 
 def _firsts(read: Inputs) -> npt.NDArray[np.bool_]:

@@ -1,20 +1,31 @@
-"""May the challenger become a release? Yes, or the reasons why not, in sentences."""
+"""May the challenger become a release? Yes, or the reasons why not, in sentences.
+
+Two nights of an unchanging shop differ by chance: by the questions that happened to be asked, and by training. A
+challenger is refused when it is worse than the champion by more than the margin m, or worse than the best champion of
+the last 30 days (the anchor) by more than M. Both come from the noise that the evaluation names, so that all checks
+together refuse RATE of good nights; `python -m tests.bench.nights` simulates that, docs/nightly.md shows it.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from artifacts.object_store import ObjectStore
 from artifacts.publish import fetch
 from contracts import release as files
-from contracts.errors import GateRefused
-from contracts.settings import Settings
+from contracts.settings import DEFAULT_GATE_MARGIN, Settings
 
-HEADLINE = "ndcg_at_10"
+HEADLINE = "ndcg_at_10_per_shopper"
 MIN_QUESTIONS = 30
+#: Share of the nights of an unchanging shop that all checks together may refuse, and how the checks divide it.
+RATE = 0.01
+_CHAMPION, _ANCHOR, _POPULARITY = 0.5 * RATE, 0.4 * RATE, 0.1 * RATE
+#: The anchor's margin stays below this loss, and a margin above it is said to be wide.
+WIDE = 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,39 +60,69 @@ class GateDecision:
         return f"{'passed' if self.passed else 'refused'}: {' '.join(check.sentence for check in self.checks)}"
 
 
-def gate(s: Settings, source: str, evaluation_digest: str) -> GateDecision:
-    """The decision on an evaluation of `source`. Raises GateRefused with every reason."""
+def gate(s: Settings, source: str, evaluation_digest: str) -> GateDecision:  # noqa: ARG001
+    """Decide on an evaluation of `source`."""
     folder = fetch(ObjectStore.of(s), evaluation_digest, s.cache / "objects")
-    decision = decide(json.loads((folder / files.EVALUATION).read_text()), evaluation_digest)
-    if not decision.passed:
-        raise GateRefused(
-            f"the challenger of {source} is refused: {' '.join(decision.reasons)}",
-            remedy="the champion goes on serving; see the evaluation in MLflow, then the data of the held-out days",
-        )
-    return decision
+    return decide(json.loads((folder / files.EVALUATION).read_text()), evaluation_digest, margin=s.gate_margin)
 
 
-def decide(report: dict[str, Any], evaluation: str = "") -> GateDecision:
-    """The decision on an evaluation report, by its figures alone."""
+def decide(report: dict[str, Any], evaluation: str = "", *, margin: float = DEFAULT_GATE_MARGIN) -> GateDecision:
+    """Decide on an evaluation report, by its figures alone; `margin` is the least loss that is refused, a share."""
     checks = [_numbers(report)]
     if checks[0].passed:
-        checks += [_enough(report), _beats_popularity(report), _no_regression(report)]
+        checks += [_enough(report), _beats_popularity(report), _no_regression(report, margin)]
+        checks += [_anchored(report, margin), _neighbours(report)]
     return GateDecision(evaluation=evaluation, checks=tuple(checks))
 
 
+def margins(noise: float, anchors: int, margin: float) -> tuple[float, float]:
+    """Losses (m, M) from which on a challenger is refused against the champion, and against the best of `anchors`.
+
+    noise: standard deviation of the relative difference between two nights that are equally good.
+    """
+    least = max(margin, _reach(1, _CHAMPION) * noise)
+    if least >= WIDE:
+        return least, least
+    return least, max(least, min(_reach(max(1, anchors), _ANCHOR) * noise, math.nextafter(WIDE, 0)))
+
+
+@cache
+def _reach(rivals: int, rate: float) -> float:
+    """How many standard deviations of a difference the best of `rivals` equally good ones is ahead, at this rate.
+
+    Each figure is normal with variance 1/2, so that a difference of two has variance 1.
+    """
+    from scipy.integrate import quad
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    def beyond(reach: float) -> float:
+        """Probability that the best of the rivals is ahead by more than `reach`."""
+        behind, _ = quad(lambda x: norm.pdf(x) * norm.cdf(x + reach * math.sqrt(2)) ** rivals, -9, 9)
+        return float(1 - behind - rate)
+
+    return float(brentq(beyond, 0.0, 12.0))
+
+
 def _numbers(report: dict[str, Any]) -> Check:
-    """Every figure of every ranker, and every difference, is a finite number."""
+    """Every figure of every ranker, and every difference, is a finite number; and the headline is among them."""
     bad = [
         f"{name}.{key}"
-        for part in ("rankers", "differences")
-        for name, figures in sorted(report.get(part, {}).items())
+        for part in ("rankers", "differences", "noise")
+        for name, figures in sorted(_named(report, part).items())
         for key, value in sorted(figures.items())
         if not all(_finite(v) for v in (value if isinstance(value, list) else [value]))
     ]
-    if not report.get("rankers", {}).get("challenger"):
-        bad.append("rankers.challenger")
+    rankers = report.get("rankers", {})
+    needed = ["challenger", "popularity", *(name for name in ("champion", "anchor") if name in rankers)]
+    bad += [f"rankers.{name}" for name in needed if HEADLINE not in rankers.get(name, {})]
     sentence = f"These figures are missing or not numbers: {', '.join(bad)}." if bad else "All figures are numbers."
     return Check(name="numbers", passed=not bad, sentence=sentence)
+
+
+def _named(report: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, Any] = report.get(part, {})
+    return {part: found} if part == "noise" else found
 
 
 def _finite(value: Any) -> bool:
@@ -99,26 +140,88 @@ def _enough(report: dict[str, Any]) -> Check:
 
 
 def _beats_popularity(report: dict[str, Any]) -> Check:
+    """Better by more than chance: a list of bestsellers needs no model."""
     ours, floor = (float(report["rankers"][name][HEADLINE]) for name in ("challenger", "popularity"))
+    difference = report["differences"]["popularity"]
+    beyond = _reach(1, _POPULARITY) * float(difference["standard_error"])
+    passed = float(difference["mean"]) > beyond
+    word = "above" if passed else "not above" if ours <= floor else "not beyond chance above"
     return Check(
         name="better than popularity",
-        passed=ours > floor,
-        sentence=f"The challenger's NDCG@10 is {ours:.4f}, "
-        + (f"above popularity's {floor:.4f}." if ours > floor else f"not above popularity's {floor:.4f}."),
+        passed=passed,
+        sentence=f"The challenger's NDCG@10, shoppers weighing alike, is {ours:.4f}, {word} popularity's {floor:.4f} "
+        f"({_interval(difference)}).",
     )
 
 
-def _no_regression(report: dict[str, Any]) -> Check:
+def _no_regression(report: dict[str, Any], margin: float) -> Check:
     if "champion" not in report["differences"]:
         return Check(name="no regression", passed=True, sentence="There is no champion to compare with.")
     difference = report["differences"]["champion"]
-    low, high = difference["interval"]
     champion = float(report["rankers"]["champion"][HEADLINE])
-    passed = high >= 0
-    figures = f"{difference['mean']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
-    return Check(
-        name="no regression",
-        passed=passed,
-        sentence=f"Against the champion's {champion:.4f} the difference is {figures}"
-        + ("." if passed else ": worse than the champion beyond chance."),
+    by_questions = float(difference["standard_error"]) / champion if champion > 0 else 0.0
+    by_training = float(report["noise"]["training"])
+    least, _ = margins(math.hypot(by_questions, by_training), 1, margin)
+    lost = -float(difference["mean"]) / champion if champion > 0 else 0.0
+    passed = lost <= least
+    sentence = (
+        f"Against the champion's {champion:.4f} the difference is {_share(-lost)} ({_interval(difference)}), "
+        f"{'within' if passed else 'beyond'} the margin of {least:.1%} that chance asks for "
+        f"(questions {by_questions:.1%}, training {by_training:.1%})."
     )
+    if least > WIDE:
+        sentence += (
+            f" {report['questions']} questions of {report['shoppers']} shoppers cannot show a loss below {least:.0%}: "
+            "more days are held out as soon as there are more."
+        )
+    return Check(name="no regression", passed=passed, sentence=sentence)
+
+
+def _anchored(report: dict[str, Any], margin: float) -> Check:
+    """Small losses night after night are no chance: the best champion of the last 30 days is asked too."""
+    about = report.get("anchor") or {}
+    if "anchor" not in report["differences"]:
+        count = int(about.get("asked", 0))
+        said = (
+            f"Of the {count} champions of the last 30 days none answers better than the one that serves."
+            if count > 1
+            else "No other champion served in the last 30 days."
+        )
+        return Check(name="anchor", passed=True, sentence=said)
+    difference, anchor = report["differences"]["anchor"], float(report["rankers"]["anchor"][HEADLINE])
+    noise = math.hypot(float(difference["standard_error"]) / anchor, float(report["noise"]["training"]))
+    _, most = margins(noise, int(about["asked"]), margin)
+    lost = -float(difference["mean"]) / anchor
+    passed = lost <= most
+    return Check(
+        name="anchor",
+        passed=passed,
+        sentence=f"Against {str(about['release'])[:12]} ({anchor:.4f}), the best of the {about['asked']} champions of the "
+        f"last 30 days, the difference is {_share(-lost)} ({_interval(difference)}), "
+        f"{'within' if passed else 'beyond'} its margin of {most:.1%}.",
+    )
+
+
+def _neighbours(report: dict[str, Any]) -> Check:
+    """Shown, and refuses nothing yet."""
+    name = "last_item_neighbours"
+    if name not in report["differences"] or HEADLINE not in report["rankers"].get(name, {}):
+        return Check(name="neighbours", passed=True, sentence="Neighbours were not measured.")
+    difference, theirs = report["differences"][name], float(report["rankers"][name][HEADLINE])
+    low, high = difference["interval"]
+    word = "worse than" if high < 0 else "better than" if low > 0 else "not clearly better or worse than"
+    return Check(
+        name="neighbours",
+        passed=True,
+        sentence=f"The challenger is {word} the neighbours of the last item, {theirs:.4f} ({_interval(difference)}); "
+        "this is shown and refuses nothing.",
+    )
+
+
+def _interval(difference: dict[str, Any]) -> str:
+    low, high = difference["interval"]
+    return f"{difference['mean']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+
+
+def _share(value: float) -> str:
+    return f"{value:+.1%}"

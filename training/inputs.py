@@ -22,7 +22,7 @@ from training.recipes import Recipe
 from training.texts import texts_of
 
 #: Rises when the same inputs would give another model.
-FORMAT = 1
+FORMAT = 2
 DAY = 86_400_000_000  # microseconds
 
 
@@ -63,9 +63,11 @@ def partitions(lake: Lake, day: str) -> Partitions:
     return Partitions(events=events, catalog=catalog, item_text=newest("item_text"))
 
 
-def key_of(source: str, day: str, recipe: Recipe, read: Partitions) -> str:
-    """Names one training: the same key, the same inputs and choices."""
+def key_of(source: str, day: str, recipe: Recipe, read: Partitions, start_from: str | None = None) -> str:
+    """Name one training: the same key, the same inputs, choices and release to start from."""
     body = {"format": FORMAT, "source": source, "day": day, "recipe": recipe.digest, "read": read.to_dict()}
+    if start_from is not None:
+        body["start_from"] = start_from
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
@@ -109,22 +111,30 @@ def read(lake: Lake, day: str, recipe: Recipe, which: Partitions) -> Inputs:
     tables = [
         pq.read_table(lake.fetch("events", d) / DATA, columns=EVENTS.names, schema=EVENTS) for d in sorted(which.events)
     ]
-    events = pa.concat_tables(tables)
+    catalog = pq.read_table(lake.fetch("catalog", which.catalog[0]) / DATA, columns=CATALOG.names, schema=CATALOG)
+    text = None
+    if which.item_text is not None:
+        text = pq.read_table(lake.fetch("item_text", which.item_text[0]) / DATA, columns=["item_id", "vector"])
+    return assemble(pa.concat_tables(tables), catalog, text, recipe, about=f"{lake.source} up to {day}")
+
+
+def assemble(events: pa.Table, catalog: pa.Table, text: pa.Table | None, recipe: Recipe, *, about: str) -> Inputs:
+    """Put EVENTS, a CATALOG and its text vectors (item_id, vector) into one vocabulary, and cut off the days to hold
+    out. `about` names them. Raises NotEnoughData."""
     events = events.filter(pc.is_in(events["kind"], value_set=pa.array(INTERACTIONS)))
     # A history is what feature_repo.sequences says: no action twice; by time, then item, then kind.
     events = events.group_by(["user_id", "event_time", "item_id", "kind"]).aggregate([]).combine_chunks()
     events = events.sort_by([("event_time", "ascending"), ("item_id", "ascending"), ("kind", "ascending")])
-    catalog = pq.read_table(lake.fetch("catalog", which.catalog[0]) / DATA, columns=CATALOG.names, schema=CATALOG)
     catalog = catalog.sort_by("item_id")
     known = from_events(events, catalog["item_id"].combine_chunks())
     if len(known.items) < recipe.min_train_interactions:
         raise NotEnoughData(
-            f"{lake.source} has {len(known.items)} interactions with items of its catalog up to {day}, "
-            f"and the recipe {recipe.name} needs {recipe.min_train_interactions}",
+            f"{about} has {len(known.items)} interactions with items of its catalog, and the recipe {recipe.name} "
+            f"needs {recipe.min_train_interactions}",
             remedy="ingest more days; every item_id of the events must be in the catalog",
         )
-    cutoff = cut_off(known.times, recipe)
     owner = np.repeat(np.arange(len(known)), known.lengths)
+    cutoff = cut_off(known.times, owner, recipe)
     before = np.bincount(owner[known.times < cutoff], minlength=len(known)).astype(np.int64)
     days = [_date(d) for d in np.unique(known.times // DAY).tolist()]
     return Inputs(
@@ -134,16 +144,17 @@ def read(lake: Lake, day: str, recipe: Recipe, which: Partitions) -> Inputs:
         cutoff=cutoff,
         days=days,
         held_out=[d for d in days if d >= _date(cutoff // DAY)],
-        all_text=_text(lake, which, catalog),
+        all_text=_vectors(text, catalog),
         words=texts_of(catalog) is not None,
     )
 
 
-def cut_off(times: Ints, recipe: Recipe) -> int:
-    """The first microsecond of the held-out days, which are whole days where there are several.
+def cut_off(times: Ints, owner: Ints, recipe: Recipe) -> int:
+    """Find the first microsecond of the held-out days, which are whole days where there are several.
 
     As many of the last days as the recipe asks for, but no more than its share of the days and of the
-    interactions; at least one day. A single day is cut within.
+    interactions; at least one day. Where fewer shoppers (`owner`, one per time) come on them than a verdict wants,
+    more days, up to twice the share. A single day is cut within.
     """
     days, counts = np.unique(times // DAY, return_counts=True)
     if len(days) == 1:
@@ -151,6 +162,9 @@ def cut_off(times: Ints, recipe: Recipe) -> int:
     share = np.cumsum(counts[::-1]) / counts.sum()
     allowed = int((share <= recipe.holdout_share).sum())
     held = max(1, min(recipe.holdout_days, int(len(days) * recipe.holdout_share), allowed))
+    most = min(int(len(days) * 2 * recipe.holdout_share), int((share <= 2 * recipe.holdout_share).sum()))
+    while held < most and len(np.unique(owner[times // DAY >= days[len(days) - held]])) < recipe.holdout_shoppers:
+        held += 1
     return int(days[len(days) - held]) * DAY
 
 
@@ -177,7 +191,7 @@ def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDA
 
 
 def validation_split(train: Sequences, recipe: Recipe) -> tuple[Sequences, Examples]:
-    """Training sequences, and early stopping's questions: the last item of the shoppers seen last.
+    """Training sequences, and the questions that watch for overfitting: the last item of the shoppers seen last.
 
     At most a tenth of the shoppers with three interactions or more; their last item is not trained on.
     """
@@ -195,11 +209,10 @@ def validation_split(train: Sequences, recipe: Recipe) -> tuple[Sequences, Examp
     return Sequences(train.items[keep], train.times[keep], offsets, train.keys), questions
 
 
-def _text(lake: Lake, which: Partitions, catalog: pa.Table) -> npt.NDArray[np.float32] | None:
+def _vectors(table: pa.Table | None, catalog: pa.Table) -> npt.NDArray[np.float32] | None:
     """Text vectors in catalog order, zeros for an item without one; None without a table of them."""
-    if which.item_text is None:
+    if table is None:
         return None
-    table = pq.read_table(lake.fetch("item_text", which.item_text[0]) / DATA, columns=["item_id", "vector"])
     place = pc.index_in(catalog["item_id"], value_set=table["item_id"].combine_chunks())
     flat = table["vector"].combine_chunks().flatten()
     vectors = np.asarray(flat, dtype=np.float32).reshape(len(table), -1)

@@ -1,7 +1,7 @@
 """A training job: a folder with everything the child process needs, and later everything it made.
 
 job.json                 recipe, key, and the paths below, all relative
-data.safetensors         sequences, validation questions, text vectors
+data.safetensors         sequences, validation questions, text vectors, weights to start from
 checkpoint.safetensors   while it runs (see training.checkpoint)
 curve.json               one entry per finished epoch, for whoever follows the run
 result/                  weights.safetensors, config.json, curve.json, metrics.json: written last
@@ -28,6 +28,8 @@ RESULT = "result"
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.json"
+#: Prefix of the weights to start from, in data.safetensors.
+START = "start/"
 
 
 def to_json(value: Any) -> bytes:
@@ -55,6 +57,7 @@ def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path
     }
     if data.text is not None and recipe.text:
         arrays["text"] = data.text
+    arrays |= {START + name: array for name, array in data.start.items()}
     checkpoint.write(folder / DATA, to_bytes({name: array.copy() for name, array in arrays.items()}))
     about = {
         "key": key, "recipe": recipe.to_dict(), "item_count": data.item_count, "exclude_seen": data.exclude_seen,
@@ -78,6 +81,7 @@ def read(path: Path) -> tuple[Recipe, TrainingData, str]:
         data = TrainingData(
             item_count=int(about["item_count"]), items=arrays["items"], offsets=arrays["offsets"],
             validation=validation, exclude_seen=bool(about["exclude_seen"]), text=arrays.get("text"),
+            start={name.removeprefix(START): a for name, a in arrays.items() if name.startswith(START)},
         )  # fmt: skip
         return Recipe.from_dict(about["recipe"]), data, str(about["key"])
     except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:

@@ -45,8 +45,8 @@ def place(folder: Path) -> Place:
 class Reporter:
     """Tells people and the parent process how training goes; ends a process whose parent has died."""
 
-    def __init__(self, folder: Path, epochs: int) -> None:
-        self._folder, self._epochs = folder, epochs
+    def __init__(self, folder: Path, steps: int) -> None:
+        self._folder, self._steps = folder, steps
         self._bar = ProgressBar()
         self._parent = os.getppid()
         self._epochs_told = 0
@@ -55,14 +55,16 @@ class Reporter:
         if os.getppid() != self._parent:
             sys.exit("the process that started this one is gone")
         self.epochs(progress)
-        self._bar.step(f"epoch {progress.epoch + 1}/{self._epochs}", progress.batch, batches, loss, events)
+        self._bar.step(
+            f"step {progress.step}/{self._steps}, epoch {progress.epoch + 1}", progress.batch, batches, loss, events
+        )
 
     def epochs(self, progress: Progress) -> None:
         """Tell of every epoch that has ended since the last call."""
         for entry in progress.curve[self._epochs_told :]:
             self._bar.say(
                 f"epoch {entry['epoch'] + 1:.0f} ended after {entry['seconds']:.0f} s: loss {entry['loss']:.4f}, "
-                f"validation NDCG@10 {entry['validation_ndcg_at_10']:.4f}, best {progress.best_metric:.4f}"
+                f"validation NDCG@10 {entry['validation_ndcg_at_10']:.4f}"
             )
         if len(progress.curve) > self._epochs_told:
             checkpoint.write(self._folder / job.CURVE, job.to_json(progress.curve))
@@ -77,14 +79,15 @@ def train(path: Path, where: Place) -> None:
     recipe, data, key = job.read(path)
     folder = path.parent
     trainer = Trainer(recipe, data, folder, key=key, place=where)
-    report = Reporter(folder, recipe.max_epochs)
+    report = Reporter(folder, trainer.steps)
     quiet = where.rank != 0
     if not quiet:
         parameters = sum(p.numel() for p in trainer.model.parameters())
         loss = f"full softmax over {len(trainer.touched):,} items" if trainer.full else "shared negatives"
         report.say(
             f"{parameters:,} parameters, {len(data.items):,} interactions, {loss}, "
-            f"{where.world} process(es) on {where.device.type}, {torch.get_num_threads()} threads each"
+            f"{where.world} process(es) on {where.device.type}, {torch.get_num_threads()} threads each; "
+            f"{trainer.steps:,} steps from {'the weights of the champion' if data.start else 'nothing'}"
         )
         if trainer.progress.step:
             report.say(f"resumes at epoch {trainer.progress.epoch + 1}, step {trainer.progress.step}")
@@ -94,8 +97,10 @@ def train(path: Path, where: Place) -> None:
     report.epochs(progress)
     result = folder / job.RESULT
     result.mkdir(exist_ok=True)
-    best = {name: value.cpu().contiguous() for name, value in trainer.best.items()}
-    checkpoint.write(result / job.WEIGHTS, to_bytes(best))
+    if progress.best_epoch + 1 < progress.epoch:
+        report.say(f"overfits: the weights of epoch {progress.best_epoch + 1} answer the validation questions better")
+    weights = {name: value.cpu().contiguous() for name, value in trainer.best.items()}
+    checkpoint.write(result / job.WEIGHTS, to_bytes(weights))
     checkpoint.write(result / job.CONFIG, job.to_json(trainer.model.config.to_dict()))
     checkpoint.write(result / job.CURVE, job.to_json(progress.curve))
     metrics = {

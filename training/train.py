@@ -6,20 +6,25 @@ import json
 import logging
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from artifacts.lake import Lake, write_table
-from artifacts.publish import point, publish, resolve
+from artifacts.publish import fetch, point, publish, resolve
 from contracts import release as files
 from contracts.errors import TrainingError
 from contracts.settings import Settings
-from training import inputs, job, launch, recipes
+from training import inputs, job, launch, recipes, warm_start
+from training.datasets import Examples, Sequences
 from training.inputs import Inputs, Partitions
 from training.recipes import Recipe
 from training.tracking import TrackedRun
+
+if TYPE_CHECKING:
+    from training.loop import TrainingData
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +32,18 @@ log = logging.getLogger(__name__)
 INPUTS = "inputs.json"
 
 
-def train(s: Settings, source: str, day: str, recipe_name: str) -> str:
-    """Digest of the model that `recipe_name` learns from `source` up to the end of `day`.
+def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: str | None = None) -> str:
+    """Train `recipe_name` on `source` up to the end of `day`; return the digest of the model.
 
-    Trained before on the same partitions: that digest. Interrupted before: goes on from the last checkpoint.
+    `start_from` is the release whose weights it goes on from (see training.rivals); None trains from nothing.
+    Trained before on the same partitions from the same release: that digest. Interrupted before: goes on from the
+    last checkpoint.
     Raises NotFound without data, NotEnoughData with too little, TrainingError when training itself fails.
     """
     recipe = recipes.get(recipe_name)
     lake = Lake.of(s, source)
     which = inputs.partitions(lake, day)
-    key = inputs.key_of(source, day, recipe, which)
+    key = inputs.key_of(source, day, recipe, which, start_from)
     ref = f"models/{source}/{key}"
     done = resolve(lake.store, ref)
     if done is not None:
@@ -50,7 +57,20 @@ def train(s: Settings, source: str, day: str, recipe_name: str) -> str:
         ", ".join(read.held_out),
     )  # fmt: skip
     folder = s.region_home / "training" / source / key
-    path = job.write(folder, recipe, _data(read, learned, questions, recipe), key=key)
+    data = data_of(read, learned, questions, recipe)
+    line = _line(lake, start_from, day, cache=s.cache / "objects")
+    if start_from is not None:
+        release = fetch(lake.store, start_from, s.cache / "objects")
+        text_dim = 0 if data.text is None or not recipe.text else data.text.shape[1]
+        data = replace(
+            data, start=warm_start.weights(release, read.items["item_id"].combine_chunks(), recipe, text_dim)
+        )
+        if not data.start:
+            log.info(
+                "the model of %s has another shape than recipe %s: trained from nothing", start_from[:12], recipe.name
+            )
+            line = {"start_from": None, "full_training_day": day}
+    path = job.write(folder, recipe, data, key=key)
     tags = {"caravan.day": day, "caravan.source": source, "caravan.recipe": recipe.name}
     run = TrackedRun.start(s, source, day, key=key, tags=tags)
     run.parameters({**recipe.to_dict(), "held_out": ",".join(read.held_out), "text": read.text is not None})
@@ -60,14 +80,23 @@ def train(s: Settings, source: str, day: str, recipe_name: str) -> str:
         run.finish("FAILED")
         raise
     run.metrics({k: v for k, v in json.loads((result / job.METRICS).read_text()).items() if k != "events_per_second"})
-    digest = _publish(lake, result, read, recipe, which, key=key, day=day, run_id=run.run_id)
+    digest = _publish(lake, result, read, recipe, which, line, key=key, day=day, run_id=run.run_id)
     point(lake.store, ref, digest)
     run.finish()
     shutil.rmtree(folder, ignore_errors=True)
     return digest
 
 
-def _data(read: Inputs, learned: Any, questions: Any, recipe: Recipe) -> Any:
+def _line(lake: Lake, start_from: str | None, day: str, *, cache: Path) -> dict[str, Any]:
+    """Say where the weights come from: the release they start from, and the day of the last full training."""
+    if start_from is None:
+        return {"start_from": None, "full_training_day": day}
+    lineage = json.loads((fetch(lake.store, start_from, cache) / files.LINEAGE).read_text())
+    return {"start_from": start_from, "full_training_day": lineage.get("full_training_day", lineage["day"])}
+
+
+def data_of(read: Inputs, learned: Sequences, questions: Examples, recipe: Recipe) -> TrainingData:
+    """Put together what a training job learns from; see training.loop.TrainingData."""
     from training.loop import TrainingData
 
     return TrainingData(
@@ -77,8 +106,9 @@ def _data(read: Inputs, learned: Any, questions: Any, recipe: Recipe) -> Any:
 
 
 def _publish(
-    lake: Lake, result: Path, read: Inputs, recipe: Recipe, which: Partitions, *, key: str, day: str, run_id: str
-) -> str:
+    lake: Lake, result: Path, read: Inputs, recipe: Recipe, which: Partitions, line: dict[str, Any], *, key: str,
+    day: str, run_id: str,
+) -> str:  # fmt: skip
     """Weights, vocabulary and what they were made from, as one artifact of kind "model"."""
     with tempfile.TemporaryDirectory(prefix="caravan-model-") as name:
         out = Path(name)
@@ -96,6 +126,7 @@ def _publish(
             "days": read.days,
             "held_out": read.held_out,
             "partitions": which.to_dict(),
+            **line,
         }
         (out / INPUTS).write_bytes(job.to_json(about))
         metrics = json.loads((result / job.METRICS).read_text())

@@ -70,12 +70,18 @@ def materialize(run: Run, tables: dict[str, str]) -> Outcome:
 
 @step
 def train(run: Run, tables: dict[str, str]) -> Outcome:
-    """Features and events -> a trained model, through torchrun in a child process; its digest."""
+    """Features and events -> a trained model, through torchrun in a child process; its digest.
+
+    Whom it will meet, and whether it starts from the champion, is chosen here once and remembered.
+    """
+    from training import rivals
     from training.train import train as train_model
 
     s = here()
     log.info("reads %s", ", ".join(f"{table} {digest[:12]}" for table, digest in sorted(tables.items())))
-    model = train_model(s, run.source, run.day, run.recipe)
+    start_from = rivals.choose(s, run.source, run.day, run.recipe).start_from
+    log.info("starts from %s", f"the weights of champion {start_from[:12]}" if start_from else "nothing")
+    model = train_model(s, run.source, run.day, run.recipe, start_from=start_from)
     about = _manifest(model)
     held_out, ndcg = ", ".join(about.meta["held_out"]), about.meta["validation_ndcg_at_10"]
     log.info("model %s: %d bytes, validation NDCG@10 %.4f, held out: %s", model[:12], about.size, ndcg, held_out)
@@ -86,20 +92,24 @@ def train(run: Run, tables: dict[str, str]) -> Outcome:
 def evaluate(run: Run, model: str) -> Outcome:
     """Challenger against the champion it meets on the same later days; digest of the evaluation.
 
-    The champion is looked up once and remembered with the model: running the day again, after other releases
-    have become champion, repeats this comparison instead of making another one.
+    The rivals were chosen before training: running the day again, after other releases have become champion, repeats
+    this comparison instead of making another one.
     """
     from artifacts.publish import point, resolve
     from caravan_airflow.point_in_time import activity
+    from training import rivals
     from training.evaluate import evaluate as evaluate_model
 
     s = here()
     store, remembered = _store(), f"evaluations/{run.source}/{model}"
     evaluation = resolve(store, remembered)
     if evaluation is None:
-        champion = _champion_to_meet(run)
-        log.info("challenger %s meets %s", model[:12], f"champion {champion[:12]}" if champion else "no champion yet")
-        evaluation = evaluate_model(s, run.source, model, champion, activity=activity(s, run.source))
+        met = rivals.choose(s, run.source, run.day, run.recipe)
+        champion = f"champion {met.champion[:12]}" if met.champion else "no champion that it may be compared with"
+        log.info("challenger %s meets %s; %d served in its last 30 days", model[:12], champion, len(met.anchors))
+        evaluation = evaluate_model(
+            s, run.source, model, met.champion, anchors=met.anchors, activity=activity(s, run.source)
+        )
         point(store, remembered, evaluation, expected=None)
     else:
         log.info("model %s was evaluated before; nothing to do", model[:12])
@@ -216,21 +226,6 @@ def _inputs(inputs: dict[str, Any]) -> str:
 
 def _day(release: str) -> str:
     return str(_manifest(release).meta["day"])
-
-
-def _champion_to_meet(run: Run) -> str | None:
-    """The champion's digest, unless it has seen later days than this run's: it would know the answers."""
-    from artifacts.registry import Registry
-
-    champion = Registry.of(here()).alias(run.source, "champion")
-    if champion is None:
-        return None
-    if _day(champion.digest) > run.day:
-        log.info(
-            "champion %s is of %s, later than %s: not comparable", champion.digest[:12], _day(champion.digest), run.day
-        )
-        return None
-    return champion.digest
 
 
 def _run_page(meta: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import resource
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,9 +27,7 @@ class Stopped(Exception):
 
 
 def run(folder: Path, stop_at: int | None = None, **changes: Any) -> Trainer:
-    trainer = builders.trainer(
-        folder, checkpoint_seconds=0.0, max_minutes=60.0, dropout=0.2, batch_tokens=100, **changes
-    )
+    trainer = builders.trainer(folder, checkpoint_seconds=0.0, dropout=0.2, batch_tokens=100, **changes)
 
     def report(progress: Progress, *_: object) -> None:
         if progress.step == stop_at:
@@ -55,12 +55,37 @@ def test_a_stopped_run_ends_with_the_very_same_weights(tmp_path: Path, changes: 
     ]
 
 
-def test_the_time_limit_keeps_the_best_and_ends(tmp_path: Path) -> None:
-    trainer = builders.trainer(tmp_path, max_minutes=1e-9, max_epochs=50, patience=50)
-    progress = trainer.fit(lambda *_: None)
-    assert progress.finished
-    assert progress.epoch == 1
-    assert trainer.best
+def test_a_machine_of_any_speed_makes_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the clock of the second run is an hour after the one before."""
+    for name in ("quick", "slow"):
+        (tmp_path / name).mkdir()
+    quick = run(tmp_path / "quick")
+    hours = itertools.count(step=3600)
+    monkeypatch.setattr("training.loop.time.monotonic", lambda: float(next(hours)))
+    slow = run(tmp_path / "slow")
+    assert slow.progress.seconds > 3600 > quick.progress.seconds
+    assert slow.progress.step == quick.progress.step == quick.steps
+    for name, value in quick.best.items():
+        assert torch.equal(value, slow.best[name]), name
+
+
+def test_the_weights_at_the_end_are_kept_unless_they_overfit(tmp_path: Path) -> None:
+    trainer = run(tmp_path)
+    last = trainer.progress.epoch - 1
+    assert trainer.progress.best_epoch == last
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, trainer.best[name]), name
+
+
+def test_overfitting_beyond_chance_ends_training_with_the_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    figures = iter([0.2, 0.4, 0.39, 0.2, 0.2, 0.2])
+    monkeypatch.setattr("training.loop.validation_ndcg", lambda *_: next(figures) + draw.normal(0, 0.05, 200))
+    trainer = run(tmp_path, max_epochs=6, patience=2)
+    assert trainer.progress.best_epoch == 1  # 0.39 is within chance of 0.4
+    assert trainer.progress.epoch == 5  # two epochs that are clearly worse
 
 
 def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_training_opens_no_port_to_the_network(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.slow
 def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    recipe = builders.recipe(max_epochs=3, learning_rate=0.02, batch_tokens=100, max_minutes=30.0)
+    recipe = builders.recipe(max_epochs=3, learning_rate=0.02, batch_tokens=100)
     path = job.write(tmp_path / "job", recipe, builders.data(count=200), key="two")
     lines: list[str] = []
     result = launch.run(read_settings(home=tmp_path, training_processes=2), path, say=lines.append)

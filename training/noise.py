@@ -1,0 +1,43 @@
+"""How much two nights of an unchanging shop differ by chance: through the questions asked, and through training.
+
+Differences are relative: a share of the champion's figure. The noise of the questions is measured in every
+evaluation (the standard error of the paired difference over shoppers). That of training cannot be seen in one
+evaluation: it is what the differences of earlier nights show beyond it, held near what was measured for the recipe
+on many shops (`python -m tests.bench.nights`) as long as there are few nights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+#: As many nights of its own count as much as what was measured for the recipe; older nights than that many say nothing.
+PRIOR_NIGHTS, NEWEST_NIGHTS = 10, 30
+#: Standard deviation of a normal distribution over its median distance from zero.
+_SCALE = 1.4826
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """One night's relative difference between challenger and champion, and the part of it due to the questions."""
+
+    difference: float
+    standard_error: float
+
+
+def training_noise(nights: Sequence[Night], measured: float) -> float:
+    """Estimate the standard deviation of a relative difference that is due to training alone.
+
+    By the median of what the newest nights differed, so that a few nights that were really worse or better do not
+    count as noise.
+    """
+    known = [n for n in nights if math.isfinite(n.difference) and math.isfinite(n.standard_error)][-NEWEST_NIGHTS:]
+    if not known:
+        return measured
+    whole = _SCALE * float(np.median([abs(n.difference) for n in known]))
+    seen = max(0.0, whole**2 - float(np.mean([n.standard_error**2 for n in known])))
+    variance = (PRIOR_NIGHTS * measured**2 + len(known) * seen) / (PRIOR_NIGHTS + len(known))
+    return math.sqrt(variance)
