@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     logs_kept_days: int = Field(default=14, ge=7, description="Days that access and answer logs are kept.")
     lease_seconds: float = Field(default=30.0, ge=3, description="How long a region may write without renewal.")
     gate_margin: float = Field(
-        default=DEFAULT_GATE_MARGIN, ge=0, le=0.5, description="Loss against the champion that the gate always lets pass."
+        default=DEFAULT_GATE_MARGIN, ge=0, le=0.5, description="Loss against the champion that always passes the gate."
     )  # fmt: skip
     training_processes: int = Field(default=1, ge=1, description="torchrun processes per node.")
     training_nodes: int = Field(default=1, ge=1, description="torchrun nodes.")

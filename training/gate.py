@@ -196,8 +196,8 @@ def _anchored(report: dict[str, Any], margin: float) -> Check:
     return Check(
         name="anchor",
         passed=passed,
-        sentence=f"Against {str(about['release'])[:12]} ({anchor:.4f}), the best of the {about['asked']} champions of the "
-        f"last 30 days, the difference is {_share(-lost)} ({_interval(difference)}), "
+        sentence=f"Against {str(about['release'])[:12]} ({anchor:.4f}), the best of the {about['asked']} champions of "
+        f"the last 30 days, the difference is {_share(-lost)} ({_interval(difference)}), "
         f"{'within' if passed else 'beyond'} its margin of {most:.1%}.",
     )
 
