@@ -45,7 +45,8 @@ def unchanging(seed: int) -> dict[str, Any]:
         others = simple(read, asked)
         for kind, models in made.items():
             ours = asked.asked(models[-1])
-            before = [asked.asked(model) for model in models[:-1]]
+            # all that served before, at the end; else the champion alone: to ask six costs more than to train
+            before = [asked.asked(model) for model in (models[:-1] if number == NIGHTS - 1 else models[-2:-1])]
             pairs.append(
                 {
                     "kind": kind, "seed": seed, "night": number, "questions": len(asked.examples),
