@@ -69,6 +69,10 @@ class Airflow:
         run = self.call("POST", f"/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf, "note": note})
         return str(run["dag_run_id"])
 
+    def stop(self, dag: str, run_id: str, *, note: str) -> None:
+        """End a run: what it does now is killed, what it has made stays. The note says why on its page."""
+        self.call("PATCH", f"/dags/{dag}/dagRuns/{run_id}", json={"state": "failed", "note": note})
+
     def run(self, dag: str, run_id: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/dags/{dag}/dagRuns/{run_id}"))
 
