@@ -6,19 +6,16 @@ It may be interrupted anywhere and run again, at once or on another day: every s
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts.errors import CaravanError, DataError, ReleaseError, StackError
+from contracts.errors import DataError, ReleaseError, StackError
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pyarrow as pa
 
     from artifacts.ledger import Ledger
     from caravan.cli.demo_nights import Nights
@@ -27,12 +24,8 @@ if TYPE_CHECKING:
 
 #: Exit code of what a rule has refused.
 REFUSED = 3
-#: How many interactions of the shopper's history are shown, and how many recommendations.
-SHOWN = 8
 #: Days of the shop that are replayed.
 REPLAYED = 7
-#: Longest wait until the edge answers with the champion, in seconds.
-PATIENCE = 60.0
 
 
 def demo(
@@ -60,7 +53,8 @@ def demo(
     try:
         place, refused = _run(console, heading, wanted)
     except KeyboardInterrupt:
-        console.print("\ninterrupted. `caravan demo` with the same options goes on from here; `caravan down` stops it")
+        end = "interrupted: `caravan demo` with the same options goes on from here; `caravan down` stops everything"
+        console.print(f"\n{end}", soft_wrap=True)
         raise typer.Exit(130) from None
     down = f"{place.variables} caravan down" if place.own else "caravan down"
     console.print(f"\ndone in {(time.monotonic() - began) / 60:.1f} minutes; stop with `{down}`", soft_wrap=True)
@@ -71,7 +65,7 @@ def demo(
 def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[Place, bool]:
     """All stages; where the shop lives, and whether its second night's release was refused."""
     from artifacts.ledger import Ledger
-    from caravan.cli import demo_shop, release
+    from caravan.cli import demo_answers, demo_shop, release
     from caravan.cli.airflow_api import Airflow
     from caravan.cli.demo_nights import Nights
     from recovery.alone import alone
@@ -93,7 +87,7 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
         airflow.close()
         heading("5 of 5  what a shopper sees, and what the ledger says")
         champion = Ledger.of(s).champion(s.shop)
-        _show_answers(console, s, made, champion.digest if champion else "")
+        demo_answers.show(console, s, made, champion.digest if champion else "")
         console.print()
         release.history(source=s.shop)
         _show_addresses(console, s)
@@ -174,7 +168,11 @@ def _release_of(
         console.print(f"done before: a release of {serving} serves all shoppers")
         return False
     try:
-        digest = nights.run(shop.end)
+        digest = demo_release.left(s, ledger, end, lambda found: _day_of(s, found))
+        if digest is not None:
+            console.print(f"the night is over: its release {digest[:12]} is {ledger.state(s.shop, digest)}")
+        else:
+            digest = nights.run(shop.end)
     except typer.Exit as ended:
         if ended.exit_code != REFUSED or serving is None:
             raise
@@ -191,100 +189,15 @@ def _release_of(
 
 def _serving(s: Settings, ledger: Ledger) -> str | None:
     """The day of the shop's champion."""
+    champion = ledger.champion(s.shop)
+    return _day_of(s, champion.digest) if champion else None
+
+
+def _day_of(s: Settings, digest: str) -> str:
     from artifacts.object_store import ObjectStore
     from artifacts.publish import read_manifest
 
-    champion = ledger.champion(s.shop)
-    return str(read_manifest(ObjectStore.of(s), champion.digest).meta["day"]) if champion else None
-
-
-def _show_answers(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
-    """One shopper's history beside their recommendations, and one search of that shop."""
-    import httpx
-    import pyarrow.parquet as pq
-    from rich.table import Table
-
-    from ingestion.read import read_catalog
-
-    titles = {str(r["item_id"]): str(r["title"]) for r in read_catalog([made.catalog]).to_pylist()}
-    shopper, history, query = choose(pq.read_table(made.events[-1]))
-    with httpx.Client(base_url=s.edge_address, timeout=10, trust_env=False) as edge:
-        answer = answer_of(lambda: edge.post("/recommend", json={"user_id": shopper, "k": SHOWN}), champion)
-        found = answer_of(lambda: edge.get("/search", params={"q": query, "k": SHOWN}), champion)
-    belongs([*answer["items"], *found["items"]], titles)
-    table = Table(f"{shopper} looked at", "is shown", "score", title="Recommendations", title_justify="left")
-    for position in range(SHOWN):
-        seen = titles[history[position]] if position < len(history) else ""
-        item = answer["items"][position] if position < len(answer["items"]) else {"title": "", "score": ""}
-        score = f"{item['score']:.2f}" if item["score"] != "" else ""
-        table.add_row(seen, str(item["title"]), score)
-    console.print(table)
-    table = Table("found", "score", title=f'Search "{query}"', title_justify="left")
-    for item in found["items"]:
-        table.add_row(str(item["title"]), f"{item['score']:.2f}")
-    console.print(table)
-    fallback = f", fallback: {answer.get('fallback_reason')}" if answer["fallback"] else ""
-    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
-    console.print(f"release {answer['release'][:12]}{fallback}; milliseconds: {timings}")
-
-
-def answer_of(ask: Callable[[], Any], champion: str, *, patience: float | None = None) -> dict[str, Any]:
-    """The answer of the champion; the edge may take a moment to lead everybody to a new one."""
-    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
-    while True:
-        answer = ask()
-        if answer.status_code == 200 and answer.json()["release"] == champion:
-            return dict(answer.json())
-        if time.monotonic() > deadline:
-            body = _get(answer)
-            raise CaravanError(
-                f"the edge answers with release {str(body['release'])[:12]}, the champion is {champion[:12]}",
-                remedy="see `caravan status` and `caravan logs controller`",
-            )
-        time.sleep(0.5)
-
-
-def belongs(items: list[dict[str, Any]], titles: dict[str, str]) -> None:
-    """DataError when an item, or its title, is not of the shop whose histories are shown."""
-    for item in items:
-        if titles.get(str(item["item_id"])) != str(item["title"]):
-            raise DataError(
-                f"{item['item_id']} is shown as {str(item['title'])!r}, which is no item of this shop",
-                remedy="another shop has landed here: set CARAVAN_HOME to a folder of its own",
-            )
-
-
-def choose(day: pa.Table) -> tuple[str, list[str], str]:
-    """A shopper with a good history on this day, that history (newest first), and what most shoppers searched for."""
-    from contracts.events import INTERACTIONS
-
-    rows = sorted(
-        day.select(["event_time", "user_id", "kind", "item_id", "query"]).to_pylist(), key=_time, reverse=True
-    )
-    actions = [r for r in rows if r["kind"] in INTERACTIONS and r["item_id"]]
-    searches = Counter(str(r["query"]) for r in rows if r["query"])
-    if not actions or not searches:
-        raise DataError("the shop's last day has no actions", remedy="generate a larger shop: --shoppers 1500")
-    distinct: dict[str, list[str]] = {}
-    for row in actions:
-        seen = distinct.setdefault(str(row["user_id"]), [])
-        if row["item_id"] not in seen:
-            seen.append(str(row["item_id"]))
-    shopper = max(sorted(distinct), key=lambda user: min(len(distinct[user]), SHOWN))
-    return shopper, distinct[shopper], searches.most_common(1)[0][0]
-
-
-def _time(row: dict[str, Any]) -> Any:
-    return row["event_time"]
-
-
-def _get(answer: Any) -> dict[str, Any]:
-    if answer.status_code != 200:
-        raise CaravanError(
-            f"{answer.request.url.path} answered {answer.status_code}: {answer.text[:300]}",
-            remedy="see `caravan status` and `caravan logs engine`",
-        )
-    return dict(answer.json())
+    return str(read_manifest(ObjectStore.of(s), digest).meta["day"])
 
 
 def _show_addresses(console: Any, s: Settings) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from caravan.cli import chain
 from caravan.cli.airflow_api import ENDED, Airflow
+from caravan.cli.demo_release import POLICY
 
 if TYPE_CHECKING:
     from datetime import date
@@ -41,7 +42,7 @@ class Nights:
 
         Raises typer.Exit with the exit code of `caravan nightly` when the night did not end well.
         """
-        conf = {"day": day.isoformat(), "source": self._s.shop, "recipe": "quick", "rollout": "demo"}
+        conf = {"day": day.isoformat(), "source": self._s.shop, "recipe": "quick", "rollout": POLICY}
         under_way = [run for run in self._active() if _is(run, conf)]
         if under_way:
             run_id = str(under_way[0]["dag_run_id"])

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ReleaseError, StackError
@@ -14,20 +15,25 @@ from contracts.release import IN_FLIGHT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from artifacts.ledger import Ledger, Move
+    from artifacts.ledger import Ledger, Move, Place
     from caravan.cli.airflow_api import Airflow
     from contracts.settings import Settings
     from serving.replay_report import Report
+    from serving.replay_sessions import Session
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
 RATE = 40.0
 #: Shoppers who are in the shop at a time.
 CROWD = 800
+#: People who come at least, so that even an arm of one percent has some: in a small shop, guests after the shoppers.
+PEOPLE = 1_000
 #: Seconds between two lines that say what is waited for.
 EVERY = 15.0
 #: Seconds after which something that gives no sign of life is given up. What lives may take its time: a busy machine
 #: is no fault, and the policy has its own limits, after which the controller ends a release.
 SILENCE = 180.0
+#: The hurried policy that the demo's releases are judged by.
+POLICY = "demo"
 #: How often the reviewer lets the release go on: a controller that sends it back may have met a machine that hung.
 CHANCES = 2
 _AGAIN = "`caravan status`, then `caravan demo` again: it goes on from here"
@@ -46,7 +52,7 @@ class Shoppers:
         self._plan = ReplayPlan(
             url=s.edge_address, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers, shoppers=CROWD
         )
-        self._sessions = read_sessions(events)
+        self._sessions = with_guests(read_sessions(events))
         self._stop = threading.Event()
 
     @contextmanager
@@ -63,6 +69,16 @@ class Shoppers:
         from serving.replay import run
 
         self.report = run(self._plan, self._sessions, stop=self._stop)
+
+
+def with_guests(sessions: list[Session]) -> list[Session]:
+    """The sessions, and after them as many others' who do the same as it takes until PEOPLE have come.
+
+    Which arm somebody meets is fixed: of a hundred shoppers none may be in an arm of one percent, however long one waits.
+    """
+    shoppers = len({session.user_id for session in sessions})
+    guests = range(1, -(-PEOPLE // max(shoppers, 1)))
+    return [*sessions, *(replace(one, user_id=f"{one.user_id}-guest-{n}") for n in guests for one in sessions)]
 
 
 def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
@@ -83,8 +99,7 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
         with Shoppers(s, events).shopping() as shoppers:
             for other in ledger.places(s.shop, among=IN_FLIGHT):
                 if other.digest != digest:
-                    say(f"release {other.digest[:12]} of a demo before this one is on its way ({other.state}):")
-                    follow(say, s, ledger, other.digest)
+                    make_room(say, s, ledger, other)
             say("policy demo: small steps and wide margins; a shop uses default")
             bring(say, s, ledger, digest, reviewer=reviewer, admin=admin)
     finally:
@@ -98,6 +113,30 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
             f"p50 {report.latency_ms.p50:.0f} ms, p99 {report.latency_ms.p99:.0f} ms",
             soft_wrap=True,
         )
+
+
+def left(s: Settings, ledger: Ledger, day: str, day_of: Callable[[str], str]) -> str | None:
+    """The release of this day that a demo before this one has offered and not brought to its end."""
+    for place in ledger.places(s.shop, among=("gated", "rolled_back", *IN_FLIGHT)):
+        if _policy(ledger, place) == POLICY and day_of(place.digest) == day:
+            return place.digest
+    return None
+
+
+def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: Place) -> None:
+    """Bring another release that is on its way to its end first: there is one canary at a time."""
+    if _policy(ledger, other) != POLICY:
+        raise ReleaseError(
+            f"release {other.digest[:12]} is on its way ({other.state}), by a shop's policy: that takes days",
+            remedy=f"`caravan release stop {other.digest[:12]} --reason …`, then `caravan demo` again",
+        )
+    say(f"release {other.digest[:12]} of a demo before this one is on its way ({other.state}):")
+    follow(say, s, ledger, other.digest)
+
+
+def _policy(ledger: Ledger, place: Place) -> str:
+    gated = ledger.newest("gated", source=place.source, digest=place.digest)
+    return str(gated.evidence.get("policy", "default")) if gated else "default"
 
 
 def bring(

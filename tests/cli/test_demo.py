@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from caravan.cli import demo, demo_release
+from caravan.cli import demo, demo_answers, demo_release
 from caravan.cli.demo_shop import DemoShop
 from caravan.cli.main import app
 from contracts.errors import CaravanError, ReleaseError, SettingsError
@@ -38,12 +38,22 @@ class Nights:
         return end
 
 
-def release_of(monkeypatch: pytest.MonkeyPatch, nights: Nights, *serving: date | None) -> tuple[bool, list[str], str]:
+class Gated:
+    """A ledger in which every release waits for an answer."""
+
+    def state(self, source: str, digest: str) -> str:
+        return "gated"
+
+
+def release_of(
+    monkeypatch: pytest.MonkeyPatch, nights: Nights, *serving: date | None, left: str | None = None
+) -> tuple[bool, list[str], str]:
     """Whether it was refused, the releases that went on their way, and what was said."""
     days, brought, console = iter(serving), list[str](), Console(record=True, width=200, quiet=False)
     monkeypatch.setattr(demo, "_serving", lambda *_: str(day) if (day := next(days)) else None)
+    monkeypatch.setattr(demo_release, "left", lambda *_: left)
     monkeypatch.setattr(demo_release, "release", lambda _c, _s, digest, _e: brought.append(digest))
-    refused = demo._release_of(console, console.print, Settings(), SHOP, nights, None, MADE)  # type: ignore[arg-type]
+    refused = demo._release_of(console, console.print, Settings(), SHOP, nights, Gated(), MADE)  # type: ignore[arg-type]
     return refused, brought, console.export_text()
 
 
@@ -67,6 +77,13 @@ def test_run_twice_makes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     refused, brought, text = release_of(monkeypatch, nights, END)
     assert (refused, brought, nights.ran) == (False, [], [])
     assert "done before" in text
+
+
+def test_a_night_whose_release_is_there_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    nights = Nights()
+    refused, brought, text = release_of(monkeypatch, nights, SHOP.before, left="b" * 64)
+    assert (refused, brought, nights.ran) == (False, ["b" * 64], [])
+    assert "its release bbbbbbbbbbbb is gated" in text
 
 
 def test_where_a_later_day_serves_it_says_which_day_to_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,11 +111,11 @@ def answer(release: str, status: int = 200) -> httpx.Response:
 
 
 def test_the_edge_may_take_a_moment_to_answer_with_the_champion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.time, "sleep", lambda _: None)
+    monkeypatch.setattr(demo_answers.time, "sleep", lambda _: None)
     answers = iter([answer("", 503), answer("old"), answer("new")])
-    assert demo.answer_of(lambda: next(answers), "new")["release"] == "new"
+    assert demo_answers.answer_of(lambda: next(answers), "new")["release"] == "new"
     with pytest.raises(CaravanError, match="the edge answers with release old, the champion is new"):
-        demo.answer_of(lambda: answer("old"), "new", patience=0.0)
+        demo_answers.answer_of(lambda: answer("old"), "new", patience=0.0)
 
 
 @pytest.mark.parametrize("end", ["2999-01-01", "2026-02-29", "tomorrow"])

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from artifacts.ledger import Move
+from artifacts.ledger import Move, Place
 from caravan.cli import demo_release
 from contracts.errors import ReleaseError, StackError
 from contracts.settings import Settings
+from serving.replay_sessions import Session, Step
 
 DIGEST = "ab" * 32
+NOWHERE = Path("no stack lives here")
 
 
 class Region:
@@ -76,8 +78,7 @@ class Region:
 def bring(region: Region, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(demo_release.time, "sleep", region.pause)
     said: list[str] = []
-    nowhere = Settings(home=Path("no stack lives here"))
-    demo_release.bring(said.append, nowhere, region, DIGEST, reviewer=region, admin=region)  # type: ignore[arg-type]
+    demo_release.bring(said.append, Settings(home=NOWHERE), region, DIGEST, reviewer=region, admin=region)  # type: ignore[arg-type]
     return said
 
 
@@ -131,6 +132,37 @@ def test_what_a_person_took_back_is_not_overruled(monkeypatch: pytest.MonkeyPatc
     assert region.answers == region.requests == 0
 
 
+def room(state: str, policy: str) -> tuple[Region, list[str], Place]:
+    region, said = Region("gated", asked=False, road=("rolled_back",)), list[str]()
+    region.moves[0].evidence["policy"] = policy
+    region.add(state)
+    return region, said, Place(source="shop", digest=DIGEST, state=state, sequence=2)  # type: ignore[arg-type]
+
+
+def test_an_older_demos_release_is_brought_to_its_end_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    region, said, place = room("canary_5", "demo")
+    monkeypatch.setattr(demo_release.time, "sleep", region.pause)
+    demo_release.make_room(said.append, Settings(home=NOWHERE), region, place)  # type: ignore[arg-type]
+    assert "of a demo before this one is on its way (canary_5)" in said[0]
+    assert region.state("", "") == "rolled_back"
+
+
+def test_a_release_on_its_way_for_days_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    region, said, place = room("canary_5", "default")
+    with pytest.raises(ReleaseError, match="that takes days") as refused:
+        demo_release.make_room(said.append, Settings(home=NOWHERE), region, place)  # type: ignore[arg-type]
+    assert "caravan release stop" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("policy", "day", "found"), [("demo", "d", DIGEST), ("default", "d", None), ("demo", "other", None)]
+)
+def test_only_a_demos_own_release_of_the_day_is_taken_up(policy: str, day: str, found: str | None) -> None:
+    region, _, place = room("canary_5", policy)
+    region.places = lambda *_args, **_more: [place]  # type: ignore[attr-defined]
+    assert demo_release.left(Settings(home=NOWHERE), region, day, lambda _: "d") == found  # type: ignore[arg-type]
+
+
 def test_an_answer_that_is_not_taken_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     class Strict(Region):
         def call(self, method: str, path: str, *, json: Any = None, params: Any = None) -> Any:
@@ -154,6 +186,14 @@ def test_a_controller_that_gives_no_sign_of_life_is_given_up(monkeypatch: pytest
     monkeypatch.setattr(demo_release, "SILENCE", 0.0)
     with pytest.raises(StackError, match="the controller has been silent"):
         bring(Region("shadow", asked=False), monkeypatch)
+
+
+@pytest.mark.parametrize(("shoppers", "people"), [(50, 1000), (600, 1200), (999, 1998), (1000, 1000), (1500, 1500)])
+def test_enough_people_come_for_an_arm_of_one_percent_and_known_ones_first(shoppers: int, people: int) -> None:
+    recorded = [Session(f"s{n}", (Step("view", "a"),)) for n in range(shoppers)]
+    came = demo_release.with_guests(recorded)
+    assert came[:shoppers] == recorded
+    assert len({session.user_id for session in came}) == people
 
 
 def test_shoppers_leave_when_the_demo_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.cli import demo, demo_shop
+from caravan.cli import demo_answers, demo_shop
 from caravan.cli.demo_shop import DemoShop, Place, keep, kept, last_day, place_of
 from contracts.errors import DataError, SettingsError
 from contracts.settings import Settings
@@ -130,8 +130,8 @@ def test_titles_belong_to_histories_whatever_was_asked_for_before(
 def test_every_item_of_the_shown_history_has_its_title_in_the_shops_catalog(tmp_path: Path) -> None:
     one, two = (demo_shop.made(place(tmp_path, shop(seed=seed))) for seed in (7, 8))
     titles = {str(r["item_id"]): str(r["title"]) for r in read_catalog([one.catalog]).to_pylist()}
-    _, history, _ = demo.choose(pq.read_table(one.events[-1]))
-    demo.belongs([{"item_id": item, "title": titles[item]} for item in history], titles)
+    _, history, _ = demo_answers.choose(pq.read_table(one.events[-1]))
+    demo_answers.belongs([{"item_id": item, "title": titles[item]} for item in history], titles)
     others = read_catalog([two.catalog]).to_pylist()[:1]
     with pytest.raises(DataError, match="is no item of this shop"):
-        demo.belongs(others, titles)
+        demo_answers.belongs(others, titles)
