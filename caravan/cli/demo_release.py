@@ -74,7 +74,7 @@ class Shoppers:
 def with_guests(sessions: list[Session]) -> list[Session]:
     """The sessions, and after them as many others' who do the same as it takes until PEOPLE have come.
 
-    Which arm somebody meets is fixed: of a hundred shoppers none may be in an arm of one percent, however long one waits.
+    Which arm somebody meets is fixed: of a hundred shoppers none may be in an arm of one percent, ever.
     """
     shoppers = len({session.user_id for session in sessions})
     guests = range(1, -(-PEOPLE // max(shoppers, 1)))
