@@ -43,7 +43,7 @@ def demo(
 
     from caravan.cli.demo_shop import DemoShop, last_day
 
-    console, began = Console(), time.monotonic()
+    console, began, home = Console(), time.monotonic(), settings().home
     # once: the clock may pass midnight meanwhile
     wanted = DemoShop.new(settings().shop, seed=seed, shoppers=shoppers, items=items, days=days, end=last_day(end))
 
@@ -53,8 +53,10 @@ def demo(
     try:
         place, refused = _run(console, heading, wanted)
     except KeyboardInterrupt:
-        end = "interrupted: `caravan demo` with the same options goes on from here; `caravan down` stops everything"
-        console.print(f"\n{end}", soft_wrap=True)
+        there = settings()
+        own = f"CARAVAN_HOME={there.home} CARAVAN_PORT_OFFSET={there.port_offset} " if there.home != home else ""
+        console.print("\ninterrupted: `caravan demo` with the same options goes on from here;", soft_wrap=True)
+        console.print(f"`{own}caravan down` stops everything", soft_wrap=True, highlight=False)
         raise typer.Exit(130) from None
     down = f"{place.variables} caravan down" if place.own else "caravan down"
     console.print(f"\ndone in {(time.monotonic() - began) / 60:.1f} minutes; stop with `{down}`", soft_wrap=True)
@@ -78,7 +80,8 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
         airflow = Airflow.of(s)
         airflow.ensure_ready("nightly")
         nights = Nights(airflow, s, lambda text: console.print(text, soft_wrap=True, highlight=False))
-        nights.let_the_schedule_pass()
+        if demo_shop.kept(place.home) is None:
+            nights.let_the_schedule_pass()
         demo_shop.keep(place)
         made = demo_shop.made(place)
         _land(console, s, made)
