@@ -21,8 +21,8 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 
 install: $(STAMP) ## Install everything into .venv
 
-demo: $(STAMP) ## Start the stack, run one night on a generated shop, show the answers
-	$(BIN)/caravan demo
+demo: $(STAMP) ## Two nights of a generated shop, a release on its way: make demo ARGS="--end 2025-01-01"
+	$(BIN)/caravan demo $(ARGS)
 
 up: $(STAMP) ## Start the embedded stack
 	$(BIN)/caravan up
@@ -60,5 +60,5 @@ lock: $(STAMP) ## Pin what requirements.in and requirements-dev.in ask for
 	sed -i 's/^torch==\([0-9.]*\)+.*/torch==\1/' requirements.txt requirements-dev.txt
 
 clean: ## Stop the stack and delete its state
-	-test -x $(BIN)/caravan && $(BIN)/caravan down
+	-test -x $(BIN)/caravan && for home in .caravan .caravan/demo/homes/*/; do CARAVAN_HOME=$$home $(BIN)/caravan down; done
 	rm -rf .caravan

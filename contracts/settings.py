@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     shop: str = Field(default="shop", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Default data source.")
 
     # engines and behaviour
+    catalog_known: float = Field(
+        default=0.5, ge=0, le=1, description="Smallest share of a day's items that its catalog must know."
+    )
     feature_engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="Engine of feature tables.")
     engine_slot: str = Field(default="champion", description="Which pointer this serving engine follows.")
     request_deadline: float = Field(default=1.0, gt=0, description="Longest time one answer may take.")

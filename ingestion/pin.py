@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from artifacts.lake import DATA, Lake
-from contracts.errors import EmptyPartition, SchemaChanged
-from contracts.events import CATALOG
+from contracts.errors import EmptyPartition, SchemaChanged, UnknownItems
+from contracts.events import CATALOG, INTERACTIONS
 from ingestion import landing
 
 CATALOG_TABLE = "catalog"
+#: A day on which fewer different items were looked at says nothing about the catalog.
+FEW_ITEMS = 20
+#: Kept with a pinned catalog that a person let pass, so that the day's later runs take it too.
+ACCEPTED = "unknown_items_accepted"
 
 
-def pin_catalog(lake: Lake, day: str, *, accept_changes: bool) -> tuple[str, int]:
-    """The catalog as that day's run sees it: the last one landed when it first ran, without later items."""
-    pinned = lake.digest(CATALOG_TABLE, day)
-    if pinned is not None:
-        return pinned, int(lake.manifest(CATALOG_TABLE, day).meta["kept"])
+def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: float, events: str) -> tuple[str, int]:
+    """The catalog as that day's run sees it: the last one landed when it first ran, without later items.
+
+    `events`: the table of clean events, published for this day. Raises UnknownItems when the catalog knows a smaller
+    share than `least_known` of the items that were looked at; nothing is pinned then. `accept_changes` pins the newest
+    catalog whatever it knows.
+    """
+    looked_at = _looked_at(lake, events, day)
+    if lake.digest(CATALOG_TABLE, day) is not None:
+        pinned = lake.manifest(CATALOG_TABLE, day)
+        ids = pq.read_table(lake.fetch(CATALOG_TABLE, day) / DATA, columns=["item_id"]).column("item_id")
+        if pinned.meta.get(ACCEPTED) or _known(looked_at, ids) >= least_known * len(looked_at):
+            return pinned.digest, int(pinned.meta["kept"])
+        if not accept_changes:
+            raise _refusal(lake, day, looked_at, ids, "this day keeps the catalog it began with", least_known)
     landed = lake.partitions(landing.CATALOG_TABLE)
     if not landed:
         raise EmptyPartition(
             f"no catalog has landed for {lake.source}", remedy="bring one with `caravan ingest --catalog FILE`"
         )
     about = lake.manifest(landing.CATALOG_TABLE, landed[-1]).meta
-    earlier = [d for d in lake.partitions(CATALOG_TABLE) if d < day]
-    had = lake.manifest(CATALOG_TABLE, earlier[-1]).meta["columns"] if earlier else {}
-    lost = sorted(set(had) - set(about["families"]))
-    if lost and not accept_changes:
-        raise SchemaChanged(
-            f"the catalog has lost the column {', '.join(lost)}, which the one of {earlier[-1]} had",
-            remedy=f"land a whole catalog, or let it pass with `caravan validate {day} --accept-changes`",
-        )
+    if not accept_changes:
+        _refuse_lost_columns(lake, day, about)
     table = pq.read_table(lake.fetch(landing.CATALOG_TABLE, landed[-1]) / DATA, schema=CATALOG)
     end = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
     created = table.column("created_at")
@@ -44,4 +53,45 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool) -> tuple[str, int
             f"no item of the catalog existed on {day}", remedy="check `created_at`, or choose a later day"
         )
     made = {"columns": about["families"], "landed": landed[-1], "read": table.num_rows, "kept": rows.num_rows}
+    least = least_known * len(looked_at)
+    if _known(looked_at, rows.column("item_id")) < least:
+        if not accept_changes:
+            later = _known(looked_at, table.column("item_id")) >= least
+            why = "others have a later `created_at`" if later else f"it comes from {about['file']}"
+            raise _refusal(lake, day, looked_at, rows.column("item_id"), why, least_known)
+        made[ACCEPTED] = True
     return landing.publish_tables(lake, CATALOG_TABLE, day, rows, None, made), rows.num_rows
+
+
+def _refuse_lost_columns(lake: Lake, day: str, about: dict[str, Any]) -> None:
+    earlier = [d for d in lake.partitions(CATALOG_TABLE) if d < day]
+    had = lake.manifest(CATALOG_TABLE, earlier[-1]).meta["columns"] if earlier else {}
+    if lost := sorted(set(had) - set(about["families"])):
+        raise SchemaChanged(
+            f"the catalog has lost the column {', '.join(lost)}, which the one of {earlier[-1]} had",
+            remedy=f"land a whole catalog, or let it pass with `caravan validate {day} --accept-changes`",
+        )
+
+
+def _looked_at(lake: Lake, events: str, day: str) -> pa.Array:
+    """The different items of the day's interactions; none when they are too few to judge a catalog by."""
+    rows = pq.read_table(lake.fetch(events, day) / DATA, columns=["kind", "item_id"])
+    chosen = rows.filter(pc.is_in(rows.column("kind"), pa.array(INTERACTIONS))).column("item_id")
+    items = pc.unique(chosen.drop_null())
+    return items if len(items) >= FEW_ITEMS else items.slice(0, 0)
+
+
+def _known(items: pa.Array, catalog: pa.ChunkedArray) -> int:
+    return int(pc.sum(pc.is_in(items, catalog.combine_chunks())).as_py() or 0)
+
+
+def _refusal(
+    lake: Lake, day: str, items: pa.Array, catalog: pa.ChunkedArray, why: str, least_known: float
+) -> UnknownItems:
+    return UnknownItems(
+        f"the catalog of {day} knows {_known(items, catalog)} of the {len(items)} items that were looked at on {day} "
+        f"({why}; {least_known:.0%} must be known)",
+        remedy="events of another shop get a name of their own (`caravan ingest --shop NAME`); the right catalog "
+        f"comes with `caravan ingest --shop {lake.source} --catalog FILE`, and a day that keeps another one takes it "
+        f"with `caravan validate {day} --source {lake.source} --accept-changes`",
+    )

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from artifacts.lake import Lake
 from artifacts.publish import fetch, read_manifest
 from contracts.errors import DataError, EmptyPartition, SchemaChanged
+from contracts.settings import settings
 from ingestion import landing
 from ingestion.collect import collect
 from ingestion.merge import merge
@@ -83,13 +84,15 @@ def validate_day(
     event_log: Path | None = None,
     accept_changes: bool = False,
     max_quarantined: float = MAX_QUARANTINED,
+    least_known: float | None = None,
     now: datetime | None = None,
 ) -> DayReport:
     """Publish `events/<day>` and `catalog/<day>`, and every earlier landed day that is not published as it is.
 
     Raises EmptyPartition (nothing usable), SchemaChanged (a column lost, retyped or all empty; `accept_changes`
-    lets it pass) or DataError (a larger share than `max_quarantined` is bad). An earlier day without a usable row
-    is skipped and named; any other trouble with one is raised after the rest is done.
+    lets it pass), UnknownItems (the catalog knows a smaller share of the day's items than `least_known`, by default the
+    setting CARAVAN_CATALOG_KNOWN) or DataError (a larger share than `max_quarantined` is bad). An earlier day without a
+    usable row is skipped and named; any other trouble with one is raised after the rest is done.
     """
     _checked_day(day)
     collected = collect(lake, event_log, now=now) if event_log else []
@@ -130,7 +133,9 @@ def validate_day(
             skipped[current] = result.what
     found = made.get(day)
     own = found if isinstance(found, DayReport) else _report(day, state.published[day], written=False)
-    digest, items = pin_catalog(lake, day, accept_changes=accept_changes)
+    if least_known is None:
+        least_known = settings().catalog_known
+    digest, items = pin_catalog(lake, day, accept_changes=accept_changes, least_known=least_known, events=EVENTS_TABLE)
     return replace(
         own,
         catalog_digest=digest,

@@ -15,6 +15,8 @@ from contracts.settings import Settings
 ENDED = {"success", "failed"}
 #: Seconds a new installation may take until its scheduler knows the DAG.
 FIRST_PARSE = 60.0
+#: Seconds that a run which is stopped may take for its teardown.
+STOPPING = 60.0
 
 
 class Airflow:
@@ -68,6 +70,16 @@ class Airflow:
         """Start a run with the form's values; its id. It has no logical date: the form names the day."""
         run = self.call("POST", f"/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf, "note": note})
         return str(run["dag_run_id"])
+
+    def stop(self, dag: str, run_id: str, *, note: str) -> None:
+        """End a run: what it does now is killed, what it has made stays. The note says why on its page."""
+        path, body = f"/dags/{dag}/dagRuns/{run_id}", {"state": "failed", "note": note}
+        self.call("PATCH", path, json=body)
+        deadline = time.monotonic() + STOPPING
+        while (state := self.run(dag, run_id)["state"]) not in ENDED and time.monotonic() < deadline:
+            time.sleep(1)
+        if state != "failed":  # a teardown ran all the same, and its run took that for its own end
+            self.call("PATCH", path, json=body)
 
     def run(self, dag: str, run_id: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/dags/{dag}/dagRuns/{run_id}"))

@@ -58,7 +58,7 @@ def nightly(
     except KeyboardInterrupt:
         console.print(f"not following any more; the run goes on at {_page(s, run_id)}")
         return
-    _conclude(airflow, s, [airflow.run(DAG, run_id)])
+    conclude(airflow, s, [airflow.run(DAG, run_id)])
 
 
 def backfill(
@@ -98,7 +98,7 @@ def backfill(
         raise CaravanError(
             f"{len(ended)} of {wanted} days have a run", remedy=f"see {s.airflow_address}/dags/{DAG}/backfills"
         )
-    _conclude(airflow, s, ended)
+    conclude(airflow, s, ended)
 
 
 def follow(
@@ -165,7 +165,7 @@ def _print_changes(
             seen[key] = state
 
 
-def _conclude(airflow: Airflow, s: Settings, runs: list[dict[str, Any]]) -> None:
+def conclude(airflow: Airflow, s: Settings, runs: list[dict[str, Any]]) -> None:
     """Say how it ended; for every task that failed, its error and the end of its log. Exit code 1 if any did."""
     bad = 0
     for run in runs:

@@ -1,169 +1,206 @@
-"""`caravan demo`: two nights of a generated shop, a release on its way to all shoppers, and what they see."""
+"""`caravan demo`: two nights of a generated shop, a release on its way to all shoppers, and what they see.
+
+It may be interrupted anywhere and run again, at once or on another day: every stage first looks at what is there.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts.errors import CaravanError
-from contracts.release import State
+from contracts.errors import DataError, ReleaseError, StackError
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Callable
 
-#: How many interactions of the shopper's history are shown, and how many recommendations.
-SHOWN = 8
-#: Longest wait for the schedule's own first run, in seconds.
-SCHEDULE_PATIENCE = 120.0
+    from artifacts.ledger import Ledger
+    from caravan.cli.demo_nights import Nights
+    from caravan.cli.demo_shop import DemoShop, Place
+    from ingestion.sources.shop import MadeShop
+
+#: Exit code of what a rule has refused.
+REFUSED = 3
+#: Days of the shop that are replayed.
+REPLAYED = 7
 
 
 def demo(
     shoppers: Annotated[int, typer.Option(min=50, help="Shoppers of the generated shop on its first day.")] = 1_500,
     items: Annotated[int, typer.Option(min=50, help="Items of the generated shop on its first day.")] = 800,
     days: Annotated[int, typer.Option(min=5, max=365, help="Days of events.")] = 14,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same shop.")] = 7,
+    end: Annotated[str | None, typer.Option(help="The shop's last day, YYYY-MM-DD; default: yesterday (UTC).")] = None,
 ) -> None:
-    """Two nights of a generated shop through Airflow; the second one's release is approved, canaried and judged."""
+    """Two nights of a generated shop through Airflow; the second one's release is approved, canaried and judged.
+
+    On another day the same shop goes on. A shop of another size or seed gets a home of its own.
+    """
     from rich.console import Console
 
-    from caravan.cli import chain, demo_release, release, stack
-    from ingestion.land import land
-    from ingestion.pseudonymize import Pseudonymizer
-    from ingestion.sources.shop import generate
-    from ingestion.sources.shop_world import ShopPlan
+    from caravan.cli.demo_shop import DemoShop, last_day
 
-    console, began = Console(), time.monotonic()
+    console, began, home = Console(), time.monotonic(), settings().home
+    # once: the clock may pass midnight meanwhile
+    wanted = DemoShop.new(settings().shop, seed=seed, shoppers=shoppers, items=items, days=days, end=last_day(end))
 
     def heading(text: str) -> None:
         console.rule(f"[bold]{text}[/]  [dim]{time.monotonic() - began:.0f} s[/]", align="left")
 
+    try:
+        place, refused = _run(console, heading, wanted)
+    except KeyboardInterrupt:
+        there = settings()
+        own = f"CARAVAN_HOME={there.home} CARAVAN_PORT_OFFSET={there.port_offset} " if there.home != home else ""
+        console.print("\ninterrupted: `caravan demo` with the same options goes on from here;", soft_wrap=True)
+        console.print(f"`{own}caravan down` stops everything", soft_wrap=True, highlight=False)
+        raise typer.Exit(130) from None
+    down = f"{place.variables} caravan down" if place.own else "caravan down"
+    console.print(f"\ndone in {(time.monotonic() - began) / 60:.1f} minutes; stop with `{down}`", soft_wrap=True)
+    if refused:
+        raise typer.Exit(REFUSED)
+
+
+def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[Place, bool]:
+    """All stages; where the shop lives, and whether its second night's release was refused."""
+    from artifacts.ledger import Ledger
+    from caravan.cli import demo_answers, demo_shop, release
+    from caravan.cli.airflow_api import Airflow
+    from caravan.cli.demo_nights import Nights
+    from recovery.alone import alone
+
     heading("1 of 5  start the stack")
+    place = _start(console, wanted)
+    s, shop = settings(), place.shop
+    with alone(place.home / "demo" / "lock", _another_demo):
+        heading(f"2 of 5  a shop of {shop.shoppers:,} shoppers and {shop.items:,} items, {shop.opening} to {shop.end}")
+        airflow = Airflow.of(s)
+        airflow.ensure_ready("nightly")
+        nights = Nights(airflow, s, lambda text: console.print(text, soft_wrap=True, highlight=False))
+        if demo_shop.kept(place.home) is None:
+            nights.let_the_schedule_pass()
+        demo_shop.keep(place)
+        made = demo_shop.made(place)
+        _land(console, s, made)
+
+        refused = _release_of(console, heading, s, shop, nights, Ledger.of(s), made)
+        airflow.close()
+        heading("5 of 5  what a shopper sees, and what the ledger says")
+        champion = Ledger.of(s).champion(s.shop)
+        demo_answers.show(console, s, made, champion.digest if champion else "")
+        console.print()
+        release.history(source=s.shop)
+        _show_addresses(console, s)
+        for day in nights.stopped:
+            console.print(f"the schedule's night of {day} was stopped: `caravan nightly --day {day}` runs it")
+        if place.own:
+            console.print(f"This shop has a home of its own: {place.variables}", soft_wrap=True, highlight=False)
+    return place, refused
+
+
+def _start(console: Any, wanted: DemoShop) -> Place:
+    """Bring up the stack of the home that has this shop, or may have it; this process works there from now on."""
+    from caravan.cli import demo_shop, stack
+
+    def taken(s: Settings) -> bool:
+        if not (s.home / "regions" / s.region).is_dir():
+            return False
+        stack.up(region=None, control=True)
+        settings.cache_clear()  # the secrets exist now
+        return demo_shop.has_another_shop(settings())
+
+    s = settings()
+    place = demo_shop.place_of(s, wanted, taken=taken, usable=demo_shop.can_listen)
+    if place.own:
+        here = demo_shop.kept(s.home)
+        console.print(
+            f"{s.home} has another shop ({here or s.shop}), and a region serves one: this demo gets its own home.\n"
+            f"    export {place.variables}\nlets every command speak to it.",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+    place.enter()
     stack.up(region=None, control=True)
     settings.cache_clear()  # the secrets exist now
-    s = settings()
+    return replace(place, home=settings().home)
 
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    before = yesterday - timedelta(days=1)
-    heading(f"2 of 5  a shop of {shoppers:,} shoppers and {items:,} items, {days} days up to {yesterday}")
+
+def _another_demo() -> None:
+    raise StackError(
+        "another `caravan demo` works on this shop", remedy="wait until it is done, or stop it with Ctrl-C"
+    )
+
+
+def _land(console: Any, s: Settings, made: MadeShop) -> None:
     from artifacts.lake import Lake
+    from ingestion.land import land
+    from ingestion.pseudonymize import Pseudonymizer
 
-    plan = ShopPlan(days=days, shoppers=shoppers, items=items, seed=seed, end=yesterday)
-    made = generate(plan, s.home / "demo" / f"{yesterday}-{shoppers}-{items}-{days}-{seed}", progress=console.print)
-    _let_the_schedule_pass(s)
     key = Pseudonymizer(s.secret("pseudonym_key"))
     landed = land(Lake.of(s, s.shop), made.events, made.catalog, made.judgments, pseudonymizer=key, replace=True)
+    if landed.refused:
+        raise DataError(f"the shop could not land: {landed.refused[0].reason}", remedy="run `caravan demo` again")
     console.print(f"{landed.read:,} rows read, {landed.kept:,} kept, {sum(landed.quarantined.values()):,} quarantined")
 
-    heading(f"3 of 5  the nightly chain for {before}, in Airflow: the first release serves at once")
-    night = partial(chain.nightly, source=s.shop, recipe="quick", rollout="demo", wait=True)
-    night(day=before.isoformat())
 
-    heading(f"4 of 5  the nightly chain for {yesterday}: its release is asked about, and meets shoppers step by step")
-    night(day=yesterday.isoformat())
-    digest = _waiting(s)
-    if digest is not None:
-        demo_release.release(console, s, digest, made.events[-7:])
+def _release_of(
+    console: Any, heading: Callable[[str], None], s: Settings, shop: DemoShop, nights: Nights, ledger: Ledger,
+    made: MadeShop,
+) -> bool:  # fmt: skip
+    """The two nights, and the second one's release on its way; True when that one was refused and the first serves."""
+    from caravan.cli import demo_release
 
-    heading("5 of 5  what a shopper sees, and what the ledger says")
-    _show_answers(console, s, made.events, made.catalog)
-    console.print()
-    release.history(source=s.shop)
-    _show_addresses(console, s)
-    console.print(f"\ndone in {(time.monotonic() - began) / 60:.1f} minutes; stop with `caravan down`")
-
-
-def _let_the_schedule_pass(s: Settings) -> None:
-    """Wait for the run that the schedule starts by itself in a new Airflow; it finds no data yet and skips.
-
-    Were the shop there already, that run would train the long recipe, and ours would queue behind it.
-    """
-    from caravan.cli.airflow_api import ENDED, Airflow
-
-    airflow, deadline = Airflow.of(s), time.monotonic() + SCHEDULE_PATIENCE
-    airflow.ensure_ready("nightly")
-    newest = {"run_type": "scheduled", "order_by": "-run_after", "limit": 1}
-    while time.monotonic() < deadline:
-        runs = airflow.call("GET", "/dags/nightly/dagRuns", params=newest)["dag_runs"]
-        if runs and runs[0]["state"] in ENDED:
-            return
-        time.sleep(1)
-
-
-def _waiting(s: Settings) -> str | None:
-    """The release that people are asked about; None when the same demo was run before and it has gone on."""
-    from artifacts.ledger import Ledger
-
-    gated: tuple[State, ...] = ("gated",)
-    return next((place.digest for place in Ledger.of(s).places(s.shop, among=gated)), None)
-
-
-def _show_answers(console: Any, s: Settings, events: list[Path], catalog: Path) -> None:
-    """One shopper's history beside their recommendations, and one search of that shop."""
-    import httpx
-    import pyarrow.parquet as pq
-    from rich.table import Table
-
-    from ingestion.read import read_catalog
-
-    titles = {str(r["item_id"]): str(r["title"]) for r in read_catalog([catalog]).to_pylist()}
-    shopper, history, query = choose(pq.read_table(events[-1]))
-    with httpx.Client(base_url=s.edge_address, timeout=10) as edge:
-        answer = _get(edge.post("/recommend", json={"user_id": shopper, "k": SHOWN}))
-        found = _get(edge.get("/search", params={"q": query, "k": SHOWN}))
-    table = Table(f"{shopper} looked at", "is shown", "score", title="Recommendations", title_justify="left")
-    for position in range(SHOWN):
-        seen = titles.get(history[position], history[position]) if position < len(history) else ""
-        item = answer["items"][position] if position < len(answer["items"]) else {"title": "", "score": ""}
-        score = f"{item['score']:.2f}" if item["score"] != "" else ""
-        table.add_row(seen, str(item["title"]), score)
-    console.print(table)
-    table = Table("found", "score", title=f'Search "{query}"', title_justify="left")
-    for item in found["items"]:
-        table.add_row(str(item["title"]), f"{item['score']:.2f}")
-    console.print(table)
-    fallback = f", fallback: {answer.get('fallback_reason')}" if answer["fallback"] else ""
-    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
-    console.print(f"release {answer['release'][:12]}{fallback}; milliseconds: {timings}")
-
-
-def choose(day: pa.Table) -> tuple[str, list[str], str]:
-    """A shopper with a good history on this day, that history (newest first), and what most shoppers searched for."""
-    from contracts.events import INTERACTIONS
-
-    rows = sorted(
-        day.select(["event_time", "user_id", "kind", "item_id", "query"]).to_pylist(), key=_time, reverse=True
-    )
-    actions = [r for r in rows if r["kind"] in INTERACTIONS and r["item_id"]]
-    searches = Counter(str(r["query"]) for r in rows if r["query"])
-    if not actions or not searches:
-        raise CaravanError("the shop's last day has no actions", remedy="generate a larger shop: --shoppers 1500")
-    distinct: dict[str, list[str]] = {}
-    for row in actions:
-        seen = distinct.setdefault(str(row["user_id"]), [])
-        if row["item_id"] not in seen:
-            seen.append(str(row["item_id"]))
-    shopper = max(sorted(distinct), key=lambda user: min(len(distinct[user]), SHOWN))
-    return shopper, distinct[shopper], searches.most_common(1)[0][0]
-
-
-def _time(row: dict[str, Any]) -> Any:
-    return row["event_time"]
-
-
-def _get(answer: Any) -> dict[str, Any]:
-    if answer.status_code != 200:
-        raise CaravanError(
-            f"{answer.request.url.path} answered {answer.status_code}: {answer.text[:300]}",
-            remedy="see `caravan status` and `caravan logs engine`",
+    serving = _serving(s, ledger)
+    if serving is None:
+        heading(f"3 of 5  the nightly chain for {shop.before}, in Airflow: the first release serves at once")
+        nights.run(shop.before)
+        serving = _serving(s, ledger)
+    else:
+        heading("3 of 5  the first night")
+        console.print(f"not needed: a release of {serving} serves already")
+    heading(f"4 of 5  the nightly chain for {shop.end}: its release is asked about, and meets shoppers step by step")
+    end = shop.end.isoformat()
+    if serving is not None and serving >= end:
+        if serving > end:
+            raise ReleaseError(
+                f"a release of {serving} serves, and people are not asked about one of an earlier day ({end})",
+                remedy=f"`caravan demo --end {serving}`, or later",
+            )
+        console.print(f"done before: a release of {serving} serves all shoppers")
+        return False
+    try:
+        digest = demo_release.left(s, ledger, end, lambda found: _day_of(s, found))
+        if digest is not None:
+            console.print(f"the night is over: its release {digest[:12]} is {ledger.state(s.shop, digest)}")
+        else:
+            digest = nights.run(shop.end)
+    except typer.Exit as ended:
+        if ended.exit_code != REFUSED or serving is None:
+            raise
+        digest = None
+    if digest is None:
+        console.print(
+            f"The second night's release did not pass the gate, for the reason above: that is what a gate is for. The "
+            f"release of {serving} goes on serving, and no shopper noticed. Another shop: `caravan demo --seed N`."
         )
-    return dict(answer.json())
+        return True
+    demo_release.release(console, s, digest, made.events[-REPLAYED:])
+    return False
+
+
+def _serving(s: Settings, ledger: Ledger) -> str | None:
+    """The day of the shop's champion."""
+    champion = ledger.champion(s.shop)
+    return _day_of(s, champion.digest) if champion else None
+
+
+def _day_of(s: Settings, digest: str) -> str:
+    from artifacts.object_store import ObjectStore
+    from artifacts.publish import read_manifest
+
+    return str(read_manifest(ObjectStore.of(s), digest).meta["day"])
 
 
 def _show_addresses(console: Any, s: Settings) -> None:

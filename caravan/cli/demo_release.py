@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from contracts.errors import CaravanError, ReleaseError
+from contracts.errors import ReleaseError, StackError
+from contracts.release import IN_FLIGHT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from artifacts.ledger import Ledger, Move
+    from artifacts.ledger import Ledger, Move, Place
     from caravan.cli.airflow_api import Airflow
     from contracts.settings import Settings
     from serving.replay_report import Report
+    from serving.replay_sessions import Session
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
 RATE = 40.0
 #: Shoppers who are in the shop at a time.
 CROWD = 800
-#: Longest wait for the request to be put, and for the release to come to its end, in seconds.
-ASKED_WITHIN, ENDED_WITHIN = 120.0, 600.0
+#: People who come at least, so that even an arm of one percent has some: in a small shop, guests after the shoppers.
+PEOPLE = 1_000
+#: Seconds between two lines that say what is waited for.
+EVERY = 15.0
+#: Seconds after which something that gives no sign of life is given up. What lives may take its time: a busy machine
+#: is no fault, and the policy has its own limits, after which the controller ends a release.
+SILENCE = 180.0
+#: The hurried policy that the demo's releases are judged by.
+POLICY = "demo"
+#: How often the reviewer lets the release go on: a controller that sends it back may have met a machine that hung.
+CHANCES = 2
+_AGAIN = "`caravan status`, then `caravan demo` again: it goes on from here"
 REASON = "The demo's reviewer looked at the brief: better than popularity and neighbours, no slice fell."
 
 
@@ -39,7 +52,7 @@ class Shoppers:
         self._plan = ReplayPlan(
             url=s.edge_address, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers, shoppers=CROWD
         )
-        self._sessions = read_sessions(events)
+        self._sessions = with_guests(read_sessions(events))
         self._stop = threading.Event()
 
     @contextmanager
@@ -58,21 +71,40 @@ class Shoppers:
         self.report = run(self._plan, self._sessions, stop=self._stop)
 
 
+def with_guests(sessions: list[Session]) -> list[Session]:
+    """The sessions, and after them as many others' who do the same as it takes until PEOPLE have come.
+
+    Which arm somebody meets is fixed: of a hundred shoppers none may be in an arm of one percent, ever.
+    """
+    shoppers = len({session.user_id for session in sessions})
+    guests = range(1, -(-PEOPLE // max(shoppers, 1)))
+    return [*sessions, *(replace(one, user_id=f"{one.user_id}-guest-{n}") for n in guests for one in sessions)]
+
+
 def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
-    """Answer the request as the reviewer, and follow the release until it is champion. Raises ReleaseError."""
+    """Bring the release to its end, wherever it is on its road, as the reviewer and with shoppers. Raises ReleaseError.
+
+    A demo before this one may have left it, or an older one, anywhere: asked about, in the shadow, on a step.
+    """
     from artifacts.ledger import Ledger
     from caravan.cli.airflow_api import Airflow
 
-    ledger = Ledger.of(s)
-    with Shoppers(s, events).shopping() as shoppers:
-        reviewer = Airflow.of(s, "reviewer")
-        run = approve(reviewer, digest)
+    ledger, reviewer, admin = Ledger.of(s), Airflow.of(s, "reviewer"), Airflow.of(s)
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False)
+
+    try:
+        _refuse_when_frozen(ledger)
+        with Shoppers(s, events).shopping() as shoppers:
+            for other in ledger.places(s.shop, among=IN_FLIGHT):
+                if other.digest != digest:
+                    make_room(say, s, ledger, other)
+            say("policy demo: small steps and wide margins; a shop uses default")
+            bring(say, s, ledger, digest, reviewer=reviewer, admin=admin)
+    finally:
         reviewer.close()
-        console.print(
-            f"approved in Airflow by the reviewer: {s.airflow_address}/dags/release/runs/{run}", soft_wrap=True
-        )
-        console.print("policy [bold]demo[/]: small steps and wide margins; a shop uses [bold]default[/]")
-        follow(console, s, ledger, digest)
+        admin.close()
     report = shoppers.report
     if report is not None:
         errors = sum(report.errors.values())
@@ -83,44 +115,164 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
         )
 
 
-def approve(reviewer: Airflow, digest: str) -> str:
-    """Answer the waiting request about `digest`; the id of its run."""
-    deadline = time.monotonic() + ASKED_WITHIN
-    while time.monotonic() < deadline:
-        waiting = reviewer.call("GET", "/dags/release/dagRuns/~/hitlDetails", params={"response_received": False})
-        for request in waiting["hitl_details"]:
-            task = request["task_instance"]
-            if digest[:12] in str(request["subject"]) + str(request["params"]):
-                path = f"/dags/release/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/{task['map_index']}"
-                body = {"chosen_options": ["Approve"], "params_input": {"digest": digest[:12], "reason": REASON}}
-                reviewer.call("PATCH", f"{path}/hitlDetails", json=body)
-                return str(task["dag_run_id"])
-        time.sleep(1)
-    raise CaravanError(
-        f"nobody was asked about {digest[:12]} within {ASKED_WITHIN:.0f} s", remedy="see the DAG `release` in Airflow"
-    )
+def left(s: Settings, ledger: Ledger, day: str, day_of: Callable[[str], str]) -> str | None:
+    """The release of this day that a demo before this one has offered and not brought to its end."""
+    for place in ledger.places(s.shop, among=("gated", "rolled_back", *IN_FLIGHT)):
+        if _policy(ledger, place) == POLICY and day_of(place.digest) == day:
+            return place.digest
+    return None
 
 
-def follow(console: Any, s: Settings, ledger: Ledger, digest: str) -> None:
-    """Print every move of the release until it has come to its end."""
-    began, told = time.monotonic(), 0
-    while time.monotonic() < began + ENDED_WITHIN:
-        moves = [move for move in ledger.history(s.shop, digest) if move.to_state not in ("built", "gated", "asked")]
-        for move in moves[told:]:
-            console.print(_line(move, time.monotonic() - began), soft_wrap=True, highlight=False)
-        told = len(moves)
-        state = ledger.state(s.shop, digest)
-        if state == "champion":
-            return
-        if state in ("rejected", "rolled_back"):
+def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: Place) -> None:
+    """Bring another release that is on its way to its end first: there is one canary at a time."""
+    if _policy(ledger, other) != POLICY:
+        raise ReleaseError(
+            f"release {other.digest[:12]} is on its way ({other.state}), by a shop's policy: that takes days",
+            remedy=f"`caravan release stop {other.digest[:12]} --reason …`, then `caravan demo` again",
+        )
+    say(f"release {other.digest[:12]} of a demo before this one is on its way ({other.state}):")
+    follow(say, s, ledger, other.digest)
+
+
+def _policy(ledger: Ledger, place: Place) -> str:
+    gated = ledger.newest("gated", source=place.source, digest=place.digest)
+    return str(gated.evidence.get("policy", "default")) if gated else "default"
+
+
+def bring(
+    say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str, *, reviewer: Airflow, admin: Airflow
+) -> None:
+    """From where the release is to champion; ReleaseError, saying what to do, where that is not possible."""
+    chances = CHANCES
+    while (state := ledger.state(s.shop, digest)) != "champion":
+        if state in IN_FLIGHT:
+            follow(say, s, ledger, digest)
+            continue
+        last = ledger.newest(state, source=s.shop, digest=digest) if state else None
+        why = f": {last.reason} ({last.actor})" if last else ""
+        by_controller = last is not None and last.actor == "controller"
+        if state not in ("gated", "rolled_back") or (state == "rolled_back" and not (by_controller and chances)):
             raise ReleaseError(
-                f"the release is {state}: {moves[-1].reason}", remedy=f"`caravan release show {digest[:12]}`"
+                f"release {digest[:12]} is {state or 'not in the ledger'}{why}", remedy=_way_on(digest, state)
+            )
+        if state == "rolled_back":
+            say(f"release {digest[:12]} was sent back{why}; the reviewer gives it another chance")
+        run = approve(say, ledger, s, digest, reviewer=reviewer, admin=admin)
+        if run:
+            say(f"approved in Airflow by the reviewer: {s.airflow_address}/dags/release/runs/{run}")
+        chances -= 1
+
+
+def approve(
+    say: Callable[[str], None], ledger: Ledger, s: Settings, digest: str, *, reviewer: Airflow, admin: Airflow
+) -> str | None:
+    """Answer the request about the release, have it put where nobody was asked, and wait until the ledger knows.
+
+    The id of the request's run; None when somebody else was faster. Raises ReleaseError for an answer that was not
+    taken, StackError when nothing moves for long.
+    """
+    heard = spoke = time.monotonic()
+    before, since = ledger.state(s.shop, digest), _newest_refusal(ledger, s, digest)
+    answered, asked = None, False
+    while ledger.state(s.shop, digest) == before:
+        now = time.monotonic()
+        asking = any(run["state"] in ("queued", "running") for run in _runs(admin, digest))
+        heard = now if asking else heard
+        if not answered and (task := _request(reviewer, digest)) is not None:
+            path = f"/dags/release/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/{task['map_index']}"
+            body = {"chosen_options": ["Approve"], "params_input": {"digest": digest[:12], "reason": REASON}}
+            reviewer.call("PATCH", f"{path}/hitlDetails", json=body)
+            answered = str(task["dag_run_id"])
+        elif not answered and not asking and not asked:  # sent back, or the offer was cut short
+            admin.trigger("release", {"source": s.shop, "digest": digest}, note="asked by `caravan demo`")
+            asked = True
+        if (refused := _newest_refusal(ledger, s, digest)) != since and refused is not None:
+            raise ReleaseError(f"the answer of {refused.actor} was not taken: {refused.reason}", remedy=_AGAIN)
+        if now - spoke > EVERY:
+            spoke = now
+            say(f"  {_awaited(ledger, s, digest, answered)}: {s.airflow_address}/dags/release")
+        if now - heard > SILENCE:
+            raise StackError(f"nothing has come of the request about {digest[:12]} for {SILENCE:.0f} s", remedy=_AGAIN)
+        time.sleep(1)
+    return answered
+
+
+def _awaited(ledger: Ledger, s: Settings, digest: str, answered: str | None) -> str:
+    from releases.approval import Rules, counted
+
+    rules = Rules.of(s)
+    missing = rules.required - len(counted(ledger, rules, s.shop, digest))
+    if answered and missing < rules.required:
+        return f"{missing} more must approve"
+    return "waiting until the answer is written down" if answered else "waiting until the reviewer is asked"
+
+
+def _newest_refusal(ledger: Ledger, s: Settings, digest: str) -> Move | None:
+    return ledger.newest("refused", source=s.shop, digest=digest)
+
+
+def follow(say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str) -> None:
+    """Print every move of the release until it is on no way any more, and what the controller does meanwhile."""
+    from releases.arrival import last_beat
+
+    began, heard = time.monotonic(), time.monotonic()
+    told, spoke = len(ledger.history(s.shop, digest)), time.monotonic()
+    while True:
+        moves = ledger.history(s.shop, digest)
+        for move in moves[told:]:
+            say(_line(move, time.monotonic() - began))
+            spoke = time.monotonic()
+        told = len(moves)
+        if ledger.state(s.shop, digest) not in IN_FLIGHT:
+            return
+        _refuse_when_frozen(ledger)
+        beat = last_beat(s)
+        if beat is not None and time.time() - beat.at < EVERY:
+            heard = time.monotonic()
+            if time.monotonic() - spoke > EVERY:
+                spoke = time.monotonic()
+                say(f"  {time.monotonic() - began:4.0f} s  {beat.doing}")
+        if time.monotonic() - heard > SILENCE:
+            raise StackError(
+                f"the controller has been silent for {SILENCE:.0f} s",
+                remedy=_AGAIN,
             )
         time.sleep(0.5)
-    raise ReleaseError(
-        f"release {digest[:12]} is {ledger.state(s.shop, digest)} after {ENDED_WITHIN:.0f} s",
-        remedy="`caravan canary watch` shows what it waits for",
-    )
+
+
+def _request(reviewer: Airflow, digest: str) -> dict[str, Any] | None:
+    """The task that waits for an answer about the release."""
+    params = {"response_received": False, "limit": 100}
+    waiting = reviewer.call("GET", "/dags/release/dagRuns/~/hitlDetails", params=params)
+    for request in waiting["hitl_details"]:
+        task = dict(request["task_instance"])
+        about = str(request["subject"]) + str(request["params"])
+        if digest[:12] in about and task["state"] in ("awaiting_input", "deferred"):
+            return task
+    return None
+
+
+def _runs(admin: Airflow, digest: str) -> list[dict[str, Any]]:
+    """Runs of `release` about this digest, the newest first."""
+    params = {"order_by": "-run_after", "limit": 100}
+    runs = admin.call("GET", "/dags/release/dagRuns", params=params)["dag_runs"]
+    return [run for run in runs if (run.get("conf") or {}).get("digest") == digest]
+
+
+def _refuse_when_frozen(ledger: Ledger) -> None:
+    from releases.freeze import frozen
+
+    if (held := frozen(ledger)) is not None:
+        raise ReleaseError(
+            f"no release goes on: frozen by {held.actor} ({held.reason})",
+            remedy="`caravan thaw --reason …`, then `caravan demo` again",
+        )
+
+
+def _way_on(digest: str, state: str | None) -> str:
+    if state == "rolled_back":
+        return f"`caravan release approve {digest[:12]} --reason …` gives it another chance, then `caravan demo` again"
+    return "the next day's release is a new one: `caravan demo` tomorrow, or with a later --end"
 
 
 def _line(move: Move, seconds: float) -> str:

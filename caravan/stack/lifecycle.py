@@ -244,7 +244,11 @@ def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
 
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
         futures = [pool.submit(bring_up, program) for program in wanted]
-        wait(futures, return_when=FIRST_EXCEPTION)
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            failed.set()  # what starts goes on by itself, nobody waits for it; the next `up` completes it
+            raise
     for future in futures:
         future.result()
 

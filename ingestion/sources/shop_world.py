@@ -201,7 +201,9 @@ class World:
 
     @cached_property
     def item_ids(self) -> pa.Array:
-        return pc.binary_join_element_wise("item", pc.utf8_lpad(pa.array(self.item).cast(pa.string()), 7, "0"), "-")
+        """Ids that no shop of another seed has, so that its catalog can not pass for this one's."""
+        numbers = pc.utf8_lpad(pa.array(self.item).cast(pa.string()), 7, "0")
+        return pc.binary_join_element_wise(f"item-{self.plan.seed}", numbers, "-")
 
     def catalog(self) -> pa.Table:
         """CATALOG columns of every item up to the last day."""
