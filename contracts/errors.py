@@ -8,6 +8,7 @@ CaravanError
 │   ├── UnreadableFile       a file is truncated, of an unknown format, or lacks a required column
 │   ├── SchemaChanged        a partition has lost or retyped a column
 │   ├── EmptyPartition       a day without a single usable row
+│   │   └── NothingLanded    nobody has brought anything of this day yet
 │   └── NotEnoughData        too few rows for the verdict that was asked for
 ├── ArtifactError            the object store, or what lies in it
 │   ├── StoreUnavailable     the object store does not answer
@@ -75,6 +76,10 @@ class SchemaChanged(DataError):
 
 class EmptyPartition(DataError):
     """A day without a single usable row."""
+
+
+class NothingLanded(EmptyPartition):
+    """Nobody has brought anything of this day yet."""
 
 
 class NotEnoughData(DataError):
