@@ -88,8 +88,8 @@ def validate_day(
     """Publish `events/<day>` and `catalog/<day>`, and every earlier landed day that is not published as it is.
 
     Raises NothingLanded, EmptyPartition (nothing usable), SchemaChanged (a column lost, retyped or all empty;
-    `accept_changes` lets it pass) or DataError (a larger share than `max_quarantined` is bad). An earlier day without a usable row
-    is skipped and named; any other trouble with one is raised after the rest is done.
+    `accept_changes` lets it pass) or DataError (a larger share than `max_quarantined` is bad). An earlier day without
+    a usable row is skipped and named; any other trouble with one is raised after the rest is done.
     """
     _checked_day(day)
     collected = collect(lake, event_log, now=now) if event_log else []

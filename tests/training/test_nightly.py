@@ -132,9 +132,11 @@ def test_a_spoiled_model_is_refused_and_never_bundled(night: Night, evaluation: 
     report["rankers"]["challenger"]["ndcg_at_10"] = None
     (spoiled / files.EVALUATION).write_text(json.dumps(report))
     digest = publish(night.store, spoiled, kind="evaluation", meta=read_manifest(night.store, evaluation).meta).digest
-    for step in (gate, assemble):
-        with pytest.raises(GateRefused, match="not numbers"):
-            step(night.s, night.source, digest)
+    decision = gate(night.s, night.source, digest)
+    assert not decision.passed
+    assert "not numbers" in " ".join(decision.reasons)
+    with pytest.raises(GateRefused, match="not numbers"):
+        assemble(night.s, night.source, digest)
 
 
 def test_too_little_data_says_so(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
