@@ -18,6 +18,7 @@ CaravanError
 ├── FeatureError             a feature table or the online store
 │   └── StaleFeatures        the newest value is older than its age limit
 ├── TrainingError            training did not end with a usable model
+│   └── TakenOver            another process goes on with this training in this one's place
 ├── GateRefused              the challenger may not become a release
 ├── RegistryError            the model registry does not answer or contradicts itself
 ├── ReleaseError             a release may not make this move
@@ -116,6 +117,10 @@ class StaleFeatures(FeatureError):
 
 class TrainingError(CaravanError):
     """Training did not end with a usable model."""
+
+
+class TakenOver(TrainingError):
+    """Another process goes on with this training in this one's place."""
 
 
 class GateRefused(CaravanError):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from contracts.errors import TrainingError
+from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
 from training import job, lease
 
@@ -78,8 +78,8 @@ def run(
     """Train the job at `path` in a child process; returns the folder of its result.
 
     Lines of the child go to `say`, or straight to this process's output; on_curve hears the curve after every
-    epoch. A job that is done is not started again. Raises TrainingError with the child's last words, when it gives no
-    sign of life for long, and when another process has taken its place.
+    epoch. A job that is done is not started again. Raises TrainingError with the child's last words, or when it gives
+    no sign of life for long, and TakenOver when another process has taken its place.
     """
     result = path.parent / job.RESULT
     if (result / job.METRICS).exists():
@@ -118,14 +118,17 @@ def run(
     if watch.gave_up:
         raise TrainingError(watch.gave_up, remedy="run it again: it goes on from its last checkpoint")
     if code != 0 or not (result / job.METRICS).exists():
-        words = error.read_text() if error.exists() else "\n".join(last)
+        kind, _, words = error.read_text().partition("\n") if error.exists() else ("", "", "\n".join(last))
+        if kind == TakenOver.__name__:
+            what, _, remedy = words.partition(" -> ")
+            raise TakenOver(what, remedy=remedy)
         raise TrainingError(
             f"training ended with code {code}: {words or 'see above'}",
             remedy="run it again: it goes on from its last checkpoint",
         )
     held = lease.newest(path.parent)
     if held is None or held.holder.attempt != variables[ATTEMPT]:
-        raise TrainingError(
+        raise TakenOver(
             "another process has taken this training over; this one publishes nothing",
             remedy="nothing is due: the other one goes on",
         )

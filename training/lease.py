@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from contracts.errors import TrainingError
+from contracts.errors import TakenOver
 
 PREFIX = "claim-"
 #: Seconds between two lines about the same wait, and between two looks.
@@ -79,15 +79,15 @@ class Claim:
         self._renewed = time.monotonic()
 
     def renew(self) -> None:
-        """Give a sign of life, at most every second. Raises TrainingError when another process has taken over."""
+        """Give a sign of life, at most every second. Raises TakenOver when another process has taken over."""
         if time.monotonic() - self._renewed >= self._every:
             self.demand()
 
     def demand(self) -> None:
-        """Raise TrainingError unless this claim is the newest; and give a sign of life."""
+        """Raise TakenOver unless this claim is the newest; and give a sign of life."""
         numbers = _numbers(self.path.parent)
         if not numbers or numbers[-1] != self.number:
-            raise TrainingError(
+            raise TakenOver(
                 f"another process has taken this training over from process {os.getpid()}, which was not heard of for "
                 "long; nothing of it is kept",
                 remedy="nothing is due: the other one goes on",
@@ -132,10 +132,12 @@ def take(folder: Path, *, lasts: float, attempt: str, say: Callable[[str], objec
 
 def newest(folder: Path) -> Found | None:
     """The newest claim of `folder`, whoever has it."""
-    for number in reversed(_numbers(folder)):
-        path = _path(folder, number)
-        with suppress(FileNotFoundError):  # a newer one has just come, and removed it
-            return Found(number=number, holder=Holder(**json.loads(path.read_text())), sign=path.stat().st_mtime_ns)
+    while numbers := _numbers(folder):
+        path = _path(folder, numbers[-1])
+        with suppress(FileNotFoundError):  # a newer one has just come, and removed it: look again
+            return Found(
+                number=numbers[-1], holder=Holder(**json.loads(path.read_text())), sign=path.stat().st_mtime_ns
+            )
     return None
 
 
@@ -149,9 +151,12 @@ def _make(folder: Path, number: int, lasts: float, attempt: str) -> Claim | None
         return None
     finally:
         draft.unlink()
-    for older in _numbers(folder):
-        if older < number:
-            _path(folder, older).unlink(missing_ok=True)
+    numbers = _numbers(folder)
+    if numbers[-1:] != [number]:  # the folder went on while this one slept, and its number had become free again
+        path.unlink(missing_ok=True)
+        return None
+    for older in numbers[:-1]:
+        _path(folder, older).unlink(missing_ok=True)
     return Claim(path, number, lasts)
 
 

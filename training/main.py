@@ -146,7 +146,9 @@ def main() -> int:
         if not (path.parent / job.RESULT / job.METRICS).exists():  # it may have come while this one waited
             train(path, where, claim)
     except CaravanError as error:
-        checkpoint.write(path.parent / f"error-{os.environ.get(ATTEMPT, '')}.txt", str(error).encode())
+        checkpoint.write(
+            path.parent / f"error-{os.environ.get(ATTEMPT, '')}.txt", f"{type(error).__name__}\n{error}".encode()
+        )
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     finally:

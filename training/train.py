@@ -14,7 +14,7 @@ import numpy as np
 from artifacts.lake import Lake, write_table
 from artifacts.publish import point, publish, resolve
 from contracts import release as files
-from contracts.errors import TrainingError
+from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
 from training import inputs, job, launch, recipes
 from training.inputs import Inputs, Partitions
@@ -56,6 +56,8 @@ def train(s: Settings, source: str, day: str, recipe_name: str) -> str:
     run.parameters({**recipe.to_dict(), "held_out": ",".join(read.held_out), "text": read.text is not None})
     try:
         result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)
+    except TakenOver:  # what becomes of the run is the other one's to say
+        raise
     except TrainingError:
         run.finish("FAILED")
         raise

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contracts.errors import TrainingError
+from contracts.errors import TakenOver, TrainingError
 from contracts.settings import read_settings
 from tests.training import builders
 from training import job, launch, lease
@@ -123,7 +123,7 @@ def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert sorted(claim.number for claim in claims) == [2, 3, 4, 5]
-    with pytest.raises(TrainingError, match="taken this training over"):
+    with pytest.raises(TakenOver, match="taken this training over"):
         claims[0].demand()
 
 
@@ -183,7 +183,7 @@ def test_a_stopped_trainer_is_replaced_and_publishes_nothing(tmp_path: Path, mon
         os.kill(stopped, signal.SIGCONT)
         first.join(timeout=60)
         assert not first.is_alive()
-        assert "taken this training over" in str(first.error)
+        assert isinstance(first.error, TakenOver)
         after = {p.name: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.iterdir()}
         assert {name for name in after if after[name] != before.get(name)} <= {
             p.name for p in folder.glob("error-*.txt")
@@ -226,5 +226,5 @@ def test_a_result_of_another_attempt_is_not_taken_for_ones_own(tmp_path: Path) -
             about = json.loads((path.parent / f"claim-{number.number:06d}").read_text())
             (path.parent / f"claim-{number.number:06d}").write_text(json.dumps({**about, "attempt": "another"}))
 
-    with pytest.raises(TrainingError, match="this one publishes nothing"):
+    with pytest.raises(TakenOver, match="this one publishes nothing"):
         launch.run(s, path, say=another)
