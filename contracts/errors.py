@@ -8,6 +8,7 @@ CaravanError
 │   ├── UnreadableFile       a file is truncated, of an unknown format, or lacks a required column
 │   ├── SchemaChanged        a partition has lost or retyped a column
 │   ├── EmptyPartition       a day without a single usable row
+│   │   └── NothingLanded    nobody has brought anything of this day yet
 │   ├── UnknownItems         a catalog that does not know most of a day's items
 │   └── NotEnoughData        too few rows for the verdict that was asked for
 ├── ArtifactError            the object store, or what lies in it
@@ -18,6 +19,7 @@ CaravanError
 ├── FeatureError             a feature table or the online store
 │   └── StaleFeatures        the newest value is older than its age limit
 ├── TrainingError            training did not end with a usable model
+│   └── TakenOver            another process goes on with this training in this one's place
 ├── GateRefused              the challenger may not become a release
 ├── RegistryError            the model registry does not answer or contradicts itself
 ├── ReleaseError             a release may not make this move
@@ -78,6 +80,10 @@ class EmptyPartition(DataError):
     """A day without a single usable row."""
 
 
+class NothingLanded(EmptyPartition):
+    """Nobody has brought anything of this day yet."""
+
+
 class UnknownItems(DataError):
     """A catalog that does not know most of a day's items: another shop's, as a rule."""
 
@@ -116,6 +122,10 @@ class StaleFeatures(FeatureError):
 
 class TrainingError(CaravanError):
     """Training did not end with a usable model."""
+
+
+class TakenOver(TrainingError):
+    """Another process goes on with this training in this one's place."""
 
 
 class GateRefused(CaravanError):

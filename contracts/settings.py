@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     training_processes: int = Field(default=1, ge=1, description="torchrun processes per node.")
     training_nodes: int = Field(default=1, ge=1, description="torchrun nodes.")
+    training_lease: float = Field(default=60.0, gt=0, description="Seconds until a silent trainer is replaced.")
     training_rendezvous: str = Field(default="", description="host:port of torchrun's rendezvous.")
 
     # secrets

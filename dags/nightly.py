@@ -26,7 +26,7 @@ Takes the events of one day, and ends with a release trained on them that people
 | materialize | feature tables | the online store, never beyond the end of the day |
 | train | feature tables, clean events | a model, in a child process that resumes after a crash |
 | evaluate | model, champion, later days | metrics with intervals, for both on the same days |
-| gate | evaluation | go, or a refusal with reasons; the champion goes on serving |
+| gate | evaluation | go, or a refusal with reasons: then `champion_stays`, and the night has ended well |
 | register | evaluation | the release, one version in MLflow, alias `challenger` |
 | offer | release | a run of `release`, which asks the reviewers; the very first release serves at once |
 | report | features and scores | drift against the champion's training window, HTML and JSON |
@@ -120,17 +120,27 @@ with DAG(
 
         return tasks.evaluate(context, model)
 
-    @task(
+    @task.branch(
         owner="machine-learning",
         inlets=[assets.EVALUATION],
         outlets=[assets.VERDICT],
-        doc_md="Refuses NaN, a regression beyond the interval, or too little data. Red means: the champion goes on "
-        "serving, and the reasons are in the log.",
+        doc_md="Lets a challenger go on to `register`, or refuses it with the reasons: then `champion_stays` is next.",
     )
     def gate(evaluation: str, **context: Any) -> Any:
         from caravan_airflow import tasks
 
         return tasks.gate(context, evaluation)
+
+    @task(
+        owner="machine-learning",
+        inlets=[assets.VERDICT],
+        doc_md="Nothing new tonight: the champion goes on serving. The note of this task and of the run says why. "
+        "A refusal is an answer, and the night is a success.",
+    )
+    def champion_stays(verdict: str, **context: Any) -> Any:
+        from caravan_airflow import tasks
+
+        return tasks.champion_stays(context, verdict)
 
     @task(
         owner="machine-learning",
@@ -160,8 +170,9 @@ with DAG(
         owner="machine-learning",
         inlets=[assets.FEATURES, assets.CHAMPION],
         outlets=[assets.DRIFT],
-        doc_md="Compares the day's features and scores with the training window of the champion that was serving. "
-        "Too few rows say 'not enough data', never 'drift'. Runs after a refusal too: that is when it is read.",
+        doc_md="Says on the run how the night ended, and tells of a crash, of many refusals and of an old champion "
+        "(`caravan alerts`). Then compares the day's features and scores with the training window of the champion that "
+        "was serving: too few rows say 'not enough data', never 'drift'. Runs however the night went.",
     )
     def report(evaluation: str, release: str, **context: Any) -> Any:
         from caravan_airflow import tasks
@@ -173,15 +184,17 @@ with DAG(
     online = materialize(tables)
     model = train(tables)
     evaluation = evaluate(model)
-    passed = gate(evaluation)
-    release = register(passed)
+    verdict = gate(evaluation)
+    stays = champion_stays(verdict["made"])
+    release = register(evaluation)
     offered = offer(release)
     drift = report(evaluation, release)
 
     online >> model
-    # A teardown runs whatever became of the steps before it, and leaves the run's verdict to them: a refused
-    # release is reported on too, and stays red.
-    offered >> drift.as_teardown()
+    verdict >> release
+    # A teardown runs whatever became of the steps before it, and leaves the run's verdict to them: a night that
+    # crashed is reported on too, and stays red.
+    [offered, stays] >> drift.as_teardown()
 
     offered.operator.operator_extra_links = (ReleaseRunLink(),)
     for made in (model, evaluation, release):

@@ -9,7 +9,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
+import os
+import socket
 import string
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
@@ -22,8 +26,16 @@ from feature_repo.engines import without_deprecations
 from feature_repo.staging import staging_folder
 
 REPOSITORY = Path(__file__).parent
-#: Longest wait for another process that applies or materializes.
-LOCK_TIMEOUT_S = 900
+#: Longest wait for another process that applies or materializes; and between two lines about it, and two looks.
+LOCK_TIMEOUT_S, TELL_EVERY_S, LOOK_EVERY_S = 900.0, 30.0, 0.2
+#: A lock's place in PostgreSQL's own list: one number of 64 bits, as two of 32.
+_HOLDER = """
+SELECT activity.application_name, activity.backend_start
+FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
+WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1 AND activity.datname = current_database()
+  AND (held.classid::bigint << 32) | held.objid::bigint = hashtextextended(%s, 0)
+"""
+log = logging.getLogger(__name__)
 
 
 def environment(s: Settings, source: str) -> dict[str, str]:
@@ -74,19 +86,34 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def lock(s: Settings, name: str) -> Iterator[None]:
-    """Hold the PostgreSQL advisory lock `name` of the feature registry; it is freed even if this process dies."""
-    import psycopg2
+    """Hold the PostgreSQL advisory lock `name` of the feature registry; it is freed even if this process dies.
 
+    Says for whom it waits, and raises FeatureError, naming it, when that takes LOCK_TIMEOUT_S.
+    """
     with closing(_connect(s)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_TIMEOUT_S}s",))
-        try:
-            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"caravan-features:{name}",))
-        except psycopg2.errors.LockNotAvailable as error:
-            raise FeatureError(
-                f"another process has held the feature store's lock `{name}` for {LOCK_TIMEOUT_S} s",
-                remedy="let it end, or stop it",
-            ) from error
+        _acquire(cursor, name)
         yield
+
+
+def _acquire(cursor: Any, name: str) -> None:
+    key, began, told = f"caravan-features:{name}", time.monotonic(), -math.inf
+    while True:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,))
+        if cursor.fetchone()[0]:
+            return
+        waited = time.monotonic() - began
+        if waited >= LOCK_TIMEOUT_S or time.monotonic() - told >= TELL_EVERY_S:
+            cursor.execute(_HOLDER, (key,))
+            found = cursor.fetchone()
+            who = f"{found[0]}, connected since {found[1]:%Y-%m-%d %H:%M:%S %Z}," if found else "another process"
+            if waited >= LOCK_TIMEOUT_S:
+                raise FeatureError(
+                    f"{who} has held the feature store's lock `{name}` for {waited:.0f} s",
+                    remedy="let it end, or stop it",
+                )
+            log.info("waits for the feature store's lock `%s`: %s has it", name, who)
+            told = time.monotonic()
+        time.sleep(LOOK_EVERY_S)
 
 
 def _connect(s: Settings) -> Any:
@@ -94,8 +121,9 @@ def _connect(s: Settings) -> Any:
     import psycopg2
 
     url = s.database_url("feast").replace("postgresql+psycopg2://", "postgresql://")
+    me = f"caravan-features process {os.getpid()} on {socket.gethostname()}"[:63]  # the server keeps no more
     try:
-        connection = psycopg2.connect(url, connect_timeout=10, application_name="caravan-features")
+        connection = psycopg2.connect(url, connect_timeout=10, application_name=me)
     except psycopg2.OperationalError as error:
         raise FeatureError("the feature registry does not answer", remedy="check `caravan status`") from error
     connection.autocommit = True

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from artifacts.lake import Lake
 from artifacts.publish import fetch, read_manifest
-from contracts.errors import DataError, EmptyPartition, SchemaChanged
+from contracts.errors import DataError, EmptyPartition, NothingLanded, SchemaChanged
 from contracts.settings import settings
 from ingestion import landing
 from ingestion.collect import collect
@@ -89,10 +89,11 @@ def validate_day(
 ) -> DayReport:
     """Publish `events/<day>` and `catalog/<day>`, and every earlier landed day that is not published as it is.
 
-    Raises EmptyPartition (nothing usable), SchemaChanged (a column lost, retyped or all empty; `accept_changes`
-    lets it pass), UnknownItems (the catalog knows a smaller share of the day's items than `least_known`, by default the
-    setting CARAVAN_CATALOG_KNOWN) or DataError (a larger share than `max_quarantined` is bad). An earlier day without a
-    usable row is skipped and named; any other trouble with one is raised after the rest is done.
+    Raises NothingLanded, EmptyPartition (nothing usable), SchemaChanged (a column lost, retyped or all empty;
+    `accept_changes` lets it pass), UnknownItems (the catalog knows a smaller share of the day's items than
+    `least_known`, by default the setting CARAVAN_CATALOG_KNOWN) or DataError (a larger share than `max_quarantined` is
+    bad). An earlier day without a usable row is skipped and named; any other trouble with one is raised after the rest
+    is done.
     """
     _checked_day(day)
     collected = collect(lake, event_log, now=now) if event_log else []
@@ -177,7 +178,7 @@ def _state(lake: Lake, day: str) -> _State:
             batches.setdefault(own, []).append(batch)
     published = [d for d in lake.partitions(EVENTS_TABLE) if d <= day]
     if day not in batches:
-        raise EmptyPartition(
+        raise NothingLanded(
             f"no event of {day} has landed for {lake.source}",
             remedy="bring them with `caravan ingest`, or choose a day that has some",
         )

@@ -20,17 +20,20 @@ Severity = Literal["info", "warning", "critical"]
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """`part`: the room it comes from."""
+    """`part`: the room it comes from; `about`: what it is about, where it is told only once (see tell_once)."""
 
     at: datetime
     part: str
     severity: Severity
     text: str
+    about: str = ""
 
 
-def tell(s: Settings, *, part: str, severity: Severity, text: str, now: datetime | None = None) -> Alert:
+def tell(
+    s: Settings, *, part: str, severity: Severity, text: str, about: str = "", now: datetime | None = None
+) -> Alert:
     """Write an alert; what can not be written is logged all the same, and stops nobody."""
-    alert = Alert(at=now or datetime.now(UTC), part=part, severity=severity, text=text)
+    alert = Alert(at=now or datetime.now(UTC), part=part, severity=severity, text=text, about=about)
     log.warning("alert (%s) from %s: %s", severity, part, text)
     line = json.dumps({**asdict(alert), "at": alert.at.isoformat()}) + "\n"
     try:
@@ -43,6 +46,15 @@ def tell(s: Settings, *, part: str, severity: Severity, text: str, now: datetime
     except OSError as error:
         log.error("the alert could not be written to %s: %s", _path(s), error)
     return alert
+
+
+def tell_once(
+    s: Settings, about: str, *, part: str, severity: Severity, text: str, now: datetime | None = None
+) -> Alert | None:
+    """Write an alert, unless there is one `about` the same already: then None."""
+    if any(alert.about == about for alert in told(s)):
+        return None
+    return tell(s, part=part, severity=severity, text=text, about=about, now=now)
 
 
 def told(s: Settings) -> list[Alert]:

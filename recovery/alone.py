@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 
 @contextmanager
-def alone(lock: Path, in_the_way: Callable[[], None], *, every: float = 2.0) -> Iterator[None]:
-    """Hold `lock`. While another process has it, `in_the_way` is called every so many seconds; it may raise."""
+def alone(lock: Path, in_the_way: Callable[[str], None], *, every: float = 2.0) -> Iterator[None]:
+    """Hold `lock`. While another process has it, `in_the_way` is called every so many seconds with who that is.
+
+    It may raise. What holds the lock does what must not be done twice, so nobody takes it over: whoever waits for one
+    that was stopped is told which process to end.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    with lock.open("a+") as file:
         while not _taken(file):
-            in_the_way()
+            file.seek(0)
+            in_the_way(file.read().strip() or "unknown")
             time.sleep(every)
+        file.truncate(0)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now}")
+        file.flush()
         yield
 
 

@@ -63,7 +63,9 @@ def fail_back(
     """
     run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
     path = target.region_home / "recovery" / "failback.json"
-    with alone(path.with_suffix(".lock"), lambda: run.tell("another process is at this failback; waiting for it")):
+    with alone(
+        path.with_suffix(".lock"), lambda who: run.tell(f"another process is at this failback; waiting for it ({who})")
+    ):
         present = _look(target)
         run.state = facts.read(path) or {}
         before = present.epoch - bool(present.region == target.region)

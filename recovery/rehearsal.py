@@ -104,9 +104,9 @@ def _has_its_own(target: Settings) -> bool:
     return bool(datetime.fromisoformat(str(last["began_at"])) < max(ends))
 
 
-def _another() -> None:
+def _another(who: str) -> None:
     """What the one at work has stopped must not be started under it."""
-    raise RestoreRefused("another rehearsal is under way", remedy="wait until it is done")
+    raise RestoreRefused(f"another rehearsal is under way ({who})", remedy="wait until it is done")
 
 
 def folder(s: Settings) -> Path:

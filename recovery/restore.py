@@ -173,17 +173,17 @@ def _up_to(through: str) -> list[str]:
     return names[: names.index(through) + 1] if through else names
 
 
-def _another(path: Path, name: str, progress: Progress) -> Callable[[], None]:
+def _another(path: Path, name: str, progress: Progress) -> Callable[[str], None]:
     """What is done while another process restores this region: wait when it does the very same, else refuse.
 
     A task of Airflow that was killed may leave its restore at work; the next try must neither fail nor disturb it.
     """
     began = time.monotonic()
 
-    def in_the_way() -> None:
+    def in_the_way(who: str) -> None:
         if not name or (facts.read(path) or {}).get("name") != name:
-            raise RestoreRefused("another restore of this region is under way", remedy="wait until it is done")
-        progress("", "another process is at this very restore; waiting for it", time.monotonic() - began)
+            raise RestoreRefused(f"another restore of this region is under way ({who})", remedy="wait until it is done")
+        progress("", f"another process is at this very restore; waiting for it ({who})", time.monotonic() - began)
 
     return in_the_way
 

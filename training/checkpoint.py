@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,19 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)  # one entry per epoch
 
 
-def write(path: Path, body: bytes) -> None:
-    """Replace `path` by `body`: on disk as a whole, or not at all."""
+def write(path: Path, body: bytes, *, allowed: Callable[[], object] = lambda: None) -> None:
+    """Replace `path` by `body`: on disk as a whole, or not at all. `allowed` is asked last, and may raise."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
+        allowed()
         temporary.replace(path)
+    except TrainingError:
+        temporary.unlink(missing_ok=True)
+        raise
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise TrainingError(f"could not write {path}: {error}", remedy="free disk space, then retry") from error
@@ -66,14 +71,15 @@ def save(
     optimizer: torch.optim.Optimizer,
     *,
     key: str,
+    allowed: Callable[[], object] = lambda: None,
 ) -> None:
-    """Write a checkpoint; `key` names the inputs it belongs to."""
+    """Write a checkpoint; `key` names the inputs it belongs to, `allowed` raises when another process took over."""
     tensors = {f"model/{name}": value for name, value in model.items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write(path, to_bytes(plain, metadata={"progress": json.dumps(asdict(progress)), "key": key}))
+    write(path, to_bytes(plain, metadata={"progress": json.dumps(asdict(progress)), "key": key}), allowed=allowed)
 
 
 def load(path: Path, *, key: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:

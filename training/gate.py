@@ -60,8 +60,8 @@ class GateDecision:
         return f"{'passed' if self.passed else 'refused'}: {' '.join(check.sentence for check in self.checks)}"
 
 
-def gate(s: Settings, source: str, evaluation_digest: str) -> GateDecision:  # noqa: ARG001
-    """Decide on an evaluation of `source`."""
+def gate(s: Settings, source: str, evaluation_digest: str) -> GateDecision:  # noqa: ARG001 - which shop's, by name
+    """Decide on an evaluation of `source`: go, or a refusal with every reason."""
     folder = fetch(ObjectStore.of(s), evaluation_digest, s.cache / "objects")
     return decide(json.loads((folder / files.EVALUATION).read_text()), evaluation_digest, margin=s.gate_margin)
 

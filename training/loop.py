@@ -152,8 +152,11 @@ def validation_ndcg(model: SequenceModel, data: TrainingData) -> Values:
 class Trainer:
     """One run: the model, its optimizer, and how far it has come."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: Place) -> None:
-        self.recipe, self.data, self.place, self.key = recipe, data, place, key
+    def __init__(
+        self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: Place,
+        allowed: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.recipe, self.data, self.place, self.key, self.allowed = recipe, data, place, key, allowed
         self.path = folder / "checkpoint.safetensors"
         self.model = build_model(recipe, data).to(place.device)
         self.cut = segments(data.offsets, recipe.max_length)
@@ -252,7 +255,10 @@ class Trainer:
     def save(self) -> None:
         if self.place.rank == 0:
             best = {**self.best, ANSWERS: torch.from_numpy(self.best_answers)}
-            checkpoint.save(self.path, self.progress, self.model.state_dict(), best, self.optimizer, key=self.key)
+            checkpoint.save(
+                self.path, self.progress, self.model.state_dict(), best, self.optimizer, key=self.key,
+                allowed=self.allowed,
+            )  # fmt: skip
 
     def fit(self, report: Callable[[Progress, float, int, int], None]) -> Progress:
         """Train until the recipe says stop. report(progress, mean loss, batches of the epoch, tokens done)."""

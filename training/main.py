@@ -7,8 +7,8 @@ Killed at any point, it goes on from its last checkpoint when it is started agai
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from contracts.errors import CaravanError
-from training import checkpoint, job
+from training import checkpoint, job, lease
 from training.checkpoint import Progress
-from training.launch import MEETING
+from training.launch import ATTEMPT, MEETING
+from training.lease import Claim
 from training.loop import Place, Trainer
 from training.progress import ProgressBar
 
@@ -43,10 +44,13 @@ def place(folder: Path) -> Place:
 
 
 class Reporter:
-    """Tells people and the parent process how training goes; ends a process whose parent has died."""
+    """Tells people and the parent process how training goes; ends a process whose parent has died.
 
-    def __init__(self, folder: Path, steps: int) -> None:
-        self._folder, self._steps = folder, steps
+    Each batch renews the `claim`, and ends a process whose place another one has taken.
+    """
+
+    def __init__(self, folder: Path, steps: int, claim: Claim) -> None:
+        self._folder, self._steps, self._claim = folder, steps, claim
         self._bar = ProgressBar()
         self._parent = os.getppid()
         self._epochs_told = 0
@@ -54,6 +58,7 @@ class Reporter:
     def __call__(self, progress: Progress, loss: float, batches: int, events: int) -> None:
         if os.getppid() != self._parent:
             sys.exit("the process that started this one is gone")
+        self._claim.renew()
         self.epochs(progress)
         self._bar.step(
             f"step {progress.step}/{self._steps}, epoch {progress.epoch + 1}", progress.batch, batches, loss, events
@@ -74,28 +79,28 @@ class Reporter:
         self._bar.say(line)
 
 
-def train(path: Path, where: Place) -> None:
-    """Run the job at `path` to its end and write its result."""
+def train(path: Path, where: Place, claim: Claim | None) -> None:
+    """Run the job at `path` to its end and write its result; the first of several processes has the `claim`."""
     recipe, data, key = job.read(path)
     folder = path.parent
-    trainer = Trainer(recipe, data, folder, key=key, place=where)
-    report = Reporter(folder, trainer.steps)
-    quiet = where.rank != 0
-    if not quiet:
-        parameters = sum(p.numel() for p in trainer.model.parameters())
-        loss = f"full softmax over {len(trainer.touched):,} items" if trainer.full else "shared negatives"
-        report.say(
-            f"{parameters:,} parameters, {len(data.items):,} interactions, {loss}, "
-            f"{where.world} process(es) on {where.device.type}, {torch.get_num_threads()} threads each; "
-            f"{trainer.steps:,} steps from {'the weights of the champion' if data.start else 'nothing'}"
-        )
-        if trainer.progress.step:
-            report.say(f"resumes at epoch {trainer.progress.epoch + 1}, step {trainer.progress.step}")
-    progress = trainer.fit((lambda *_: None) if quiet else report)
-    if quiet:
+    if claim is None:
+        Trainer(recipe, data, folder, key=key, place=where).fit(lambda *_: None)
         return
+    trainer = Trainer(recipe, data, folder, key=key, place=where, allowed=claim.demand)
+    claim.renew()
+    report = Reporter(folder, trainer.steps, claim)
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    loss = f"full softmax over {len(trainer.touched):,} items" if trainer.full else "shared negatives"
+    report.say(
+        f"{parameters:,} parameters, {len(data.items):,} interactions, {loss}, "
+        f"{where.world} process(es) on {where.device.type}, {torch.get_num_threads()} threads each; "
+        f"{trainer.steps:,} steps from {'the weights of the champion' if data.start else 'nothing'}"
+    )
+    if trainer.progress.step:
+        report.say(f"resumes at epoch {trainer.progress.epoch + 1}, step {trainer.progress.step}")
+    progress = trainer.fit(report)
     report.epochs(progress)
-    result = folder / job.RESULT
+    result = folder / f".{job.RESULT}-{claim.number}"
     result.mkdir(exist_ok=True)
     if progress.best_epoch + 1 < progress.epoch:
         report.say(f"overfits: the weights of epoch {progress.best_epoch + 1} answer the validation questions better")
@@ -115,7 +120,10 @@ def train(path: Path, where: Place) -> None:
         "full_softmax": float(trainer.full),
         "events_per_second": len(data.items) * progress.epoch / max(1e-9, progress.seconds),
     }
-    checkpoint.write(result / job.METRICS, job.to_json(metrics))  # last: its existence means the rest is complete
+    checkpoint.write(result / job.METRICS, job.to_json(metrics))
+    claim.demand()
+    shutil.rmtree(folder / job.RESULT, ignore_errors=True)
+    result.rename(folder / job.RESULT)  # whole, or not there
 
 
 def orphaned() -> bool:
@@ -127,23 +135,30 @@ def orphaned() -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="training.main", description="Train one job, or go on with it.")
     parser.add_argument("--job", type=Path, required=True, help="job.json, see training.job")
-    path: Path = parser.parse_args().job.resolve()
+    parser.add_argument("--lease", type=float, default=60.0, help="seconds after which a silent holder is replaced")
+    given = parser.parse_args()
+    path: Path = given.job.resolve()
     if orphaned():
         return 1
     where = place(path.parent)
-    lock = (path.parent / "lock").open("w")
-    if where.rank == 0:
-        # An earlier attempt may still be ending: two processes must never write one checkpoint.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    if where.world > 1:
-        torch.distributed.barrier()
+    claim: Claim | None = None
     try:
-        train(path, where)
+        if where.rank == 0:  # an earlier attempt may still be at work: two must never write one checkpoint
+            attempt = os.environ.get(ATTEMPT, "")
+            claim = lease.take(path.parent, lasts=given.lease, attempt=attempt, say=ProgressBar().say)
+        if where.world > 1:
+            torch.distributed.barrier()
+        if not (path.parent / job.RESULT / job.METRICS).exists():  # it may have come while this one waited
+            train(path, where, claim)
     except CaravanError as error:
-        checkpoint.write(path.parent / "error.txt", str(error).encode())
+        checkpoint.write(
+            path.parent / f"error-{os.environ.get(ATTEMPT, '')}.txt", f"{type(error).__name__}\n{error}".encode()
+        )
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
+        if claim is not None:
+            claim.give_back()
         if where.world > 1:
             torch.distributed.destroy_process_group()
     return 0

@@ -15,7 +15,7 @@ import numpy as np
 from artifacts.lake import Lake, write_table
 from artifacts.publish import fetch, point, publish, resolve
 from contracts import release as files
-from contracts.errors import TrainingError
+from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
 from training import inputs, job, launch, recipes, warm_start
 from training.datasets import Examples, Sequences
@@ -76,12 +76,14 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
     run.parameters({**recipe.to_dict(), "held_out": ",".join(read.held_out), "text": read.text is not None})
     try:
         result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)
+    except TakenOver:  # what becomes of the run is the other one's to say
+        raise
     except TrainingError:
         run.finish("FAILED")
         raise
     run.metrics({k: v for k, v in json.loads((result / job.METRICS).read_text()).items() if k != "events_per_second"})
     digest = _publish(lake, result, read, recipe, which, line, key=key, day=day, run_id=run.run_id)
-    point(lake.store, ref, digest)
+    point(lake.store, ref, digest, expected=None)  # Conflict for one that wakes up when another has published
     run.finish()
     shutil.rmtree(folder, ignore_errors=True)
     return digest

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import NotApproved, NotFound
+from contracts.exit_codes import REFUSED
 from contracts.settings import settings
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     objection = approval.objection(ledger, rules, given)
     if objection is not None:
         typer.echo(f"it would be refused, and the refusal recorded: {objection[0]} -> {objection[1]}")
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
     people = approval.counted(ledger, rules, given.source, given.digest)
     after = people if given.person in people or not given.approves else [*people, given.person]
     if people:

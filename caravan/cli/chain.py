@@ -14,6 +14,7 @@ from rich.table import Table
 
 from caravan.cli.airflow_api import ENDED, Airflow
 from contracts.errors import CaravanError, SettingsError, StackError
+from contracts.exit_codes import DONE, FAULT, NOTHING, REFUSED, code_of_name, worst
 from contracts.settings import Settings, settings
 
 DAG = "nightly"
@@ -166,21 +167,39 @@ def _print_changes(
 
 
 def conclude(airflow: Airflow, s: Settings, runs: list[dict[str, Any]]) -> None:
-    """Say how it ended; for every task that failed, its error and the end of its log. Exit code 1 if any did."""
-    bad = 0
+    """Say how each night ended; for a failed task, its error and the end of its log. Exits with what that means."""
+    codes: list[int] = []
     for run in runs:
-        for task in _in_order(airflow.tasks(DAG, run["dag_run_id"])):
-            if task["state"] == "failed":
-                bad += 1
-                _explain(airflow, run, task)
-        bad += run["state"] != "success"
-    for run in runs:
+        tasks = _in_order(airflow.tasks(DAG, run["dag_run_id"]))
+        codes += [_explain(airflow, run, task) for task in tasks if task["state"] == "failed"]
+        states = {str(task["task_id"]): str(task["state"]) for task in tasks}
+        code, task = _ending(str(run["state"]), states)
+        if code == FAULT and "failed" in states.values():
+            code = DONE  # told above, as what the failed task's error means
+        codes.append(code)
         console.print(
             f"{_day_of(run)}: [{COLOURS.get(run['state'], '')}]{run['state']}[/] {_page(s, run['dag_run_id'])}"
         )
+        if code in (REFUSED, NOTHING):
+            said = str(airflow.left(DAG, run["dag_run_id"], task, "says") or "")
+            what, _, remedy = said.partition(" -> ")
+            console.print(what, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            if remedy:
+                console.print(f"  try: {remedy}", markup=False, highlight=False, soft_wrap=True)
         _say_who_is_asked(airflow, run)
-    if bad:
-        raise typer.Exit(1)
+    if code := worst(codes):
+        raise typer.Exit(code)
+
+
+def _ending(state: str, tasks: dict[str, str]) -> tuple[int, str]:
+    """What a night's end means as an exit code, and the task that can say more."""
+    if state != "success":
+        return FAULT, ""
+    if tasks.get("champion_stays") == "success":
+        return REFUSED, "champion_stays"
+    if tasks.get("validate") == "skipped":
+        return NOTHING, "validate"
+    return DONE, ""
 
 
 def _say_who_is_asked(airflow: Airflow, run: dict[str, Any]) -> None:
@@ -196,7 +215,8 @@ def _say_who_is_asked(airflow: Airflow, run: dict[str, Any]) -> None:
         )
 
 
-def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> None:
+def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> int:
+    """Print the end of a failed task's log, its error and the remedy; what the error means as an exit code."""
     events = airflow.log(DAG, run["dag_run_id"], task["task_id"], task["try_number"])
     error = next((e["error_detail"][0] for e in reversed(events) if e.get("error_detail")), None)
     console.rule(f"{_day_of(run)} {task['task_id']} failed")
@@ -207,6 +227,7 @@ def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> Non
         console.print(f"{error.get('exc_type')}: {what}", style="red", markup=False, highlight=False)
         if remedy:
             console.print(f"  try: {remedy}", markup=False, highlight=False)
+    return code_of_name(str(error.get("exc_type"))) if error else FAULT
 
 
 def _in_order(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:

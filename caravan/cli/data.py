@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts.errors import DataError, SettingsError
+from contracts.errors import SettingsError
+from contracts.exit_codes import REFUSED
 from contracts.settings import settings
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def ingest(
 
     given = list(paths or [])
     if source is None and not (events or given or catalog or judgments):
-        raise DataError("nothing to ingest", remedy="give --events, --catalog or --judgments, or --source NAME DIR")
+        raise SettingsError("nothing to ingest", remedy="give --events, --catalog or --judgments, or --source NAME DIR")
     if source is not None and (events or catalog or judgments or len(given) != 1):
-        raise DataError("--source takes one folder and no files", remedy="`caravan ingest --source NAME DIR`")
+        raise SettingsError("--source takes one folder and no files", remedy="`caravan ingest --source NAME DIR`")
     adapter = get(source) if source is not None else None
     s = settings()
     name = _shop_name(shop or (adapter.name if adapter else s.shop))
@@ -65,7 +66,7 @@ def ingest(
         )
     _show(report, as_json=as_json)
     if report.refused:
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
 
 
 def validate(
@@ -171,7 +172,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise DataError(f"{text!r} is not a day", remedy="give it as YYYY-MM-DD") from None
+        raise SettingsError(f"{text!r} is not a day", remedy="give it as YYYY-MM-DD") from None
 
 
 def _say(line: str) -> None:

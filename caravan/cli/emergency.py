@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import CaravanError, SettingsError
+from contracts.exit_codes import REFUSED
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -117,5 +118,5 @@ def _foresee(
         region.close()
     if refusal is not None:
         typer.echo(f"it would be refused: {refusal[0]} -> {refusal[1]}")
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
     typer.echo("nothing would refuse it")

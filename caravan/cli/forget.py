@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from caravan.cli.ending import tell
 from contracts.errors import ErasureUnfinished, SettingsError
 from contracts.region import RegionName, named
 from contracts.settings import Settings, settings
@@ -93,11 +94,14 @@ def _end(reports: list[Report], *, as_json: bool) -> None:
     wrong += [f"{r.region}: {number} left in {kind}" for r in reports for kind, number in r.left.items()]
     if wrong:
         held = any(kind == "release" for r in reports for kind in r.left)
-        raise ErasureUnfinished(
+        error = ErasureUnfinished(
             "; ".join(wrong),
             remedy="the erasure is written down: `caravan forget --again` finishes it when every place answers"
             + ("; a release signed by an older version holds rows, let the next one take its place" if held else ""),
         )
+        if as_json:  # the reports are the JSON; a second document beside them could not be parsed
+            raise typer.Exit(tell(error))
+        raise error
 
 
 def _show(reports: list[Report], *, as_json: bool, foreseen: bool) -> None:

@@ -1,4 +1,4 @@
-"""The command `caravan`: mounts one file per subject, and turns our errors into two lines and exit code 1."""
+"""The command `caravan`: mounts one file per subject, and turns our errors into two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from caravan.cli import (
     snapshot,
     stack,
 )
+from caravan.cli.ending import tell
 from contracts.errors import CaravanError
 
 app = typer.Typer(
@@ -79,7 +80,4 @@ def main() -> None:
     except CaravanError as error:
         if os.environ.get("CARAVAN_TRACE"):
             raise
-        typer.secho(f"error: {error.what}", fg=typer.colors.RED, err=True)
-        if error.remedy:
-            typer.secho(f"  try: {error.remedy}", err=True)
-        sys.exit(1)
+        sys.exit(tell(error, as_json="--json" in sys.argv))

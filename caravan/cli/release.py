@@ -11,6 +11,7 @@ import typer
 
 from caravan.cli import approve, emergency, rollback
 from contracts.errors import IllegalMove, NotFound, SettingsError
+from contracts.exit_codes import REFUSED
 from contracts.settings import settings
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ app.command()(emergency.emergency)
 
 
 def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, champion: str | None) -> None:
-    """Print what would happen; exit code 1 when it would be refused. No password is asked for."""
+    """Print what would happen; exit code 3 when it would be refused. No password is asked for."""
     from releases import rollback as back
     from releases.traffic import Standing, describe, plan
 
@@ -173,7 +174,7 @@ def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, 
         state = back.stoppable(ledger, source, digest)
     except IllegalMove as refusal:
         typer.echo(f"it would be refused: {refusal}")
-        raise typer.Exit(1) from refusal
+        raise typer.Exit(REFUSED) from refusal
     present = region.split()
     serves = {slot: said.serves for slot, said in region.readiness().items()}
     typer.echo(f"  release      {digest[:12]}: {state} -> rolled_back; it returns only with a new approval")

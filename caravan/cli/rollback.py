@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import CaravanError
+from contracts.exit_codes import REFUSED
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -108,5 +109,5 @@ def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
         region.signed(way.former)
     except CaravanError as error:
         typer.echo(f"it would be refused: engines take no release like this: {error}")
-        raise typer.Exit(1) from error
+        raise typer.Exit(REFUSED) from error
     typer.echo(f"nothing would refuse it; region {s.region}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.errors import SettingsError
+from contracts.exit_codes import NOTHING, UNANSWERED
 from contracts.region import named
 
 
@@ -61,8 +62,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         _show(Console())
     else:
         typer.echo(f"nothing runs at {settings().home}; start it with `caravan up`")
-    if not found or any(service.state != "ready" for service in found):
-        raise typer.Exit(1)
+    if not found:
+        raise typer.Exit(NOTHING)
+    if any(service.state != "ready" for service in found):
+        raise typer.Exit(UNANSWERED)
 
 
 def logs(

@@ -10,15 +10,21 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from contracts.errors import StackError
+from contracts.errors import CaravanError, NotFound, RestoreRefused, SettingsError, StackError
+from contracts.exit_codes import NOTHING, REFUSED, UNANSWERED, WRONG_CALL
 
 log = logging.getLogger(__name__)
+
+#: What a command's exit code becomes in the task that ran it, so that a refusal is not tried again.
+_ERRORS: dict[int, type[CaravanError]] = {
+    WRONG_CALL: SettingsError, REFUSED: RestoreRefused, NOTHING: NotFound, UNANSWERED: StackError,
+}  # fmt: skip
 
 
 def caravan(*arguments: str) -> Any:
     """What `caravan ... --json` prints; its progress goes into the task's log as it comes.
 
-    Raises StackError with what the command says was wrong and what to do.
+    Raises an error of the exit code's kind, with what the command says was wrong and what to do.
     """
     command = [str(Path(sys.executable).with_name("caravan")), *arguments, "--json"]
     log.info("caravan %s", " ".join(arguments))
@@ -33,7 +39,7 @@ def caravan(*arguments: str) -> Any:
     if process.returncode:
         what = next((line.removeprefix("error: ") for line in said if line.startswith("error: ")), "")
         remedy = next((line.strip().removeprefix("try: ") for line in said if line.startswith("  try: ")), "")
-        raise StackError(
+        raise _ERRORS.get(process.returncode, CaravanError)(
             what or f"caravan {arguments[0]} ended with {process.returncode}", remedy=remedy or "see the log above"
         )
     return json.loads(printed)

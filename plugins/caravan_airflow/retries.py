@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from contracts.errors import DataError, GateRefused, ReleaseError, RestoreRefused, SettingsError, Tampered
+from contracts import exit_codes
 
 #: A refusal is an answer: trying again would only give it later. Everything else (a store that does not answer,
 #: a trainer that was killed) is tried again.
 REFUSALS_ARE_FINAL = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception=[DataError, GateRefused, ReleaseError, RestoreRefused, SettingsError, Tampered],
+            exception=list(exit_codes.final()),
             action=RetryAction.FAIL,
             reason="A refusal does not change by trying again; its message says what to do.",
+            match_subclasses=False,
         )
     ]
 )

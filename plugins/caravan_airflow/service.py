@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from contracts.settings import Settings
 
 
+#: Characters that Airflow keeps of a note.
+NOTE = 1000
+
+
 class Service:
     """A signed-in client, for one task; a context manager."""
 
@@ -58,9 +62,13 @@ class Service:
         found: str | None = self._call("GET", _task(run, task))["state"]
         return found
 
-    def note(self, run: str, task: str, text: str) -> None:
-        """Say something on the page of a task of a run of `release`."""
-        self._call("PATCH", _task(run, task), json={"note": text[:1000]})
+    def note(self, run: str, task: str, text: str, dag: str = "release") -> None:
+        """Say something on the page of a task of a run."""
+        self._call("PATCH", _task(run, task, dag), json={"note": text[:NOTE]})
+
+    def note_run(self, run: str, text: str, dag: str) -> None:
+        """Say something on the page of a run."""
+        self._call("PATCH", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}", json={"note": text[:NOTE]})
 
     def skip(self, run: str, task: str, note: str) -> None:
         """End a task of a run of `release` that waits: nobody has to answer any more."""

@@ -28,6 +28,11 @@ SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,40}$"
 #: XCom keys under which a step leaves its links; plugins/caravan_airflow/links.py turns them into buttons.
 LINKS = {"mlflow": "MLflow", "report": "Drift report", "release": "Release run"}
 
+#: XCom keys under which a step leaves what it has to say for the night, and the error it failed with.
+SAYS, ERROR = "says", "error"
+#: And what a step made that returns the name of the next task.
+MADE = "made"
+
 #: Loggers of others that drown what a person reads in a task's log.
 TALKATIVE = ("onnxscript", "onnx_ir", "onnx", "torch", "feast", "mlflow", "alembic", "botocore", "httpx")
 
@@ -49,10 +54,17 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a step made: a digest (or several, by name), and pages that show it."""
+    """What a step made: a digest (or several, by name), and pages that show it.
+
+    `says` is a sentence for whoever asks how the night ended, `about` goes to the assets, and a step that decides how
+    the night goes on names the task that is `next`.
+    """
 
     made: Made
     links: dict[str, str] = field(default_factory=dict)
+    says: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
+    next: str = ""
 
 
 class NothingToDo(Exception):
@@ -107,14 +119,23 @@ def step(function: Callable[Concatenate[Run, P], Outcome]) -> Callable[Concatena
         except NothingToDo as reason:
             from airflow.sdk.exceptions import AirflowSkipException
 
+            context["ti"].xcom_push(key=SAYS, value=str(reason))
             raise AirflowSkipException(str(reason)) from None
-        about = outcome.made if isinstance(outcome.made, dict) else {"digest": outcome.made}
+        except Exception as error:
+            context["ti"].xcom_push(key=ERROR, value=f"{type(error).__name__}: {error}")
+            raise
+        about = {**(outcome.made if isinstance(outcome.made, dict) else {"digest": outcome.made}), **outcome.about}
         for asset in context["task"].outlets:
             context["outlet_events"][asset].extra = {"source": run.source, "day": run.day, **about}
         for name, url in outcome.links.items():
             log.info("%s: %s", LINKS[name], url)
             context["ti"].xcom_push(key=name, value=url)
+        if outcome.says:
+            log.info("%s", outcome.says)
+            context["ti"].xcom_push(key=SAYS, value=outcome.says)
+        if outcome.next:
+            context["ti"].xcom_push(key=MADE, value=outcome.made)
         log.info("%s took %.1f s", function.__name__, time.monotonic() - start)
-        return outcome.made
+        return outcome.next or outcome.made
 
     return call

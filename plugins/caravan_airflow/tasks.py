@@ -13,6 +13,8 @@ from caravan_airflow.active import here
 from caravan_airflow.steps import NothingToDo, Outcome, Run, step
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from artifacts.manifest import Manifest
     from artifacts.object_store import ObjectStore
 
@@ -23,13 +25,17 @@ log = logging.getLogger(__name__)
 def validate(run: Run) -> Outcome:
     """Landed events and catalog -> clean partitions; digests of both."""
     from artifacts.lake import Lake
+    from contracts.errors import NothingLanded
     from ingestion.validate import validate_day
 
     s = here()
     lake = Lake.of(s, run.source)
     if not lake.partitions("landing-events") and not lake.partitions("landing-catalog"):
-        raise NothingToDo(f"nothing has landed for {run.source} yet; `caravan ingest` brings the first events")
-    report = validate_day(lake, run.day, event_log=s.region_home / "event-log")
+        raise NothingToDo(f"nothing has landed for {run.source} yet -> `caravan ingest` brings the first events")
+    try:
+        report = validate_day(lake, run.day, event_log=s.region_home / "event-log")
+    except NothingLanded as error:
+        raise NothingToDo(str(error)) from None
     log.info("%s", report)
     digests = {table: lake.manifest(table, run.day).digest for table in ("events", "catalog")}
     return Outcome(made=digests)
@@ -122,11 +128,30 @@ def evaluate(run: Run, model: str) -> Outcome:
 
 @step
 def gate(run: Run, evaluation: str) -> Outcome:
-    """Go, or GateRefused with the reasons; the evaluation's digest again."""
+    """Whether the challenger becomes a release; digest of the verdict, and the task that comes next."""
+    from artifacts.lake import Lake
+    from monitoring import nights
     from training.gate import gate as decide
 
-    log.info("%s", decide(here(), run.source, evaluation))
-    return Outcome(made=evaluation)
+    s = here()
+    decision = decide(s, run.source, evaluation)
+    says = str(decision)
+    reasons, night = " ".join(decision.reasons) or says, run.kind != "backfill"
+    verdict = nights.keep(Lake.of(s, run.source), run.day, decision.to_dict(), reasons, night=night)
+    about = {"evaluation": evaluation, "passed": decision.passed, "verdict": says}
+    return Outcome(made=verdict, says=says, about=about, next="register" if decision.passed else "champion_stays")
+
+
+@step
+def champion_stays(run: Run, verdict: str) -> Outcome:
+    """The gate refused: says so, and what serves; the verdict's digest again."""
+    from artifacts.ledger import Ledger
+    from caravan_airflow import night
+    from monitoring import nights
+
+    s = here()
+    refused = nights.read(_store(), verdict)
+    return Outcome(made=verdict, says=night.nothing_new(run.source, Ledger.of(s).served(), refused.says))
 
 
 @step
@@ -174,19 +199,26 @@ def offer(run: Run, release: str) -> Outcome:
     page = f"{s.airflow_address}/dags/release/runs/{offering.run_name(run.source, release)}"
     if offering.start_first(ledger, run.source, release):
         offering.wait_until_served(ledger, run.source, release, lambda: offering.readiness(s))
-        log.info("release %s is champion; shoppers reach it at %s", release[:12], s.edge_address)
-        return Outcome(made=release)
+        says = f"release {release[:12]} is champion; shoppers reach it at {s.edge_address}"
+        return Outcome(made=release, says=says)
     if (reason := offering.why_not(run, ledger, release, _day)) is not None:
-        log.info("nobody is asked: %s", reason)
-        return Outcome(made=release)
+        return Outcome(made=release, says=f"release {release[:12]}; nobody is asked: {reason}")
     with Service.of(s) as service:
         asked = offering.ask_people(service, run, release)
-    log.info("reviewers %s asked about release %s", "are" if asked else "were already", release[:12])
-    return Outcome(made=release, links={"release": page})
+    says = f"reviewers {'are' if asked else 'were already'} asked about release {release[:12]}"
+    return Outcome(made=release, links={"release": page}, says=says)
+
+
+def report(context: Mapping[str, Any], evaluation: str | None, release: str | None) -> Any:
+    """How the night ended, on its run and as alerts; then the drift of the day."""
+    from caravan_airflow import night
+
+    night.end(context)
+    return drift(context, evaluation, release)
 
 
 @step
-def report(run: Run, evaluation: str | None, release: str | None) -> Outcome:
+def drift(run: Run, evaluation: str | None, release: str | None) -> Outcome:
     """Drift of the day's features and scores against the champion that was serving; digest of the report.
 
     Without an earlier champion (the first release of a source) the reference is the release's own window.
@@ -201,10 +233,10 @@ def report(run: Run, evaluation: str | None, release: str | None) -> Outcome:
     if lake.digest("shopper_activity", run.day) is None or reference is None:
         raise NothingToDo("there are no features of this day, or no release to compare them with")
     run_id = str(_manifest(evaluation).meta["run_id"]) if evaluation else None
-    drift = report_drift(s, run.source, run.day, reference, run_id=run_id)
-    log.info("%s", drift)
-    links = {"report": drift.page, "mlflow": _run_page({"run_id": run_id})} if run_id else {}
-    return Outcome(made=drift.digest, links=links)
+    found = report_drift(s, run.source, run.day, reference, run_id=run_id)
+    log.info("%s", found)
+    links = {"report": found.page, "mlflow": _run_page({"run_id": run_id})} if run_id else {}
+    return Outcome(made=found.digest, links=links)
 
 
 def _store() -> ObjectStore:

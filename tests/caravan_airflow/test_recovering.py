@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from caravan_airflow import commands, recovering
 
-from contracts.errors import RestoreRefused, StackError
+from contracts.errors import CaravanError, RestoreRefused
+from contracts.exit_codes import code_of
 from recovery import failback, faults
 from recovery.steps import STEPS
 
@@ -49,11 +50,13 @@ def test_what_the_command_prints_is_returned_and_its_progress_logged(
     assert "database done" in caplog.text
 
 
-def test_an_error_keeps_its_remedy(command: Any) -> None:
-    command("print('error: no keys\\n  try: bring them', file=sys.stderr); sys.exit(1)")
-    with pytest.raises(StackError) as raised:
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 77])
+def test_an_error_keeps_its_remedy_and_what_its_exit_code_said(command: Any, code: int) -> None:
+    command(f"print('error: no keys\\n  try: bring them', file=sys.stderr); sys.exit({code})")
+    with pytest.raises(CaravanError) as raised:
         commands.caravan("recover")
     assert (raised.value.what, raised.value.remedy) == ("no keys", "bring them")
+    assert code_of(type(raised.value)) == (code if code <= 5 else 1)
 
 
 class Answers:

@@ -150,7 +150,7 @@ def test_a_dry_run_asks_for_no_password_and_changes_nothing(s: Settings, case: C
         (["--reason", " "], "an answer needs a reason"),
     ):
         result = run("approve", case.digest, *words, "--dry-run")
-        assert result.exit_code == 1
+        assert result.exit_code == 3
         assert why in result.output
     assert len(case.ledger.history(case.source)) == before
 

@@ -36,7 +36,7 @@ class FakeAirflow:
         if isinstance(step, Exception):
             raise step
         self._states = step or self._states
-        ended = all(state in ("success", "failed", "upstream_failed") for state in self._states.values())
+        ended = all(state in ("success", "failed", "upstream_failed", "skipped") for state in self._states.values())
         verdict = "failed" if "failed" in self._states.values() else "success"
         return {"dag_run_id": run_id, "state": verdict if ended else "running", "conf": self.started[-1]}
 
@@ -98,16 +98,49 @@ def test_a_release_that_waits_is_named_with_the_places_to_answer(
 
 
 def test_a_failure_shows_the_log_the_error_and_the_remedy(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
-    error = {"exc_type": "GateRefused", "exc_value": "the challenger is refused -> see the evaluation"}
+    error = {"exc_type": "TrainingError", "exc_value": "training ended with code -9 -> run it again"}
     log = [{"level": "info", "event": "read 12 rows"}, {"level": "error", "event": "failed", "error_detail": [error]}]
-    airflow = FakeAirflow([{"validate": "success", "gate": "failed", "register": "upstream_failed"}], log)
+    airflow = FakeAirflow([{"validate": "success", "train": "failed", "register": "upstream_failed"}], log)
     with pytest.raises(typer.Exit) as exited:
         start(monkeypatch, airflow)
     assert exited.value.exit_code == 1
     text = shown.export_text()
     assert "read 12 rows" in text
-    assert "GateRefused: the challenger is refused" in text
-    assert "try: see the evaluation" in text
+    assert "TrainingError: training ended with code -9" in text
+    assert "try: run it again" in text
+
+
+@pytest.mark.parametrize(("kind", "code"), [("StoreUnavailable", 5), ("SchemaChanged", 3), ("KeyError", 1)])
+def test_a_failed_task_ends_the_command_with_its_errors_code(
+    monkeypatch: pytest.MonkeyPatch, shown: Console, kind: str, code: int
+) -> None:
+    log = [{"level": "error", "event": "failed", "error_detail": [{"exc_type": kind, "exc_value": "no"}]}]
+    with pytest.raises(typer.Exit) as exited:
+        start(monkeypatch, FakeAirflow([{"validate": "failed", "train": "upstream_failed"}], log))
+    assert exited.value.exit_code == code
+
+
+def test_a_refused_night_says_what_serves_and_why(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
+    airflow = FakeAirflow([{"gate": "success", "champion_stays": "success", "register": "skipped", "offer": "skipped"}])
+    airflow.xcoms = {("champion_stays", "says"): "nothing new tonight, the champion abc serves, because it is worse"}
+    with pytest.raises(typer.Exit) as exited:
+        start(monkeypatch, airflow)
+    assert exited.value.exit_code == 3
+    text = shown.export_text()
+    assert "shop 2026-01-01: success" in text
+    assert "nothing new tonight, the champion abc serves, because it is worse" in text
+
+
+def test_a_night_of_which_nothing_landed_says_so_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, shown: Console
+) -> None:
+    airflow = FakeAirflow([{"validate": "skipped", "train": "skipped", "champion_stays": "skipped"}])
+    airflow.xcoms = {("validate", "says"): "no event has landed -> bring them with `caravan ingest`"}
+    with pytest.raises(typer.Exit) as exited:
+        start(monkeypatch, airflow)
+    assert exited.value.exit_code == 4
+    text = shown.export_text()
+    assert "no event has landed\n  try: bring them with `caravan ingest`" in text
 
 
 def test_following_outlives_an_airflow_that_is_away_for_a_while(

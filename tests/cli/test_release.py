@@ -202,7 +202,7 @@ def test_the_emergency_command_asks_both_and_can_be_tried(
     tried = run(*words, "--dry-run")
     assert "gated -> approved" in tried.output
     assert "signature" in tried.output  # nobody published it
-    assert tried.exit_code == 1
+    assert tried.exit_code == 3
     assert (asked, ledger.history()) == ([], before)
     done = run(*words)
     assert done.exit_code == 0, f"{done.output} {done.exception}"
@@ -233,7 +233,7 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
     assert isinstance(again.exception, CaravanError)
     assert "not on its way" in str(again.exception)
     refused = run("stop", FIRST[:12], "--reason", "odd answers", "--dry-run")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 3
     assert "would be refused" in refused.output
     assert "rollback" in refused.output
 

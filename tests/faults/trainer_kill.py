@@ -21,9 +21,7 @@ from training import job, launch
 #: Kills before a case is left to end.
 MOST_KILLS = 3
 #: A reference that was trained once, and how many seconds its batches took.
-RECIPE = builders.recipe(
-    max_epochs=6, patience=6, batch_tokens=60, learning_rate=0.02, checkpoint_seconds=0.05
-)
+RECIPE = builders.recipe(max_epochs=6, patience=6, batch_tokens=60, learning_rate=0.02, checkpoint_seconds=0.05)
 
 
 def lay(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from recovery.alone import alone
 
 
 def hold(lock: Path, held: Event) -> None:
-    with alone(lock, lambda: None):
+    with alone(lock, lambda _who: None):
         held.set()
         time.sleep(60)
 
@@ -32,8 +32,9 @@ def holder(lock: Path) -> multiprocessing.Process:
 def test_who_died_is_not_in_the_way(tmp_path: Path) -> None:
     process, waited = holder(tmp_path / "a.lock"), []
 
-    def in_the_way() -> None:
+    def in_the_way(who: str) -> None:
         waited.append(time.monotonic())
+        assert who.startswith(f"process {process.pid} on ")
         if len(waited) == 3:
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
@@ -46,7 +47,7 @@ def test_who_died_is_not_in_the_way(tmp_path: Path) -> None:
 def test_who_is_at_it_may_be_a_reason_to_refuse(tmp_path: Path) -> None:
     process = holder(tmp_path / "a.lock")
 
-    def in_the_way() -> None:
+    def in_the_way(who: str) -> None:
         raise RuntimeError("not now")
 
     try:

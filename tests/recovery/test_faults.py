@@ -78,7 +78,7 @@ def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, mo
 
 def test_a_second_rehearsal_does_not_start_what_the_first_has_stopped(here: Settings) -> None:
     services, standby = Services(), here.model_copy(update={"region": "standby"})
-    with alone(stopped.path(here).with_suffix(".lock"), lambda: None):
+    with alone(stopped.path(here).with_suffix(".lock"), lambda _who: None):
         stopped.stop(here, cast(Machine, services), DOWN["edge-cut-off"])
         with pytest.raises(RestoreRefused, match="another rehearsal"):
             rehearsal.rehearse(standby, cast(Machine, None), cast(Machine, services))

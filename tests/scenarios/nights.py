@@ -20,10 +20,10 @@ def ended(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str, Any]
 
 
 def complaints(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str, str]:
-    """Error of every task of a run that is not green."""
+    """Error of every task of a run that is not green, but for the way that a night with a release does not take."""
     found = {}
     for task in airflow.tasks(dag, run_id):
-        if task["state"] != "success":
+        if task["state"] != "success" and (task["task_id"], task["state"]) != ("champion_stays", "skipped"):
             events = airflow.log(dag, run_id, task["task_id"], task["try_number"]) if task["state"] == "failed" else []
             errors = [e["error_detail"][0] for e in events if e.get("error_detail")]
             found[task["task_id"]] = f"{task['state']}: {errors[-1].get('exc_value') if errors else ''}"

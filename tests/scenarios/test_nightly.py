@@ -31,6 +31,8 @@ def test_every_task_of_every_day_is_green(airflow: Airflow, backfilled: list[dic
     assert {run["dag_run_id"]: complaints(airflow, run["dag_run_id"]) for run in backfilled} == {
         run["dag_run_id"]: {} for run in backfilled
     }
+    for run in backfilled:
+        assert run["note"].startswith("released: release "), run["note"]
     assert {run["state"] for run in backfilled} == {"success"}
 
 
@@ -58,11 +60,14 @@ def test_what_passes_between_tasks_are_identifiers(airflow: Airflow, backfilled:
     digest = re.compile(r"[0-9a-f]{64}")
     for run in backfilled:
         for task in airflow.tasks("nightly", run["dag_run_id"]):
+            if task["task_id"] == "champion_stays":  # the way that these nights did not take
+                continue
             path = f"/dags/nightly/dagRuns/{run['dag_run_id']}/taskInstances/{task['task_id']}/xcomEntries/return_value"
             value = airflow.call("GET", path)["value"]
             made = value.values() if isinstance(value, dict) else [value]
             assert made
-            assert all(digest.fullmatch(text) for text in made), f"{task['task_id']}: {value}"
+            known = {"register"} if task["task_id"] == "gate" else set()  # it names the task that comes next
+            assert all(digest.fullmatch(text) or text in known for text in made), f"{task['task_id']}: {value}"
 
 
 def test_lineage_names_what_was_made(

@@ -165,7 +165,9 @@ def test_a_spoiled_model_is_refused_and_never_bundled(night: Night, evaluation: 
     report["rankers"]["challenger"]["ndcg_at_10_per_shopper"] = None
     (spoiled / files.EVALUATION).write_text(json.dumps(report))
     digest = publish(night.store, spoiled, kind="evaluation", meta=read_manifest(night.store, evaluation).meta).digest
-    assert not gate(night.s, night.source, digest).passed
+    decision = gate(night.s, night.source, digest)
+    assert not decision.passed
+    assert "not numbers" in " ".join(decision.reasons)
     with pytest.raises(GateRefused, match="not numbers"):
         assemble(night.s, night.source, digest)
 

@@ -1,0 +1,21 @@
+"""How a command ends with an error of ours: two lines, JSON where it was asked for, and the exit code."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from contracts.errors import CaravanError
+from contracts.exit_codes import OUTCOMES, code_of
+
+
+def tell(error: CaravanError, *, as_json: bool = False) -> int:
+    """Print an error and its remedy to standard error, with `as_json` as JSON to standard output too; its exit code."""
+    code = code_of(type(error))
+    typer.secho(f"error: {error.what}", fg=typer.colors.RED, err=True)
+    if error.remedy:
+        typer.secho(f"  try: {error.remedy}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"outcome": OUTCOMES[code], "what": error.what, "remedy": error.remedy}))
+    return code

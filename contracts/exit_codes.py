@@ -1,0 +1,72 @@
+"""What a command's exit code says, and which one each error of ours ends with. One place for all commands.
+
+docs/exit-codes.md shows both tables; a test holds them against each other. Tasks in Airflow follow the same: what is
+a FAULT or UNANSWERED is tried again, everything else would only be said once more, later.
+"""
+
+from __future__ import annotations
+
+from contracts import errors
+from contracts.errors import CaravanError
+
+DONE, FAULT, WRONG_CALL, REFUSED, NOTHING, UNANSWERED = range(6)
+
+#: One word for each, as `--json` gives it.
+OUTCOMES = {
+    DONE: "done", FAULT: "fault", WRONG_CALL: "wrong call", REFUSED: "refused", NOTHING: "nothing",
+    UNANSWERED: "unanswered",
+}  # fmt: skip
+
+#: An error that is not named here ends as the one above it in the tree.
+_CODES: dict[type[CaravanError], int] = {
+    CaravanError: FAULT,
+    errors.SettingsError: WRONG_CALL,
+    errors.StackError: UNANSWERED,
+    errors.DataError: REFUSED,
+    errors.EmptyPartition: NOTHING,
+    errors.NotEnoughData: NOTHING,
+    errors.StoreUnavailable: UNANSWERED,
+    errors.NotFound: NOTHING,
+    errors.Conflict: UNANSWERED,
+    errors.Tampered: REFUSED,
+    errors.GateRefused: REFUSED,
+    errors.RegistryError: UNANSWERED,
+    errors.ReleaseError: REFUSED,
+    errors.NoRecoveryPoint: NOTHING,
+    errors.RestoreRefused: REFUSED,
+    errors.ErasureUnfinished: UNANSWERED,
+    errors.Fenced: REFUSED,
+    errors.ServingError: UNANSWERED,
+    errors.ReleaseRefused: REFUSED,
+}
+#: Of several, the one that somebody should hear of first.
+_WORST_FIRST = (FAULT, UNANSWERED, WRONG_CALL, REFUSED, NOTHING, DONE)
+
+
+def code_of(kind: type[BaseException]) -> int:
+    """The exit code of an error of this class; of one that is not ours, FAULT."""
+    return next((_CODES[above] for above in kind.__mro__ if above in _CODES), FAULT)
+
+
+def code_of_name(name: str) -> int:
+    """The exit code of an error by the name of its class, as a task's log has it."""
+    kind = getattr(errors, name.rpartition(".")[2], None)
+    return code_of(kind) if isinstance(kind, type) and issubclass(kind, BaseException) else FAULT
+
+
+def worst(codes: list[int]) -> int:
+    """The exit code of a command that did several things."""
+    return next((code for code in _WORST_FIRST if code in codes), DONE)
+
+
+def final() -> list[type[CaravanError]]:
+    """The errors that no second try changes."""
+    return [kind for kind in tree() if code_of(kind) not in (FAULT, UNANSWERED)]
+
+
+def tree() -> list[type[CaravanError]]:
+    """Every class of the error tree, each after the one above it."""
+    found = [CaravanError]
+    for kind in found:
+        found += kind.__subclasses__()
+    return [kind for kind in dict.fromkeys(found) if kind.__module__ == errors.__name__]
