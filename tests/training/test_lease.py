@@ -23,7 +23,7 @@ from training import job, launch, lease
 
 LASTS = 1.5
 #: Long enough to be stopped in the middle of it, however fast the machine.
-LONG = builders.recipe(max_epochs=10_000, patience=10_000, checkpoint_seconds=0.05, max_minutes=30.0)
+LONG = builders.recipe(max_epochs=10_000, max_steps=10**6, patience=10_000, checkpoint_seconds=0.05)
 HOLD = """
 import sys, time
 from pathlib import Path
