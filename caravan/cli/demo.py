@@ -180,6 +180,11 @@ def _release_of(
         if ended.exit_code != REFUSED or serving is None:
             raise
         digest = None
+    if digest is None and serving is None:
+        raise ReleaseError(
+            "no release of this shop passed the gate: nothing serves, so there is nothing to show",
+            remedy="show a larger shop or another one: `caravan demo --shoppers 3000`, `caravan demo --seed N`",
+        )
     if digest is None:
         console.print(
             f"The second night's release did not pass the gate, for the reason above: that is what a gate is for. The "
