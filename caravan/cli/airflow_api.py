@@ -13,6 +13,7 @@ from contracts.errors import CaravanError, StackError
 from contracts.settings import Settings
 
 ENDED = {"success", "failed"}
+SIGN_IN = "/auth/token"
 #: Seconds a new installation may take until its scheduler knows the DAG.
 FIRST_PARSE = 60.0
 #: Seconds that a run which is stopped may take for its teardown.
@@ -22,15 +23,17 @@ STOPPING = 60.0
 class Airflow:
     """A signed-in client; tokens are renewed when they run out."""
 
-    def __init__(self, client: httpx.Client, username: str, password: str) -> None:
+    def __init__(self, client: httpx.Client, username: str, password: str, patience: float = 0.0) -> None:
         self._client = client
+        self._patience = patience
         self._login = {"username": username, "password": password}
         self._token = ""
 
     @classmethod
-    def of(cls, s: Settings, user: str = "admin") -> Airflow:
+    def of(cls, s: Settings, user: str = "admin", *, patience: float = 0.0) -> Airflow:
+        """`patience`: seconds in which a server that does not answer is asked again; three times at least."""
         client = httpx.Client(base_url=s.airflow_address, timeout=30.0, trust_env=False)
-        return cls(client, user, credentials.read(s, f"airflow_{user}_password"))
+        return cls(client, user, credentials.read(s, f"airflow_{user}_password"), patience)
 
     def close(self) -> None:
         self._client.close()
@@ -141,7 +144,7 @@ class Airflow:
         return self._reach(method, f"/api/v2{path}", json=json, params=params, headers=headers)
 
     def _sign_in(self) -> None:
-        answer = self._reach("POST", "/auth/token", json=self._login)
+        answer = self._reach("POST", SIGN_IN, json=self._login)
         if not answer.is_success:
             raise StackError(
                 f"Airflow does not let the admin in ({answer.status_code})",
@@ -151,16 +154,18 @@ class Airflow:
 
     def _reach(self, method: str, path: str, **options: Any) -> httpx.Response:
         last: httpx.HTTPError | None = None
-        for pause in (0.5, 2.0, 0.0):
+        began, tries = time.monotonic(), 0
+        while tries < 3 or time.monotonic() - began < self._patience:
             try:
                 return self._client.request(method, path, **options)
             except httpx.ConnectError as error:
                 last = error
             except httpx.HTTPError as error:
                 last = error
-                if method != "GET":  # it may have been done
+                if method == "POST" and path != SIGN_IN:  # it may have been done
                     break
-            time.sleep(pause)
+            tries += 1
+            time.sleep(min(0.5 * 4 ** (tries - 1), 5.0))
         raise StackError(
             f"Airflow at {self._client.base_url} does not answer ({type(last).__name__})",
             remedy="`caravan status` shows whether it runs; `caravan up` starts it",

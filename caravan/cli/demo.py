@@ -67,7 +67,7 @@ def demo(
 def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[Place, bool]:
     """All stages; where the shop lives, and whether its second night's release was refused."""
     from artifacts.ledger import Ledger
-    from caravan.cli import demo_answers, demo_shop, release
+    from caravan.cli import demo_answers, demo_release, demo_shop, release
     from caravan.cli.airflow_api import Airflow
     from caravan.cli.demo_nights import Nights
     from recovery.alone import alone
@@ -77,7 +77,7 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     s, shop = settings(), place.shop
     with alone(place.home / "demo" / "lock", _another_demo):
         heading(f"2 of 5  a shop of {shop.shoppers:,} shoppers and {shop.items:,} items, {shop.opening} to {shop.end}")
-        airflow = Airflow.of(s)
+        airflow = Airflow.of(s, patience=demo_release.SILENCE)
         airflow.ensure_ready("nightly")
         nights = Nights(airflow, s, lambda text: console.print(text, soft_wrap=True, highlight=False))
         if demo_shop.kept(place.home) is None:
@@ -180,6 +180,11 @@ def _release_of(
         if ended.exit_code != REFUSED or serving is None:
             raise
         digest = None
+    if digest is None and serving is None:
+        raise ReleaseError(
+            "no release of this shop passed the gate: nothing serves, so there is nothing to show",
+            remedy="show a larger shop or another one: `caravan demo --shoppers 3000`, `caravan demo --seed N`",
+        )
     if digest is None:
         console.print(
             f"The second night's release did not pass the gate, for the reason above: that is what a gate is for. The "

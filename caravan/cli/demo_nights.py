@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from caravan.cli import chain
 from caravan.cli.airflow_api import ENDED, Airflow
 from caravan.cli.demo_release import POLICY
+from contracts.errors import StackError
 
 if TYPE_CHECKING:
     from datetime import date
@@ -43,12 +44,11 @@ class Nights:
         Raises typer.Exit with the exit code of `caravan nightly` when the night did not end well.
         """
         conf = {"day": day.isoformat(), "source": self._s.shop, "recipe": "quick", "rollout": POLICY}
-        under_way = [run for run in self._active() if _is(run, conf)]
-        if under_way:
-            run_id = str(under_way[0]["dag_run_id"])
+        run_id = self._under_way(conf)
+        if run_id is not None:
             self._say(f"the night of a demo before this one is under way: {self._page(run_id)}")
         else:
-            run_id = self._airflow.trigger(chain.DAG, conf, note=f"{self._s.shop}, {day}; started with `caravan demo`")
+            run_id = self._start(conf)
             self._say(f"started {self._page(run_id)}")
 
         def look() -> list[dict[str, Any]]:
@@ -76,6 +76,16 @@ class Nights:
                 return
             self._tell("schedule", "waiting for the schedule's own first run, which finds nothing to do")
             time.sleep(1)
+
+    def _under_way(self, conf: dict[str, str]) -> str | None:
+        return next((str(run["dag_run_id"]) for run in self._active() if _is(run, conf)), None)
+
+    def _start(self, conf: dict[str, str]) -> str:
+        note = f"{conf['source']}, {conf['day']}; started with `caravan demo`"
+        try:
+            return self._airflow.trigger(chain.DAG, conf, note=note)
+        except StackError:  # on a busy machine it may have been done all the same
+            return self._under_way(conf) or self._airflow.trigger(chain.DAG, conf, note=note)
 
     def _clear_the_way(self, ours: str) -> None:
         for run in self._active():

@@ -27,10 +27,10 @@ MADE = MadeShop(events=[], catalog=Path("c"), judgments=Path("j"), counts={})
 class Nights:
     """Nights that end as scripted: a digest, or an exit code."""
 
-    def __init__(self, **ends: str | int) -> None:
+    def __init__(self, **ends: str | int | None) -> None:
         self._ends, self.ran = ends, list[str]()
 
-    def run(self, day: date) -> str:
+    def run(self, day: date) -> str | None:
         self.ran.append(day.isoformat())
         end = self._ends["second" if day == END else "first"]
         if isinstance(end, int):
@@ -104,6 +104,12 @@ def test_a_refused_second_night_is_told_and_the_answers_are_shown_all_the_same(
 def test_a_crash_and_a_shop_without_any_release_end_the_demo(monkeypatch: pytest.MonkeyPatch, nights: Nights) -> None:
     with pytest.raises(typer.Exit):
         release_of(monkeypatch, nights, None, SHOP.before)
+
+
+def test_a_shop_whose_nights_are_both_refused_is_told_what_else_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ReleaseError, match="nothing serves") as refused:
+        release_of(monkeypatch, Nights(first=None, second=None), None, None)
+    assert "--seed N" in refused.value.remedy
 
 
 def answer(release: str, status: int = 200) -> httpx.Response:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from caravan.cli import chain, demo_nights
 from caravan.cli.demo_nights import Nights
+from contracts.errors import StackError
 from contracts.settings import Settings
 
 CONF = {"day": "2026-01-02", "source": "shop", "recipe": "quick", "rollout": "demo"}
@@ -81,6 +82,24 @@ def test_the_night_of_an_interrupted_demo_is_followed_and_not_queued_twice() -> 
     assert ours.run(date(2026, 1, 2)) == "ab" * 32
     assert len(airflow.runs) == 1
     assert "is under way" in said[0]
+
+
+@pytest.mark.parametrize("was_done", [True, False])
+def test_a_start_that_got_no_answer_is_not_made_twice(monkeypatch: pytest.MonkeyPatch, was_done: bool) -> None:
+    airflow, trigger, calls = FakeAirflow(), FakeAirflow.trigger, list[bool]()
+
+    def slow(dag: str, conf: dict[str, Any], *, note: str) -> str:
+        calls.append(True)
+        if was_done or len(calls) > 1:
+            trigger(airflow, dag, conf, note=note)
+        if len(calls) == 1:
+            raise StackError("no answer in time")
+        return "ours"
+
+    monkeypatch.setattr(airflow, "trigger", slow)
+    ours, _ = nights(airflow)
+    assert ours.run(date(2026, 1, 2)) == "ab" * 32
+    assert len(airflow.runs) == 1
 
 
 def test_the_night_of_another_day_is_not_taken_for_ours() -> None:
