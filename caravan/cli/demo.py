@@ -127,9 +127,9 @@ def _start(console: Any, wanted: DemoShop) -> Place:
     return replace(place, home=settings().home)
 
 
-def _another_demo() -> None:
+def _another_demo(holder: str) -> None:
     raise StackError(
-        "another `caravan demo` works on this shop", remedy="wait until it is done, or stop it with Ctrl-C"
+        f"another `caravan demo` works on this shop ({holder})", remedy="wait until it is done, or stop it with Ctrl-C"
     )
 
 
