@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from artifacts.publish import Store
 
 HEADLINE = "ndcg_at_10"
+PER_SHOPPER = f"{HEADLINE}_per_shopper"
 #: The metrics that are shown, and their names.
 METRICS = {
-    HEADLINE: "NDCG@10", "recall_at_10": "recall@10", "mrr_at_10": "MRR@10", "coverage_at_10": "coverage@10",
+    PER_SHOPPER: "NDCG@10, shoppers weighing alike", HEADLINE: "NDCG@10, questions weighing alike",
+    "recall_at_10": "recall@10", "mrr_at_10": "MRR@10", "coverage_at_10": "coverage@10",
     "novelty_at_10": "novelty@10",
 }  # fmt: skip
 RANKERS = {
-    "challenger": "challenger", "champion": "champion", "popularity": "most popular",
+    "challenger": "challenger", "champion": "champion", "anchor": "best of 30 days", "popularity": "most popular",
     "last_item_neighbours": "neighbours",
 }  # fmt: skip
 #: How a policy of canaries is described; any other is named as it is.
@@ -170,20 +172,33 @@ def _figures(report: dict[str, Any]) -> str:
         f"{report.get('questions', '?')} questions of {report.get('shoppers', '?')} shoppers, "
         f"held-out days {plain(', '.join(report.get('held_out', [])))}; {report.get('items_ranked', '?')} items ranked"
     )
-    difference = report.get("differences", {}).get("champion")
+    differences = report.get("differences", {})
     verdict = "There was no champion to compare with."
-    if difference:
-        low, high = difference["interval"]
-        word = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
-        verdict = (
-            f"NDCG@10 against the champion: **{difference['mean']:+.4f}** "
-            f"(95 % interval {low:+.4f} to {high:+.4f}): {word}."
+    if "champion" in differences:
+        verdict = f"NDCG@10 against the champion: {_compared(differences['champion'])}."
+    beside = [
+        f"Against {name}: {_compared(differences[key])}."
+        for key, name in (
+            ("last_item_neighbours", "the neighbours of the last item"),
+            ("popularity", "the most popular"),
         )
-    return f"#### Quality\n\n{verdict} {asked}.\n\n{_table(rows)}"
+        if key in differences
+    ]
+    return f"#### Quality\n\n{' '.join([verdict, *beside])} {asked}.\n\n{_table(rows)}"
+
+
+def _compared(difference: dict[str, Any]) -> str:
+    """The mean difference, the interval that chance by the questions alone gives it, and what that says."""
+    low, high = difference["interval"]
+    word = "better" if low > 0 else "**worse**" if high < 0 else "no clear difference"
+    return f"**{difference['mean']:+.4f}** (95 % interval by the questions {low:+.4f} to {high:+.4f}): {word}"
 
 
 def _slices(report: dict[str, Any]) -> str:
-    """Where the challenger ranks worse than the champion, or than the most popular where there is no champion."""
+    """Where the challenger ranks worse than the champion, or than the most popular where there is no champion.
+
+    Slices are compared question by question.
+    """
     rival = "champion" if report.get("rankers", {}).get("champion") else "popularity"
     found = [
         (name, figures, figures["challenger"][HEADLINE] - figures[rival][HEADLINE])
@@ -200,7 +215,8 @@ def _slices(report: dict[str, Any]) -> str:
         ours, theirs = figures["challenger"][HEADLINE], figures[rival][HEADLINE]
         rows.append([plain(name), str(figures["questions"]), f"{ours:.4f}", f"{theirs:.4f}", f"{difference:+.4f}"])
     return (
-        f"#### Slices that got worse\n\n{len(worse)} of {len(found)}, by NDCG@10; small slices move by chance.\n\n"
+        f"#### Slices that got worse\n\n{len(worse)} of {len(found)}, by NDCG@10 with questions weighing alike; "
+        "small slices move by chance.\n\n"
         f"{_table(rows)}"
     )
 

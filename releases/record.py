@@ -5,11 +5,13 @@ It may be called again for the same release: what is recorded stays, and nothing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from artifacts.ledger import Ledger
 
 NIGHTLY = "nightly"
+LONGEST = 2_000
 
 
 def gated(
@@ -19,18 +21,28 @@ def gated(
     *,
     version: int,
     evidence: dict[str, Any],
+    decision: Mapping[str, Any],
     author: str = NIGHTLY,
     policy: str = "default",
 ) -> None:
-    """Record that `digest` was built and passed the gate; `author` had it made, `policy` is how it will be judged."""
+    """Record that `digest` was built and passed the gate; `author` had it made, `policy` is how it will be judged.
+
+    `decision` is the release's own gate.json: its sentences, made from the figures they speak of, are the reason.
+    """
     if ledger.state(source, digest) is None:
         ledger.move(
             source, digest, to="built", expected=None, actor=NIGHTLY, reason="assembled", version=version,
             evidence={"author": author},
         )  # fmt: skip
     if ledger.state(source, digest) == "built":
-        reason = "passed the gate against the champion on the same held-out days"
         ledger.move(
-            source, digest, to="gated", expected="built", actor=NIGHTLY, reason=reason, version=version,
+            source, digest, to="gated", expected="built", actor=NIGHTLY, reason=reason(decision), version=version,
             evidence={**evidence, "policy": policy},
         )  # fmt: skip
+
+
+def reason(decision: Mapping[str, Any]) -> str:
+    """Say what the gate found, in its own sentences."""
+    sentences = [str(check["sentence"]) for check in decision.get("checks", ()) if check.get("name") != "numbers"]
+    said = f"passed the gate: {' '.join(sentences)}" if sentences else "passed a gate that left no sentences"
+    return said if len(said) <= LONGEST else said[: LONGEST - 2] + " …"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.errors import DataError, ReleaseError, StackError
+from contracts.exit_codes import REFUSED
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from caravan.cli.demo_shop import DemoShop, Place
     from ingestion.sources.shop import MadeShop
 
-#: Exit code of what a rule has refused.
-REFUSED = 3
 #: Days of the shop that are replayed.
 REPLAYED = 7
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from caravan.cli.demo_reason import reason_for
 from contracts.errors import ReleaseError, StackError
 from contracts.release import IN_FLIGHT
 
@@ -37,7 +38,6 @@ POLICY = "demo"
 #: How often the reviewer lets the release go on: a controller that sends it back may have met a machine that hung.
 CHANCES = 2
 _AGAIN = "`caravan status`, then `caravan demo` again: it goes on from here"
-REASON = "The demo's reviewer looked at the brief: better than popularity and neighbours, no slice fell."
 
 
 class Shoppers:
@@ -180,7 +180,10 @@ def approve(
         heard = now if asking else heard
         if not answered and (task := _request(reviewer, digest)) is not None:
             path = f"/dags/release/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/{task['map_index']}"
-            body = {"chosen_options": ["Approve"], "params_input": {"digest": digest[:12], "reason": REASON}}
+            body = {
+                "chosen_options": ["Approve"],
+                "params_input": {"digest": digest[:12], "reason": reason_for(s, digest)},
+            }
             reviewer.call("PATCH", f"{path}/hitlDetails", json=body)
             answered = str(task["dag_run_id"])
         elif not answered and not asking and not asked:  # sent back, or the offer was cut short

@@ -177,7 +177,7 @@ def register(run: Run, evaluation: str) -> Outcome:
     )
     record.gated(
         Ledger.of(s), run.source, release, version=version, evidence=about.meta.get("metrics", {}), author=run.author,
-        policy=run.rollout,
+        decision=_gate_of(release), policy=run.rollout,
     )  # fmt: skip
     challenger = registry.alias(run.source, "challenger")
     if challenger is None or challenger.number < version:
@@ -249,6 +249,17 @@ def _manifest(digest: str) -> Manifest:
     from artifacts.publish import read_manifest
 
     return read_manifest(_store(), digest)
+
+
+def _gate_of(release: str) -> dict[str, Any]:
+    """What the gate found of a release, as the release itself has it."""
+    import json
+
+    from artifacts.publish import fetch
+    from contracts.release import GATE
+
+    folder = fetch(_store(), release, here().cache / "objects")
+    return dict(json.loads((folder / GATE).read_text()))
 
 
 def _inputs(inputs: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,13 +32,26 @@ def test_it_says_what_a_reviewer_needs() -> None:
     assert brief.title == f"shop version 3, {DIGEST[:12]}: may it meet shoppers?"
     assert (brief.version, brief.day, brief.run_id) == (3, "2026-01-31", "r")
     for words in (
-        "Made by **anna**", "**+0.0080** (95 % interval +0.0010 to +0.0150): better",
-        "| NDCG@10 | 0.2130 (0.2030 to 0.2230) | 0.2050 (0.1950 to 0.2150) |",
+        "Made by **anna**", "**+0.0080** (95 % interval by the questions +0.0010 to +0.0150): better",
+        "| NDCG@10, questions weighing alike | 0.2130 (0.2030 to 0.2230) | 0.2050 (0.1950 to 0.2150) |",
         "| cold item | 212 | 0.0230 | 0.2050 | -0.1820 |", "2 of 3, by NDCG@10",
         "Days 2026-01-01 to 2026-01-31, 81233 interactions", "no drift: 0 of 5", "Policy **default**",
         "50 % (1000 shoppers, 24 h at least)", DIGEST, f"Champion now: `{CHAMPION[:12]}`.",
     ):  # fmt: skip
         assert words in brief.text, words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(-0.05, -0.01, "worse"), (0.01, 0.05, "better"), (-0.01, 0.05, "no clear")]
+)
+def test_neighbours_are_told_in_words_also_when_they_win(low: float, high: float, word: str) -> None:
+    evaluation = dict(facts().evaluation)
+    compared = {"mean": (low + high) / 2, "interval": [low, high]}
+    evaluation["differences"] = {**evaluation["differences"], "last_item_neighbours": compared}
+    text = compose(facts(evaluation=evaluation)).text
+    told = text[text.index("Against the neighbours of the last item") :].split(".  ")[0]
+    assert f"{low:+.4f} to {high:+.4f}" in told
+    assert word in told.split("): ")[1][:12]
 
 
 def test_a_demo_is_named_as_such() -> None:

@@ -29,6 +29,7 @@ from releases.region import Readiness
 from serving import edge
 from serving.edge import SLOTS, Split
 from serving.side_effects import stamp
+from tests.fakes import GATE
 
 RULES = Rules(reviewers=frozenset({"admin", "reviewer"}))
 ITEMS = frozenset({"i-1", "i-2"})
@@ -197,7 +198,7 @@ class FolderRegion:
 
 def gated(ledger: Ledger, source: str, digest: str, *, author: str = "nightly") -> str:
     version = 1 + len(ledger.places(source))
-    record.gated(ledger, source, digest, version=version, evidence={}, author=author)
+    record.gated(ledger, source, digest, version=version, evidence={}, decision=GATE, author=author)
     return digest
 
 

@@ -36,6 +36,7 @@ from serving.replay_report import Report
 from serving.replay_sessions import Session
 from serving.replay_sessions import Step as Taken
 from tests.conftest import REPOSITORY
+from tests.fakes import GATE
 from tests.serving import tiny_release
 from tests.serving.live import free_port
 
@@ -105,6 +106,7 @@ class LiveCanary:
             digest,
             version=1 + len(self.ledger.places(self.source)),
             evidence={},
+            decision=GATE,
             author=author,
         )
         return digest

@@ -35,6 +35,7 @@ from ingestion.pseudonymize import Pseudonymizer
 from recovery.questions import answer_of, by_several
 from releases import record
 from releases.approval import Answer, Rules, answer
+from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
 from tests.serving import tiny_release
 
@@ -73,7 +74,7 @@ class Shop:
         version = Registry(client).register(self.source, self.digest, run_id=run.info.run_id, metrics={}, tags={})
         Registry(client).set_alias(self.source, "challenger", version)
         ledger = Ledger.of(self.s)
-        record.gated(ledger, self.source, self.digest, version=version, evidence={}, author="admin")
+        record.gated(ledger, self.source, self.digest, version=version, evidence={}, decision=GATE, author="admin")
         given = Answer(
             source=self.source, digest=self.digest, named=self.digest[:12], person="reviewer", door="command line",
             approves=True, reason="a test",

@@ -18,6 +18,7 @@ from contracts import release as files
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import record
+from tests.fakes import GATE
 
 
 def figures(base: float) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def make(
             (Path(folder) / name).write_text(json.dumps(report))
         meta = {"source": source, "day": day, "recipe": recipe, "champion": champion, "made_by": uuid.uuid4().hex}
         digest = publish(store, Path(folder), kind="release", meta=meta).digest
-    record.gated(Ledger.of(s), source, digest, version=1, evidence={}, author=author, policy=policy)
+    record.gated(Ledger.of(s), source, digest, version=1, evidence={}, decision=GATE, author=author, policy=policy)
     return digest
 
 
