@@ -87,6 +87,10 @@ class Airflow:
     def run(self, dag: str, run_id: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/dags/{dag}/dagRuns/{run_id}"))
 
+    def running(self, dag: str) -> list[dict[str, Any]]:
+        """The runs that are under way now."""
+        return list(self.call("GET", f"/dags/{dag}/dagRuns", params={"state": "running", "limit": 10})["dag_runs"])
+
     def tasks(self, dag: str, run_id: str) -> list[dict[str, Any]]:
         """The run's task instances."""
         found = self.call("GET", f"/dags/{dag}/dagRuns/{run_id}/taskInstances", params={"limit": 100})

@@ -20,6 +20,8 @@ from contracts.settings import Settings, settings
 DAG = "nightly"
 LOG_TAIL = 12
 POLL_SECONDS = 2.0
+#: Seconds that a run may wait for another one before people hear of it, and between two lines about it.
+QUEUED, QUEUED_AGAIN = 10.0, 60.0
 #: Seconds without an answer from Airflow before following a run is given up.
 SILENCE = 300.0
 COLOURS = {
@@ -113,6 +115,7 @@ def follow(
     states: dict[str, str] = {}
     tasks: dict[str, list[dict[str, Any]]] = {}
     heard = time.monotonic()
+    next_word = heard + QUEUED
     with Live(console=console, refresh_per_second=4, transient=False, auto_refresh=False) as live:
         while True:
             try:
@@ -129,6 +132,9 @@ def follow(
                 time.sleep(POLL_SECONDS)
                 continue
             heard = time.monotonic()
+            if heard >= next_word and {run["state"] for run in present} == {"queued"}:
+                console.print(_waits_for(airflow), markup=False, highlight=False, soft_wrap=True)
+                next_word = heard + QUEUED_AGAIN
             if console.is_terminal:
                 live.update(_table(present, tasks), refresh=True)
             else:
@@ -136,6 +142,14 @@ def follow(
             if ended:
                 return
             time.sleep(POLL_SECONDS)
+
+
+def _waits_for(airflow: Airflow) -> str:
+    """One line for a run that has not begun: nights run one at a time."""
+    ahead = [
+        f"{_day_of(run)} ({run['dag_run_id']}, since {str(run['start_date'])[:19]})" for run in airflow.running(DAG)
+    ]
+    return f"waits for its turn; under way: {', '.join(ahead) or 'nothing, so the scheduler is slow or away'}"
 
 
 def _table(runs: list[dict[str, Any]], tasks: dict[str, list[dict[str, Any]]]) -> Table:

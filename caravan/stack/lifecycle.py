@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from contracts.errors import StackError
 from contracts.region import RegionName
 from contracts.settings import Settings
 from recovery import stopped
+from recovery.alone import alone
 
 #: Called with a program's name, what it does now, and seconds since its start. May be called from several threads.
 Progress = Callable[[str, str, float], None]
@@ -172,13 +172,13 @@ def _known(s: Settings) -> list[Program]:
 @contextmanager
 def _lock(s: Settings) -> Iterator[None]:
     """Only one `up` or `down` at a time; the kernel drops the lock of a process that dies."""
-    with (supervisor.run_folder(s) / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StackError(
-                f"another `caravan up` or `caravan down` works on {s.home}", remedy="wait until it is done"
-            ) from None
+
+    def refuse(who: str) -> None:
+        raise StackError(
+            f"another `caravan up` or `caravan down` works on {s.home} ({who})", remedy="wait until it is done"
+        )
+
+    with alone(supervisor.run_folder(s) / "lock", refuse):
         yield
 
 

@@ -45,7 +45,7 @@ def nothing_new(source: str, served: Move | None, why: str) -> str:
         serves = f"no release of {source} serves"
     else:
         serves = f"the champion {served.digest[:12]} serves"
-    return f"nothing new tonight, {serves}, because {why}"
+    return f"nothing new tonight, {serves}, because {why[:1].lower()}{why[1:]}"
 
 
 def ending(states: Mapping[str, str | None], left: Callable[[str, str], Any]) -> Ending:
@@ -77,7 +77,7 @@ def end(context: Mapping[str, Any]) -> Ending:
     found = ending(states, lambda task, name: ti.xcom_pull(task_ids=task, key=name))
     log.info("%s", found.note)
     _note(str(ti.run_id), run, found)
-    _alert(str(ti.run_id), run, found)
+    _alert(run, found)
     return found
 
 
@@ -95,7 +95,7 @@ def _note(run_id: str, run: Run, found: Ending) -> None:
         log.warning("the note could not be written: %s", error)
 
 
-def _alert(run_id: str, run: Run, found: Ending) -> None:
+def _alert(run: Run, found: Ending) -> None:
     """Nights of other sources and backfills are somebody's work at that moment; that somebody sees how they end."""
     from artifacts.ledger import Ledger
     from artifacts.object_store import ObjectStore
@@ -107,8 +107,7 @@ def _alert(run_id: str, run: Run, found: Ending) -> None:
         return
     if found.kind in ("crashed", "stopped"):
         text = f"the night of {run.day} {found.note}"
-        about = f"{run_id} {found.kind} in {found.task}"
-        alerts.tell_once(s, about, part=nights.PART, severity="critical", text=text)
+        alerts.tell_once(s, f"{run.source} {run.day} {found.note}", part=nights.PART, severity="critical", text=text)
     try:
         champion = Ledger.of(s).champion(run.source)
         nights.watch(s, ObjectStore.of(s), run.source, run.day, champion.digest if champion else None)

@@ -1,7 +1,7 @@
 """Pictures for the docs, taken from the running stack: `python -m tests.browser.screenshots`.
 
-The graph of the newest green `nightly` run in the Airflow UI, and the newest champion's version in the MLflow
-registry. Needs Debian's chromium, or another one named in CHROMIUM.
+The graphs of the newest `nightly` runs with a release and with a refusal in the Airflow UI, and the newest champion's
+version in the MLflow registry. Needs Debian's chromium, or another one named in CHROMIUM.
 """
 
 from __future__ import annotations
@@ -31,25 +31,24 @@ PATIENCE = 240_000.0
 
 
 def main() -> None:
-    """Take both pictures."""
+    """Take the pictures."""
     s = settings()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    run = newest_green_run(Airflow.of(s))
-    with browser() as context:
-        airflow_graph(s, context, run, IMAGES / "nightly_graph.png")
+    run, refused = (newest_run(Airflow.of(s), ending) for ending in ("released", "refused"))
+    for shown, name in ((run, "nightly_graph.png"), (refused, "nightly_refused.png")):
+        with browser() as context:
+            airflow_graph(s, context, shown, IMAGES / name)
     with browser({"username": s.mlflow_username, "password": s.secret("mlflow_password")}) as context:
         registry_entry(s, context, str(run["conf"]["source"]), IMAGES / "registry.png")
 
 
-def newest_green_run(airflow: Airflow) -> dict[str, Any]:
-    """The newest successful run in which every task succeeded. Raises NotFound."""
-    found = airflow.call(
-        "GET", "/dags/nightly/dagRuns", params={"state": "success", "order_by": "-start_date", "limit": 20}
-    )
+def newest_run(airflow: Airflow, ending: str) -> dict[str, Any]:
+    """The newest run that ended like this, as its note says. Raises NotFound."""
+    found = airflow.call("GET", "/dags/nightly/dagRuns", params={"order_by": "-start_date", "limit": 50})
     for run in found["dag_runs"]:
-        if all(task["state"] == "success" for task in airflow.tasks("nightly", run["dag_run_id"])):
+        if str(run["note"]).startswith(f"{ending}:"):
             return dict(run)
-    raise NotFound("there is no green run of nightly", remedy="`caravan nightly` makes one")
+    raise NotFound(f"there is no run of nightly that was {ending}", remedy="`caravan nightly` makes one")
 
 
 @contextmanager

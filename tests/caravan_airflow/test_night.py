@@ -90,7 +90,7 @@ def test_what_is_refused_before_the_gate_is_stopped_and_not_crashed() -> None:
 
 def test_the_sentence_of_a_refused_night_names_what_serves() -> None:
     served: Any = SimpleNamespace(source="shop", digest="ab" * 32)
-    assert nothing_new("shop", served, "it is worse.") == (
+    assert nothing_new("shop", served, "It is worse.") == (
         "nothing new tonight, the champion abababababab serves, because it is worse."
     )
     assert nothing_new("shop", None, "x").startswith("nothing new tonight, nothing serves yet, because")

@@ -23,6 +23,7 @@ class FakeAirflow:
         self._log = log or []
         self.started: list[dict[str, Any]] = []
         self.xcoms: dict[tuple[str, str], str] = {}
+        self.queued = 0  # looks at the run before it begins
 
     def ensure_ready(self, dag: str) -> bool:
         return False
@@ -31,7 +32,14 @@ class FakeAirflow:
         self.started.append(conf)
         return "manual__1"
 
+    def running(self, dag: str) -> list[dict[str, Any]]:
+        conf = {"source": "shop", "day": "2025-12-31"}
+        return [{"dag_run_id": "manual__0", "conf": conf, "start_date": "2026-01-01T00:00:05.123Z"}]
+
     def run(self, dag: str, run_id: str) -> dict[str, Any]:
+        if self.queued:
+            self.queued -= 1
+            return {"dag_run_id": run_id, "state": "queued", "conf": self.started[-1]}
         step = next(self._script, None)
         if isinstance(step, Exception):
             raise step
@@ -141,6 +149,15 @@ def test_a_night_of_which_nothing_landed_says_so_with_the_remedy(
     assert exited.value.exit_code == 4
     text = shown.export_text()
     assert "no event has landed\n  try: bring them with `caravan ingest`" in text
+
+
+def test_a_night_that_has_to_wait_says_for_which_one(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
+    monkeypatch.setattr(chain, "QUEUED", 0.0)
+    airflow = FakeAirflow([{"train": "success"}])
+    airflow.queued = 3
+    start(monkeypatch, airflow)
+    waits = "waits for its turn; under way: shop 2025-12-31 (manual__0, since 2026-01-01T00:00:05)"
+    assert shown.export_text().count(waits) == 1
 
 
 def test_following_outlives_an_airflow_that_is_away_for_a_while(
