@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Pointers `nights/<source>/<day>` to the evaluation of each night.
-NIGHTS = "nights"
+#: Pointers `evaluated/<source>/<day>` to the newest evaluation of each day.
+EVALUATED = "evaluated"
 #: Shoppers whose best score becomes the reference of drift.
 REFERENCE_SHOPPERS = 2_000
 #: (shopper of each question, time in microseconds) -> interactions in the 30 days before, NaN where unknown
@@ -75,7 +75,7 @@ def evaluate(
             "against_champion": report["differences"].get("champion"),
         }
         digest = publish(lake.store, out, kind="evaluation", meta=compare.finite(meta)).digest
-        point(lake.store, f"{NIGHTS}/{source}/{about['day']}", digest)
+        point(lake.store, f"{EVALUATED}/{source}/{about['day']}", digest)
         _track(s, str(meta["run_id"]), report, out / files.EVALUATION)
     return digest
 
@@ -167,7 +167,7 @@ def measure(
 
 def _nights_before(lake: Lake, day: str) -> list[noise.Night]:
     """How the newest nights before `day` differed from the champion they met, oldest first."""
-    prefix = f"{NIGHTS}/{lake.source}"
+    prefix = f"{EVALUATED}/{lake.source}"
     days = sorted(name.removeprefix(f"{prefix}/") for name in refs(lake.store, prefix))
     found = []
     for earlier in [d for d in days if d < day][-noise.NEWEST_NIGHTS :]:
