@@ -81,7 +81,7 @@ def request(s: Settings, ledger: Ledger, rules: Rules, source: str, digest: str)
 def notice(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
     """What came of the answers since people were asked: the newest refusal, and who has approved already."""
     from releases.approval import approvers
-    from releases.brief import plain
+    from releases.brief_figures import plain
 
     lines: list[str] = []
     asked = 0
