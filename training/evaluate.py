@@ -72,6 +72,7 @@ def evaluate(
             "model": model_digest,
             "champion": champion_digest,
             "metrics": headline(report),
+            "anchor": report["anchor"]["release"],
             "against_champion": report["differences"].get("champion"),
         }
         digest = publish(lake.store, out, kind="evaluation", meta=compare.finite(meta)).digest

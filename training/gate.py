@@ -2,8 +2,9 @@
 
 Two nights of an unchanging shop differ by chance: by the questions that happened to be asked, and by training. A
 challenger is refused when it is worse than the champion by more than the margin m, or worse than the best champion of
-the last 30 days (the anchor) by more than M. Both come from the noise that the evaluation names, so that all checks
-together refuse RATE of good nights; `python -m tests.bench.nights` simulates that, docs/nightly.md shows it.
+the last 30 days (the anchor, which stays one while it is better) by more than M. Both come from the noise that the
+evaluation names, so that all checks together refuse RATE of good nights; `python -m tests.bench.nights` simulates that,
+docs/nightly.md shows it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ def training_noise(nights: Sequence[Night], measured: float) -> float:
     known = [n for n in nights if math.isfinite(n.difference) and math.isfinite(n.standard_error)][-NEWEST_NIGHTS:]
     if not known:
         return measured
-    whole = _SCALE * float(np.median([abs(n.difference) for n in known]))
+    differences = np.array([n.difference for n in known])
+    # around their median: that every night knows a day more than the one before is no noise
+    whole = _SCALE * float(np.median(np.abs(differences - (np.median(differences) if len(known) > 2 else 0.0))))
     seen = max(0.0, whole**2 - float(np.mean([n.standard_error**2 for n in known])))
     variance = (PRIOR_NIGHTS * measured**2 + len(known) * seen) / (PRIOR_NIGHTS + len(known))
     return math.sqrt(variance)

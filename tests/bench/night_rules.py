@@ -25,6 +25,7 @@ from training.rivals import ANCHOR_DAYS, MOST_ANCHORS
 RECORD = Path(__file__).with_name("nights.json")
 PICTURE = Path(__file__).resolve().parent.parent.parent / "docs" / "images" / "night_noise.svg"
 KINDS = ("full", "warm")
+WEEK = recipes.get("quick").full_every_days
 Floats = npt.NDArray[np.float64]
 
 
@@ -45,9 +46,14 @@ class Residuals:
         return float(np.sqrt(np.mean(self.difference**2)))
 
     @property
+    def noise(self) -> Floats:
+        """The differences without their mean: that a night knows a day more is no chance."""
+        return self.difference - self.difference.mean()
+
+    @property
     def training(self) -> float:
-        """Standard deviation of what the questions do not explain."""
-        return math.sqrt(max(0.0, self.rms**2 - float(np.mean(self.error**2))))
+        """Standard deviation of what neither the questions nor the day more explain."""
+        return math.sqrt(max(0.0, float(np.mean(self.noise**2)) - float(np.mean(self.error**2))))
 
     def rms_interval(self, seed: int = 17) -> tuple[float, float]:
         draw = np.random.default_rng(seed).choice(self.difference, (2_000, len(self.difference)))
@@ -71,22 +77,64 @@ class Rule:
         return found
 
 
-def good_nights(
-    found: Residuals, rule: Rule, anchors: int, *, nights: int = 100_000, seed: int = 1
-) -> tuple[float, float]:
-    """Share of an unchanging shop's nights that are refused: by the rule, by the one before.
+@dataclass(frozen=True)
+class Chains:
+    """What became of many chains of nights: share of nights refused, of chains whose champion sank by 10 % or more, and
+    the mean of how low each sank."""
 
-    A model's own share of a residual is the residual over the square root of two: two models differ by one residual.
+    refused: float
+    sank: float
+    lowest: float
+
+
+def chains(
+    full: Residuals, warm: Residuals | None, rule: Rule | None, *, loss: float, of_champion: bool = True,
+    nights: int = 60, count: int = 400,
+) -> Chains:  # fmt: skip
+    """Draw chains of nights; without a `rule` the one before judges: the whole 95 % interval below 0.
+
+    Each night's challenger is worse by `loss` than the champion (of_champion), or than the challenger of the night
+    before, whether that one was let pass or not. Beside that a model has an effect of its own, which stays with it: two
+    full trainings differ by one residual, so each has its share, the residual over the square root of two. With `warm`,
+    a full training comes once a week, and what starts from a champion keeps part of its effect: so much that two
+    neighbours differ as the warm pairs do. The questions are new every night, for all models of it.
     """
-    draw = np.random.default_rng(seed)
-    models = draw.choice(found.difference, (nights, anchors + 1)) / math.sqrt(2)
-    models *= draw.choice([-1.0, 1.0], models.shape)  # which of two nights came first is chance
-    ours, champion, best = models[:, 0], models[:, 1], models[:, 1:].max(axis=1)
-    error = draw.choice(found.error, nights)
-    new = rule.refuses(champion - ours, best - ours, error, anchors).mean()
-    pick = draw.integers(0, len(found.difference), nights)
-    old = (-found.difference[pick] > 1.96 * found.error[pick]).mean()
-    return float(new), float(old)
+    draw = np.random.default_rng(3)
+    own = full.noise / max(1e-12, float(full.noise.std())) * full.training / math.sqrt(2)
+    stays = math.sqrt(max(0.0, 1 - (warm.training / own.std()) ** 2)) if warm and own.std() > 0 else 0.0
+    refused, lowest = 0, []
+    for _ in range(count):
+        served = [(0, 0.0, float(draw.choice(own)))]  # night, level, own effect
+        kept: tuple[int, float, float] | None = None  # the anchor that the champion was itself held against
+        full_night = 0
+        for night in range(1, nights + 1):
+            began, level, effect = served[-1]
+            again = warm is None or night - full_night >= WEEK
+            base = (level if of_champion else -loss * (night - 1)) - loss
+            fresh = float(draw.choice(own))
+            ours = base + (fresh if again else stays * effect + math.sqrt(1 - stays**2) * fresh)
+            ends = [later for later, _, _ in served[1:]] + [night]
+            anchors = [one for one, end in zip(served, ends, strict=True) if end >= began - ANCHOR_DAYS]
+            anchors = [*([kept] if kept else []), *anchors[-MOST_ANCHORS:]]
+            error = draw.choice(full.error if again or warm is None else warm.error, 1)
+            common = float(draw.normal())
+            seen = [one[1] + one[2] + float(e) * (common + float(draw.normal())) / math.sqrt(2)
+                    for one, e in zip(anchors, draw.choice(full.error, len(anchors)), strict=True)]  # fmt: skip
+            behind = np.array([level + effect - ours]) + error * (common + draw.normal(size=1)) / math.sqrt(2)
+            best = int(np.argmax(seen))
+            if rule is None:
+                no = bool(behind[0] > 1.96 * error[0])
+            else:
+                no = bool(rule.refuses(behind, np.array([max(seen) - ours]), error, len(anchors))[0])
+            if no:
+                refused += 1
+                continue
+            kept = anchors[best] if best < len(anchors) - 1 else None
+            served.append((night, base, ours - base))
+            full_night = night if again else full_night
+        lowest.append(min(level for _, level, _ in served))
+    low = np.array(lowest)
+    return Chains(refused / (count * nights), float((low <= -0.10).mean()), float(low.mean()))
 
 
 def worse_models(found: Residuals, rule: Rule, low: float, high: float, *, seed: int = 2) -> tuple[float, float]:
@@ -95,45 +143,6 @@ def worse_models(found: Residuals, rule: Rule, low: float, high: float, *, seed:
     error = draw.choice(found.error, 100_000)
     behind = draw.uniform(low, high, len(error)) + error * draw.normal(size=len(error))
     return float(rule.refuses(behind, behind, error, 1).mean()), float((behind > 1.96 * error).mean())
-
-
-def slow_loss(
-    found: Residuals, rule: Rule, *, of_champion: bool, loss: float = 0.005, nights: int = 60, chains: int = 400
-) -> tuple[float, float, float]:
-    """Chains whose champion sank by 10 % or more within `nights`: (share by the rule, by the one before, mean level).
-
-    Each night's challenger is worse by `loss` than the champion it may follow (of_champion), or than the challenger of
-    the night before, whether that one was let pass or not.
-    """
-    ends = {"new": [], "old": []}  # type: dict[str, list[float]]
-    for name, levels in ends.items():
-        draw = np.random.default_rng(3)
-        for _ in range(chains):
-            served: list[tuple[int, float, float]] = [(0, 0.0, _effect(found, draw))]  # night, level, model's chance
-            lowest = 0.0
-            for night in range(1, nights + 1):
-                level = served[-1][1] - loss if of_champion else -loss * night
-                ours = level + _effect(found, draw)
-                error = np.array([draw.choice(found.error)])
-                behind = np.array([served[-1][1] + served[-1][2] - ours])
-                took_over = served[-1][0]
-                recent = [
-                    base + chance
-                    for (_, base, chance), until in zip(served, [*(n for n, _, _ in served[1:]), night], strict=True)
-                    if until >= took_over - ANCHOR_DAYS
-                ][-MOST_ANCHORS:]
-                best = np.array([max(recent) - ours])
-                refused = rule.refuses(behind, best, error, len(recent)) if name == "new" else behind > 1.96 * error
-                if not refused[0]:
-                    served.append((night, level, ours - level))
-                    lowest = min(lowest, level)
-            levels.append(lowest)
-    share = {name: float((np.array(levels) <= -0.10).mean()) for name, levels in ends.items()}
-    return share["new"], share["old"], float(np.mean(ends["new"]))
-
-
-def _effect(found: Residuals, draw: np.random.Generator) -> float:
-    return float(draw.choice(found.difference) * draw.choice([-1.0, 1.0]) / math.sqrt(2))
 
 
 def report(path: Path = RECORD) -> None:
@@ -151,19 +160,9 @@ def report(path: Path = RECORD) -> None:
             f"{found.difference.mean():+.2%}, questions {np.sqrt(np.mean(found.error**2)):.2%}, training "
             f"{found.training:.2%} (recipe says {measured:.2%})"
         )
-        for anchors in (1, 7, 30):
-            new, old = good_nights(found, rule, anchors)
-            print(f"  good nights refused, {anchors} anchors: {new:.2%} (old rule {old:.2%})")
         for low, high in ((0.09, 0.11), (0.24, 0.26)):
             new, old = worse_models(found, rule, low, high)
             print(f"  models {low:.0%} to {high:.0%} worse refused: {new:.2%} (old rule {old:.2%})")
-        for of_champion in (False, True):
-            new, old, level = slow_loss(found, rule, of_champion=of_champion)
-            what = "than the champion" if of_champion else "than the night before"
-            print(
-                f"  sixty nights, each 0.5 % worse {what}: {new:.1%} sank by 10 % "
-                f"(old rule {old:.1%}); mean {level:+.1%}"
-            )
         real = [pair for pair in record["pairs"] if pair["kind"] == kind]
         refused = [_refused(pair, rule) for pair in real]
         old_refused = sum(bool(pair["champion"]["old_rule_refuses"]) for pair in real)
@@ -173,6 +172,17 @@ def report(path: Path = RECORD) -> None:
             f"  against neighbours: {near.mean():+.1%}; against popularity never below "
             f"{min(pair['popularity']['low'] for pair in real):+.0%}"
         )
+    found = {kind: Residuals.of(record, kind) for kind in KINDS}
+    for name, warm in (("full every night", None), ("as the chain trains", found["warm"])):
+        good, old = (chains(found["full"], warm, one, loss=0.0, nights=90) for one in (rule, None))
+        print(f"{name}: good nights refused {good.refused:.2%} of {400 * 90:,} (old rule {old.refused:.2%})")
+        for of_champion in (False, True):
+            slow, old = (chains(found["full"], warm, one, loss=0.005, of_champion=of_champion) for one in (rule, None))
+            what = "than the champion" if of_champion else "than the night before"
+            print(
+                f"  sixty nights, each 0.5 % worse {what}: {slow.sank:.1%} of the chains sank by 10 %, the mean by "
+                f"{-slow.lowest:.1%} (old rule {old.sank:.1%}, {-old.lowest:.1%})"
+            )
     for shop in record["changing"]:
         print(
             f"changing shop {shop['seed']}: the chain's champion against a full training of the day "

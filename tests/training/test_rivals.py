@@ -66,6 +66,13 @@ def test_anchors_are_those_that_served_in_the_month_before_the_champion_took_ove
     assert len(chosen(many, {str(number): lineage() for number in range(50)}).anchors) == rivals.MOST_ANCHORS
 
 
+def test_an_anchor_stays_one_while_it_is_better_than_what_followed() -> None:
+    moves = [move("best", 0), move("fair", 5), move("now", 40)]
+    known = {"best": lineage(), "fair": lineage(), "now": {**lineage(), "anchor": "best"}}
+    assert chosen(moves, known).anchors == ("now", "best", "fair")
+    assert chosen(moves, known | {"now": lineage()}).anchors == ("now", "fair")
+
+
 def test_a_champion_that_was_rolled_back_is_no_champion() -> None:
     moves = [move("a", 1), move("a", 2, to="rolled_back", came_from="champion")]
     assert chosen(moves, {"a": lineage()}) == Rivals()
