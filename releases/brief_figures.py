@@ -17,7 +17,7 @@ RANKERS = {
     "challenger": "challenger", "champion": "champion", "anchor": "best of 30 days", "popularity": "most popular",
     "last_item_neighbours": "neighbours",
 }  # fmt: skip
-LONGEST = 300
+LONGEST = 700
 
 
 def plain(text: object) -> str:
@@ -84,7 +84,7 @@ def slices(report: dict[str, Any]) -> str:
         ours, theirs = figures["challenger"][HEADLINE], figures[rival][HEADLINE]
         rows.append([plain(name), str(figures["questions"]), f"{ours:.4f}", f"{theirs:.4f}", f"{difference:+.4f}"])
     return (
-        f"#### Slices that got worse\n\n{len(worse)} of {len(found)}, by NDCG@10 with questions weighing alike; "
+        f"#### Slices below the {RANKERS[rival]}\n\n{len(worse)} of {len(found)}, by NDCG@10 with questions weighing alike; "
         "small slices move by chance.\n\n"
         f"{_table(rows)}"
     )

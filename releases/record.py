@@ -44,5 +44,6 @@ def gated(
 def reason(decision: Mapping[str, Any]) -> str:
     """Say what the gate found, in its own sentences."""
     sentences = [str(check["sentence"]) for check in decision.get("checks", ()) if check.get("name") != "numbers"]
-    said = f"passed the gate: {' '.join(sentences)}" if sentences else "passed a gate that left no sentences"
+    word = "passed" if decision.get("passed") else "was not passed by"
+    said = f"{word} the gate: {' '.join(sentences)}" if sentences else f"{word} a gate that left no sentences"
     return said if len(said) <= LONGEST else said[: LONGEST - 2] + " …"

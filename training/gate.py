@@ -167,8 +167,9 @@ def _no_regression(report: dict[str, Any], margin: float) -> Check:
     passed = lost <= least
     sentence = (
         f"Against the champion's {champion:.4f} the difference is {_share(-lost)} ({_interval(difference)}), "
-        f"{'within' if passed else 'beyond'} the margin of {least:.1%} that chance asks for "
-        f"(questions {by_questions:.1%}, training {by_training:.1%})."
+        f"{'within' if passed else 'beyond'} the margin of {least:.1%}, which "
+        f"{'is the setting' if least <= margin else 'chance asks for'} "
+        f"(noise of the questions {by_questions:.1%}, of training {by_training:.1%})."
     )
     if least > WIDE:
         sentence += (
@@ -180,9 +181,11 @@ def _no_regression(report: dict[str, Any], margin: float) -> Check:
 
 def _anchored(report: dict[str, Any], margin: float) -> Check:
     """Small losses night after night are no chance: the best champion of the last 30 days is asked too."""
-    about = report.get("anchor") or {}
+    about = report.get("anchor")
+    if about is None:
+        return Check(name="anchor", passed=True, sentence="Champions of the last 30 days were not asked.")
     if "anchor" not in report["differences"]:
-        count = int(about.get("asked", 0))
+        count = int(about["asked"])
         said = (
             f"Of the {count} champions of the last 30 days none answers better than the one that serves."
             if count > 1

@@ -34,8 +34,13 @@ def reason(report: dict[str, Any]) -> str:
     ours = rankers.get("challenger", {}).get(HEADLINE)
     if ours is None:
         return f"{SCRIPT}: its evaluation cannot be read; let pass to show the road of a release"
-    said = [_against(name, float(ours), report) for name in NAMES if HEADLINE in rankers.get(name, {})]
-    return f"{SCRIPT}: NDCG@10 {ours:.4f}; {'; '.join([*said, _slices(report)])}"
+    measured = report.get("differences", {})
+    said = [
+        _against(name, float(ours), report)
+        for name in NAMES
+        if HEADLINE in rankers.get(name, {}) and name in measured
+    ]
+    return f"{SCRIPT}, to show the road of a release: NDCG@10 {ours:.4f}; {'; '.join([*said, _slices(report)])}"
 
 
 def _against(name: str, ours: float, report: dict[str, Any]) -> str:
@@ -56,7 +61,7 @@ def _slices(report: dict[str, Any]) -> str:
     )
     asked, fell = len(fell), [row for row in fell if row[0] < 0]
     if not asked:
-        return "no slice has enough questions"
+        return "no slice could be compared"
     if not fell:
         return f"none of {asked} slices is below {NAMES[rival]}"
     worst = ", ".join(f"{name} {difference:+.4f}" for difference, name in fell[:NAMED])
