@@ -19,6 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from contracts.errors import SettingsError
 from contracts.region import ControlPorts, RegionName, RegionPorts, other
 
+#: The page of the shop's API, below Airflow's address.
+API_PAGE = "shop-api"
+
 
 class Settings(BaseSettings):
     """All settings of one process. Times are seconds, sizes bytes."""
