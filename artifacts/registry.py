@@ -41,10 +41,16 @@ def mlflow_client(s: Settings) -> MlflowClient:
     os.environ["MLFLOW_TRACKING_PASSWORD"] = s.secret("mlflow_password")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the steps link to their runs themselves
     import mlflow
 
     mlflow.set_tracking_uri(s.mlflow_address)
     return mlflow.MlflowClient(tracking_uri=s.mlflow_address)
+
+
+def mlflow_page(s: Settings, place: str) -> str:
+    """The address of a page of MLflow, in its view for model training: a new browser gets the one for chat bots."""
+    return f"{s.mlflow_address}/#/{place}?workflowType=machine_learning"
 
 
 class Registry:

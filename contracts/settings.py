@@ -21,6 +21,8 @@ from contracts.region import ControlPorts, RegionName, RegionPorts, other
 
 #: Share of the champion's figure.
 DEFAULT_GATE_MARGIN = 0.05
+#: The page of the shop's API, below Airflow's address.
+API_PAGE = "shop-api"
 
 
 class Settings(BaseSettings):

@@ -237,7 +237,7 @@ def _same(manifest: Manifest, meta: dict[str, Any]) -> bool:
 
 def _attach(s: Settings, run_id: str, day: str, directory: Path, digest: str) -> str:
     """Lay the report with the MLflow run, once; the address of its page."""
-    from artifacts.registry import mlflow_client
+    from artifacts.registry import mlflow_client, mlflow_page
 
     client = mlflow_client(s)
     run = client.get_run(run_id)
@@ -245,5 +245,4 @@ def _attach(s: Settings, run_id: str, day: str, directory: Path, digest: str) ->
         for name in (REPORT_HTML, REPORT_JSON):
             client.log_artifact(run_id, str(directory / name), f"drift/{day}")
         client.set_tag(run_id, "caravan.drift", digest)
-    page = f"{s.mlflow_address}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
-    return f"{page}/artifacts/drift/{day}/{REPORT_HTML}"
+    return mlflow_page(s, f"experiments/{run.info.experiment_id}/runs/{run_id}/artifacts/drift/{day}/{REPORT_HTML}")

@@ -84,8 +84,8 @@ def slices(report: dict[str, Any]) -> str:
         ours, theirs = figures["challenger"][HEADLINE], figures[rival][HEADLINE]
         rows.append([plain(name), str(figures["questions"]), f"{ours:.4f}", f"{theirs:.4f}", f"{difference:+.4f}"])
     return (
-        f"#### Slices below the {RANKERS[rival]}\n\n{len(worse)} of {len(found)}, by NDCG@10 with questions weighing alike; "
-        "small slices move by chance.\n\n"
+        f"#### Slices below the {RANKERS[rival]}\n\n{len(worse)} of {len(found)}, by NDCG@10 with questions weighing "
+        "alike; small slices move by chance.\n\n"
         f"{_table(rows)}"
     )
 

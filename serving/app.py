@@ -7,7 +7,8 @@ import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import Enum
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -52,6 +53,11 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _UNKNOWN_ITEM: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such item."}}
 
 
+#: Headings of the OpenAPI page.
+ASKED: list[str | Enum] = ["What shoppers ask and do"]
+HEALTH: list[str | Enum] = ["Whether it answers"]
+
+
 def _nothing() -> None:
     pass
 
@@ -76,26 +82,29 @@ def create_app(parts: Parts, *, start: Callable[[], None] = _nothing, stop: Call
         await asyncio.to_thread(parts.log.close)
         await asyncio.to_thread(parts.answers.close)
 
+    gate = Gate(routes(parts, lifespan), parts.meters, parts.limits)
+    return gate
+
+
+def routes(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
+    """Make the application inside the gate. Its `parts` are looked at when a request comes, not before."""
     app = FastAPI(
         title="Caravan serving",
         summary="Recommendations, search and similar items from one release; shopper events in.",
         version="1",
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,  # they load their scripts from elsewhere; the page is one of Airflow's
         redoc_url=None,
         responses=_PROBLEMS,
     )
-    add_errors(app)
     _add_answers(app, parts)
     _add_operations(app, parts)
-    gate = Gate(app, parts.meters, parts.limits)
-    return gate
+    add_errors(app)
+    return app
 
 
 def _add_answers(app: FastAPI, parts: Parts) -> None:
-    meters = parts.meters
-
-    @app.post("/recommend", response_model=Answer, summary="Rank the catalog for a shopper")
+    @app.post("/recommend", tags=ASKED, response_model=Answer, summary="Rank the catalog for a shopper")
     async def post_recommend(request: Request, body: RecommendRequest) -> Response:
         watch = Watch()
         release = _release(parts)
@@ -110,17 +119,17 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
             log_impressions(parts.log, release, user, session, result.chosen, request_id)
         watch.lap("side_effects")
         timings = watch.total()
-        meters.answered("recommend", timings, result.fallback, len(items))
+        parts.meters.answered("recommend", timings, result.fallback, len(items))
         for name, count in result.removed.items():
             if count:
-                meters.removed.labels(name).inc(count)
+                parts.meters.removed.labels(name).inc(count)
         if result.query.stale:
-            meters.stale.inc()
+            parts.meters.stale.inc()
         stale = result.query.stale
         log_answer(parts.answers, asked, "recommend", release, items, result.fallback, timings, stale=stale)
         return _answer(release, request_id, items, result.fallback, timings, {"stale": stale})
 
-    @app.get("/search", response_model=Answer, summary="Find items by text")
+    @app.get("/search", tags=ASKED, response_model=Answer, summary="Find items by text")
     async def get_search(
         request: Request,
         q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY, examples=["walnut desk lamp"])],
@@ -138,11 +147,13 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         items = _described(release, ranking)
         watch.lap("answer")
         timings = watch.total()
-        meters.answered("search", timings, fallback, len(items))
+        parts.meters.answered("search", timings, fallback, len(items))
         log_answer(parts.answers, Asked.of(request), "search", release, items, fallback, timings)
         return _answer(release, request.state.request_id, items, fallback, timings)
 
-    @app.get("/similar/{item_id}", response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like an item")
+    @app.get(
+        "/similar/{item_id}", tags=ASKED, response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like an item"
+    )
     async def get_similar(
         request: Request,
         item_id: Annotated[str, PathParameter(min_length=1, max_length=MAX_ID, examples=["i-0042"])],
@@ -159,23 +170,25 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         items = _described(release, ranking)
         watch.lap("answer")
         timings = watch.total()
-        meters.answered("similar", timings, None, len(items))
+        parts.meters.answered("similar", timings, None, len(items))
         log_answer(parts.answers, Asked.of(request), "similar", release, items, None, timings)
         return _answer(release, request.state.request_id, items, None, timings)
 
-    @app.post("/events", response_model=EventsAnswer, summary="Take shopper events; on disk before the answer")
+    @app.post(
+        "/events", tags=ASKED, response_model=EventsAnswer, summary="Take shopper events; on disk before the answer"
+    )
     async def post_events(request: Request, body: EventsRequest) -> Response:
         watch = Watch()
         release = _release(parts)
         receipt = await parts.intake.take(body.events, release.source, watch)
         fallback = None if receipt.online else Fallback.NOT_ONLINE_YET
         timings = watch.total()
-        meters.answered("events", timings, fallback, None)
+        parts.meters.answered("events", timings, fallback, None)
         log_actions(parts.answers, Asked.of(request), release, receipt.kinds)
         counts = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
         for verdict, count in counts.items():
             if count:
-                meters.events.labels(verdict).inc(count)
+                parts.meters.events.labels(verdict).inc(count)
         content = {
             "release": release.digest,
             "request_id": request.state.request_id,
@@ -195,19 +208,19 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
 
 
 def _add_operations(app: FastAPI, parts: Parts) -> None:
-    engine = parts.engine
-
-    @app.get("/healthz", summary="The process lives")
+    @app.get("/healthz", tags=HEALTH, summary="The process lives")
     async def get_healthz() -> Response:
         return json_response({"alive": True})
 
     @app.get(
         "/readyz",
+        tags=HEALTH,
         response_model=Readiness,
         responses={503: {"model": Readiness, "description": "Not ready, and why."}},
         summary="A release serves, and which",
     )
     async def get_readyz() -> Response:
+        engine = parts.engine
         release, state = engine.current, engine.state
         content = {
             "ready": engine.ready,
@@ -223,10 +236,11 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
     # asked by the global edge alone
     @app.get("/active", include_in_schema=False)
     async def get_active() -> Response:
-        active = engine.ready and (parts.fence is None or parts.fence.answers())
+        active = parts.engine.ready and (parts.fence is None or parts.fence.answers())
         return json_response({"active": active}, 200 if active else 503)
 
-    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    # on the engine's own port only
+    @app.get("/metrics", include_in_schema=False)
     async def get_metrics() -> Response:
         return Response(parts.meters.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

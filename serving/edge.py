@@ -56,6 +56,7 @@ BOOTSTRAP = "envoy.yaml"
 SPLIT = "split.yaml"
 
 
+NO_ROUTE = "the routes are POST /recommend, POST /events, GET /search, GET /similar/ITEM, GET /readyz, GET /healthz"
 Arm = Literal["control", "rest", "canary"]
 #: Arms of a canary: when their engine is gone, their shoppers get the champion's answers.
 GUARDED = ("control", "canary")
@@ -165,12 +166,12 @@ def routes(split: Split, s: Settings) -> Yaml:
         {"match": {"path": "/active", "headers": [get]}, "route": probe},
     ]
     found += [
-        {"match": {"path": path}, "direct_response": {"status": 405, "body": {"inline_string": "wrong method"}}}
-        for path in ("/recommend", "/events", "/search")
+        {"match": {"path": path}, "direct_response": {"status": 405, "body": {"inline_string": f"use {method} {path}"}}}
+        for method, path in (("POST", "/recommend"), ("POST", "/events"), ("GET", "/search"))
     ]
     for route in found:
         route["metadata"] = {"filter_metadata": {"envoy.filters.http.lua": {"salt": split.salt}}}
-    found.append({"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": {"inline_string": "no route"}}})
+    found.append({"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": {"inline_string": NO_ROUTE}}})
     return {
         "name": "caravan",
         "virtual_hosts": [{"name": "shop", "domains": ["*"], "routes": found}],

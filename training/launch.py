@@ -33,8 +33,11 @@ PATIENCE = 10
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def command(s: Settings, path: Path) -> list[str]:
-    """The torchrun command for the job at `path`: one node alone, or one of several that meet at a rendezvous."""
+def command(s: Settings, path: Path, scratch: Path) -> list[str]:
+    """The torchrun command for the job at `path`: one node alone, or one of several that meet at a rendezvous.
+
+    One node's torchrun keeps a file in the folder `scratch`.
+    """
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(s.training_processes)]
     if s.training_nodes > 1:
         if not s.training_rendezvous:
@@ -45,6 +48,7 @@ def command(s: Settings, path: Path) -> list[str]:
         start += ["--rdzv-endpoint", s.training_rendezvous, "--rdzv-id", path.parent.name[:16]]
     else:  # they meet in a file: a port for that would be open to the whole network, and torch believes what comes in
         start += ["--nnodes", "1", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
+        start += ["--rdzv-endpoint", str(scratch / "rendezvous")]  # unnamed, torchrun warns of its default address
     return [*start, "-m", "training.main", "--job", str(path), "--lease", str(s.training_lease)]
 
 
@@ -88,7 +92,7 @@ def run(
     error = path.parent / f"error-{variables[ATTEMPT]}.txt"
     scratch = tempfile.mkdtemp(prefix="caravan-training-")  # torchrun leaves files behind in every run
     child = subprocess.Popen(
-        command(s, path), env={**variables, "TMPDIR": scratch}, cwd=ROOT, text=True,
+        command(s, path, Path(scratch)), env={**variables, "TMPDIR": scratch}, cwd=ROOT, text=True,
         stdout=subprocess.PIPE if say else None, stderr=subprocess.STDOUT if say else None,
     )  # fmt: skip
     last: list[str] = []

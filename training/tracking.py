@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 KEY_TAG = "caravan.key"
+#: Lets MLflow's pages show an experiment as one of trained models, not of chat bots.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class TrackedRun:
@@ -34,7 +36,7 @@ class TrackedRun:
             experiment = client.get_experiment_by_name(source)
             if experiment is None:
                 try:
-                    identifier = client.create_experiment(source)
+                    identifier = client.create_experiment(source, tags=KIND)
                 except MlflowException:  # somebody else was first
                     experiment = client.get_experiment_by_name(source)
                     if experiment is None:

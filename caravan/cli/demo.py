@@ -15,7 +15,7 @@ import typer
 
 from contracts.errors import DataError, ReleaseError, StackError
 from contracts.exit_codes import REFUSED
-from contracts.settings import Settings, settings
+from contracts.settings import API_PAGE, Settings, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,14 +216,25 @@ def _day_of(s: Settings, digest: str) -> str:
     return str(read_manifest(ObjectStore.of(s), digest).meta["day"])
 
 
+def addresses(s: Settings) -> list[tuple[str, str]]:
+    """Pages to open after a demo: what each is, and where."""
+    from artifacts.registry import mlflow_page
+
+    return [
+        ("Airflow", f"{s.airflow_address}/dags/nightly"),
+        ("MLflow", mlflow_page(s, "experiments")),
+        ("The shop's API", f"{s.airflow_address}/plugin/{API_PAGE}"),
+    ]
+
+
 def _show_addresses(console: Any, s: Settings) -> None:
     """Plain lines, never cut: they are there to be copied."""
     secrets = s.home / "secrets"
-    for line in (
-        f"Airflow         {s.airflow_address}/dags/nightly",
-        f"                user admin, password in {secrets / 'airflow_admin_password'}",
-        f"MLflow          {s.mlflow_address}",
-        f"                user {s.mlflow_username}, password in {secrets / 'caravan_mlflow_password'}",
-        f"The shop's API  {s.edge_address}/docs",
-    ):
-        console.print(line, soft_wrap=True, highlight=False)
+    doors = {
+        "Airflow": f"user admin, password in {secrets / 'airflow_admin_password'}",
+        "MLflow": f"user {s.mlflow_username}, password in {secrets / 'caravan_mlflow_password'}",
+        "The shop's API": f"the same user; it answers at {s.edge_address}",
+    }
+    for name, address in addresses(s):
+        console.print(f"{name:<15} {address}", soft_wrap=True, highlight=False)
+        console.print(f"{'':<15} {doors[name]}", soft_wrap=True, highlight=False)

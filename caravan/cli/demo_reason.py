@@ -36,9 +36,7 @@ def reason(report: dict[str, Any]) -> str:
         return f"{SCRIPT}: its evaluation cannot be read; let pass to show the road of a release"
     measured = report.get("differences", {})
     said = [
-        _against(name, float(ours), report)
-        for name in NAMES
-        if HEADLINE in rankers.get(name, {}) and name in measured
+        _against(name, float(ours), report) for name in NAMES if HEADLINE in rankers.get(name, {}) and name in measured
     ]
     return f"{SCRIPT}, to show the road of a release: NDCG@10 {ours:.4f}; {'; '.join([*said, _slices(report)])}"
 

@@ -141,6 +141,7 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
         "core": {
             "dags_folder": REPOSITORY / "dags",
             "plugins_folder": REPOSITORY / "plugins",
+            "dag_ignore_file_syntax": "regexp",
             "executor": "LocalExecutor",
             "parallelism": PARALLELISM,
             "load_examples": False,

@@ -1,19 +1,38 @@
-"""The plugin Airflow loads: links from its menu to the other pages of the stack."""
+"""The plugin Airflow loads: links from its menu to the other pages of the stack, and the page of the shop's API."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
-from contracts.settings import settings
+from artifacts.registry import mlflow_page
+from contracts.settings import API_PAGE, settings
 
 _s = settings()
 
 
+async def shop_api(
+    scope: MutableMapping[str, Any], receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[Any]]
+) -> None:
+    """The API's page, imported when it is asked for: tasks load this plugin too, and may not touch what it needs."""
+    from caravan_airflow.api_page import application
+
+    await application()(scope, receive, send)
+
+
 class CaravanPlugin(AirflowPlugin):
-    """Menu entries; the pages behind them ask for their own sign-in."""
+    """Menu entries; MLflow asks for its own sign-in."""
 
     name = "caravan"
-    external_views = [  # noqa: RUF012 - an instance variable where Airflow declares it
-        {"name": "MLflow", "href": _s.mlflow_address, "destination": "nav", "category": "browse"},
-        {"name": "Shop API", "href": f"{_s.edge_address}/docs", "destination": "nav", "category": "browse"},
+    fastapi_apps = [  # noqa: RUF012 - an instance variable where Airflow declares it
+        {"app": shop_api, "url_prefix": f"/{API_PAGE}", "name": "The shop's API"},
     ]
+    external_views = [  # noqa: RUF012
+        {"name": "MLflow", "href": mlflow_page(_s, "experiments"), "destination": "nav", "category": "browse"},
+        {
+            "name": "Shop API", "href": f"/{API_PAGE}/", "url_route": API_PAGE, "destination": "nav",
+            "category": "browse",
+        },
+    ]  # fmt: skip

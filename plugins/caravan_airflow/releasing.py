@@ -108,11 +108,11 @@ NAMES = {"mlflow": "MLflow version", "run": "training run", "report": "drift rep
 
 def links(s: Settings, source: str, written: Brief) -> dict[str, str]:
     """Pages that show more; those that can not be told now are left out."""
-    from artifacts.registry import mlflow_client, model_name
+    from artifacts.registry import mlflow_client, mlflow_page, model_name
 
     found: dict[str, str] = {}
     if written.version:
-        found["mlflow"] = f"{s.mlflow_address}/#/models/{model_name(source)}/versions/{written.version}"
+        found["mlflow"] = mlflow_page(s, f"models/{model_name(source)}/versions/{written.version}")
     if written.run_id:
         from mlflow.exceptions import MlflowException
 
@@ -121,9 +121,10 @@ def links(s: Settings, source: str, written: Brief) -> dict[str, str]:
         except MlflowException as error:
             log.warning("MLflow does not know run %s: %s", written.run_id, error)
             return found
-        found["run"] = f"{s.mlflow_address}/#/experiments/{run.info.experiment_id}/runs/{written.run_id}"
+        place = f"experiments/{run.info.experiment_id}/runs/{written.run_id}"
+        found["run"] = mlflow_page(s, place)
         if run.data.tags.get("caravan.drift") and written.day:
-            found["report"] = f"{found['run']}/artifacts/drift/{written.day}/report.html"
+            found["report"] = mlflow_page(s, f"{place}/artifacts/drift/{written.day}/report.html")
     return found
 
 

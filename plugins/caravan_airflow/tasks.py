@@ -159,7 +159,7 @@ def register(run: Run, evaluation: str) -> Outcome:
     """Evaluation -> the release, published and registered once, alias `challenger` when it is the newest."""
     from artifacts.fence import Fence
     from artifacts.ledger import Ledger
-    from artifacts.registry import Registry, model_name
+    from artifacts.registry import Registry, mlflow_page, model_name
     from releases import record
     from training.bundle import assemble
 
@@ -183,7 +183,7 @@ def register(run: Run, evaluation: str) -> Outcome:
     if challenger is None or challenger.number < version:
         registry.set_alias(run.source, "challenger", version)
     log.info("release %s (%d bytes, %d files) is version %d", release[:12], about.size, len(about.files), version)
-    page = f"{s.mlflow_address}/#/models/{model_name(run.source)}/versions/{version}"
+    page = mlflow_page(s, f"models/{model_name(run.source)}/versions/{version}")
     return Outcome(made=release, links={"mlflow": page})
 
 
@@ -274,8 +274,8 @@ def _day(release: str) -> str:
 def _run_page(meta: dict[str, Any]) -> str:
     """The MLflow page of the training run that `meta` names."""
     s = here()
-    from artifacts.registry import mlflow_client
+    from artifacts.registry import mlflow_client, mlflow_page
 
     run_id = str(meta["run_id"])
     experiment = mlflow_client(s).get_run(run_id).info.experiment_id
-    return f"{s.mlflow_address}/#/experiments/{experiment}/runs/{run_id}"
+    return mlflow_page(s, f"experiments/{experiment}/runs/{run_id}")

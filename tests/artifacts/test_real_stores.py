@@ -62,6 +62,13 @@ def test_a_missing_object_and_a_missing_store_are_told_apart(store: ObjectStore,
         list(ObjectStore.of(dead).list("refs/"))
 
 
+def test_a_run_ends_without_mlflows_own_words(stack: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    client = mlflow_client(stack)
+    run = client.create_run(client.create_experiment(f"quiet-{uuid.uuid4().hex[:8]}")).info.run_id
+    client.set_terminated(run)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_one_digest_is_one_version(stack: Settings) -> None:
     source = f"test-{uuid.uuid4().hex[:8]}"
     client = mlflow_client(stack)

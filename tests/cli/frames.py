@@ -74,7 +74,7 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
             over=over, known=known, policy=policy,
         ),
         moves=[
-            row("gated", sequence=1, actor="nightly", reason="passed the gate: Against the champion the difference is +0.4%"),
+            row("gated", sequence=1, actor="nightly", reason="passed the gate: Against the champion the …"),
             row("asked", sequence=2, actor="nightly", reason="approval requested", evidence={"until": TOMORROW}),
             row("approval", sequence=3, actor="reviewer", reason="better on new items", evidence={"approval": True}),
             row("approved", sequence=3, actor="reviewer", reason="better on new items"),

@@ -158,10 +158,10 @@ def test_a_release_only_waits_and_asks(facts: Any) -> None:
 def test_airflow_loads_the_plugin_and_nothing_else_from_the_folder(environment: dict[str, str]) -> None:
     script = (
         "from airflow._shared.module_loading.file_discovery import find_path_from_directory as find\n"
-        "print('\\n'.join(find('plugins', '.airflowignore', 'glob')))"
+        "print('\\n'.join(find('plugins', '.airflowignore', 'regexp')))"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
+        [sys.executable, "-W", "error:GitWildMatchPattern", "-c", script],
         cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     found = {line for line in done.stdout.splitlines() if line.endswith(".py")}

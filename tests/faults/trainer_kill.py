@@ -41,8 +41,8 @@ def kill_at_random(path: Path, home: Path, draw: random.Random, whole: float) ->
     """Start the trainer and kill it, its starter or both at a random moment; False when it was done before."""
     s = read_settings(home=home)
     child = subprocess.Popen(
-        launch.command(s, path), env=launch.environment(s), cwd=launch.ROOT, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        launch.command(s, path, Path(tempfile.mkdtemp(dir=home))), env=launch.environment(s), cwd=launch.ROOT,
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         checkpoint = path.parent / "checkpoint.safetensors"

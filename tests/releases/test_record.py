@@ -29,7 +29,10 @@ def test_a_night_run_twice_is_told_once(stack: Settings) -> None:
 @pytest.mark.parametrize("difference", ["+0.4%", "-3.1%"])
 def test_the_reason_is_what_the_gate_measured(difference: str) -> None:
     sentence = f"Against the champion's 0.3000 the difference is {difference}."
-    decision = {"passed": True, "checks": [{"name": "numbers", "sentence": "x"}, {"name": "no regression", "sentence": sentence}]}
+    decision = {
+        "passed": True,
+        "checks": [{"name": "numbers", "sentence": "x"}, {"name": "no regression", "sentence": sentence}],
+    }
     assert record.reason(decision) == f"passed the gate: {sentence}"
     assert "no sentences" in record.reason({})
     assert len(record.reason({"checks": [{"name": "n", "sentence": "long " * 900}]})) == record.LONGEST

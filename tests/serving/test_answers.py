@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from serving.gate import Limits
+from serving.openapi import document
 from serving.parts import Parts
 from tests.serving.parts import FakeReader, client, load, logged, parts_of
 
@@ -308,10 +309,29 @@ async def test_the_deadline_answers_for_whatever_hangs(tmp_path: Path, bundle: P
 async def test_the_api_page_has_an_example_for_every_route(http: httpx.AsyncClient) -> None:
     page = (await http.get("/openapi.json")).json()
     assert set(page["paths"]) == {
-        "/recommend", "/search", "/similar/{item_id}", "/events", "/healthz", "/readyz", "/metrics",
+        "/recommend", "/search", "/similar/{item_id}", "/events", "/healthz", "/readyz",
     }  # fmt: skip
     for name in ("RecommendRequest", "Answer", "EventsRequest", "EventsAnswer", "Problem", "Readiness"):
         assert page["components"]["schemas"][name]["examples"], name
+
+
+def test_the_document_needs_no_engine_and_names_the_edge() -> None:
+    page = document("https://shop.example")
+    assert page["servers"][0]["url"] == "https://shop.example"
+    assert "curl -s https://shop.example/recommend" in page["info"]["description"]
+
+
+async def test_an_error_says_what_the_route_takes(http: httpx.AsyncClient) -> None:
+    async def remedy(method: str, path: str, body: Any = None) -> str:
+        return str((await http.request(method, path, json=body)).json()["remedy"])
+
+    told = await remedy("POST", "/recommend", {"user_id": "a", "k": 101})
+    assert told.startswith("POST /recommend takes user_id (required, 1 to 128 characters)")
+    assert "k (1 to 100)" in told
+    assert "q (required, 1 to 256 characters)" in await remedy("GET", "/search?q=%20")
+    assert "POST /recommend, GET /search, GET /similar/{item_id}, POST /events" in await remedy("GET", "/nowhere")
+    assert (await remedy("GET", "/recommend")).startswith("use POST")
+    assert "item_id" in await remedy("GET", "/similar/nope")
 
 
 async def test_metrics_tell_what_happened(http: httpx.AsyncClient, parts: Parts) -> None:

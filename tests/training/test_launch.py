@@ -20,14 +20,15 @@ from training.progress import ProgressBar
 
 
 def test_one_node_stands_alone_and_several_meet(tmp_path: Path) -> None:
-    alone = launch.command(read_settings(training_processes=2), tmp_path / "job.json")
+    alone = launch.command(read_settings(training_processes=2), tmp_path / "job.json", tmp_path)
     assert alone[1:5] == ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
     assert alone[alone.index("--nnodes") + 1] == "1"
-    many = launch.command(read_settings(training_nodes=3, training_rendezvous="trainer-0:29400"), tmp_path / "job.json")
+    nodes = read_settings(training_nodes=3, training_rendezvous="trainer-0:29400")
+    many = launch.command(nodes, tmp_path / "job.json", tmp_path)
     assert many[many.index("--nnodes") + 1] == "3"
     assert many[many.index("--rdzv-endpoint") + 1] == "trainer-0:29400"
     with pytest.raises(TrainingError, match="place to meet"):
-        launch.command(read_settings(training_nodes=3), tmp_path / "job.json")
+        launch.command(read_settings(training_nodes=3), tmp_path / "job.json", tmp_path)
 
 
 @pytest.mark.slow
@@ -58,6 +59,7 @@ def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     lines: list[str] = []
     result = launch.run(read_settings(home=tmp_path, training_processes=2), path, say=lines.append)
     assert any("2 process(es)" in line for line in lines)
+    assert not [line for line in lines if "torch/distributed" in line], "torchrun warns of how it was started"
     curve = json.loads((result / job.CURVE).read_text())
     assert curve[-1]["validation_ndcg_at_10"] > 0.5
     assert all(bool(torch.isfinite(t).all()) for t in load_file(result / job.WEIGHTS).values())
