@@ -1,4 +1,4 @@
-"""The gate's margins on the measured nights: good ones pass, real losses do not. Small counts of tests/bench/night_rules."""
+"""The gate on the measured nights: good ones pass, real losses do not. Small counts of tests/bench/night_rules."""
 
 from __future__ import annotations
 
