@@ -26,6 +26,7 @@ from contracts.errors import CaravanError, Conflict, DataError, NotApproved, Not
 from contracts.settings import settings
 from releases import approval
 from releases.approval import Answer, Rules, Standing
+from releases.mlflow_view import train_first
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -46,6 +47,7 @@ def create_app(app: Flask | None = None) -> Any:
         raise StackError(f"this MLflow does not know {', '.join(missing)}", remedy="use the version that is pinned")
     # after MLflow's checks of host and origin, before its authentication, which would refuse who can not edit models
     app.before_request(guard)
+    train_first(app)
     return create_basic_auth(app)
 
 
