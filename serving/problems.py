@@ -8,6 +8,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from contracts.errors import Fenced, ServingError
@@ -45,7 +46,7 @@ def add_errors(app: FastAPI) -> None:
         if error.status_code == 404 and "route" in request.scope:
             remedy = "ask for an item_id of the catalog that was there when this release was made"
         if error.status_code == 405:
-            remedy = f"use {(error.headers or {}).get('allow', 'another method')}; {there}"
+            remedy = f"use {Headers(error.headers or {}).get('allow', 'another method')}; {there}"
         return problem(request, error.status_code, str(error.detail), remedy, error.headers)
 
     @app.exception_handler(Fenced)
