@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: How a policy of canaries is described; any other is named as it is.
 WORDS = {
-    "default": "Policy **default**: judged by the shop's own traffic, at least a day on the last step.",
+    "default": "Policy **default**: judged by the shop's own traffic.",
     "demo": "Policy **demo**: small, hurried steps with little traffic, to show how it works. "
     "It proves less than `default`; do not let a release meet real shoppers by it.",
 }
@@ -81,7 +81,8 @@ def gather(ledger: Ledger, store: Store, source: str, digest: str) -> Facts:
         }
     except ArtifactError as error:
         return Facts(**about, missing=str(error))
-    return Facts(**about, meta=manifest.meta, **parts, drift=_drift(store, source, str(manifest.meta.get("day", ""))))
+    drift = _drift(store, source, str(manifest.meta.get("day", "")), digest)
+    return Facts(**about, meta=manifest.meta, **parts, drift=drift)
 
 
 def compose(facts: Facts) -> Brief:
@@ -115,14 +116,12 @@ def _origin(facts: Facts) -> str:
     by = plain(built.evidence.get("author") or built.actor) if built else "nobody that the ledger knows"
     day = f", on the data up to **{plain(facts.meta['day'])}**" if facts.meta.get("day") else ""
     recipe = f", recipe **{plain(facts.meta['recipe'])}**" if facts.meta.get("recipe") else ""
-    against = "No champion of this shop serves."
-    if facts.champion:
-        compared = facts.meta.get("champion")
-        against = f"Champion now: `{facts.champion[:12]}`"
-        if compared != facts.champion:
-            measured = f"`{str(compared)[:12]}`" if compared else "no champion"
-            against += f"; **it was measured against {measured}**, not against this one"
-        against += "."
+    against = f"Champion now: `{facts.champion[:12]}`" if facts.champion else "No champion of this shop serves"
+    compared = facts.meta.get("champion")
+    if facts.meta and compared != facts.champion:  # whom it met is not known without its files
+        measured = f"`{str(compared)[:12]}`" if compared else "no champion"
+        against += f"; **it was measured against {measured}**" + (", not against this one" if facts.champion else "")
+    against += "."
     text = f"Made by **{by}**{day}{recipe}. {against}"
     if facts.missing:
         text += f"\n\n**Its files can not be read: {plain(facts.missing)}. Do not approve it.**"
@@ -163,7 +162,7 @@ def _road(policy: str, facts: Facts) -> str:
         )
         return (
             "#### What follows\n\nNo champion of this shop serves: once approved, the release takes **all shoppers at "
-            f"once**, without a canary, because there is nothing to compare it with.{other}"
+            f"once**, without a canary, because there is no champion to compare it with.{other}"
         )
     text = f"#### What follows\n\n{WORDS.get(policy, f'Policy **{plain(policy)}**.')}"
     if policy in POLICIES:
@@ -199,7 +198,7 @@ def _bytes(store: Store, manifest: Manifest, path: str) -> bytes | None:
     return data
 
 
-def _drift(store: Store, source: str, day: str) -> str:
+def _drift(store: Store, source: str, day: str, release: str) -> str:
     """The day's drift in a sentence, against what; empty when it was not reported."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -215,5 +214,6 @@ def _drift(store: Store, source: str, day: str) -> str:
     if data is None:
         return ""
     found = summarize(pq.read_table(pa.BufferReader(data)), digest=digest)
-    reference = str(manifest.meta.get("reference", ""))[:12]
-    return f"{plain(day)} against the window that `{reference}` was trained on: {plain(found)}."
+    reference = str(manifest.meta.get("reference", ""))
+    window = "its own training window" if reference == release else f"the window that `{reference[:12]}` was trained on"
+    return f"{plain(day)} against {window}: {plain(found)}."

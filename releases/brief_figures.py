@@ -1,21 +1,17 @@
-"""The figures of a review brief, as Markdown: how good a release is, beside whom, and where it got worse."""
+"""The figures of the review brief, as Markdown: quality against every rival, and the slices that got worse."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-HEADLINE = "ndcg_at_10"
-PER_SHOPPER = f"{HEADLINE}_per_shopper"
+from releases import figures
+from releases.figures import HEADLINE, PER_SHOPPER, RANKERS, RIVALS
+
 #: The metrics that are shown, and their names.
 METRICS = {
-    PER_SHOPPER: "NDCG@10, shoppers weighing alike", HEADLINE: "NDCG@10, questions weighing alike",
-    "recall_at_10": "recall@10", "mrr_at_10": "MRR@10", "coverage_at_10": "coverage@10",
-    "novelty_at_10": "novelty@10",
-}  # fmt: skip
-RANKERS = {
-    "challenger": "challenger", "champion": "champion", "anchor": "best of 30 days", "popularity": "most popular",
-    "last_item_neighbours": "neighbours",
+    PER_SHOPPER: "NDCG@10, shoppers alike", HEADLINE: "NDCG@10", "recall_at_10": "recall@10", "mrr_at_10": "MRR@10",
+    "coverage_at_10": "coverage@10", "novelty_at_10": "novelty@10",
 }  # fmt: skip
 LONGEST = 700
 
@@ -28,9 +24,10 @@ def plain(text: object) -> str:
 
 
 def quality(report: dict[str, Any]) -> str:
-    """The metrics of all rankers on the same questions, and the difference to the champion with its interval."""
-    rankers = {name: report.get("rankers", {}).get(name) for name in RANKERS}
-    shown = [name for name, figures in rankers.items() if figures]
+    """The metrics of all rankers on the same questions, and the difference to each rival with its interval."""
+    measured: dict[str, Any] = report.get("rankers") or {}
+    rankers: dict[str, dict[str, Any]] = {name: measured[name] for name in RANKERS if measured.get(name)}
+    shown = list(rankers)
     if "challenger" not in shown:
         return "#### Quality\n\nThere is no evaluation."
     rows = [["", *(RANKERS[name] for name in shown)]]
@@ -39,55 +36,65 @@ def quality(report: dict[str, Any]) -> str:
             rows.append([title, *(_with_interval(rankers[name], key) for name in shown)])
     asked = (
         f"{report.get('questions', '?')} questions of {report.get('shoppers', '?')} shoppers, "
-        f"held-out days {plain(', '.join(report.get('held_out', [])))}; {report.get('items_ranked', '?')} items ranked"
+        f"held-out days {plain(', '.join(report.get('held_out') or []))}; "
+        f"{report.get('items_ranked', '?')} items ranked."
     )
-    differences = report.get("differences", {})
-    verdict = "There was no champion to compare with."
-    if "champion" in differences:
-        verdict = f"NDCG@10 against the champion: {_compared(differences['champion'])}."
-    beside = [
-        f"Against {name}: {_compared(differences[key])}."
-        for key, name in (
-            ("last_item_neighbours", "the neighbours of the last item"),
-            ("popularity", "the most popular"),
+    alike = " Questions weigh alike, where it does not say shoppers." if PER_SHOPPER in rankers["challenger"] else ""
+    parts = [_against(report), f"{asked}{alike} Intervals are of 95 %, whole shoppers drawn.", _table(rows)]
+    return "#### Quality\n\n" + "\n\n".join(parts)
+
+
+def _against(report: dict[str, Any]) -> str:
+    """A line per rival: by how much the challenger is better or worse. A rival that is better is named in bold."""
+    lines = []
+    if not (report.get("rankers") or {}).get("champion"):
+        lines.append("It met no champion: none served then, or none that learned from no later events than it did.")
+    for found in figures.comparisons(report):
+        name = RIVALS[found.rival]
+        line = f"NDCG@10 against {name}, {found.alike} weighing alike: **{found.mean:+.4f}**"
+        if found.interval:
+            line += f" (95 % interval {found.interval[0]:+.4f} to {found.interval[1]:+.4f})"
+        line += f": {found.word}"
+        if found.mean_per_question is not None:
+            line += f"; questions weighing alike {found.mean_per_question:+.4f}"
+        if found.word == "worse":
+            line += (
+                f". **{name[0].upper()}{name[1:]} {'is' if found.rival in ('champion', 'anchor') else 'are'} better**"
+            )
+        lines.append(f"{line}.")
+    if about := figures.anchor(report):
+        lines.append(f"{about[0].upper()}{about[1:]}.")
+    noise = report.get("noise") or {}
+    if (training := figures.number(noise.get("training"))) is not None:
+        nights = int(noise.get("nights") or 0)
+        seen = f"and {nights} earlier nights" if nights else "alone: no earlier night met a champion"
+        lines.append(
+            f"By training alone, two nights of an unchanging shop differ by {training:.1%} (standard deviation; from "
+            f"the recipe's benchmark {seen})."
         )
-        if key in differences
-    ]
-    return f"#### Quality\n\n{' '.join([verdict, *beside])} {asked}.\n\n{_table(rows)}"
-
-
-def _compared(difference: dict[str, Any]) -> str:
-    """The mean difference, the interval that chance by the questions alone gives it, and what that says."""
-    low, high = difference["interval"]
-    word = "better" if low > 0 else "**worse**" if high < 0 else "no clear difference"
-    return f"**{difference['mean']:+.4f}** (95 % interval by the questions {low:+.4f} to {high:+.4f}): {word}"
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def slices(report: dict[str, Any]) -> str:
-    """Where the challenger ranks worse than the champion, or than the most popular where there is no champion.
-
-    Slices are compared question by question.
-    """
-    rival = "champion" if report.get("rankers", {}).get("champion") else "popularity"
-    found = [
-        (name, figures, figures["challenger"][HEADLINE] - figures[rival][HEADLINE])
-        for name, figures in report.get("slices", {}).items()
-        if "challenger" in figures and rival in figures
-    ]
-    if not found:
-        return ""
-    worse = sorted((row for row in found if row[2] < 0), key=lambda row: row[2])
-    if not worse:
-        return f"#### Slices\n\nNone of {len(found)} slices is worse than the {RANKERS[rival]}."
-    rows = [["slice", "questions", "challenger", RANKERS[rival], "difference"]]
-    for name, figures, difference in worse:
-        ours, theirs = figures["challenger"][HEADLINE], figures[rival][HEADLINE]
-        rows.append([plain(name), str(figures["questions"]), f"{ours:.4f}", f"{theirs:.4f}", f"{difference:+.4f}"])
-    return (
-        f"#### Slices below the {RANKERS[rival]}\n\n{len(worse)} of {len(found)}, by NDCG@10 with questions weighing "
-        "alike; small slices move by chance.\n\n"
-        f"{_table(rows)}"
+    """Where the challenger ranks worse than the champion it met, or than the most popular where it met none."""
+    found = figures.slices(report)
+    few = ", ".join(f"{plain(name)} ({count})" for name, count in found.few.items())
+    unmeasured = f"Not measured, with too few questions: {few}." if few else ""
+    if not found.measured:
+        return f"#### Slices\n\n{unmeasured}" if unmeasured else ""
+    rival = RIVALS[found.rival]
+    if not found.worse:
+        said = f"None of {len(found.measured)} slices is worse than {rival}, by NDCG@10, questions weighing alike."
+        return f"#### Slices\n\n{said} {unmeasured}".rstrip()
+    rows = [["slice", "questions", "challenger", RANKERS[found.rival], "difference"]]
+    for one in found.worse:
+        values = [f"{one.ours:.4f}", f"{one.theirs:.4f}", f"{one.difference:+.4f}"]
+        rows.append([plain(one.name), str(one.questions), *values])
+    said = (
+        f"{len(found.worse)} of {len(found.measured)} are worse than {rival}, by NDCG@10, questions weighing alike; "
+        f"without intervals: small slices move by chance. {unmeasured}"
     )
+    return f"#### Slices that got worse\n\n{said.rstrip()}\n\n{_table(rows)}"
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -96,9 +103,8 @@ def _table(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *body))
 
 
-def _with_interval(figures: dict[str, Any], key: str) -> str:
-    value = figures.get(key)
+def _with_interval(values: dict[str, Any], key: str) -> str:
+    value, within = figures.number(values.get(key)), figures.interval(values.get(f"{key}_interval"))
     if value is None:
         return "–"
-    interval = figures.get(f"{key}_interval")
-    return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")
+    return f"{value:.4f}" + (f" ({within[0]:.4f} to {within[1]:.4f})" if within else "")

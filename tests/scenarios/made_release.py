@@ -18,40 +18,52 @@ from contracts import release as files
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import record
-from tests.fakes import GATE
+from training.gate import decide
 
 
 def figures(base: float) -> dict[str, Any]:
     return {
         "ndcg_at_10": base, "ndcg_at_10_interval": [base - 0.01, base + 0.01], "recall_at_10": base * 2,
+        "ndcg_at_10_per_shopper": base + 0.002, "ndcg_at_10_per_shopper_interval": [base - 0.006, base + 0.01],
         "mrr_at_10": base * 0.9, "coverage_at_10": 0.61, "novelty_at_10": 7.4, "queries": 4210.0,
     }  # fmt: skip
 
 
-def reports(champion: str | None) -> dict[str, dict[str, Any]]:
-    """evaluation.json, gate.json and lineage.json of a challenger that is a little better, and worse for some."""
-    rankers = {"challenger": figures(0.213), "popularity": figures(0.081), "last_item_neighbours": figures(0.154)}
-    rankers |= {"champion": figures(0.205)} if champion else {}
+def evaluation(champion: str | None, /, **other: float) -> dict[str, Any]:
+    """evaluation.json of a challenger that is a little better, and worse for some; `other` moves whole rankers."""
+    levels = {"challenger": 0.213, "popularity": 0.081, "last_item_neighbours": 0.154}
+    levels |= {"champion": 0.205} if champion else {}
+    levels |= other
     slices = {
-        name: {"questions": count, **{who: {"ndcg_at_10": values["ndcg_at_10"] + shift * (who == "challenger")}
-               for who, values in rankers.items()}}
+        name: {"questions": count, **{who: {"ndcg_at_10": level + shift * (who == "challenger")}
+               for who, level in levels.items()}}
         for name, count, shift in (
             ("cold item", 212, -0.19), ("known shopper", 3100, 0.01), ("new shopper", 1110, -0.011),
         )
     }  # fmt: skip
     return {
-        files.EVALUATION: {
-            "held_out": ["2026-01-29", "2026-01-30", "2026-01-31"], "questions": 4210, "shoppers": 1388,
-            "items_ranked": 1200, "train_interactions": 81233, "rankers": rankers, "slices": slices,
-            "differences": {"champion": {"mean": 0.008, "interval": [0.001, 0.015]}} if champion else {},
+        "held_out": ["2026-01-29", "2026-01-30", "2026-01-31"], "questions": 4210, "shoppers": 1388,
+        "items_ranked": 1200, "train_interactions": 81233, "slices": slices | {"quiet shopper": {"questions": 7}},
+        "rankers": {name: figures(level) for name, level in levels.items()},
+        "differences": {
+            name: {
+                "mean": round(levels["challenger"] - level, 6), "standard_error": 0.0035,
+                "interval": [levels["challenger"] - level - 0.007, levels["challenger"] - level + 0.007],
+                "mean_per_question": levels["challenger"] - level - 0.0009,
+            }
+            for name, level in levels.items() if name != "challenger"
         },
-        files.GATE: {
-            "passed": True,
-            "checks": [
-                {"name": "numbers", "passed": True, "sentence": "All figures are numbers."},
-                {"name": "enough data", "passed": True, "sentence": "The held-out days ask 4210 questions."},
-            ],
-        },
+        "anchor": {"asked": 3 if "anchor" in levels else 1, "release": "ee" * 32 if "anchor" in levels else None},
+        "noise": {"training": 0.031, "nights": 4}, "champion": champion,
+    }  # fmt: skip
+
+
+def reports(champion: str | None, /, **other: float) -> dict[str, dict[str, Any]]:
+    """evaluation.json, what the gate says to it, and lineage.json."""
+    measured = evaluation(champion, **other)
+    return {
+        files.EVALUATION: measured,
+        files.GATE: decide(measured, "ef" * 32).to_dict(),
         files.LINEAGE: {
             "commit": "0123456789abcdef", "day": "2026-01-31",
             "partitions": {"events": {"2026-01-01": "a", "2026-01-31": "b"}},
@@ -64,13 +76,16 @@ def make(
     champion: str | None = None, recipe: str = "tiny",
 ) -> str:  # fmt: skip
     """Publish one and let it pass the gate; its digest."""
-    store = ObjectStore.of(s)
+    store, made = ObjectStore.of(s), reports(champion)
     with tempfile.TemporaryDirectory() as folder:
-        for name, report in reports(champion).items():
+        for name, report in made.items():
             (Path(folder) / name).write_text(json.dumps(report))
         meta = {"source": source, "day": day, "recipe": recipe, "champion": champion, "made_by": uuid.uuid4().hex}
         digest = publish(store, Path(folder), kind="release", meta=meta).digest
-    record.gated(Ledger.of(s), source, digest, version=1, evidence={}, decision=GATE, author=author, policy=policy)
+    record.gated(
+        Ledger.of(s), source, digest, version=1, evidence={}, decision=made[files.GATE], author=author,
+        policy=policy,
+    )  # fmt: skip
     return digest
 
 
