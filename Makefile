@@ -48,7 +48,7 @@ soak: $(STAMP) ## Fault and fuzz tests up to any count, resumable: make soak ARG
 bench: $(STAMP) ## Every benchmark, as docs/benchmarks.md shows them
 	$(BIN)/python -m tests.bench
 
-screenshots: $(STAMP) ## Take the pictures in docs/images from the running stack (needs chromium)
+screenshots: $(STAMP) ## Take the pictures in docs/images from the stack that `make demo` left (needs chromium)
 	$(BIN)/python -m tests.browser.screenshots
 
 # torch keeps no local build tag: the plain version is the CPU build where one is provided, the GPU build elsewhere

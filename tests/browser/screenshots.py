@@ -1,7 +1,9 @@
 """Pictures for the docs, taken from the running stack: `python -m tests.browser.screenshots`.
 
-The graphs of the newest `nightly` runs with a release and with a refusal in the Airflow UI, and the newest champion's
-version in the MLflow registry. Needs Debian's chromium, or another one named in CHROMIUM.
+The graphs of the newest `nightly` runs with a release and with a refusal in the Airflow UI, the newest champion's
+version in the MLflow registry, and the newest request for approval of a release that a night trained, so that its brief
+has its own figures. The stack must have had two nights, as `caravan demo` leaves it, and a refused one. Needs
+Debian's chromium, or another one named in CHROMIUM.
 """
 
 from __future__ import annotations
@@ -34,10 +36,15 @@ def main() -> None:
     """Take the pictures."""
     s = settings()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    run, refused = (newest_run(Airflow.of(s), ending) for ending in ("released", "refused"))
+    airflow = Airflow.of(s)
+    request = newest_request(airflow, asked_by_nights(s))
+    run, refused = (newest_run(airflow, ending) for ending in ("released", "refused"))
+    with browser() as context:
+        page = signed_in(s, context)
+        airflow_request(s, page, request, IMAGES / "airflow_approval.png")
     for shown, name in ((run, "nightly_graph.png"), (refused, "nightly_refused.png")):
         with browser() as context:
-            airflow_graph(s, context, shown, IMAGES / name)
+            airflow_graph(s, signed_in(s, context), shown, IMAGES / name)
     with browser({"username": s.mlflow_username, "password": s.secret("mlflow_password")}) as context:
         registry_entry(s, context, str(run["conf"]["source"]), IMAGES / "registry.png")
 
@@ -49,6 +56,30 @@ def newest_run(airflow: Airflow, ending: str) -> dict[str, Any]:
         if str(run["note"]).startswith(f"{ending}:"):
             return dict(run)
     raise NotFound(f"there is no run of nightly that was {ending}", remedy="`caravan nightly` makes one")
+
+
+def asked_by_nights(s: Settings) -> set[str]:
+    """The runs of `release` that the nightly chain starts, of those releases that were trained and measured."""
+    from caravan_airflow.offering import run_name
+
+    from artifacts.ledger import Ledger
+    from artifacts.object_store import ObjectStore
+    from artifacts.publish import read_manifest
+
+    store = ObjectStore.of(s)
+    digests = [place.digest for place in Ledger.of(s).places(s.shop)]
+    return {run_name(s.shop, d) for d in digests if read_manifest(store, d).meta.get("evaluation")}
+
+
+def newest_request(airflow: Airflow, runs: set[str]) -> str:
+    """The run, of these, whose request for approval is the newest; one that waits comes before all. Raises NotFound."""
+    for answered in (False, True):
+        about = {"response_received": answered, "order_by": "-created_at", "limit": 100}
+        found = airflow.call("GET", "/dags/release/dagRuns/~/hitlDetails", params=about)
+        for request in found["hitl_details"]:
+            if (run := str(request["task_instance"]["dag_run_id"])) in runs:
+                return run
+    raise NotFound("nobody was asked about a release of a night", remedy="`caravan demo` makes two nights and asks")
 
 
 @contextmanager
@@ -72,14 +103,29 @@ def browser(http_credentials: dict[str, str] | None = None) -> Iterator[Any]:
             context.close()
 
 
-def airflow_graph(s: Settings, context: Any, run: dict[str, Any], out: Path) -> None:
-    """Sign in, open the run, choose the graph."""
+def signed_in(s: Settings, context: Any) -> Any:
+    """A page of Airflow that the administrator has signed in to."""
     page = context.new_page()
     page.goto(f"{s.airflow_address}/auth/login/")
     page.fill("input[name=username]", "admin")
     page.fill("input[name=password]", credentials.read(s, "airflow_admin_password"))
     page.click("input[type=submit]")
     page.wait_for_url(lambda url: "/auth/login" not in url)
+    return page
+
+
+def airflow_request(s: Settings, page: Any, run: str, out: Path) -> None:
+    """Open the request of a run of `release`, with the brief of its release."""
+    page.set_viewport_size({**SIZE, "height": 1900})
+    page.goto(f"{s.airflow_address}/dags/release/runs/{run}/tasks/approval/required_actions")
+    page.get_by_text("What follows").first.wait_for()
+    page.wait_for_timeout(3000)
+    page.screenshot(path=str(out))
+    page.set_viewport_size(SIZE)
+
+
+def airflow_graph(s: Settings, page: Any, run: dict[str, Any], out: Path) -> None:
+    """Open the run, choose the graph."""
     page.goto(f"{s.airflow_address}/dags/nightly/runs/{run['dag_run_id'].replace('+', '%2B')}")
     page.get_by_role("button", name="Graph").first.click()
     page.locator(".react-flow__node").first.wait_for()
