@@ -27,7 +27,7 @@ whole digest: also for a release that was rolled back and shall get another chan
 | brief | reads ledger, evaluation, gate and drift; writes what a reviewer should know |
 | approval | asks the reviewers, with the brief (**Required actions**). The answer names the digest and a reason |
 | approved | waits until the ledger says so: the answer may also come from MLflow or the command line |
-| close_request | ends the request when it was answered elsewhere |
+| close_request | ends the request when this run waits no more; a note says what the ledger says |
 | shadow | copies of requests, answers thrown away |
 | canary_1 … canary_50 | that share of the shoppers, judged all the while |
 | champion | all shoppers |
@@ -81,7 +81,7 @@ with DAG(
 
     @task(
         trigger_rule=TriggerRule.ALL_DONE,
-        doc_md="Ends the request for approval when the release was answered elsewhere.",
+        doc_md="Ends the request for approval when this run waits no more, with a note of what the ledger says.",
     )
     def close_request(**context: Any) -> Any:
         from caravan_airflow import releasing

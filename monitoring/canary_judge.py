@@ -198,7 +198,19 @@ def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, stat
 
 
 def _counted(found: Evidence) -> str:
+    if found.log_e_proof is None:  # it has no counts that can be used now
+        return f"{found.guardrail}: evidence {found.log_e_abort:.1f} from counts before; now: {found.problem}"
     return f"{found.guardrail}: {found.canary_events:.0f} canary and {found.control_events:.0f} control shoppers"
+
+
+def _no_harm(policy: CanaryPolicy, evidence: list[Evidence]) -> str:
+    """That no guardrail has reached the line of harm, and which is nearest to it."""
+    nearest = max(evidence, key=lambda e: e.log_e_abort)
+    return f"no harm shown (nearest: {nearest.guardrail}, evidence {nearest.log_e_abort:.1f} of {policy.log_abort:.1f})"
+
+
+def _proof(policy: CanaryPolicy, found: Evidence) -> str:
+    return f"evidence {found.log_e_proof or 0.0:.1f} of {policy.log_proof:.1f}"
 
 
 def _decide(
@@ -235,9 +247,11 @@ def _decide(
     if waiting:
         return Decision.HOLD, waiting
     if state.step + 1 < len(policy.steps):
-        return Decision.ADVANCE, [f"{gained:.0f} shoppers in this step, no harm shown"]
+        return Decision.ADVANCE, [f"{gained:.0f} shoppers in this step, {_no_harm(policy, evidence)}"]
     if not policy.proof:
-        return Decision.PROMOTE, ["no harm shown; this policy asks for no proof"]
-    if unproven := [f"{e.guardrail}: not proven yet" for e in evidence if not e.proven]:
+        return Decision.PROMOTE, [f"{_no_harm(policy, evidence)}; this policy asks for no proof"]
+    if unproven := [f"{e.guardrail}: not proven yet, {_proof(policy, e)}" for e in evidence if not e.proven]:
         return Decision.HOLD, unproven
-    return Decision.PROMOTE, ["every guardrail is proven"]
+    weakest = min(evidence, key=lambda e: e.log_e_proof or 0.0)
+    said = f"all {len(evidence)} guardrails are proven (the weakest: {weakest.guardrail}, {_proof(policy, weakest)})"
+    return Decision.PROMOTE, [said]

@@ -72,6 +72,9 @@ class Drift:
     page: str = ""
 
     def __str__(self) -> str:
+        if not self.judged:
+            few = ", ".join(self.unjudged) or "the two have no column of numbers in common"
+            return f"{self.verdict}: no column has {MIN_VALUES} values on both sides ({few})"
         text = f"{self.verdict}: {len(self.drifted)} of {self.judged} columns drifted"
         if self.drifted:
             text += f" ({', '.join(self.drifted)})"
@@ -193,11 +196,13 @@ def stable(html: str) -> str:
 
 
 def _nothing_to_compare(rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    columns = ", ".join(row["column"] for row in rows) or "no column of the reference"
+    columns = "; ".join(
+        f"{row['column']}: {row['reference_values']} before, {row['current_values']} on the day" for row in rows
+    )
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Drift</title>'
-        f"<h1>Not enough data</h1><p>A verdict needs {MIN_VALUES} values on both sides. "
-        f"Compared: {columns}.</p></html>\n"
+        f"<h1>Not enough data</h1><p>A verdict needs {MIN_VALUES} values on both sides, and no column has them. "
+        f"{columns or 'The day and the reference have no column of numbers in common'}.</p></html>\n"
     )
     return page, {"metrics": [], "tests": []}
 

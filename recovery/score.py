@@ -51,7 +51,7 @@ class Score:
         if self.first_answer > self.rto:
             found.append(f"the first answer came after {self.first_answer:.0f} s, later than {self.rto:.0f}")
         if self.lost_events:
-            found.append(f"{self.lost_events} events that were acknowledged long before are missing")
+            found.append(f"{self.lost_events} events that were acknowledged seconds before the fault are missing")
         if self.different:
             found.append(f"{self.different} of {self.asked} questions were answered otherwise than before")
         if self.corrupt:

@@ -71,8 +71,8 @@ def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, n
         return open_since
     if expire(ledger, rules, source, digest, now=at) and ledger.state(source, digest) == "rejected":
         raise NotApproved(
-            f"nobody answered in time about release {digest[:12]}: it does not go on",
-            remedy="run the day again, or offer a newer one; the champion goes on serving",
+            f"release {digest[:12]} does not go on: {unsettled(ledger, rules, source, digest)}",
+            remedy="it is rejected for good: offer a newer one",
         )
     until = (at + rules.timeout).isoformat()
     evidence = {"until": until, "required": rules.required, "reviewers": sorted(rules.reviewers)}
@@ -116,12 +116,31 @@ def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datet
     if state not in AWAITING or asked is None or at < _until(asked, rules):
         return False
     if state == "gated":
-        reason = "nobody answered in time"
+        reason = unsettled(ledger, rules, source, digest)
         try:
             ledger.move(source, digest, to="rejected", expected="gated", actor="timeout", reason=reason, now=at)
         except Conflict:  # an answer at the last moment, or another look at the clock, was faster
             return ledger.state(source, digest) == "rejected"
     return True
+
+
+def unsettled(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
+    """What had come of the newest request when its time was over, in words."""
+    asked = _asked(ledger, source, digest)
+    if asked is None:
+        return "nobody was asked"
+    by = f"by {_until(asked, rules):%Y-%m-%d %H:%M} UTC"
+    since = [move for move in ledger.history(source, digest) if move.sequence > asked.sequence]
+    said = [move for move in since if move.to_state == "approval"]
+    yes = counted(ledger, rules, source, digest)
+    no = sorted({move.actor for move in said if not move.evidence.get("approval")} - set(yes))
+    refused = sum(move.to_state == "refused" for move in since)
+    if not (said or yes or refused):
+        return f"nobody answered {by}"
+    parts = [f"{len(yes)} of {rules.required} approvals {by}" + (f", of {', '.join(yes)}" if yes else "")]
+    parts += [f"no from {', '.join(no)}"] if no else []
+    parts += [f"answers not counted: {refused}"] if refused else []
+    return "; ".join(parts)
 
 
 def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
@@ -193,7 +212,8 @@ def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | No
     if state not in AWAITING:
         return f"the release is {state}; no answer is awaited", "`caravan release show` tells its story"
     if asked is not None and at >= _until(asked, rules):
-        return "the answer came after the time to answer was over", "run the day again, or a newer one"
+        again = "ask again with a run of `release`" if state == "rolled_back" else "offer a newer release"
+        return "the answer came after the time to answer was over", again
     made_by = author(ledger, given.source, given.digest)
     if given.approves and rules.required > 1 and given.person == made_by and not before:
         return f"{given.person} made this release and can not be the first to approve it", "ask another reviewer"

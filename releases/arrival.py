@@ -41,7 +41,7 @@ class Arrival:
 
 
 def last_beat(s: Settings) -> Beat | None:
-    """The controller's last heartbeat, or None when it never lived."""
+    """The controller's last heartbeat, or None where there is none that can be read."""
     try:
         body = json.loads((s.region_home / HEARTBEAT).read_text())
         return Beat(at=float(body["at"]), doing=str(body["doing"]))

@@ -26,7 +26,7 @@ from contracts.settings import Settings
 from monitoring.canary_judge import Decision, advance, begin, judge
 from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
 from monitoring.shadow import problem
-from releases import memory
+from releases import memory, reasons
 from releases.approval import Rules, recheck
 from releases.freeze import frozen
 from releases.guard import AWAY, Guard, for_ledger, kept, told
@@ -133,7 +133,7 @@ class Controller:
             self._ledger.note(candidate.source, candidate.digest, "refused", actor=ACTOR, reason=error.what)
             return self._back(candidate, f"approval: {error.what}", {})
         if known.champion != (standing.champion or ""):
-            return self._back(candidate, "the champion it was compared with serves no more", {})
+            return self._back(candidate, reasons.another_champion(known.champion, standing.champion), {})
         if candidate.state == "approved":
             return self._warm_up(candidate, standing, policy, known, now)
         if candidate.state == "shadow":
@@ -169,14 +169,16 @@ class Controller:
         last = self._ledger.newest("champion")
         if said["canary"].serves == candidate.digest:
             if last is None or last.source != candidate.source:
-                why = "no champion of this shop serves: there is nothing to compare it with"
+                why = reasons.without_canary(candidate.source, last.source if last else None)
                 return self._move(candidate, "champion", why, {"ready": True})
             if said["control"].serves == standing.champion == said["champion"].serves:
-                return self._move(candidate, "shadow", "both engines are ready", {"ready": True})
+                why = f"the canary's engine has {candidate.digest[:12]}, that of the control {known.champion[:12]}"
+                return self._move(candidate, "shadow", why, {"ready": True})
         self.doing = "warming up"
-        if now > known.began_at.timestamp() + policy.warm_up_s:
-            why = f"warm_up: the engine is not ready after {policy.warm_up_s:.0f} s ({said['canary'].reason})"
-            return self._back(candidate, why, {})
+        spent = now - known.began_at.timestamp()
+        if spent > policy.warm_up_s:
+            lacking = reasons.not_ready(said, candidate.digest, standing.champion)
+            return self._back(candidate, f"warm_up: not ready after {spent:.0f} s: {lacking}", {})
         return False
 
     def _in_the_shadow(self, candidate: Place, policy: CanaryPolicy, known: Memory, now: float) -> bool:
@@ -184,9 +186,7 @@ class Controller:
         rules, spent = policy.shadow, now - entered
         found = self._watching.shadow_of(known, entered).compare(newest=rules.minimum_questions, now=now)
         wrong, late = problem(rules, found), spent > rules.maximum_s
-        self.doing = (
-            f"shadow: {found.seen} questions asked, at least {rules.minimum_questions}; {wrong or 'well so far'}"
-        )
+        self.doing = reasons.in_the_shadow(rules, found, wrong)
         if wrong is not None and (late or found.seen >= rules.chances * rules.minimum_questions):
             return self._back(candidate, wrong, found.evidence())
         if wrong is None and found.asked >= rules.minimum_questions and spent >= rules.minimum_s:
@@ -204,14 +204,15 @@ class Controller:
             return self._away(candidate, standing, decided)
         state = known.canary or begin(policy, release=candidate.digest, at=now)
         if state.policy != policy.digest:
-            return self._back(candidate, "the canary policy has changed since it started; it needs a new approval", {})
+            return self._back(candidate, reasons.policy_changed(state.policy, policy.digest), {})
         reader = self._watching.canary_of(known, self._entered(candidate, "canary_1"))
         self._guard.watch(policy, replace(known, canary=state), standing, reader)
         found = self._guard.read(reader, policy, now)
         while state.step < STEPS.index(candidate.state):  # moved, and killed before it was remembered
             state = advance(policy, state, found, at=now)
-        if self._region.readiness()["canary"].refused == candidate.digest:
-            return self._back(candidate, "errors: the engine refuses it", {})
+        said = self._region.readiness()["canary"]
+        if said.refused == candidate.digest:
+            return self._back(candidate, f"errors: the engine refuses it: {said.reason}", {})
         state, verdict = judge(policy, state, found, now=now)
         self.doing = told(candidate.state, verdict)
         held = self._frozen(now)
@@ -235,7 +236,8 @@ class Controller:
                 self._uncrown(candidate, standing, self._guard.taken)
             return moved
         if verdict.overdue:
-            return self._back(candidate, f"no proof in time: {'; '.join(verdict.reasons)}", evidence)
+            late = f"after {now - state.step_started:.0f} s in this step there is no verdict"
+            return self._back(candidate, f"{late}: {'; '.join(verdict.reasons)}", evidence)
         return False
 
     def _unsigned(self, digest: str) -> str | None:

@@ -63,8 +63,9 @@ class Guard:
         state = known.canary or begin(policy, release=known.digest, at=now)
         state, verdict = judge(policy, state, found, now=now)
         if verdict.decision in AWAY:
-            self.take(kept(known, state, verdict, told(str(standing.state), verdict), now), standing)
-            log.warning("the database is gone, and the canary does harm: its shoppers are back at the champion")
+            said = told(str(standing.state), verdict)
+            self.take(kept(known, state, verdict, said, now), standing)
+            log.warning("without an answer of the database: %s; its shoppers are back at the champion", said)
 
     def take(self, known: Memory, standing: Standing) -> None:
         """Its shoppers get the champion from now on. `known` has the decision."""

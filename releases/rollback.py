@@ -39,13 +39,17 @@ def serving_source(ledger: Ledger) -> str | None:
 
 
 def foresee(ledger: Ledger, source: str) -> Way:
-    """What `rollback` would do now. NotFound when no release served before the present champion."""
+    """What `rollback` would do now. NotFound when no former champion is there to come back."""
     places = ledger.places(source, among=("champion", "retired", *IN_FLIGHT))
     champion = next((p.digest for p in places if p.state == "champion"), None)
     former = next((p.digest for p in places if p.state == "retired"), None)
     moving = tuple(p for p in places if p.state in IN_FLIGHT)
     if former is None:
-        serves = f"{champion[:12]} is the only one that ever served" if champion else "none serves"
+        serves = f"{champion[:12]} serves" if champion else "none serves"
+        gone = sorted(
+            {m.digest[:12] for m in ledger.history(source) if m.from_state == "champion"} - {str(champion)[:12]}
+        )
+        serves += f", and what served before was rolled back: {', '.join(gone)}" if gone else ", and none served before"
         stop = f"`caravan release stop {moving[0].digest[:12]}` stops what is on its way; else " if moving else ""
         raise NotFound(
             f"no release of {source} can come back: {serves}",

@@ -114,11 +114,16 @@ def _next(standing: Standing, given: Answer, rules: Rules, people: list[str], *,
         others = sorted(rules.reviewers - {given.person} - set(people))
         return f"{standing.missing} more must approve: {', '.join(others)}; until then it stays {standing.state}"
     if standing.state == "approved":
-        road = "shadow, then the canary's steps"
-        if serving != given.source:
-            whose = f"in place of {serving}'s" if serving else "the first one"
-            road = f"all shoppers at once, {whose}, because there is nothing to compare it with"
+        road = at_once(given.source, serving) or "shadow, then the canary's steps"
         return f"next: {road}; `caravan release show {given.digest[:12]}` follows it"
     if standing.state == "rejected":
         return "next: nothing; a rejected release never comes back, a newer one may"
     return f"it stays {standing.state}"
+
+
+def at_once(source: str, serving: str | None) -> str:
+    """That an approved release meets all shoppers without a canary, and why; empty where its own champion serves."""
+    if serving == source:
+        return ""
+    whose = f"in place of {serving}'s" if serving else "the first one"
+    return f"all shoppers at once, {whose}, because there is no champion of {source} to compare it with"

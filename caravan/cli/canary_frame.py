@@ -59,7 +59,7 @@ def _title(seen: Overview) -> Table:
 
 def _silent(seen: Overview) -> str | None:
     if seen.beat is None:
-        return " the controller has never lived here: `caravan status` "
+        return " the controller has left no heartbeat here: `caravan status` "
     age = seen.at.timestamp() - seen.beat.at
     return f" the controller is silent for {_span(age)}: `caravan logs controller` " if age > SILENT else None
 

@@ -30,10 +30,11 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     """Let a release go on at once: no minimum exposure, no proof. Signature, ABORT and the record stay."""
     from artifacts.ledger import Ledger
     from caravan.cli import sign_in
-    from caravan.cli.approve import _resolve
+    from caravan.cli.approve import _resolve, at_once
     from releases import emergency as rules_of
     from releases.approval import Rules
     from releases.freeze import frozen
+    from releases.rollback import serving_source
     from releases.words import reason_given
 
     s, reason, named = settings(), reason_given(reason), digest.strip().lower()
@@ -50,7 +51,8 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     typer.echo(f"{people[0]} and {people[1]} let release {found[:12]} of {source} go on at once; an alert says so")
     if (held := frozen(ledger)) is not None:
         typer.echo(f"but it is frozen by {held.actor}: {held.reason}; `caravan thaw` first, or it waits")
-    typer.echo("next: warm-up, shadow, then the canary's steps in minutes; `caravan canary watch` shows it")
+    road = at_once(source, serving_source(ledger)) or "shadow, then the canary's steps, of one shopper per arm at least"
+    typer.echo(f"next: warm-up, then {road}; `caravan canary watch` shows it")
 
 
 def _second(s: Settings, user: str) -> str:
@@ -88,9 +90,11 @@ def _foresee(
     named: str,
 ) -> None:
     """Print what would happen; no password is asked for. Exit code 1 when it would be refused."""
+    from caravan.cli.approve import at_once
     from releases import emergency as rules_of
     from releases.freeze import frozen
     from releases.region import LiveRegion
+    from releases.rollback import serving_source
     from releases.traffic import describe
 
     region = LiveRegion(s)
@@ -101,9 +105,9 @@ def _foresee(
         typer.echo(f"  release      {digest[:12]}: {ledger.state(source, digest)} -> approved")
         typer.echo(f"  people       {people[0]} and {people[1]}; no password was asked for now")
         typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
-        typer.echo(
-            "  traffic then the same, until it is warm; then 1, 5, 25, 50 % without waiting for exposure or proof"
-        )
+        steps = "1, 5, 25, 50 % without waiting for exposure or proof"
+        road = at_once(source, serving_source(ledger)) or steps
+        typer.echo(f"  traffic then the same, until it is warm; then {road}")
         typer.echo(f"  loaded by    {', '.join(loaded) or 'no engine yet'}")
         typer.echo("  ledger       3 rows at most; one critical alert")
         if (held := frozen(ledger)) is not None:

@@ -62,8 +62,8 @@ def recover(
         typer.echo(f"{through}: {done.steps[through]['said']}")
         return
     plan = done.plan
-    typer.echo(f"{region} serves the state of {plan['snapshot']} ({plan['taken_at']}) and "
+    typer.echo(f"{region} has the state of {plan['snapshot']} ({plan['taken_at']}) and "
                f"{plan['log_after_cut'] / 1e6:.1f} MB of log after it, after {done.seconds:.0f} s")  # fmt: skip
     for passed in plan["passed_over"]:
         typer.secho(f"  passed over: {passed}", fg=typer.colors.YELLOW)
-    typer.echo(f"  shoppers: {s.edge_address}")
+    typer.echo(f"  {done.steps['edge']['said']}: {s.edge_address}")

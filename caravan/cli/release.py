@@ -211,7 +211,9 @@ def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -
     lines += [("approved by", f"{m.actor}, {m.at:%Y-%m-%d %H:%M:%S}: {m.reason}") for m in people]
     if not people:
         let = (
-            f"nobody: {approved.actor} let it go on: {approved.reason}" if approved else "nobody; it was not asked for"
+            f"nobody: {approved.actor} let it go on: {approved.reason}"
+            if approved
+            else "nobody: the ledger has no approval of it"
         )
         lines.append(("approved by", let))
     table = tables.plain("", "")

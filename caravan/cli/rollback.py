@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,10 @@ def rollback(
             return
         person, signed_in = person_or_os_user(s, user, password_file=password_file)
         move = back.rollback(ledger, shop, person=person, reason=reason, way=way)
-        typer.echo(f"release {(way.champion or 'none')[:12]} of {shop} is rolled back by {person}: {reason}")
+        if way.champion:
+            typer.echo(f"release {way.champion[:12]} of {shop} is rolled back by {person}: {reason}")
+        else:
+            typer.echo(f"{shop} had no champion; {way.former[:12]} is champion again, by {person}: {reason}")
         for place in way.on_its_way:
             typer.echo(f"release {place.digest[:12]} was on its way ({place.state}), and is stopped")
         if not signed_in:
@@ -73,14 +77,16 @@ def rollback(
 
 def _arrive(s: Settings, region: LiveRegion, digest: str) -> None:
     from releases.__main__ import live_controller
-    from releases.arrival import asked_at_the_edge, await_release
+    from releases.arrival import asked_at_the_edge, await_release, last_beat
 
     arrival = await_release(
         s, digest, region=region, tick=lambda: live_controller(s).tick(), ask=lambda: asked_at_the_edge(s)
     )
     typer.echo(f"release {digest[:12]} serves all shoppers after {arrival.seconds:.1f} s (engine {arrival.engine})")
     if arrival.helped:
-        typer.echo("the controller is silent, so this command moved the traffic; see `caravan logs controller`")
+        beat = last_beat(s)
+        silent = f"its last heartbeat is {time.time() - beat.at:.0f} s old" if beat else "it has left no heartbeat"
+        typer.echo(f"the controller had not done it ({silent}), so this command did; see `caravan logs controller`")
 
 
 def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
@@ -100,9 +106,9 @@ def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
     typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
     typer.echo(f"  traffic then {describe(then)}")
     has = f"loaded by: {', '.join(loaded)}; shoppers have it in about a second"
-    slow = "loaded by no engine: it is loaded first, and the bad one serves meanwhile"
+    slow = f"loaded by no engine: it is loaded first; {(way.champion or 'nothing')[:12]} serves meanwhile"
     typer.echo(f"  {way.former[:12]} {has if loaded else slow}")
-    typer.echo(f"  ledger       {2 + len(way.on_its_way)} rows")
+    typer.echo(f"  ledger       {1 + bool(way.champion) + len(way.on_its_way)} rows")
     if (serving := back.serving_source(ledger)) not in (None, way.source):
         typer.echo(f"  attention    {serving} serves now, not {way.source}: shoppers would change shops")
     try:

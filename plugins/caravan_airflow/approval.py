@@ -93,15 +93,20 @@ class ReleaseApproval(ApprovalOperator):
         from artifacts.ledger import Ledger
         from caravan_airflow import answers
         from caravan_airflow.service import Service
-        from releases.approval import AWAITING, Rules, expire
+        from releases.approval import AWAITING, Rules, expire, unsettled
 
         s = here()
         ledger, rules, caller = Ledger.of(s), Rules.of(s), answers.Caller.of(context)
         if "error" in event:
-            expire(ledger, rules, caller.source, caller.digest)
+            if not expire(ledger, rules, caller.source, caller.digest):
+                raise NotApproved(
+                    f"the request about release {caller.digest[:12]} ended without an answer: {event['error']}",
+                    remedy=f"`caravan release approve {caller.digest[:12]}` answers it too",
+                )
             raise NotApproved(
-                f"nobody answered about release {caller.digest[:12]} within {rules.timeout}: it does not go on",
-                remedy="run the day again, or offer a newer one; the champion goes on serving",
+                f"release {caller.digest[:12]} does not go on: "
+                f"{unsettled(ledger, rules, caller.source, caller.digest)}",
+                remedy="offer a newer one; one that was rolled back may be asked about again",
             )
         try:
             with Service.of(s) as service:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from contracts.errors import ReleaseError, ServingError
+from contracts.release import NOTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +21,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds that the controller and an engine may take to serve the first release.
 PATIENCE = 180.0
-FIRST = "the first release: no shopper has an answer yet, and there is nothing to compare with"
 
 
 class Runs(Protocol):
@@ -51,15 +52,27 @@ def start_first(ledger: Ledger, source: str, digest: str) -> bool:
     if ledger.newest("champion") is not None:
         return False
     if ledger.state(source, digest) == "gated":
+        reason = why_first(ledger, source, digest)
         ledger.move(
-            source, digest, to="approved", expected="gated", actor="nightly", reason=FIRST,
+            source, digest, to="approved", expected="gated", actor="nightly", reason=reason,
             evidence={"first_release": True},
         )  # fmt: skip
-        log.info("%s", FIRST)
+        log.info("%s", reason)
     if ledger.state(source, digest) != "approved":
         return False
     moved = ledger.newest("approved", source=source, digest=digest)
     return moved is not None and bool(moved.evidence.get("first_release"))
+
+
+def why_first(ledger: Ledger, source: str, digest: str) -> str:
+    """Why nobody is asked about a release of a region without any champion, now or before, by what the ledger knows."""
+    ends = {(m.source, m.digest): m.to_state for m in ledger.history() if m.to_state not in NOTES}
+    others = Counter(state for release, state in ends.items() if release != (source, digest))
+    known = ", ".join(f"{count} {state}" for state, count in sorted(others.items())) or "none"
+    return (
+        f"nobody is asked: no release was ever champion in this region (others in the ledger: {known}), so there is no "
+        "champion to compare with, and no shopper whose answers would change"
+    )
 
 
 def wait_until_served(

@@ -13,7 +13,7 @@ from contracts.errors import CaravanError, NotApproved, StackError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from artifacts.ledger import Ledger
+    from artifacts.ledger import Ledger, Move
     from caravan_airflow.service import Service
     from contracts.settings import Settings
     from releases.approval import Rules
@@ -129,15 +129,27 @@ def links(s: Settings, source: str, written: Brief) -> dict[str, str]:
 
 
 def close_request(context: Mapping[str, Any], *, patience: float = CLOSE_PATIENCE) -> str:
-    """End the request of this run when the release was answered elsewhere, so that nobody is asked any more."""
+    """End the request of this run when the release awaits no answer any more, whoever gave it."""
+    from artifacts.ledger import Ledger
     from caravan_airflow.service import Service
 
-    with Service.of(here()) as service:
-        return close(service, str(context["ti"].run_id), patience=patience)
+    s = here()
+    source, digest = _about(context)
+    told = why_closed(Ledger.of(s).history(source, digest))
+    with Service.of(s) as service:
+        return close(service, str(context["ti"].run_id), told, patience=patience)
 
 
-def close(service: Service, run: str, *, patience: float = CLOSE_PATIENCE, pause: float = 0.5) -> str:
-    """Wait until an answer in hand is written down; end what still asks. The state of the request afterwards."""
+def why_closed(moves: list[Move]) -> str:
+    """That this run asks no more, and what the ledger says came of the approval."""
+    from caravan_airflow.progress import look, says
+
+    found = look(moves, "approved").move
+    return f"This run asks no more. The ledger says: {says(found) if found else 'nothing of this release'}"
+
+
+def close(service: Service, run: str, told: str, *, patience: float = CLOSE_PATIENCE, pause: float = 0.5) -> str:
+    """Wait until an answer in hand is written down; end what still asks, and leave a note. The state afterwards."""
     from caravan_airflow.answers import TASK
 
     deadline = time.monotonic() + patience
@@ -147,8 +159,8 @@ def close(service: Service, run: str, *, patience: float = CLOSE_PATIENCE, pause
             log.info("the request has ended: %s", state)
             return str(state)
         if state in ASKING:
-            service.skip(run, TASK, "The release was answered elsewhere; the ledger says by whom.")
-            log.info("the release was answered elsewhere: the request is closed")
+            service.skip(run, TASK, told)
+            log.info("the request is closed: %s", told)
             return "skipped"
         if time.monotonic() > deadline:
             raise StackError(f"the request is {state} for {patience:.0f} s", remedy="clear this task later")

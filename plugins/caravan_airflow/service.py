@@ -72,7 +72,7 @@ class Service:
 
     def skip(self, run: str, task: str, note: str) -> None:
         """End a task of a run of `release` that waits: nobody has to answer any more."""
-        self._call("PATCH", _task(run, task), json={"new_state": "skipped", "note": note})
+        self._call("PATCH", _task(run, task), json={"new_state": "skipped", "note": note[:1000]})
 
     def _call(self, method: str, path: str, *, passing: tuple[int, ...] = (), **options: Any) -> Any:
         """One request. StackError when Airflow does not answer, NotFound or CaravanError when it refuses."""

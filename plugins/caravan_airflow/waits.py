@@ -76,7 +76,8 @@ def stopped(digest: str, move: Move | None) -> ReleaseError:
             remedy="`caravan release show` has the evidence; it returns only with a new approval",
         )
     return NotApproved(
-        f"release {digest[:12]} was not approved: {says(move)}", remedy="the champion goes on serving; nothing is due"
+        f"release {digest[:12]} was not approved: {says(move)}",
+        remedy="nothing changes for shoppers, and nothing is due",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ from caravan_airflow.steps import Run
 
 from artifacts.ledger import Ledger
 from contracts.errors import ReleaseError, ServingError
-from tests.caravan_airflow.ledger_rows import DIGEST, RowLedger
+from tests.caravan_airflow.ledger_rows import DIGEST, RowLedger, rows
 
 RUN = Run(day="2026-03-01", source="shop", recipe="default")
 BACKFILL = Run(day="2026-03-01", source="shop", recipe="default", kind="backfill")
@@ -64,8 +65,17 @@ def test_the_first_release_is_approved_once_and_says_so() -> None:
     assert [m.to_state for m in known.moves] == ["built", "gated", "approved"]
     assert known.moves[-1].evidence == {"first_release": True}
     assert known.moves[-1].actor == "nightly"
+    assert "others in the ledger: none" in known.moves[-1].reason
     assert not offering.start_first(ledger("built", "gated", "approved", "champion"), "shop", DIGEST)
     assert not offering.start_first(ledger("built", "gated", "rejected"), "shop", DIGEST)
+
+
+def test_a_release_after_one_that_did_not_get_there_is_not_called_the_first() -> None:
+    before = [replace(move, digest="cd" * 32) for move in rows("built", "gated", "approved", "rolled_back")]
+    known = RowLedger("built", "gated")
+    known.history = lambda *_: [*before, *known.moves]  # type: ignore[method-assign]
+    text = offering.why_first(cast("Ledger", known), "shop", DIGEST)
+    assert "no release was ever champion in this region (others in the ledger: 1 rolled_back)" in text
 
 
 def test_the_first_release_is_waited_for_until_the_engine_serves_that_very_digest() -> None:

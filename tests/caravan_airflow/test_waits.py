@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from caravan_airflow.releasing import close, notice
+from caravan_airflow.releasing import close, notice, why_closed
 
 from contracts.errors import StackError
 from releases.approval import Rules
-from tests.caravan_airflow.ledger_rows import RowLedger
+from tests.caravan_airflow.ledger_rows import RowLedger, rows
 from tests.conftest import REPOSITORY
 
 SCRIPT = """
@@ -108,13 +109,28 @@ class Service:
 )
 def test_a_request_is_closed_unless_it_ends_by_itself(states: list[str | None], ended: str, skipped: int) -> None:
     service = Service(*states)
-    assert close(service, "run", patience=5, pause=0) == ended  # type: ignore[arg-type]
+    assert close(service, "run", "because", patience=5, pause=0) == ended  # type: ignore[arg-type]
     assert service.skipped == skipped
+
+
+@pytest.mark.parametrize(
+    ("road", "words"),
+    [
+        (("approved", {"actor": "anna", "reason": "better"}), "gated -> approved, by anna: better"),
+        (("rejected", {"actor": "timeout", "reason": "nobody answered"}), "gated -> rejected, by timeout: nobody"),
+        (("asked", {"reason": "approval requested"}), "built -> gated"),
+    ],
+)
+def test_a_closed_request_says_what_came_of_it(road: Any, words: str) -> None:
+    told = why_closed(rows("built", "gated", road))
+    assert told.startswith("This run asks no more. The ledger says:")
+    assert words in told
+    assert "elsewhere" not in told
 
 
 def test_a_request_that_never_settles_is_an_error() -> None:
     with pytest.raises(StackError, match="running"):
-        close(Service("running"), "run", patience=0.01, pause=0.001)  # type: ignore[arg-type]
+        close(Service("running"), "run", "because", patience=0.01, pause=0.001)  # type: ignore[arg-type]
 
 
 def test_the_note_tells_what_came_of_the_answers() -> None:

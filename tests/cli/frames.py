@@ -78,7 +78,7 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
             row("asked", sequence=2, actor="nightly", reason="approval requested", evidence={"until": TOMORROW}),
             row("approval", sequence=3, actor="reviewer", reason="better on new items", evidence={"approval": True}),
             row("approved", sequence=3, actor="reviewer", reason="better on new items"),
-            row("shadow", sequence=5, reason="both engines are ready"),
-            row("canary_25", sequence=18, reason="251 shoppers in this step, no harm shown"),
+            row("shadow", sequence=5, reason="the canary's engine has beef01222222, that of the control c0ffee11"),
+            row("canary_25", sequence=18, reason="251 shoppers in this step, no harm shown (nearest: carts)"),
         ],
     )  # fmt: skip

@@ -82,7 +82,7 @@ def test_before_anything_there_is_a_page_too() -> None:
     text = shown(frame(empty))
     assert "the edge has no routes yet" in text
     assert "nobody moves anything" in text
-    assert "has never lived here" in text
+    assert "has left no heartbeat here" in text
     beat = Beat(at=frames.NOW.timestamp() - 0.5, doing="nothing is on its way")
     assert "nothing is on its way" in line(shown(frame(replace(empty, beat=beat))), "now")
 

@@ -209,6 +209,8 @@ def test_the_emergency_command_asks_both_and_can_be_tried(
     assert asked == [("reviewer", "typed"), ("admin", "second secret")]
     assert ledger.state("shop", FIRST) == "approved"
     assert "reviewer and admin let release" in done.output
+    assert "next: warm-up, then all shoppers at once, the first one" in done.output
+    assert "then all shoppers at once" in tried.output
 
 
 def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(

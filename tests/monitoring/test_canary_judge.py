@@ -99,12 +99,24 @@ def test_lost_clicks_abort() -> None:
 
 def test_without_a_click_in_either_arm_nothing_is_proven() -> None:
     verdict = look(outcomes(5000, until=100, clicks=(0, 0)))
-    assert (verdict.decision, verdict.reasons) == (Decision.HOLD, ("clicks: not proven yet",))
+    assert verdict.decision is Decision.HOLD
+    assert [reason.partition(",")[0] for reason in verdict.reasons] == ["clicks: not proven yet"]
 
 
 def test_the_last_step_needs_proof_and_says_for_what() -> None:
     assert look(outcomes(300, until=100)).decision is Decision.HOLD
-    assert "errors: not proven yet" in look(outcomes(300, until=100)).reasons
+    reasons = look(outcomes(300, until=100)).reasons
+    assert any(reason.startswith("errors: not proven yet, evidence ") for reason in reasons)
+
+
+def test_going_on_says_how_near_harm_was_and_how_strong_the_proof_is() -> None:
+    calm, near = (look(outcomes(500, until=100, errors=(0, n)), step=0).reasons[0] for n in (0, 6))
+    assert calm.startswith("500 shoppers in this step, no harm shown (nearest: ")
+    assert "nearest: errors, evidence " in near
+    assert calm != near
+    proven = look(outcomes(3000, until=100))
+    assert proven.decision is Decision.PROMOTE
+    assert proven.reasons[0].startswith("all 3 guardrails are proven (the weakest: ")
 
 
 def test_a_step_needs_its_shoppers_and_its_time() -> None:

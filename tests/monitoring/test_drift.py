@@ -61,7 +61,18 @@ def test_few_rows_get_no_verdict(tmp_path: Path, rows: int) -> None:
     summary = drift.compare({"features": (table(1, rows, shift=5.0), table(2, 5000))}, tmp_path)
     assert set(verdicts(summary).values()) == {"not enough data"}
     assert drift.summarize(summary, digest="").verdict == "not enough data"
-    assert "Not enough data" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "Not enough data" in page
+    assert f"hours_since_last: 5000 before, {rows} on the day" in page
+    said = str(drift.summarize(summary, digest=""))
+    assert said.startswith("not enough data: no column has 100 values on both sides (hours_since_last, ")
+
+
+def test_tables_without_a_common_column_are_said_to_have_none(tmp_path: Path) -> None:
+    other = pa.table({"another": pa.array([1.0])})
+    summary = drift.compare({"features": (table(1, 600), other)}, tmp_path)
+    assert "no column of numbers in common" in str(drift.summarize(summary, digest=""))
+    assert "no column of numbers in common" in (tmp_path / "report.html").read_text()
 
 
 def test_an_empty_column_gets_no_verdict_and_does_not_disturb_the_others(tmp_path: Path) -> None:

@@ -117,11 +117,23 @@ def test_asking_again_keeps_the_request_that_runs(case: Case) -> None:
 
 def test_asking_again_after_the_time_is_over_is_no_second_period(case: Case) -> None:
     case.ask(now=datetime.now(UTC) - timedelta(days=2))
-    with pytest.raises(NotApproved, match="nobody answered in time") as late:
+    with pytest.raises(NotApproved, match="nobody answered by 20") as late:
         case.ask()
-    assert "run the day again" in late.value.remedy
+    assert "offer a newer one" in late.value.remedy
     assert case.state == "rejected"
     assert (case.told("rejected")[0].actor, len(case.told("asked"))) == ("timeout", 1)
+
+
+def test_where_one_of_two_approved_it_is_not_said_that_nobody_answered(case: Case) -> None:
+    began = datetime.now(UTC) - timedelta(days=2)
+    case.ask(TWO, now=began)
+    case.answer("reviewer", TWO, now=began)
+    with pytest.raises(NotApproved):
+        case.answer("viewer", TWO, now=began)
+    assert approval.expire(case.ledger, TWO, case.source, case.digest)
+    reason = case.told("rejected")[0].reason
+    assert reason.startswith("1 of 2 approvals by 20")
+    assert reason.endswith("of reviewer; answers not counted: 1")
 
 
 def test_after_a_rollback_people_are_asked_afresh(case: Case) -> None:
