@@ -8,6 +8,7 @@ publishing them again writes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -74,6 +75,17 @@ def read_manifest(store: Store, digest: str) -> Manifest:
     if manifest.digest != digest:
         raise Tampered(f"the manifest of {digest[:12]} was changed", remedy="restore it from a snapshot")
     return manifest
+
+
+def read_file(store: Store, manifest: Manifest, path: str) -> bytes | None:
+    """Read one file of a published directory, without the others; None when there is none. Raises Tampered."""
+    entry = next((entry for entry in manifest.files if entry.path == path), None)
+    if entry is None:
+        return None
+    data = store.get(blob_key(entry.sha256))
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise Tampered(f"{path} differs from the manifest", remedy="restore it from a snapshot")
+    return data
 
 
 def fetch(store: Store, digest: str, cache: Path) -> Path:

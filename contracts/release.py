@@ -53,6 +53,11 @@ IN_FLIGHT: tuple[State, ...] = ("approved", "shadow", "canary_1", "canary_5", "c
 #: Share of shoppers, in percent, that a release gets in each canary state.
 CANARY_SHARE: dict[State, int] = {"canary_1": 1, "canary_5": 5, "canary_25": 25, "canary_50": 50}
 
+#: The figure that an evaluation, its gate and the brief are about: per question, and with shoppers weighing alike,
+#: however much each of them asks. The gate looks at the second.
+HEADLINE = "ndcg_at_10"
+PER_SHOPPER = f"{HEADLINE}_per_shopper"
+
 #: The road of a release. From every state before `champion` it may also be rejected or rolled back.
 MOVES: dict[State | None, frozenset[State]] = {
     None: frozenset({"built"}),

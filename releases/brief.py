@@ -6,14 +6,13 @@ missing is said to be missing. What others wrote (names, reasons) is shown as te
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from artifacts.publish import blob_key, read_manifest, resolve
+from artifacts.publish import read_file, read_manifest, resolve
 from contracts import release as files
-from contracts.errors import ArtifactError, NotFound, Tampered
+from contracts.errors import ArtifactError, NotFound
 from monitoring.canary_policy import POLICIES
 from releases.brief_figures import plain, quality, slices
 
@@ -183,19 +182,9 @@ def _span(seconds: float) -> str:
 
 def _report(store: Store, manifest: Manifest, path: str) -> dict[str, Any]:
     """One JSON file of the release; empty when the release has none. Raises Tampered."""
-    data = _bytes(store, manifest, path)
+    data = read_file(store, manifest, path)
     found = json.loads(data) if data is not None else {}
     return dict(found) if isinstance(found, dict) else {}
-
-
-def _bytes(store: Store, manifest: Manifest, path: str) -> bytes | None:
-    entry = next((entry for entry in manifest.files if entry.path == path), None)
-    if entry is None:
-        return None
-    data = store.get(blob_key(entry.sha256))
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise Tampered(f"{path} differs from the manifest", remedy="restore it from a snapshot")
-    return data
 
 
 def _drift(store: Store, source: str, day: str, release: str) -> str:
@@ -210,7 +199,7 @@ def _drift(store: Store, source: str, day: str, release: str) -> str:
     if digest is None:
         return ""
     manifest = read_manifest(store, digest)
-    data = _bytes(store, manifest, DATA)
+    data = read_file(store, manifest, DATA)
     if data is None:
         return ""
     found = summarize(pq.read_table(pa.BufferReader(data)), digest=digest)

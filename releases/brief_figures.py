@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from contracts.release import HEADLINE, PER_SHOPPER
 from releases import figures
-from releases.figures import HEADLINE, PER_SHOPPER, RANKERS, RIVALS
+from releases.figures import RANKERS, RIVALS
 
 #: The metrics that are shown, and their names.
 METRICS = {

@@ -10,9 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-#: The figure that differences are about: per question, and with shoppers weighing alike.
-HEADLINE = "ndcg_at_10"
-PER_SHOPPER = f"{HEADLINE}_per_shopper"
+from contracts.release import HEADLINE, PER_SHOPPER
+
 #: The rankers of a report, and their names in a table's head.
 RANKERS = {
     "challenger": "challenger", "champion": "champion", "anchor": "anchor", "popularity": "most popular",

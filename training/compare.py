@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from contracts import release as files
 from contracts.errors import Tampered
+from contracts.release import HEADLINE, PER_SHOPPER
 from retrieval import metrics
 from training.datasets import Examples, Ints
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from training.ranking import Ranking, Score
 
 KS = (5, 10, 20)
-#: The figure that gates and differences are about: per question, and with shoppers weighing alike, however much
-#: each of them asks. The gate looks at the second.
-HEADLINE = "ndcg_at_10"
-PER_SHOPPER = f"{HEADLINE}_per_shopper"
 #: Slices with fewer questions say nothing.
 SMALLEST_SLICE = 20
 

@@ -86,7 +86,7 @@ def headline(report: dict[str, Any]) -> dict[str, float]:
     figures = {k: v for k, v in report["rankers"]["challenger"].items() if isinstance(v, float)}
     for name, ranker in report["rankers"].items():
         if name != "challenger":
-            figures |= {f"{name}_{key}": ranker[key] for key in (compare.HEADLINE, compare.PER_SHOPPER)}
+            figures |= {f"{name}_{key}": ranker[key] for key in (files.HEADLINE, files.PER_SHOPPER)}
     return {k: v for k, v in sorted(figures.items()) if np.isfinite(v)}
 
 
@@ -175,7 +175,7 @@ def _nights_before(lake: Lake, day: str) -> list[noise.Night]:
         digest = resolve(lake.store, f"{prefix}/{earlier}")
         about = read_manifest(lake.store, digest).meta if digest else {}
         difference = about.get("against_champion")
-        level = about.get("metrics", {}).get(f"champion_{compare.PER_SHOPPER}")
+        level = about.get("metrics", {}).get(f"champion_{files.PER_SHOPPER}")
         if difference and level:
             relative = (float(difference["mean"]) / level, float(difference["standard_error"]) / level)
             found.append(noise.Night(difference=relative[0], standard_error=relative[1]))

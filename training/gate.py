@@ -18,9 +18,9 @@ from typing import Any
 from artifacts.object_store import ObjectStore
 from artifacts.publish import fetch
 from contracts import release as files
+from contracts.release import PER_SHOPPER
 from contracts.settings import DEFAULT_GATE_MARGIN, Settings
 
-HEADLINE = "ndcg_at_10_per_shopper"
 MIN_QUESTIONS = 30
 #: Share of the nights of an unchanging shop that all checks together may refuse, and how the checks divide it.
 RATE = 0.01
@@ -116,7 +116,7 @@ def _numbers(report: dict[str, Any]) -> Check:
     ]
     rankers = report.get("rankers", {})
     needed = ["challenger", "popularity", *(name for name in ("champion", "anchor") if name in rankers)]
-    bad += [f"rankers.{name}" for name in needed if HEADLINE not in rankers.get(name, {})]
+    bad += [f"rankers.{name}" for name in needed if PER_SHOPPER not in rankers.get(name, {})]
     sentence = f"These figures are missing or not numbers: {', '.join(bad)}." if bad else "All figures are numbers."
     return Check(name="numbers", passed=not bad, sentence=sentence)
 
@@ -142,7 +142,7 @@ def _enough(report: dict[str, Any]) -> Check:
 
 def _beats_popularity(report: dict[str, Any]) -> Check:
     """Better by more than chance: a list of bestsellers needs no model."""
-    ours, floor = (float(report["rankers"][name][HEADLINE]) for name in ("challenger", "popularity"))
+    ours, floor = (float(report["rankers"][name][PER_SHOPPER]) for name in ("challenger", "popularity"))
     difference = report["differences"]["popularity"]
     beyond = _reach(1, _POPULARITY) * float(difference["standard_error"])
     passed = float(difference["mean"]) > beyond
@@ -159,7 +159,7 @@ def _no_regression(report: dict[str, Any], margin: float) -> Check:
     if "champion" not in report["differences"]:
         return Check(name="no regression", passed=True, sentence="There is no champion to compare with.")
     difference = report["differences"]["champion"]
-    champion = float(report["rankers"]["champion"][HEADLINE])
+    champion = float(report["rankers"]["champion"][PER_SHOPPER])
     by_questions = float(difference["standard_error"]) / champion if champion > 0 else 0.0
     by_training = float(report["noise"]["training"])
     least, _ = margins(math.hypot(by_questions, by_training), 1, margin)
@@ -192,7 +192,7 @@ def _anchored(report: dict[str, Any], margin: float) -> Check:
             else "No other champion served in the last 30 days."
         )
         return Check(name="anchor", passed=True, sentence=said)
-    difference, anchor = report["differences"]["anchor"], float(report["rankers"]["anchor"][HEADLINE])
+    difference, anchor = report["differences"]["anchor"], float(report["rankers"]["anchor"][PER_SHOPPER])
     noise = math.hypot(float(difference["standard_error"]) / anchor, float(report["noise"]["training"]))
     _, most = margins(noise, int(about["asked"]), margin)
     lost = -float(difference["mean"]) / anchor
@@ -209,9 +209,9 @@ def _anchored(report: dict[str, Any], margin: float) -> Check:
 def _neighbours(report: dict[str, Any]) -> Check:
     """Shown, and refuses nothing yet."""
     name = "last_item_neighbours"
-    if name not in report["differences"] or HEADLINE not in report["rankers"].get(name, {}):
+    if name not in report["differences"] or PER_SHOPPER not in report["rankers"].get(name, {}):
         return Check(name="neighbours", passed=True, sentence="Neighbours were not measured.")
-    difference, theirs = report["differences"][name], float(report["rankers"][name][HEADLINE])
+    difference, theirs = report["differences"][name], float(report["rankers"][name][PER_SHOPPER])
     low, high = difference["interval"]
     word = "worse than" if high < 0 else "better than" if low > 0 else "not clearly better or worse than"
     return Check(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifacts.lake import Lake
 from artifacts.ledger import Ledger
-from artifacts.publish import fetch, point, publish, resolve
+from artifacts.publish import fetch, point, publish, read_file, read_manifest, resolve
 from contracts import release as files
 from contracts.errors import ArtifactError, Conflict
 from contracts.settings import Settings
@@ -55,7 +55,7 @@ def choose(s: Settings, source: str, day: str, recipe_name: str) -> Rivals:
     chosen = resolve(lake.store, ref)
     if chosen is None:
         cutoff = inputs.read(lake, day, recipe, which).cutoff
-        found = among(Ledger.of(s).history(source), lambda digest: _lineage(lake, digest, s.cache), cutoff, day, recipe)
+        found = among(Ledger.of(s).history(source), lambda digest: _lineage(lake, digest), cutoff, day, recipe)
         with tempfile.TemporaryDirectory(prefix="caravan-rivals-") as name:
             (Path(name) / FILE).write_bytes(job.to_json(asdict(found)))
             chosen = publish(lake.store, Path(name), kind="rivals", meta={"source": source, "day": day}).digest
@@ -106,10 +106,11 @@ def _warm(lineage: dict[str, Any], day: str, recipe: Recipe) -> bool:
     return date.fromisoformat(day) < date.fromisoformat(began) + timedelta(days=recipe.full_every_days)
 
 
-def _lineage(lake: Lake, digest: str, cache: Path) -> dict[str, Any] | None:
+def _lineage(lake: Lake, digest: str) -> dict[str, Any] | None:
     """What a release says of its origin; None where its files are gone or damaged."""
     try:
-        return dict(json.loads((fetch(lake.store, digest, cache / "objects") / files.LINEAGE).read_text()))
+        data = read_file(lake.store, read_manifest(lake.store, digest), files.LINEAGE)
+        return dict(json.loads(data)) if data is not None else None
     except (ArtifactError, OSError, ValueError) as error:
         log.warning("the lineage of release %s cannot be read: %s", digest[:12], error)
         return None

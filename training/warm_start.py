@@ -37,11 +37,14 @@ def weights(release: Path, item_ids: pa.Array, recipe: Recipe, text_dim: int) ->
     wanted: dict[str, Any] = {name: getattr(recipe, name) for name in SHAPE} | {"text_dim": text_dim}
     if any(config.get(name) != value for name, value in wanted.items()):
         return {}
-    found: Weights = load_file(release / files.WEIGHTS)
     theirs = pq.read_table(release / files.ITEMS, columns=["item_id"])["item_id"].combine_chunks()
+    return carried(load_file(release / files.WEIGHTS), theirs, item_ids)
+
+
+def carried(found: Weights, theirs: pa.Array, item_ids: pa.Array) -> Weights:
+    """Carry weights from the vocabulary `theirs` into that of `item_ids`; rows of unknown items are zero."""
     row = np.asarray(pc.fill_null(pc.index_in(item_ids, value_set=theirs), -1), dtype=np.int64) + 1
-    found[ITEM_TABLE] = found[ITEM_TABLE][np.concatenate([[0], row])]  # row 0 is padding, and zero
-    return found
+    return {**found, ITEM_TABLE: found[ITEM_TABLE][np.concatenate([[0], row])]}  # row 0 is padding, and zero
 
 
 def load(model: SequenceModel, start: Weights) -> None:

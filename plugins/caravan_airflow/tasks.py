@@ -255,11 +255,10 @@ def _gate_of(release: str) -> dict[str, Any]:
     """What the gate found of a release, as the release itself has it."""
     import json
 
-    from artifacts.publish import fetch
+    from artifacts.publish import read_file
     from contracts.release import GATE
 
-    folder = fetch(_store(), release, here().cache / "objects")
-    return dict(json.loads((folder / GATE).read_text()))
+    return dict(json.loads(read_file(_store(), _manifest(release), GATE) or b"{}"))
 
 
 def _inputs(inputs: dict[str, Any]) -> str:

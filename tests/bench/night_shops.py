@@ -49,9 +49,7 @@ class Model:
     def start(self, item_ids: pa.Array) -> warm_start.Weights:
         """Weights for the vocabulary `item_ids`, as warm_start.weights reads them from a release."""
         found = {name: value.numpy() for name, value in self.model.state_dict().items()}
-        row = np.asarray(pc.fill_null(pc.index_in(item_ids, value_set=self.items), -1), dtype=np.int64) + 1
-        found[warm_start.ITEM_TABLE] = found[warm_start.ITEM_TABLE][np.concatenate([[0], row])]
-        return found
+        return warm_start.carried(found, self.items, item_ids)
 
 
 @dataclass(frozen=True)

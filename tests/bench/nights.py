@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from contracts.settings import DEFAULT_GATE_MARGIN
 from retrieval import metrics
 from tests.bench.night_shops import Model, Questions, Shop, questions, simple, train
 from training import compare, gate, recipes
@@ -70,7 +71,7 @@ def changing(seed: int) -> dict[str, Any]:
         full = number - full_night >= recipe.full_every_days
         challenger = train(read, None if full else champion)
         difference = _against(asked.asked(challenger), asked.asked(champion), asked)
-        least, _ = gate.margins((difference["error"] ** 2 + recipe.training_noise**2) ** 0.5, 1, 0.05)
+        least, _ = gate.margins((difference["error"] ** 2 + recipe.training_noise**2) ** 0.5, 1, DEFAULT_GATE_MARGIN)
         if difference["relative"] < -least:
             refused += 1
             continue

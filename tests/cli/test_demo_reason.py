@@ -21,8 +21,8 @@ def report(neighbours: float, *, champion: float | None = None, cold: float = 0.
             for name, level in levels.items()
         },
         "slices": {
-            "cold item": {"challenger": {"ndcg_at_10": 0.1 + cold}, rival: {"ndcg_at_10": 0.1}},
-            "new shopper": {"challenger": {"ndcg_at_10": 0.3}, rival: {"ndcg_at_10": 0.2}},
+            "cold item": {"questions": 40, "challenger": {"ndcg_at_10": 0.1 + cold}, rival: {"ndcg_at_10": 0.1}},
+            "new shopper": {"questions": 40, "challenger": {"ndcg_at_10": 0.3}, rival: {"ndcg_at_10": 0.2}},
             "few": {"questions": 3},
         },
     }
@@ -31,13 +31,16 @@ def report(neighbours: float, *, champion: float | None = None, cold: float = 0.
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        (report(0.35), "worse than the last item's neighbours (0.3500, difference -0.0500"),
-        (report(0.25), "better than the last item's neighbours (0.2500, difference +0.0500"),
-        (report(0.302), "not clearly different from the last item's neighbours"),
-        (report(0.35, champion=0.28), "better than the champion (0.2800"),
-        (report(0.35, champion=0.33), "worse than the champion (0.3300"),
-        (report(0.35), "none of 2 slices is below the most popular"),
-        (report(0.35, champion=0.28, cold=-0.04), "1 of 2 slices are below the champion, the most: cold item -0.0400"),
+        (report(0.35), "against the neighbours of the last item -0.0500 (95 % interval -0.0600 to -0.0400): worse"),
+        (report(0.25), "against the neighbours of the last item +0.0500 (95 % interval +0.0400 to +0.0600): better"),
+        (report(0.302), "-0.0020 (95 % interval -0.0120 to +0.0080): no clear difference"),
+        (report(0.35, champion=0.28), "against the champion it met +0.0200 (95 % interval +0.0100 to +0.0300): better"),
+        (report(0.35, champion=0.33), "against the champion it met -0.0300 (95 % interval -0.0400 to -0.0200): worse"),
+        (report(0.35), "none of 2 slices is worse than the most popular items"),
+        (
+            report(0.35, champion=0.28, cold=-0.04),
+            "1 of 2 slices are worse than the champion it met, the most: cold item -0.0400",
+        ),
         ({}, "its evaluation cannot be read"),
     ],
 )
