@@ -134,7 +134,7 @@ with DAG(
     @task(
         owner="machine-learning",
         inlets=[assets.VERDICT],
-        doc_md="Nothing new tonight: the champion goes on serving. The note of this task and of the run says why. "
+        doc_md="Nothing new tonight: what serves goes on serving. The note of this task and of the run says why. "
         "A refusal is an answer, and the night is a success.",
     )
     def champion_stays(verdict: str, **context: Any) -> Any:

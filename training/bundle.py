@@ -184,7 +184,7 @@ def _lineage(made_from: dict[str, Any], about: dict[str, Any], evaluation: str) 
         "model": about["model"],
         "evaluation": evaluation,
         "champion": about["champion"],
-        "anchor": about.get("anchor"),
+        "anchors": about.get("anchors", []),
     }
 
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Pointers `evaluated/<source>/<day>` to the newest evaluation of each day.
 EVALUATED = "evaluated"
+#: So many of the anchors that answered better than a release stay anchors of what follows it.
+KEPT_ANCHORS = 3
 #: Shoppers whose best score becomes the reference of drift.
 REFERENCE_SHOPPERS = 2_000
 #: (shopper of each question, time in microseconds) -> interactions in the 30 days before, NaN where unknown
@@ -44,7 +46,7 @@ def evaluate(
 ) -> str:  # fmt: skip
     """Measure a model beside `champion_digest` (a release), popularity and neighbours; digest of the evaluation.
 
-    `anchors` are the releases that served in the last 30 days; the best of them is compared too.
+    `anchors` are present and former champions (training/rivals.py); the best of them is compared too.
 
     The artifact holds the exported program and vectors, which are what was measured, and evaluation.json.
     `activity` slices the questions by how active a shopper was, from point-in-time features.
@@ -72,7 +74,7 @@ def evaluate(
             "model": model_digest,
             "champion": champion_digest,
             "metrics": headline(report),
-            "anchor": report["anchor"]["release"],
+            "anchors": report["anchor"]["better"],
             "against_champion": report["differences"].get("champion"),
         }
         digest = publish(lake.store, out, kind="evaluation", meta=compare.finite(meta)).digest
@@ -124,14 +126,18 @@ def measure(
 
     rankings = {name: ranked(score) for name, score in scores.items()}
     shopper = np.searchsorted(read.known.offsets, questions.stops, side="right") - 1
-    anchor: dict[str, Any] = {"asked": len(anchors or {}), "release": None}
+    anchor: dict[str, Any] = {"asked": len(anchors or {}), "release": None, "better": []}
     if champion is not None:
         rankings["champion"] = of_release(champion)
-        best = compare.mean_per_shopper(rankings["champion"], shopper)
+        ours, best = (compare.mean_per_shopper(rankings[name], shopper) for name in ("challenger", "champion"))
+        levels = {}
         for digest, folder in (anchors or {}).items():  # one after the other: a ranking is large
             found = of_release(folder) if folder != champion else rankings["champion"]
-            if (level := compare.mean_per_shopper(found, shopper)) > best:
-                best, rankings["anchor"], anchor["release"] = level, found, digest
+            levels[digest] = compare.mean_per_shopper(found, shopper)
+            if levels[digest] > best:
+                best, rankings["anchor"], anchor["release"] = levels[digest], found, digest
+        better = sorted((digest for digest in levels if levels[digest] > ours), key=lambda digest: -levels[digest])
+        anchor["better"] = better[:KEPT_ANCHORS]
     lengths = questions.lengths
     membership = {
         "cold item": counts[questions.targets - 1] == 0,

@@ -1,10 +1,10 @@
 """May the challenger become a release? Yes, or the reasons why not, in sentences.
 
 Two nights of an unchanging shop differ by chance: by the questions that happened to be asked, and by training. A
-challenger is refused when it is worse than the champion by more than the margin m, or worse than the best champion of
-the last 30 days (the anchor, which stays one while it is better) by more than M. Both come from the noise that the
-evaluation names, so that all checks together refuse RATE of good nights; `python -m tests.bench.nights` simulates that,
-docs/nightly.md shows it.
+challenger is refused when it is worse than the champion by more than the margin m, or worse than the anchor, the best
+of the present and former champions that are asked (training/rivals.py says which), by more than M. Both come from the
+noise that the evaluation names, so that all checks together refuse RATE of good nights; `python -m tests.bench.nights`
+simulates that, docs/nightly.md shows it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ RATE = 0.01
 _CHAMPION, _ANCHOR, _POPULARITY = 0.5 * RATE, 0.4 * RATE, 0.1 * RATE
 #: The anchor's margin stays below this loss, and a margin above it is said to be wide.
 WIDE = 0.10
+NO_CHAMPION = (
+    "It met no champion: none served, or the one that did learned from later events than this one, or cannot be read."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +160,7 @@ def _beats_popularity(report: dict[str, Any]) -> Check:
 
 def _no_regression(report: dict[str, Any], margin: float) -> Check:
     if "champion" not in report["differences"]:
-        return Check(name="no regression", passed=True, sentence="There is no champion to compare with.")
+        return Check(name="no regression", passed=True, sentence=NO_CHAMPION)
     difference = report["differences"]["champion"]
     champion = float(report["rankers"]["champion"][PER_SHOPPER])
     by_questions = float(difference["standard_error"]) / champion if champion > 0 else 0.0
@@ -180,16 +183,16 @@ def _no_regression(report: dict[str, Any], margin: float) -> Check:
 
 
 def _anchored(report: dict[str, Any], margin: float) -> Check:
-    """Small losses night after night are no chance: the best champion of the last 30 days is asked too."""
+    """Small losses night after night are no chance: former champions are asked too."""
     about = report.get("anchor")
     if about is None:
-        return Check(name="anchor", passed=True, sentence="Champions of the last 30 days were not asked.")
+        return Check(name="anchor", passed=True, sentence="Former champions were not asked.")
     if "anchor" not in report["differences"]:
         count = int(about["asked"])
         said = (
-            f"Of the {count} champions of the last 30 days none answers better than the one that serves."
+            f"Of {count} champions, present and former, none answers better than the one it met."
             if count > 1
-            else "No other champion served in the last 30 days."
+            else "No former champion could be asked."
         )
         return Check(name="anchor", passed=True, sentence=said)
     difference, anchor = report["differences"]["anchor"], float(report["rankers"]["anchor"][PER_SHOPPER])
@@ -200,8 +203,8 @@ def _anchored(report: dict[str, Any], margin: float) -> Check:
     return Check(
         name="anchor",
         passed=passed,
-        sentence=f"Against {str(about['release'])[:12]} ({anchor:.4f}), the best of the {about['asked']} champions of "
-        f"the last 30 days, the difference is {_share(-lost)} ({_interval(difference)}), "
+        sentence=f"Against {str(about['release'])[:12]} ({anchor:.4f}), the best of {about['asked']} champions, "
+        f"present and former, the difference is {_share(-lost)} ({_interval(difference)}), "
         f"{'within' if passed else 'beyond'} its margin of {most:.1%}.",
     )
 

@@ -39,8 +39,8 @@ FILE = "rivals.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
-    """Digests of releases: the champion; the anchors, which are all that served in the 30 days before it took over,
-    itself included, and the one it was itself held against; and the start."""
+    """Digests of releases: the champion; the anchors, which are itself, the champions of the 30 days before it took
+    over, and those that answered better than it when it was measured; and the start."""
 
     champion: str | None = None
     anchors: tuple[str, ...] = ()
@@ -84,9 +84,9 @@ def among(moves: Sequence[Move], lineage_of: Any, cutoff_us: int, day: str, reci
         log.info("champion %s is not comparable: it learned from later events, or cannot be read", champion[:12])
         return Rivals()
     anchors = [champion]
-    # The one that was better than the champion's own predecessor stays, however long ago it served: a shop that loses a
-    # little every night would else measure itself by what it has lost already.
-    kept = [(str(lineage["anchor"]), began, began)] if lineage.get("anchor") else []
+    # Those that answered better than the champion stay, however long ago they served: a shop that loses a little every
+    # night would else measure itself by what it has lost already.
+    kept = [(str(digest), began, began) for digest in lineage.get("anchors", ())]
     for digest, _, end in [*kept, *reversed(served[:-1])]:
         if digest in anchors or len(anchors) == MOST_ANCHORS or end < began - timedelta(days=ANCHOR_DAYS):
             continue

@@ -112,7 +112,7 @@ def evaluate(run: Run, model: str) -> Outcome:
     if evaluation is None:
         met = rivals.choose(s, run.source, run.day, run.recipe)
         champion = f"champion {met.champion[:12]}" if met.champion else "no champion that it may be compared with"
-        log.info("challenger %s meets %s; %d served in its last 30 days", model[:12], champion, len(met.anchors))
+        log.info("challenger %s meets %s; champions asked, former ones too: %d", model[:12], champion, len(met.anchors))
         evaluation = evaluate_model(
             s, run.source, model, met.champion, anchors=met.anchors, activity=activity(s, run.source)
         )

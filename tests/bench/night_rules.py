@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from contracts.settings import DEFAULT_GATE_MARGIN
 from training import recipes
+from training.evaluate import KEPT_ANCHORS
 from training.gate import margins
 from training.rivals import ANCHOR_DAYS, MOST_ANCHORS
 
@@ -97,7 +98,8 @@ def chains(
     before, whether that one was let pass or not. Beside that a model has an effect of its own, which stays with it: two
     full trainings differ by one residual, so each has its share, the residual over the square root of two. With `warm`,
     a full training comes once a week, and what starts from a champion keeps part of its effect: so much that two
-    neighbours differ as the warm pairs do. The questions are new every night, for all models of it.
+    neighbours differ as the warm pairs do. The questions are new every night, for all models of it. How low a chain
+    sank is what endless questions would say of the worst that served: its level and its own effect.
     """
     draw = np.random.default_rng(3)
     own = full.noise / max(1e-12, float(full.noise.std())) * full.training / math.sqrt(2)
@@ -105,7 +107,7 @@ def chains(
     refused, lowest = 0, []
     for _ in range(count):
         served = [(0, 0.0, float(draw.choice(own)))]  # night, level, own effect
-        kept: tuple[int, float, float] | None = None  # the anchor that the champion was itself held against
+        kept: list[tuple[int, float, float]] = []  # the anchors that answered better than the champion
         full_night = 0
         for night in range(1, nights + 1):
             began, level, effect = served[-1]
@@ -114,14 +116,13 @@ def chains(
             fresh = float(draw.choice(own))
             ours = base + (fresh if again else stays * effect + math.sqrt(1 - stays**2) * fresh)
             ends = [later for later, _, _ in served[1:]] + [night]
-            anchors = [one for one, end in zip(served, ends, strict=True) if end >= began - ANCHOR_DAYS]
-            anchors = [*([kept] if kept else []), *anchors[-MOST_ANCHORS:]]
+            window = [one for one, end in zip(served, ends, strict=True) if end >= began - ANCHOR_DAYS]
+            anchors = list(dict.fromkeys([served[-1], *kept, *reversed(window)]))[:MOST_ANCHORS]
             error = draw.choice(full.error if again or warm is None else warm.error, 1)
             common = float(draw.normal())
             seen = [one[1] + one[2] + float(e) * (common + float(draw.normal())) / math.sqrt(2)
                     for one, e in zip(anchors, draw.choice(full.error, len(anchors)), strict=True)]  # fmt: skip
             behind = np.array([level + effect - ours]) + error * (common + draw.normal(size=1)) / math.sqrt(2)
-            best = int(np.argmax(seen))
             if rule is None:
                 no = bool(behind[0] > 1.96 * error[0])
             else:
@@ -129,10 +130,11 @@ def chains(
             if no:
                 refused += 1
                 continue
-            kept = anchors[best] if best < len(anchors) - 1 else None
+            better = sorted(((f, one) for f, one in zip(seen, anchors, strict=True) if f > ours), reverse=True)
+            kept = [one for _, one in better[:KEPT_ANCHORS]]
             served.append((night, base, ours - base))
             full_night = night if again else full_night
-        lowest.append(min(level for _, level, _ in served))
+        lowest.append(min(level + effect for _, level, effect in served))
     low = np.array(lowest)
     return Chains(refused / (count * nights), float((low <= -0.10).mean()), float(low.mean()))
 

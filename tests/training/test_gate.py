@@ -35,7 +35,7 @@ GOOD: dict[str, Any] = {
         "last_item_neighbours": against(-0.053),
         "anchor": against(-0.004),
     },
-    "anchor": {"asked": 4, "release": "a" * 64},
+    "anchor": {"asked": 4, "release": "a" * 64, "better": ["a" * 64]},
     "noise": {"training": 0.015, "nights": 3},
 }
 
@@ -62,11 +62,11 @@ def test_without_a_champion_there_is_nothing_to_regress_from() -> None:
     report = copy.deepcopy(GOOD)
     for name in ("champion", "anchor"):
         del report["rankers"][name], report["differences"][name]
-    report["anchor"] = {"asked": 0, "release": None}
+    report["anchor"] = {"asked": 0, "release": None, "better": []}
     decision = decide(report)
     assert decision.passed
-    assert "no champion to compare with" in str(decision)
-    assert "No other champion served" in str(decision)
+    assert "It met no champion: none served, or" in str(decision)
+    assert "No former champion could be asked" in str(decision)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_without_a_champion_there_is_nothing_to_regress_from() -> None:
             "not above",
         ),
         (changed("differences", "champion", value=against(-0.03)), "the difference is -10.0%"),
-        (changed("differences", "anchor", value=against(-0.029)), "the best of the 4 champions of the last 30 days"),
+        (changed("differences", "anchor", value=against(-0.029)), "the best of 4 champions, present and former"),
     ],
 )
 def test_refusals_come_with_their_reason(report: dict[str, Any], words: str) -> None:

@@ -84,7 +84,7 @@ def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night
 
     again = evaluate(night.s, night.source, model, release, anchors=[release])
     report = json.loads((opened(night, again) / files.EVALUATION).read_text())
-    assert report["anchor"] == {"asked": 1, "release": None}  # the champion itself is the best of one
+    assert report["anchor"] == {"asked": 1, "release": None, "better": []}  # the champion itself is the best of one
     assert report["rankers"]["champion"]["ndcg_at_10"] == report["rankers"]["challenger"]["ndcg_at_10"]
     assert report["differences"]["champion"]["mean"] == 0.0
     assert report["slices"]["cold item"]["questions"] > 0
@@ -105,6 +105,14 @@ def test_a_training_goes_on_from_a_release_and_says_so(night: Night, evaluation:
     assert train(night.s, night.source, day, "small", start_from=release) == warm
     evaluated = evaluate(night.s, night.source, warm, release, anchors=[release])
     assert evaluate(night.s, night.source, warm, release, anchors=[release]) == evaluated
+
+    # the one that answers better goes with the other as an anchor, and not the other way round
+    s = night.s.model_copy(update={"gate_margin": 0.5})
+    second = assemble(s, night.source, evaluated)
+    model = read_manifest(night.store, evaluation).meta["model"]
+    back = assemble(s, night.source, evaluate(s, night.source, model, second, anchors=[second]))
+    carried = [json.loads((opened(night, one) / files.LINEAGE).read_text())["anchors"] for one in (second, back)]
+    assert carried == [[], [second]]
 
 
 def test_weights_are_carried_into_another_catalog(night: Night, evaluation: str) -> None:

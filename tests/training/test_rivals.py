@@ -68,7 +68,7 @@ def test_anchors_are_those_that_served_in_the_month_before_the_champion_took_ove
 
 def test_an_anchor_stays_one_while_it_is_better_than_what_followed() -> None:
     moves = [move("best", 0), move("fair", 5), move("now", 40)]
-    known = {"best": lineage(), "fair": lineage(), "now": {**lineage(), "anchor": "best"}}
+    known = {"best": lineage(), "fair": lineage(), "now": {**lineage(), "anchors": ["best"]}}
     assert chosen(moves, known).anchors == ("now", "best", "fair")
     assert chosen(moves, known | {"now": lineage()}).anchors == ("now", "fair")
 
