@@ -19,10 +19,12 @@ the event log and new objects all the time, so a snapshot does not decide how mu
 |---|---|
 | snapshot | copies what is new, a base backup on top of the one before, checks that nothing is missing, signs it |
 | verify | looks at it from outside; every byte of it when it is a full one |
-| prune | removes old snapshots; never the last two that were restored and answered |
 
 The first of a day is a full one: a full base backup, and every byte that is in the vault is read; what is damaged
 there goes over again.
+
+No run removes anything: `caravan snapshot prune` is a person's act, with the credential of the vault's administrator.
+When the disk is nearly full, an alert says so (`caravan alerts`).
 
 Without a second region there is nowhere to put it: the run says so, and is skipped.
 """
@@ -62,10 +64,4 @@ with DAG(
 
         return recovering.verify(taken)
 
-    @task(doc_md="Removes snapshots beyond the newest ones, with the credential of the other region's store.")
-    def prune(**context: Any) -> Any:
-        from caravan_airflow import recovering
-
-        return recovering.prune(context)
-
-    verify(snapshot()) >> prune()
+    verify(snapshot())

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pydantic import SecretStr
+
 from artifacts.object_store import ObjectStore
 from artifacts.publish import Store
 from contracts.errors import CaravanError, StoreUnavailable, Tampered
@@ -85,9 +87,10 @@ class LockedBucket(TellingStore):
         return cls._of(s.model_copy(update={**keys, "s3_endpoint": s.snapshot_url}))
 
     @classmethod
-    def administrator(cls, s: Settings) -> LockedBucket:
-        """With the standby's own credential, which may pass the lock."""
-        return cls._of(s.model_copy(update={"s3_endpoint": s.snapshot_url}))
+    def administrator(cls, s: Settings, access_key: str, secret_key: str, *, at: str = "") -> LockedBucket:
+        """With the credential of the administrator of the store `at`, which may pass the lock; no service has it."""
+        keys = {"s3_access_key": SecretStr(access_key), "s3_secret_key": SecretStr(secret_key)}
+        return cls._of(s.model_copy(update={**keys, "s3_endpoint": at or s.snapshot_url}))
 
     @classmethod
     def _of(cls, s: Settings) -> LockedBucket:

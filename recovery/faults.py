@@ -15,16 +15,14 @@ from urllib.parse import urlsplit
 
 from contracts.settings import Settings
 from recovery import stopped
-from recovery.bucket import LockedBucket
 from recovery.catalog import Catalog, manifest_key
 from recovery.machine import Machine
-from recovery.snapshot import create
 from recovery.vault import Vault
 
 FAULTS = {
     "nothing": "The active region as if it were lost",
     "newest-overwritten": "The newest snapshot's manifest was written over by the one who may write",
-    "newest-corrupt": "The newest snapshot's manifest was destroyed by the administrator of the store",
+    "newest-corrupt": "What lies where the newest snapshot's manifest should be is none, in any version",
     "slow-store": "Every answer of the store that is restored from came late",
     "database-down": "The active region's database was down",
     "object-store-down": "The active region's object store was down",
@@ -59,9 +57,7 @@ def broken(fault: str, vault: Vault, active: Settings, machine: Machine, target:
         assert newest is not None  # noqa: S101 - there is one, or one was taken
         vault.store.put(manifest_key(newest.sequence), garbage)
     elif fault == "newest-corrupt":
-        key, administrator = manifest_key(create(active, machine).snapshot.sequence), LockedBucket.administrator(active)
-        administrator.remove(key)
-        administrator.put(key, garbage)
+        vault.store.put(manifest_key(max(Catalog(vault, active).sequences(), default=0) + 1), garbage)
     elif fault == "slow-store":
         with closing(SlowDoor(target.s3_url, LATE)) as door:
             yield target.model_copy(update={"s3_endpoint": door.address})

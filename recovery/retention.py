@@ -1,8 +1,8 @@
 """What stays: the newest snapshots, whatever they need, and the last two that were restored and answered.
 
 By sequence and not by clock. Everything is listed before anything is removed, and a listing that fails removes
-nothing. The writer can not remove: this takes the administrator's credential of the store that keeps the snapshots,
-and passes the lock's governance.
+nothing. The writer can not remove: this takes the credential of the administrator of the store that keeps the
+snapshots, and passes the lock's governance. So it is a person's act, and no DAG or service can do it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
 from recovery import journal, lease, objects
 from recovery import manifest as manifests
-from recovery.bucket import LockedBucket
 from recovery.catalog import Catalog, manifest_key
 from recovery.manifest import Snapshot
-from recovery.seal import Sealer
 from recovery.vault import Vault, part_of
 
 #: Snapshots with a proof that stay whatever `keep` says.
@@ -56,13 +54,14 @@ def proven(vault: Vault, s: Settings) -> list[int]:
     return sorted(found, reverse=True)
 
 
-def prune(s: Settings, *, keep: int, dry_run: bool = False, vault: Vault | None = None) -> Pruned:
+def prune(s: Settings, vault: Vault, *, keep: int, dry_run: bool = False) -> Pruned:
     """Remove all but the newest `keep` snapshots, those that are proven and counted, and what only they named.
+
+    `vault` with the credential of the administrator of the store that keeps it: no service's may remove.
 
     Raises StoreUnavailable before anything is removed when a listing fails, RecoveryError when nothing valid would
     stay, Conflict while a snapshot is being taken, ArtifactError when the credential may not remove.
     """
-    vault = vault or Vault(LockedBucket.administrator(s), Sealer.of(s))
     with lease.held(vault.store, "prune"):
         catalog = Catalog(vault, s)
         sequences = catalog.sequences()

@@ -15,6 +15,7 @@ from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
     from recovery.manifest import Snapshot
+    from recovery.vault import Vault
 
 app = typer.Typer(help="Take, list, verify and prune recovery points.", no_args_is_help=True)
 
@@ -150,19 +151,41 @@ def verify(
 def prune(
     keep: Annotated[int, typer.Option(min=2, help="How many of the newest snapshots stay.")] = 48,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     region: Region = "",
     as_json: Json = False,
 ) -> None:
-    """Remove older snapshots, and what only they name: with the credential of the standby's store, not the writer's."""
+    """Remove older snapshots, and what only they name, passing their lock. A person's act: it asks.
+
+    It takes the credential of the administrator of the store that keeps them, from the folder of the secrets.
+    """
     from recovery import retention
 
-    report = retention.prune(_of(region), keep=keep, dry_run=dry_run)
+    s = _of(region)
+    vault = _administered(s)
+    if not (dry_run or yes):
+        going = len(retention.prune(s, vault, keep=keep, dry_run=True).snapshots)
+        if going:
+            typer.confirm(f"remove {going} snapshots of {s.region} for good?", abort=True, err=as_json)
+    report = retention.prune(s, vault, keep=keep, dry_run=dry_run)
     if as_json:
         typer.echo(json.dumps(asdict(report)))
         return
     verb = "would go" if dry_run else "are gone"
     typer.echo(f"{len(report.snapshots)} snapshots and {report.files} files ({_bytes(report.size)}) {verb}; "
                f"{len(report.kept)} snapshots stay")  # fmt: skip
+
+
+def _administered(s: Settings) -> Vault:
+    """The vault of the region `s.region`, with the credential of the administrator of the other region's store."""
+    from caravan.stack.region import store_administrator
+    from contracts.region import other
+    from recovery.bucket import LockedBucket
+    from recovery.seal import Sealer
+    from recovery.vault import Vault
+
+    keys = store_administrator(s.model_copy(update={"region": other(s.region)}))
+    return Vault(LockedBucket.administrator(s, *keys), Sealer.of(s))
 
 
 def _of(region: str) -> Settings:

@@ -20,6 +20,9 @@ def up(
         list[str] | None, typer.Option(help="primary (the default) or standby; may be given twice.")
     ] = None,
     control: Annotated[bool, typer.Option(help="Start Airflow too (and leave it as it is with --no-control).")] = True,
+    new_key: Annotated[
+        list[str] | None, typer.Option(help="A lost key of this home that is to be made anew; may be given again.")
+    ] = None,
 ) -> None:
     """Start the services, wait until they answer, and show where they are. Starts only what does not run."""
     from rich.console import Console
@@ -30,7 +33,12 @@ def up(
     console, began = Console(), time.monotonic()
     with _Board(console) as board:
         regions = tuple(named(name) for name in dict.fromkeys(region or ["primary"]))
-        stack.up(settings(), regions=regions, control=control, progress=board.tell)
+        said: list[str] = []
+        stack.up(
+            settings(), regions=regions, control=control, progress=board.tell, new_keys=new_key or (), tell=said.append
+        )
+    for line in said:
+        console.print(line, soft_wrap=True, highlight=False)
     console.print(f"ready after {time.monotonic() - began:.0f} s; secrets are in {settings().home / 'secrets'}")
     _show(console)
 

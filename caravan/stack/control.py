@@ -19,9 +19,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from caravan.stack import binaries, credentials, environment, probe
-from caravan.stack.credentials import write_private
 from caravan.stack.environment import REPOSITORY
 from caravan.stack.postgres import Cluster, ensure_databases
+from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings
@@ -158,6 +158,8 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
         },
         "logging": {
             "base_log_folder": home / "logs",
+            "file_task_handler_new_folder_permissions": "0o700",
+            "file_task_handler_new_file_permissions": "0o600",
             "dag_processor_child_process_log_directory": home / "logs" / "dag_processor",
             "worker_log_server_port": ports.airflow_worker_logs,
             "trigger_log_server_port": ports.airflow_trigger_logs,

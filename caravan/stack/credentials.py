@@ -10,12 +10,16 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import SecretStr
 
+from caravan.stack import key_inventory as inventory
+from caravan.stack.private_files import write_private
 from contracts.errors import SettingsError
+from contracts.region import RegionName
 from contracts.settings import Settings
 
 #: Users of the Airflow pages and their roles there; `caravan` is nobody: our own tasks sign in as it.
@@ -67,6 +71,9 @@ OF_SETTINGS: dict[str, Callable[[], str]] = {
 OF_SERVICES: dict[str, Callable[[], str]] = {
     "postgres_superuser_password": _token,
     "s3_internal_key": _token,
+    # makes buckets and may pass the lock of snapshots: a person's, in the environment of no service
+    **{f"{region}_store_administrator_access_key": _access_key for region in get_args(RegionName)},
+    **{f"{region}_store_administrator_secret_key": _token for region in get_args(RegionName)},
     "mlflow_flask_key": _token,
     "airflow_database_password": _token,
     "airflow_api_key": _token,
@@ -83,23 +90,93 @@ def directory(s: Settings) -> Path:
     return Path(os.environ.get("CARAVAN_SECRETS_DIR") or s.home / "secrets").expanduser()
 
 
-def ensure(s: Settings) -> Settings:
-    """Make every secret that is missing; return `s` with all its secrets set."""
-    folder = directory(s)
+def _quiet(_: str) -> None:
+    return None
+
+
+def ensure(s: Settings, tell: Callable[[str], None] = _quiet) -> Settings:
+    """Make what a new home needs, and new kinds of keys; return `s` with all its secrets set. Only `caravan up` does.
+
+    Raises SettingsError, having made nothing, when a key that this home was made with is missing or empty.
+    `tell` gets a line for what happened to the keys of a home that has data.
+    """
+    folder, known, has_data = directory(s), inventory.required(s), inventory.has_data(s)
+    _refuse_gaps(s)
+    inventory.check(s.model_copy(update=_of_files(s)))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    found: dict[str, SecretStr] = {}
-    for name, make in OF_SETTINGS.items():
-        if getattr(s, name) is None:
-            found[name] = SecretStr(_read_or_make(folder / f"caravan_{name}", make))
+    made = []
+    for name, make in (*((f"caravan_{name}", make) for name, make in OF_SETTINGS.items()), *OF_SERVICES.items()):
+        if name not in _given(s) and not _content(folder / name):
+            write_private(folder / name, make().strip(), durable=True)
+            made.append(name)
+    s = s.model_copy(update=_of_files(s))
     if s.verify_keys is None:
-        signing = found.get("signing_key") or s.signing_key
-        private = signing.get_secret_value() if signing else ""
-        keys = _read_or_make(folder / "caravan_verify_keys", lambda: _public_half(private))
-        found["verify_keys"] = SecretStr(keys)
-    for name, make in OF_SERVICES.items():
-        _read_or_make(folder / name, make)
-    return s.model_copy(update=found)
+        write_private(folder / "caravan_verify_keys", _public_half(s.secret("signing_key")).strip(), durable=True)
+        s = s.model_copy(update=_of_files(s))
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    if has_data and not inventory.is_recorded(s):
+        tell(f"the keys of this home are recorded from now on, in {s.home / inventory.FILE}")
+    if known and made:
+        tell(f"new kinds of keys were made: {', '.join(made)}")
+    inventory.record(
+        s, {**_given(s), **{name: _content(folder / name) for name in _names() if _content(folder / name)}}
+    )
+    return s
+
+
+def known(s: Settings) -> Settings:
+    """`s` with the secrets there are; nothing is made. Raises SettingsError as `ensure` does."""
+    _refuse_gaps(s)
+    return s.model_copy(update=_of_files(s))
+
+
+def renew(s: Settings, names: Sequence[str]) -> None:
+    """Make keys anew that are lost and can be replaced. Raises SettingsError for others, having made nothing."""
+    folder, makers = directory(s), {**{f"caravan_{name}": make for name, make in OF_SETTINGS.items()}, **OF_SERVICES}
+    for name in names:
+        if name in inventory.IRREPLACEABLE or name not in makers or _content(folder / name):
+            can = ", ".join(sorted(one for one in makers if one not in inventory.IRREPLACEABLE))
+            raise SettingsError(
+                f"{name} can not be made anew: it is there, or no new one would open what there is",
+                remedy=f"lost ones of these can: {can}; for others see docs/recovery.md, *Keys that are gone*",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        write_private(folder / name, makers[name]().strip(), durable=True)
+
+
+def _refuse_gaps(s: Settings) -> None:
+    """Raise SettingsError when a key that this home was made with is missing or empty."""
+    folder, given = directory(s), _given(s)
+    gone = sorted(name for name in inventory.required(s) if name not in given and not _content(folder / name))
+    if gone:
+        raise SettingsError(
+            f"keys that {s.home} was made with are missing or empty in {folder}: {', '.join(gone)}; nothing was made "
+            "or changed",
+            remedy="mount that folder, or lay its copy there; docs/recovery.md, *Keys that are gone*, says what else",
+        )
+
+
+def _names() -> list[str]:
+    return [*(f"caravan_{name}" for name in (*OF_SETTINGS, "verify_keys")), *OF_SERVICES]
+
+
+def _given(s: Settings) -> dict[str, str]:
+    """What the environment gives in place of a file, by the name of that file."""
+    folder, found = directory(s), {}
+    for name in (*OF_SETTINGS, "verify_keys"):
+        value = getattr(s, name)
+        if value is not None and value.get_secret_value() and not _content(folder / f"caravan_{name}"):
+            found[f"caravan_{name}"] = value.get_secret_value()
+    return found
+
+
+def _of_files(s: Settings) -> dict[str, SecretStr]:
+    """The settings that `s` lacks and a file has."""
+    texts = {name: _content(directory(s) / f"caravan_{name}") for name in (*OF_SETTINGS, "verify_keys")}
+    return {name: SecretStr(text) for name, text in texts.items() if text and getattr(s, name) is None}
 
 
 def read(s: Settings, name: str) -> str:
@@ -112,27 +189,11 @@ def read(s: Settings, name: str) -> str:
         ) from None
 
 
-def _read_or_make(path: Path, make: Callable[[], str]) -> str:
+def _content(path: Path) -> str:
     try:
-        value = path.read_text().strip()
+        return path.read_text().strip()
     except FileNotFoundError:
-        value = ""
-    if not value:
-        value = make().strip()
-        write_private(path, value)
-    path.chmod(0o600)
-    return value
-
-
-def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> None:
-    """Write a file that only its owner can read, whole or not at all; `owner` is (uid, gid)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    if owner is not None:
-        os.chown(temporary, *owner)
-    os.replace(temporary, path)
+        return ""
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
-"""The folders of a stack."""
+"""The folders of a stack: nobody but its owner looks into them, or reads a file.
+
+Shoppers' data lie in files of many programs (Redis, the object store, logs). New ones are private by the umask of the
+supervisor and of the commands; those that an earlier version made are closed at the next `up`.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from caravan.stack import supervisor
+from caravan.stack import postgres, supervisor
 from contracts.errors import StackError
 from contracts.settings import Settings
 
@@ -33,11 +41,31 @@ def make(s: Settings, regions: Sequence[str]) -> None:
 def _make(s: Settings, regions: Sequence[str]) -> None:
     if shutil.disk_usage(next(p for p in (s.home, *s.home.parents) if p.exists())).free < 1 << 30:
         raise StackError(f"less than 1 GB is free at {s.home}", remedy="make room, or set CARAVAN_HOME elsewhere")
-    # PostgreSQL may run as another user, who passes through these folders but may not look around
+    if s.home.exists() and stat.S_IMODE(s.home.stat().st_mode) & 0o007:
+        _close(s.home)
     for folder in (s.home, s.home / "control", s.home / "regions", *(s.home / "regions" / r for r in regions)):
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            folder.chmod(0o711)
+        _passage(folder)
     for folder in (s.home / "logs", supervisor.run_folder(s)):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
+
+
+def _passage(folder: Path) -> None:
+    """Make a folder for its owner; PostgreSQL's user, where that is another one, passes through and does not look."""
+    folder.mkdir(parents=True, exist_ok=True)
+    server = postgres.server_user(folder / "postgres" / "data")
+    if server is not None:
+        os.chown(folder, -1, server.pw_gid)
+    folder.chmod(0o700 if server is None else 0o710)
+
+
+def _close(home: Path) -> None:
+    """Take from others what an earlier version left open to them. PostgreSQL's own folders are closed already."""
+    for folder, names, files in os.walk(home):
+        names[:] = [name for name in names if name != "postgres"]
+        for name in (*names, *files):
+            path = Path(folder, name)
+            with suppress(FileNotFoundError):
+                if not path.is_symlink():
+                    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o077)
+    home.chmod(0o700)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from caravan.stack import control as control_group
 from caravan.stack import credentials, folders, processes, supervisor
 from caravan.stack import region as region_group
 from caravan.stack.program import Program
-from contracts.errors import StackError
+from contracts.errors import SettingsError, StackError
 from contracts.region import RegionName
 from contracts.settings import Settings
 from recovery import stopped
@@ -22,11 +23,16 @@ from recovery.alone import alone
 
 #: Called with a program's name, what it does now, and seconds since its start. May be called from several threads.
 Progress = Callable[[str, str, float], None]
+log = logging.getLogger(__name__)
 GROUPS = ("control", *get_args(RegionName))
 
 
 def _quiet(name: str, what: str, seconds: float) -> None:  # noqa: ARG001
     return None
+
+
+def _log(text: str) -> None:
+    log.info("%s", text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +54,21 @@ def up(
     regions: Sequence[RegionName] = ("primary",),
     control: bool = True,
     progress: Progress = _quiet,
+    *,
+    new_keys: Sequence[str] = (),
+    tell: Callable[[str], None] = _log,
 ) -> Settings:
     """Start what does not run yet, wait until all of it answers, and return `s` with its secrets.
 
+    `new_keys` names lost keys that are to be made anew; `tell` gets a line for what happened to the keys.
     Groups that are not asked for are left as they are. Raises PortTaken before anything starts, StackError when
     a service does not answer in time; what did start then keeps running, for `caravan logs`.
     """
     s = s.model_copy(update={"home": s.home.resolve()})
     folders.make(s, regions)
     with _lock(s):
-        s = credentials.ensure(s)
+        credentials.renew(s, new_keys)
+        s = credentials.ensure(s, tell)
         asked = [*(["control"] if control else []), *regions]
         wanted = {group: _programs(s, group) for group in asked}
         if not supervisor.runs(s):
@@ -82,17 +93,21 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
         return
     with _lock(s):
         began = time.monotonic()
+        try:
+            known = _known(s)
+        except SettingsError:  # keys are gone: whatever runs is stopped all the same, by the supervisor alone
+            known = []
         ours = processes.of_stack(s.home, supervisor.session(s))
         if supervisor.runs(s):
             running = {name for name, about in supervisor.processes(s).items() if about["pid"]}
             # services before the stores they write to
             for stores in (False, True):
-                _stop(s, [p for p in _known(s) if p.is_store == stores and p.name in running], progress, began)
+                _stop(s, [p for p in known if p.is_store == stores and p.name in running], progress, began)
             ours = [*ours, *processes.of_stack(s.home, supervisor.session(s))]
             supervisor.call(s, "shutdown")
             processes.wait_until_gone(ours, 10)
         processes.end(processes.of_stack(s.home, supervisor.session(s)))
-        for program in _known(s):
+        for program in known:
             _remove_leftovers(program)
         supervisor.socket_path(s).unlink(missing_ok=True)
         for leftover in ("session.json", "supervisord.pid", *(f"group-{g}.conf" for g in supervisor.groups(s))):
@@ -165,7 +180,7 @@ def _programs(s: Settings, group: str) -> list[Program]:
 
 
 def _known(s: Settings) -> list[Program]:
-    s = credentials.ensure(s) if supervisor.groups(s) else s
+    s = credentials.known(s) if supervisor.groups(s) else s
     return [program for group in GROUPS if group in supervisor.groups(s) for program in _programs(s, group)]
 
 

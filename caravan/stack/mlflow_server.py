@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from caravan.stack import binaries, credentials, environment, probe
-from caravan.stack.credentials import write_private
+from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings

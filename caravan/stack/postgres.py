@@ -18,7 +18,7 @@ from pathlib import Path
 
 from artifacts.database import server_holds
 from caravan.stack import binaries, probe
-from caravan.stack.credentials import write_private
+from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.errors import StackError
 

@@ -7,10 +7,12 @@ import time
 from functools import partial
 from pathlib import Path
 
-from caravan.stack import binaries, credentials, environment, probe
-from caravan.stack.credentials import write_private
+from pydantic import SecretStr
+
+from caravan.stack import binaries, credentials, environment, inner_tls, probe
 from caravan.stack.mlflow_server import mlflow
 from caravan.stack.postgres import Cluster, ensure_databases
+from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.region import SLOTS
 from contracts.settings import Settings
@@ -19,6 +21,8 @@ from contracts.settings import Settings
 DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
 #: Object by which the store shows that it can be read.
 READY = "health/ready"
+#: What the services of a region may do in its own buckets; in the bucket of snapshots, nothing.
+RIGHTS = ("Read", "Write", "List", "Tagging")
 
 
 def programs(s: Settings) -> list[Program]:
@@ -92,10 +96,17 @@ def _object_store(s: Settings) -> Program:
 
     def prepare() -> None:
         (folder / "data").mkdir(parents=True, exist_ok=True)
+        key, secret = store_administrator(s)
+        # makes buckets, and may pass the lock of snapshots: in the environment of no service
+        administrator = {
+            "name": "administrator",
+            "credentials": [{"accessKey": key, "secretKey": secret}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
         identity = {
             "name": "caravan",
             "credentials": [{"accessKey": s.secret("s3_access_key"), "secretKey": s.secret("s3_secret_key")}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            "actions": [f"{right}:{name}" for name in (s.bucket, s.mlflow_bucket) for right in RIGHTS],
         }
         # may add to the snapshots and read them; what it wrote, it can not take away (see recovery/bucket.py)
         writer = {
@@ -105,13 +116,11 @@ def _object_store(s: Settings) -> Program:
             ],
             "actions": [f"{right}:{s.snapshot_bucket}" for right in ("Read", "Write", "List")],
         }
-        write_private(identities, json.dumps({"identities": [identity, writer]}))
+        write_private(identities, json.dumps({"identities": [administrator, identity, writer]}))
         # one volume file per bucket is enough for one machine; the default lays out seven
         (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
-        # its inner HTTP ports take requests from itself alone
-        keys = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
-        key = credentials.read(s, "s3_internal_key")
-        write_private(folder / "security.toml", "".join(f'[{name}]\nkey = "{key}"\n' for name in keys))
+        inner_tls.make(folder / "tls", s.host)
+        write_private(folder / "security.toml", _store_security(credentials.read(s, "s3_internal_key")))
 
     options = {
         "dir": "data",
@@ -175,6 +184,22 @@ def _object_store(s: Settings) -> Program:
     )
 
 
+def _store_security(key: str) -> str:
+    """Have SeaweedFS' inner ports, HTTP and gRPC, take requests from itself alone: only it has a certificate.
+
+    Object lock, policies and credentials live in the S3 gateway: whoever spoke to master, volume or filer would pass
+    all of them by.
+    """
+    own = f'cert = "tls/{inner_tls.CERTIFICATE}"\nkey = "tls/{inner_tls.KEY}"\n'
+    authority = f'ca = "tls/{inner_tls.AUTHORITY}"\n'
+    sections = {"grpc": authority, "https.client": f"enabled = true\n{own}{authority}"}
+    sections |= {f"grpc.{role}": own for role in ("master", "volume", "filer", "s3", "client")}
+    sections |= {f"https.{role}": own + authority for role in ("master", "volume", "filer")}
+    signed = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+    sections |= dict.fromkeys(signed, f'key = "{key}"\n')
+    return "".join(f"[{name}]\n{lines}" for name, lines in sections.items())
+
+
 def _reads_back(s: Settings) -> bool:
     """True when a small object can be read: after a crash the gateway answers before its volumes do."""
     from artifacts.object_store import ObjectStore
@@ -185,7 +210,7 @@ def _reads_back(s: Settings) -> bool:
         try:
             return store.get(READY) == b"ready"
         except NotFound:
-            store.ensure_bucket()
+            ensure_buckets(s)
             store.put(READY, b"ready")
             return True
     except CaravanError:
@@ -197,10 +222,20 @@ def ensure_buckets(s: Settings) -> None:
     from artifacts.object_store import ObjectStore
     from recovery.bucket import LockedBucket
 
+    key, secret = store_administrator(s)
+    administrator = s.model_copy(update={"s3_access_key": SecretStr(key), "s3_secret_key": SecretStr(secret)})
     for bucket in (s.bucket, s.mlflow_bucket):
-        ObjectStore.of(s, bucket).ensure_bucket()
+        ObjectStore.of(administrator, bucket).ensure_bucket()
     # each region could be the other's vault; which one is, CARAVAN_SNAPSHOT_ENDPOINT says
-    LockedBucket.administrator(s.model_copy(update={"snapshot_endpoint": s.s3_url})).ensure_locked()
+    LockedBucket.administrator(s, key, secret, at=s.s3_url).ensure_locked()
+
+
+def store_administrator(s: Settings) -> tuple[str, str]:
+    """Access key and secret of the administrator of this region's object store. Raises SettingsError without them."""
+    access, secret = (
+        credentials.read(s, f"{s.region}_store_administrator_{half}") for half in ("access_key", "secret_key")
+    )
+    return access, secret
 
 
 def _engine(s: Settings, slot: str) -> Program:

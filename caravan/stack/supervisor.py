@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from caravan.stack import binaries, environment
-from caravan.stack.credentials import write_private
+from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings
@@ -118,6 +118,7 @@ def start(s: Settings) -> None:
             "pidfile": folder / "supervisord.pid",
             "childlogdir": folder,
             "minfds": 1024,
+            "umask": "077",
         },
         "unix_http_server": {"file": socket, "chmod": "0600"},
         "rpcinterface:supervisor": {

@@ -103,7 +103,7 @@ def fail_back_params() -> dict[str, Param]:
 
 
 def back_up_params() -> dict[str, Param]:
-    """How a snapshot is taken, and how many stay."""
+    """How a snapshot is taken."""
     return {
         "full": Param(
             False,
@@ -111,9 +111,6 @@ def back_up_params() -> dict[str, Param]:
             title="In full",
             description="A full base backup; every byte that is in the vault is read, and what is damaged there goes "
             "over again. The first snapshot of a day is always one.",
-        ),
-        "keep": Param(
-            48, type="integer", minimum=2, maximum=10000, title="Keep", description="How many of the newest stay."
         ),
     }
 
@@ -127,8 +124,8 @@ def rehearsal_params() -> dict[str, Param]:
             enum=list(FAULTS),
             title="Fault",
             description="`nothing`: the active region as if it were lost. `newest-overwritten`: the newest snapshot's "
-            "manifest is written over by its writer. `newest-corrupt`: it is destroyed; an older one must do. "
-            "`slow-store`: what is restored from answers late. The others stop services of the active region until "
+            "manifest is written over by its writer. `newest-corrupt`: it is none, in any version; an older one must "
+            "do. `slow-store`: what is restored from answers late. The others stop services of the active region until "
             "the rehearsal is over. While `edge-cut-off` and `region-down` last, **no shopper gets an answer**.",
         ),
         "questions": Param(

@@ -116,17 +116,14 @@ def _no_other(s: Settings) -> str | None:
 
 
 def verify(taken: Mapping[str, Any]) -> str:
-    """Look at the snapshot from outside: every byte of it when it is a full one."""
+    """Look at the snapshot from outside: every byte of it when it is a full one. And at the room there is for more."""
+    from recovery.room import watch
+
     deep = ["--deep"] if taken["full"] else []
     found = caravan("snapshot", "verify", str(taken["id"]), "--region", here().region, *deep)
     log.info("%s: %d files, %.1f MB", taken["id"], found["files"], found["size"] / 1e6)
+    watch(here())
     return str(taken["id"])
-
-
-def prune(context: Mapping[str, Any]) -> int:
-    """Remove what is older than the newest snapshots that stay; how many went."""
-    report = caravan("snapshot", "prune", "--region", here().region, "--keep", str(context["params"]["keep"]))
-    return len(report["snapshots"])
 
 
 def _where(params: Mapping[str, Any]) -> list[str]:

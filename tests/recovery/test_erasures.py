@@ -93,7 +93,7 @@ def test_pruning_leaves_the_list(tmp_path: Path) -> None:
     listed.add(entry())
     for number in range(5):
         region.snapshot(bytes([65 + number]))
-    assert retention.prune(region.s, keep=2, vault=region.vault).snapshots
+    assert retention.prune(region.s, region.vault, keep=2).snapshots
     assert listed.entries() == [entry()]
 
 

@@ -153,5 +153,5 @@ def test_a_snapshot_whose_list_is_lost_can_be_pruned(region: SmallRegion) -> Non
         region.publish("serving/primary/champion", a=f"{number}")
         taken.append(region.snapshot(bytes([65 + number])))
     region.memory.remove(taken[0].objects.inventory.key)
-    assert retention.prune(region.s, keep=2, vault=region.vault).snapshots == (1,)
+    assert retention.prune(region.s, region.vault, keep=2).snapshots == (1,)
     assert [whole(region, one) for one in taken[1:]] == [True, True]

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from artifacts.object_store import ObjectStore
 from caravan.stack.machine import EmbeddedMachine
+from caravan.stack.region import store_administrator
 from contracts.errors import ArtifactError, RestoreRefused
+from contracts.region import other
 from contracts.settings import Settings
 from recovery import retention, wal
 from recovery.bucket import LockedBucket
@@ -63,6 +66,12 @@ def test_the_writer_can_not_take_away_what_it_wrote(two_regions: Settings) -> No
     with pytest.raises(ArtifactError):
         writer.remove(name)
     with pytest.raises(ArtifactError):
-        retention.prune(s, keep=1, vault=Vault(writer, Vault.of(s).sealer))
-    LockedBucket.administrator(s).remove(name)
+        retention.prune(s, Vault(writer, Vault.of(s).sealer), keep=1)
+    away = s.model_copy(update={"region": other(s.region)})
+    services = LockedBucket(ObjectStore.of(away)._client, s.snapshot_bucket)
+    for refused in (lambda: services.remove(name), lambda: services.delete(name), lambda: services.put(name, b"mine")):
+        with pytest.raises(ArtifactError):  # what the region's own services hold passes no lock
+            refused()
+    assert list(writer.versions(name)) == [b"written once"]
+    LockedBucket.administrator(s, *store_administrator(away)).remove(name)
     assert list(writer.versions(name)) == []

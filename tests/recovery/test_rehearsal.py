@@ -10,7 +10,9 @@ import pytest
 
 from artifacts.object_store import ObjectStore
 from caravan.stack.machine import EmbeddedMachine
+from caravan.stack.region import store_administrator
 from contracts.errors import RestoreRefused
+from contracts.region import other
 from contracts.settings import Settings
 from recovery import journal
 from recovery.active import Active
@@ -68,7 +70,8 @@ def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop)
         assert time.monotonic() < until, "the feed does not note a new object"
         time.sleep(0.5)
     without = create(s, EmbeddedMachine(s)).snapshot
-    LockedBucket.administrator(s).remove(object_key(sha256))
+    keys = store_administrator(s.model_copy(update={"region": other(s.region)}))
+    LockedBucket.administrator(s, *keys).remove(object_key(sha256))
     harmed, _ = rehearse(standby, *machines, count=10)
     assert harmed.failures() == []
     assert harmed.snapshot == before_it.id != without.id

@@ -162,7 +162,7 @@ def test_the_last_two_proven_snapshots_are_never_pruned(region: SmallRegion) -> 
     taken = [region.snapshot(bytes([65 + n])) for n in range(7)]
     for one in taken[:4]:
         retention.prove(region.vault, region.s, one, {})
-    report = retention.prune(region.s, keep=2, vault=region.vault)
+    report = retention.prune(region.s, region.vault, keep=2)
     assert report.kept == (7, 6, 4, 3)
     assert report.snapshots == (5, 2, 1)
     for one in (taken[2], taken[3], taken[5], taken[6]):
@@ -182,20 +182,20 @@ def test_a_listing_that_fails_prunes_nothing(region: SmallRegion) -> None:
         region.snapshot(bytes([65 + number]))
     region.memory.listing_fails = True
     with pytest.raises(ConnectionError):
-        retention.prune(region.s, keep=2, vault=region.vault)
+        retention.prune(region.s, region.vault, keep=2)
     assert region.memory.removed == []
 
 
 def test_a_dry_run_prunes_nothing(region: SmallRegion) -> None:
     for number in range(4):
         region.snapshot(bytes([65 + number]))
-    assert retention.prune(region.s, keep=2, vault=region.vault, dry_run=True).snapshots == (2, 1)
+    assert retention.prune(region.s, region.vault, keep=2, dry_run=True).snapshots == (2, 1)
     assert region.memory.removed == []
 
 
 def test_nothing_is_pruned_while_a_snapshot_is_taken(region: SmallRegion) -> None:
     with lease.held(region.memory, "a snapshot"), pytest.raises(Conflict, match="a snapshot"):
-        retention.prune(region.s, keep=2, vault=region.vault)
+        retention.prune(region.s, region.vault, keep=2)
     with lease.held(region.memory, "another"):
         pass  # it was given back
 

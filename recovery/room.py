@@ -1,0 +1,24 @@
+"""Room for snapshots: nothing removes them by itself, so somebody is told while there is time."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+
+from contracts.settings import Settings
+from monitoring import alerts
+
+#: Share of the disk that should stay free.
+LEAST_FREE = 0.15
+
+
+def watch(s: Settings, *, now: datetime | None = None) -> None:
+    """Tell, once a day, when little of the disk of this stack is free, and what to do."""
+    disk, at = shutil.disk_usage(s.home), now or datetime.now(UTC)
+    if disk.free >= LEAST_FREE * disk.total:
+        return
+    text = (
+        f"{disk.free / 1e9:.1f} GB ({disk.free / disk.total:.0%}) of the disk of {s.home} are free; snapshots are "
+        "never removed by themselves: `caravan snapshot prune --keep N` does, with the vault administrator's key"
+    )
+    alerts.tell_once(s, f"little room on {at.date()}", part="recovery", severity="warning", text=text, now=at)
