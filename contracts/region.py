@@ -43,7 +43,6 @@ class ControlPorts:
     airflow_worker_logs: int
     airflow_trigger_logs: int
     global_edge: int
-    global_edge_admin: int
 
     @classmethod
     def at(cls, offset: int) -> ControlPorts:
@@ -54,7 +53,6 @@ class ControlPorts:
             airflow_worker_logs=base + 793,
             airflow_trigger_logs=base + 794,
             global_edge=base + 200,
-            global_edge_admin=base + 201,
         )
 
 
@@ -78,7 +76,6 @@ class RegionPorts:
     engine_canary: int
     engine_former: int
     edge: int
-    edge_admin: int
 
     @classmethod
     def at(cls, region: RegionName, offset: int) -> RegionPorts:
@@ -100,7 +97,6 @@ class RegionPorts:
             engine_canary=base + 102,
             engine_former=base + 103,
             edge=base + 200,
-            edge_admin=base + 201,
         )
 
     def engine_of(self, slot: str) -> int:

@@ -27,6 +27,10 @@ OF_ENGINES = (
 ACTIONS = {"click": "clicks", "add_to_cart": "carts", "purchase": "purchases"}
 #: Envoy's flag of what it turned away for its rate; lines from before the edge wrote `read` have no other sign.
 RATE_LIMITED = "RL"
+#: Envoy's flag of a client that closed its connection before it had the answer.
+LEFT = "DC"
+#: Share of the deadline after which an answer counts as one that came too late.
+SLOW = 0.95
 #: Seconds after which a line is in its log: Envoy and the engines write several times a second.
 SETTLING = 1.0
 #: An engine's log that ends this many seconds before the edge last saw it answer is late.
@@ -100,11 +104,13 @@ class OutcomeReader:
             return
         if line.get("read", "1") != "1" or RATE_LIMITED in str(line.get("flags")):
             return  # turned away unread: what it says of its arm is only its sender's word
-        at, code, took = _edge_time(line), int(line.get("code") or 0), float(line.get("duration_ms") or 0)
+        at, code, waited = _edge_time(line), int(line.get("code") or 0), _waited_ms(line)
+        if LEFT in str(line.get("flags")).split(",") and waited < SLOW * self.watched.deadline_ms:
+            return  # the client went away before the engine was due: whoever does that says nothing of a release
         met = self._first.get(shopper)
         if met is None or at < met[0]:
             self._first[shopper] = (at, arm)
-        timed_out = "UT" in str(line.get("flags")) or code == 504 or took >= 0.95 * self.watched.deadline_ms
+        timed_out = "UT" in str(line.get("flags")) or code == 504 or waited >= SLOW * self.watched.deadline_ms
         expected = self.watched.canary if arm == "canary" else self.watched.champion
         answered_by = line.get("release")
         stand_in = code == 200 and answered_by not in (None, "", "-", expected)
@@ -114,7 +120,7 @@ class OutcomeReader:
             self._happened(shopper, "timeouts", at)
         elif code >= 500 or code == 0 or stand_in:
             self._happened(shopper, "errors", at)
-        if took > self.watched.budget_ms:
+        if waited > self.watched.budget_ms:
             self._happened(shopper, "over_budget", at)
 
     def _of_engine(self, line: Line) -> None:
@@ -152,6 +158,21 @@ class OutcomeReader:
 def _arm(value: object) -> Arm | None:
     known: dict[object, Literal["control", "canary"]] = {"control": "control", "canary": "canary"}
     return known.get(value)
+
+
+def _waited_ms(line: Line) -> float:
+    """Milliseconds between the end of the request at the edge and the engine's first byte, or until nobody waited more.
+
+    A slow network or a client that sends its body in two halves is no fault of a release. Lines of an earlier edge have
+    the whole duration alone.
+    """
+    duration = float(line.get("duration_ms") or 0)
+    if "sent_ms" not in line:
+        return duration
+    sent, waited = line["sent_ms"], line.get("waited_ms")
+    if isinstance(waited, int | float):
+        return float(waited)
+    return max(0.0, duration - float(sent)) if isinstance(sent, int | float) else 0.0
 
 
 def _edge_time(line: Line) -> float:

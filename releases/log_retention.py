@@ -13,10 +13,11 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import orjson
 
+from contracts.errors import ServingError
 from contracts.settings import Settings
+from serving import edge_admin
 from serving.answer_log import FOLDER as ANSWERS
 from serving.edge_listener import ACCESS_LOG
 
@@ -53,9 +54,8 @@ def _turn(s: Settings, now: datetime) -> Path | None:
         return None
     path.rename(aside)
     try:
-        url = f"http://{s.host}:{s.ports.edge_admin}/reopen_logs"
-        httpx.post(url, timeout=5.0, trust_env=False).raise_for_status()
-    except httpx.HTTPError as error:
+        edge_admin.ask(s.region_home / "edge", "/reopen_logs", "POST", timeout=5.0)
+    except ServingError as error:
         log.warning("Envoy did not begin a new access log: %s", error)
         with suppress(FileExistsError):
             aside.rename(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.settings import Settings
+from serving import edge_admin
 from serving.schemas import MAX_BODY
 
 ROUTES = "routes.yaml"
@@ -27,7 +28,7 @@ READ = "read"
 SHADOW = "-shadow"
 #: The same as a Lua pattern.
 SHADOW_HOST = SHADOW.replace("-", "%-")
-#: Set by the engine: the release that answered.
+#: Set by the engine: the release that answered. For the access log alone: from it a client would learn its arm.
 RELEASE_HEADER = "x-caravan-release"
 COOKIE_DAYS = 365
 #: Requests per second through one edge, and the burst above that.
@@ -42,7 +43,7 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
     """Everything that does not change while the edge runs."""
     return {
         "node": {"id": f"edge-{s.region}", "cluster": "caravan"},
-        "admin": {"address": address_of(s.host, s.ports.edge_admin)},
+        "admin": {"address": edge_admin.address(directory, s.region_home)},
         "dynamic_resources": {"cds_config": _watched(directory, CLUSTERS)},
         "static_resources": {
             "listeners": [
@@ -157,6 +158,12 @@ function envoy_on_request(handle)
   headers:replace("{SPLIT_HEADER}", salt .. ":" .. id)
 end
 function envoy_on_response(handle)
+  local headers = handle:headers()
+  local release = headers:get("{RELEASE_HEADER}")
+  if release ~= nil then
+    handle:streamInfo():dynamicMetadata():set("caravan", "release", release)
+    headers:remove("{RELEASE_HEADER}")
+  end
   local found = handle:streamInfo():dynamicMetadata():get("caravan")
   if found ~= nil and found["minted"] ~= nil then
     handle:headers():add("set-cookie", "{SHOPPER_COOKIE}=" .. found["minted"]
@@ -178,7 +185,7 @@ def _access_log(path: Path) -> Yaml:
                 "shopper": f"%REQ({SHOPPER_HEADER.upper()})%",
                 "arm": f"%REQ({ARM_HEADER.upper()})%",
                 "read": f"%DYNAMIC_METADATA(caravan:{READ})%",
-                "release": f"%RESP({RELEASE_HEADER.upper()})%",
+                "release": "%DYNAMIC_METADATA(caravan:release)%",
                 "method": "%REQ(:METHOD)%",
                 "path": "%PATH(NQ)%",
                 "cluster": "%UPSTREAM_CLUSTER%",
@@ -186,8 +193,11 @@ def _access_log(path: Path) -> Yaml:
                 "code": "%RESPONSE_CODE%",
                 "flags": "%RESPONSE_FLAGS%",
                 "details": "%RESPONSE_CODE_DETAILS%",
+                # until the whole request was with the engine, and from there to its first byte: the rest of the
+                # duration is the client's own network
+                "sent_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_END:ms)%",
+                "waited_ms": "%COMMON_DURATION(US_TX_END:US_RX_BEG:ms)%",
                 "duration_ms": "%DURATION%",
-                "upstream_ms": "%RESPONSE_DURATION%",
                 "bytes_in": "%BYTES_RECEIVED%",
                 "bytes_out": "%BYTES_SENT%",
             }

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from contracts.errors import SettingsError
 from contracts.region import RegionName
 from contracts.settings import Settings
+from serving import edge_admin
 from serving.edge import replace_file
 from serving.edge_listener import TYPE, Yaml, address_of
 
@@ -25,11 +26,11 @@ def write(directory: Path, s: Settings) -> Path:
     """Write its file below `directory`; the path to start Envoy with."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "global-edge.yaml"
-    replace_file(path, bootstrap(s))
+    replace_file(path, bootstrap(directory.resolve(), s))
     return path
 
 
-def bootstrap(s: Settings) -> Yaml:
+def bootstrap(directory: Path, s: Settings) -> Yaml:
     """All of its configuration: it does not change while it runs."""
     edges = [s.edge_address_of(region) for region in get_args(RegionName)]
     route = {
@@ -66,7 +67,7 @@ def bootstrap(s: Settings) -> Yaml:
     }
     return {
         "node": {"id": "global-edge", "cluster": "caravan"},
-        "admin": {"address": address_of(s.host, s.control_ports.global_edge_admin)},
+        "admin": {"address": edge_admin.address(directory, s.home / "control")},
         "static_resources": {"listeners": [listener], "clusters": [_regions(edges)]},
     }
 

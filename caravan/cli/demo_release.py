@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from serving.replay_sessions import Session
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
-RATE = 40.0
+RATE = 80.0
 #: Shoppers who are in the shop at a time.
 CROWD = 800
 #: People who come at least, so that even an arm of one percent has some: in a small shop, guests after the shoppers.

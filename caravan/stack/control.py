@@ -25,6 +25,7 @@ from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings
+from serving import edge_admin
 
 #: Tasks that run at once; every idle slot of the LocalExecutor may be a process.
 PARALLELISM = 4
@@ -87,10 +88,11 @@ def _global_edge(s: Settings) -> Program:
         service="edge",
         command=binaries.envoy_command(folder / "global-edge.yaml"),
         directory=s.home / "control",
-        ports={"global Envoy": s.control_ports.global_edge, "global Envoy admin": s.control_ports.global_edge_admin},
+        ports={"global Envoy": s.control_ports.global_edge},
         address=s.global_edge_address,
         prepare=prepare,
-        ready=lambda _: probe.http(f"http://{s.host}:{s.control_ports.global_edge_admin}/ready"),
+        ready=lambda _: edge_admin.is_live(folder),
+        leftovers=(folder / edge_admin.SOCKET,),
     )
 
 

@@ -16,6 +16,7 @@ from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.region import SLOTS
 from contracts.settings import Settings
+from serving import edge_admin
 
 #: Databases of a region, all owned by the role `caravan`.
 DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
@@ -286,8 +287,9 @@ def _edge(s: Settings) -> Program:
         service="edge",
         command=binaries.envoy_command(folder / "bootstrap.yaml"),
         directory=s.region_home,
-        ports={"Envoy": s.ports.edge, "Envoy admin": s.ports.edge_admin},
+        ports={"Envoy": s.ports.edge},
         address=s.edge_address,
         prepare=prepare,
-        ready=lambda _: probe.http(f"http://{s.host}:{s.ports.edge_admin}/ready"),
+        ready=lambda _: edge_admin.is_live(folder),
+        leftovers=(folder / edge_admin.SOCKET,),
     )

@@ -6,12 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from contracts.settings import Settings, read_settings
 from releases.log_retention import tidy
-from serving import edge
+from serving import edge, edge_admin
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
@@ -25,14 +24,9 @@ def s(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def reopened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    urls: list[str] = []
-
-    def post(url: str, **_: object) -> httpx.Response:
-        urls.append(url)
-        return httpx.Response(200, request=httpx.Request("POST", url))
-
-    monkeypatch.setattr(httpx, "post", post)
-    return urls
+    asked: list[str] = []
+    monkeypatch.setattr(edge_admin, "ask", lambda _folder, path, method, **_: asked.append(f"{method} {path}"))
+    return asked
 
 
 def access_log(s: Settings, first: datetime) -> Path:
@@ -63,14 +57,10 @@ def test_an_access_log_is_put_aside_after_a_day(s: Settings, reopened: list[str]
     assert tidy(s, now=NOW) == []
     assert tidy(s, now=NOW + timedelta(hours=2)) == [f"{edge.ACCESS_LOG} is now {edge.ACCESS_LOG}.2026-03-20"]
     assert not path.exists()
-    assert [url.rpartition("/")[2] for url in reopened] == ["reopen_logs"]
+    assert reopened == ["POST /reopen_logs"]
 
 
-def test_an_edge_that_does_not_answer_keeps_its_log(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def post(url: str, **_: object) -> httpx.Response:
-        raise httpx.ConnectError("refused")
-
-    monkeypatch.setattr(httpx, "post", post)
+def test_an_edge_that_does_not_answer_keeps_its_log(s: Settings) -> None:
     path = access_log(s, NOW - timedelta(days=2))
     assert tidy(s, now=NOW) == []
     assert path.exists()

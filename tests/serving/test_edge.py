@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -16,23 +18,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import yaml
 
-from contracts.errors import SettingsError
+from contracts.errors import ServingError, SettingsError
 from contracts.settings import Settings, read_settings
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.outcomes import OutcomeReader, Watched
-from serving import edge
+from serving import edge, edge_admin
 from serving.schemas import MAX_BODY
+
+RELEASE = "c" * 64
 
 
 def free_settings(home: Path, engine_url: str) -> Settings:
-    """Settings at an offset where the edge's two ports are free."""
+    """Settings at an offset where the edge's port is free."""
     while True:
         s = read_settings(home=home, engine_url=engine_url, port_offset=random.randint(100, 8000))
         taken = False
-        for port in (s.ports.edge, s.ports.edge_admin):
+        for port in (s.ports.edge,):
             with socket.socket() as probe:
                 taken |= probe.connect_ex((s.host, port)) == 0
         if not taken:
@@ -58,6 +63,7 @@ class Upstream:
                 body = json.dumps({"name": name, "path": self.path, "headers": dict(self.headers)}).encode()
                 self.send_response(200)
                 self.send_header("content-length", str(len(body)))
+                self.send_header(edge.RELEASE_HEADER, RELEASE)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -343,6 +349,43 @@ def test_every_request_is_one_line_of_json_without_its_query(running: Edge) -> N
     assert (found["cluster"], found["code"], found["path"]) == ("champion", 200, "/search")
     assert isinstance(found["duration_ms"], int)
     assert "very-private" not in (running.logs / edge.ACCESS_LOG).read_text()
+
+
+def test_the_engines_time_is_told_from_the_clients(running: Edge) -> None:
+    """A body in two halves, 0.7 s apart, from a client that also claims an arm: the engine's own time stays small."""
+    body = b'{"user_id": "a"}'
+    head = f"POST /recommend HTTP/1.1\r\nhost: shop\r\ncontent-length: {len(body)}\r\nx-request-id: halves\r\n\r\n"
+    with socket.create_connection((running.s.host, running.s.ports.edge), timeout=10) as connection:
+        connection.sendall(head.encode() + body[:5])
+        time.sleep(0.7)
+        connection.sendall(body[5:])
+        answer = connection.recv(65536).decode()
+    assert answer.startswith("HTTP/1.1 200")
+    wanted = re.findall("x-request-id: (\\S+)", answer)[0]
+    found = running.line(httpx.Response(200, headers={"x-request-id": wanted}))
+    assert found["duration_ms"] >= 700  # type: ignore[operator]
+    assert found["sent_ms"] >= 700  # type: ignore[operator]
+    assert found["waited_ms"] < 300  # type: ignore[operator]
+
+
+def test_the_release_that_answered_is_in_the_log_and_not_in_the_answer(running: Edge) -> None:
+    answer = running.http.get("/search?q=a")
+    assert edge.RELEASE_HEADER not in answer.headers
+    assert running.line(answer)["release"] == RELEASE
+
+
+def test_envoys_own_orders_come_through_a_socket_of_its_user_alone(running: Edge) -> None:
+    socket_file = running.folder / edge_admin.SOCKET
+    assert stat.S_IMODE(socket_file.stat().st_mode) == 0o600
+    assert edge_admin.is_live(running.folder)
+    listening = {
+        connection.laddr.port
+        for connection in psutil.Process(running.process.pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {running.s.ports.edge}
+    with pytest.raises(ServingError, match="404"):
+        edge_admin.ask(running.folder, "/nonsense")
 
 
 def test_an_engine_that_is_gone_is_a_quick_503(tmp_path: Path) -> None:
