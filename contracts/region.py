@@ -76,6 +76,7 @@ class RegionPorts:
     engine_canary: int
     engine_former: int
     edge: int
+    metrics: int
 
     @classmethod
     def at(cls, region: RegionName, offset: int) -> RegionPorts:
@@ -97,6 +98,7 @@ class RegionPorts:
             engine_canary=base + 102,
             engine_former=base + 103,
             edge=base + 200,
+            metrics=base + 202,
         )
 
     def engine_of(self, slot: str) -> int:

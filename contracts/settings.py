@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import SettingsError
 from contracts.region import ControlPorts, RegionName, RegionPorts, other
+from contracts.sockets import SCHEME, socket_path
 
 #: Share of the champion's figure.
 DEFAULT_GATE_MARGIN = 0.05
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     snapshot_access_key: SecretStr | None = Field(default=None, description="Access key of the snapshot writer.")
     snapshot_secret_key: SecretStr | None = Field(default=None, description="Secret key of the snapshot writer.")
     snapshot_key: SecretStr | None = Field(default=None, description="Encrypts database parts and logs in snapshots.")
+    metrics_token: SecretStr | None = Field(default=None, description="Bearer token of whoever scrapes the metrics.")
 
     @field_validator("home")
     @classmethod
@@ -175,9 +177,13 @@ class Settings(BaseSettings):
         return self.engine_address_of("champion")
 
     def engine_address_of(self, slot: str) -> str:
-        """Where the engine of a slot listens: champion, control, canary or former."""
+        """Where the engine of a slot listens (champion, control, canary or former): a URL, or `unix:PATH`."""
         given = self.engine_url if slot == "champion" else str(getattr(self, f"engine_{slot}_url"))
-        return given or f"http://{self.host}:{self.ports.engine_of(slot)}"
+        return given or f"{SCHEME}{self.socket_path(f'{slot}.sock')}"
+
+    def socket_path(self, name: str) -> Path:
+        """Where a unix socket of this region lies."""
+        return socket_path(self.home, f"regions/{self.region}/{name}")
 
     def edge_address_of(self, region: RegionName) -> str:
         """Where the global edge finds the edge of a region."""

@@ -11,6 +11,7 @@ import httpx
 from contracts.errors import RecoveryError
 from contracts.region import RegionName
 from contracts.settings import Settings
+from serving import reach
 
 #: Seconds that engines and edge may take until they answer with the champion.
 PATIENCE = 120.0
@@ -18,7 +19,7 @@ PATIENCE = 120.0
 
 def ready(address: str) -> str | None:
     try:
-        body = httpx.get(f"{address}/readyz", timeout=2.0, trust_env=False).json()
+        body = reach.get(address, "/readyz", timeout=2.0).json()
         return str(body["release"]) if body["ready"] else None
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None

@@ -16,6 +16,7 @@ import httpx
 
 from contracts.errors import RecoveryError
 from recovery import logs
+from serving import reach
 from serving.edge_listener import SHADOW
 
 _ASKERS = 4
@@ -68,7 +69,7 @@ def answer_of(ask: Callable[[], httpx.Response]) -> dict[str, Any]:
     return body
 
 
-def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, **options: Any) -> list[Asked]:
+def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, address: str = "", **options: Any) -> list[Asked]:
     """What `ask` says for each number below `count`, in order; `options` are httpx.Client's.
 
     Every asker has a client of its own: one that is shared takes a connection for dropped by the server, and closes it
@@ -76,7 +77,7 @@ def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, **options:
     """
 
     def some(first: int) -> list[Asked]:
-        with httpx.Client(timeout=20, trust_env=False, **options) as client:
+        with reach.client(address, timeout=20, **options) as client:
             return [ask(client, number) for number in range(first, count, _ASKERS)]
 
     with ThreadPoolExecutor(_ASKERS) as pool:
@@ -89,7 +90,7 @@ def answers(address: str, questions: Sequence[Question]) -> list[tuple[str, tupl
     return by_several(
         lambda client, number: _answer(client, number, questions[number]),
         len(questions),
-        base_url=address,
+        address,
         headers={"host": f"rehearsal{SHADOW}"},
     )
 

@@ -26,7 +26,7 @@ from recovery.point import Point, as_plan, choose, log_end, of_plan
 from recovery.run import Restore, Step
 from recovery.seal import fingerprints
 from releases.aliases import reconcile
-from serving import edge
+from serving import edge, reach
 from serving.edge_listener import SHADOW
 
 #: Whoever writes to the stores, before the stores.
@@ -208,7 +208,7 @@ def probe(run: Restore) -> str:
     if champion is None:
         return "nothing to ask"
     nobody = {"host": f"probe{SHADOW}"}  # no shopper saw these answers: they are not in the log of what was shown
-    with httpx.Client(base_url=run.s.engine_address, headers=nobody, timeout=5.0, trust_env=False) as client:
+    with reach.client(run.s.engine_address, headers=nobody, timeout=5.0) as client:
         for number in range(_PROBES):
             try:
                 answer = client.post("/recommend", json={"user_id": f"probe-{number}"})

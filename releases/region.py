@@ -16,7 +16,7 @@ from artifacts.publish import point, resolve
 from artifacts.signature import verify
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from serving import edge
+from serving import edge, reach
 from serving.edge import SLOTS, Split
 
 log = logging.getLogger(__name__)
@@ -52,12 +52,13 @@ class LiveRegion:
         self._s = s
         self._edge = s.region_home / "edge"
         self._store = ObjectStore.of(s)
-        self._http = httpx.Client(timeout=PATIENCE, trust_env=False)
+        self._http = {slot: reach.client(s.engine_address_of(slot), timeout=PATIENCE) for slot in SLOTS}
         self._pool = ThreadPoolExecutor(len(SLOTS), thread_name_prefix="readiness")
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
-        self._http.close()
+        for client in self._http.values():
+            client.close()
 
     def readiness(self) -> Mapping[str, Readiness]:
         """All engines, asked at once."""
@@ -97,7 +98,7 @@ class LiveRegion:
 
     def _ask(self, slot: str) -> Readiness:
         try:
-            body: Any = self._http.get(f"{self._s.engine_address_of(slot)}/readyz").json()
+            body: Any = self._http[slot].get("/readyz").json()
             release = body["release"] if body["ready"] else None
             return Readiness(serves=release, refused=body["refused"], reason=str(body["reason"] or ""))
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -6,9 +6,10 @@ import argparse
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from contracts.settings import settings
+from contracts.settings import Settings, settings
+from contracts.sockets import SCHEME
 
 if TYPE_CHECKING:
     from serving.gate import App
@@ -23,15 +24,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     parser.add_argument("--directory", type=Path, help="serve the release bundle in this folder, without a store")
     parser.add_argument("--source", default="", help="data source of that bundle (default: the shop)")
-    parser.add_argument("--port", type=int, help="listen here instead of at the region's engine port")
+    parser.add_argument("--port", type=int, help="listen at this port instead of where the region's engine does")
     chosen = parser.parse_args()
     # the engine has one core: a second thread of the linear algebra would only wait for it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     s = settings()
     server = Granian(
         "serving",
-        address=s.host,
-        port=chosen.port or s.ports.engine_of(s.engine_slot),
+        **listening(s, chosen.port),
         interface=Interfaces.ASGI,
         workers=1,
         loop=Loops.uvloop,
@@ -43,6 +43,16 @@ def main() -> None:
         process_name="caravan-engine",
     )
     server.serve(target_loader=functools.partial(load_application, chosen.directory, chosen.source), wrap_loader=False)
+
+
+def listening(s: Settings, port: int | None = None) -> dict[str, Any]:
+    """Where the engine listens, as Granian's options: at a port where its address is a URL, else at its own socket."""
+    address = s.engine_address_of(s.engine_slot)
+    if port is None and address.startswith(SCHEME):
+        path = Path(address.removeprefix(SCHEME))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return {"uds": path, "uds_permissions": 0o600}
+    return {"address": s.host, "port": port or s.ports.engine_of(s.engine_slot)}
 
 
 def load_application(directory: Path | None, source: str) -> App:

@@ -18,6 +18,7 @@ import yaml
 from contracts.errors import SettingsError
 from contracts.region import SLOTS
 from contracts.settings import Settings
+from contracts.sockets import SCHEME
 from serving.edge_listener import (
     ACCESS_LOG,
     ARM_HEADER,
@@ -181,17 +182,14 @@ def routes(split: Split, s: Settings) -> Yaml:
 
 def cluster(name: str, url: str) -> Yaml:
     """One engine. Connections are given up before the engine would close them under a request."""
-    address = urlsplit(url)
-    if not address.hostname or not address.port:
-        raise SettingsError(f"the engine address {url} has no host or port", remedy="set CARAVAN_ENGINE_URL")
-    numeric = address.hostname.replace(".", "").isdigit() or ":" in address.hostname
+    where, numeric = _upstream(url)
     return {
         "name": name,
         "type": "STATIC" if numeric else "STRICT_DNS",
         "connect_timeout": "0.5s",
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address_of(address.hostname, address.port)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
         },
         "circuit_breakers": {
             "thresholds": [{"max_connections": 512, "max_pending_requests": 512, "max_requests": 512}]
@@ -214,6 +212,17 @@ def cluster(name: str, url: str) -> Yaml:
             }
         },
     }
+
+
+def _upstream(url: str) -> tuple[Yaml, bool]:
+    """Envoy's address of a URL or of `unix:PATH`, and whether it needs no name looked up."""
+    if url.startswith(SCHEME):
+        return {"pipe": {"path": url.removeprefix(SCHEME)}}, True
+    address = urlsplit(url)
+    if not address.hostname or not address.port:
+        raise SettingsError(f"the engine address {url} has no host or port", remedy="set CARAVAN_ENGINE_URL")
+    numeric = address.hostname.replace(".", "").isdigit() or ":" in address.hostname
+    return address_of(address.hostname, address.port), numeric
 
 
 def _guarded(name: str, members: list[str]) -> Yaml:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.settings import Settings
-from serving import edge_admin
+from serving import edge_admin, edge_metrics
 from serving.schemas import MAX_BODY
 
 ROUTES = "routes.yaml"
@@ -43,10 +43,12 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
     """Everything that does not change while the edge runs."""
     return {
         "node": {"id": f"edge-{s.region}", "cluster": "caravan"},
-        "admin": {"address": edge_admin.address(directory, s.region_home)},
+        "admin": {"address": edge_admin.address(edge_admin.of_region(s))},
         "dynamic_resources": {"cds_config": _watched(directory, CLUSTERS)},
         "static_resources": {
+            "clusters": [edge_metrics.cluster(s)] if s.metrics_token else [],
             "listeners": [
+                *([edge_metrics.listener(s)] if s.metrics_token else []),
                 {
                     "name": "edge",
                     "address": address_of(s.host, s.ports.edge),
@@ -54,8 +56,8 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
                     "filter_chains": [
                         {"filters": [_named("envoy.filters.network.http_connection_manager", _http(directory, logs))]}
                     ],
-                }
-            ]
+                },
+            ],
         },
         "overload_manager": {
             "resource_monitors": [

@@ -26,11 +26,11 @@ def write(directory: Path, s: Settings) -> Path:
     """Write its file below `directory`; the path to start Envoy with."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "global-edge.yaml"
-    replace_file(path, bootstrap(directory.resolve(), s))
+    replace_file(path, bootstrap(s))
     return path
 
 
-def bootstrap(directory: Path, s: Settings) -> Yaml:
+def bootstrap(s: Settings) -> Yaml:
     """All of its configuration: it does not change while it runs."""
     edges = [s.edge_address_of(region) for region in get_args(RegionName)]
     route = {
@@ -67,7 +67,7 @@ def bootstrap(directory: Path, s: Settings) -> Yaml:
     }
     return {
         "node": {"id": "global-edge", "cluster": "caravan"},
-        "admin": {"address": edge_admin.address(directory, s.home / "control")},
+        "admin": {"address": edge_admin.address(edge_admin.of_control(s))},
         "static_resources": {"listeners": [listener], "clusters": [_regions(edges)]},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -163,7 +164,7 @@ def prune(
 
     s = _of(region)
     vault = _administered(s)
-    if not (dry_run or yes):
+    if sys.stdin.isatty() and not (dry_run or yes):
         going = len(retention.prune(s, vault, keep=keep, dry_run=True).snapshots)
         if going:
             typer.confirm(f"remove {going} snapshots of {s.region} for good?", abort=True, err=as_json)

@@ -91,8 +91,8 @@ def _global_edge(s: Settings) -> Program:
         ports={"global Envoy": s.control_ports.global_edge},
         address=s.global_edge_address,
         prepare=prepare,
-        ready=lambda _: edge_admin.is_live(folder),
-        leftovers=(folder / edge_admin.SOCKET,),
+        ready=lambda _: edge_admin.is_live(edge_admin.of_control(s)),
+        leftovers=(edge_admin.of_control(s),),
     )
 
 

@@ -63,6 +63,7 @@ OF_SETTINGS: dict[str, Callable[[], str]] = {
     "airflow_password": _token,
     "pseudonym_key": _token,
     "signing_key": _signing_key,
+    "metrics_token": _token,
     "snapshot_access_key": _access_key,
     "snapshot_secret_key": _token,
     "snapshot_key": _fernet_key,

@@ -17,6 +17,7 @@ from pathlib import Path
 from caravan.stack import postgres, supervisor
 from contracts.errors import StackError
 from contracts.settings import Settings
+from contracts.sockets import make_short_folder, socket_path
 
 #: What supervisor would not take as a part of a path.
 _BENT = re.compile(r"[\[\]*?%]|\s[;#]")
@@ -45,9 +46,16 @@ def _make(s: Settings, regions: Sequence[str]) -> None:
         _close(s.home)
     for folder in (s.home, s.home / "control", s.home / "regions", *(s.home / "regions" / r for r in regions)):
         _passage(folder)
+    if _needs_short_folder(s):
+        make_short_folder(s.home)
     for folder in (s.home / "logs", supervisor.run_folder(s)):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
+
+
+def _needs_short_folder(s: Settings) -> bool:
+    longest = "regions/standby/edge-admin.sock"
+    return socket_path(s.home, longest) != s.home.absolute() / longest
 
 
 def _passage(folder: Path) -> None:

@@ -9,13 +9,24 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from httpx import HTTPError
+
+from contracts.sockets import SCHEME
+from serving import reach
+
 #: A loopback service that needs longer than this to say hello is not ready.
 TIMEOUT = 2.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def http(url: str, *, accept: tuple[int, ...] = (200,)) -> bool:
-    """True when `url` answers with one of the statuses in `accept`."""
+    """True when `url` (http, or `unix:SOCKET/PATH` with a socket that ends with .sock) answers with one in `accept`."""
+    if url.startswith(SCHEME):
+        address, _, path = url.partition(".sock/")
+        try:
+            return reach.get(f"{address}.sock", f"/{path}", timeout=TIMEOUT).status_code in accept
+        except HTTPError:
+            return False
     try:
         with _direct.open(url, timeout=TIMEOUT) as answer:
             return answer.status in accept

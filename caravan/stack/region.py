@@ -16,6 +16,7 @@ from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.region import SLOTS
 from contracts.settings import Settings
+from contracts.sockets import SCHEME
 from serving import edge_admin
 
 #: Databases of a region, all owned by the role `caravan`.
@@ -248,10 +249,11 @@ def _engine(s: Settings, slot: str) -> Program:
         command=(binaries.python(), "-m", "serving"),
         directory=s.region_home,
         environment={**environment.of_settings(s), "CARAVAN_ENGINE_SLOT": slot},
-        ports={f"serving engine ({slot})": s.ports.engine_of(slot)},
+        # a port only where somebody set its address to one
+        ports={} if address.startswith(SCHEME) else {f"serving engine ({slot})": s.ports.engine_of(slot)},
         address=address,
         # alive, not ready: before the first release there is nothing it could serve
-        ready=lambda _: probe.http(f"http://{s.host}:{s.ports.engine_of(slot)}/healthz"),
+        ready=lambda _: probe.http(f"{address}/healthz"),
     )
 
 
@@ -287,9 +289,9 @@ def _edge(s: Settings) -> Program:
         service="edge",
         command=binaries.envoy_command(folder / "bootstrap.yaml"),
         directory=s.region_home,
-        ports={"Envoy": s.ports.edge},
+        ports={"Envoy": s.ports.edge, "metrics": s.ports.metrics},
         address=s.edge_address,
         prepare=prepare,
-        ready=lambda _: edge_admin.is_live(folder),
-        leftovers=(folder / edge_admin.SOCKET,),
+        ready=lambda _: edge_admin.is_live(edge_admin.of_region(s)),
+        leftovers=(edge_admin.of_region(s),),
     )

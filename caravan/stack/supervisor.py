@@ -6,14 +6,12 @@ a session of its own, which it writes down: whatever stays in that session is fo
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import os
 import shlex
 import socket
 import subprocess
-import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Iterable
@@ -27,9 +25,8 @@ from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings
+from contracts.sockets import socket_path as socket_for
 
-#: A unix socket's path may have 107 bytes; supervisor first binds a name that is longer by its pid.
-LONGEST_SOCKET_PATH = 90
 #: Seconds until a daemon that says nothing counts as gone; stopping a database may take the most of them.
 PATIENCE = 120.0
 #: Faults that say that it is so already: not running, already started.
@@ -45,12 +42,8 @@ def log_file(s: Settings, program: Program) -> Path:
 
 
 def socket_path(s: Settings) -> Path:
-    """The daemon's socket: in the stack's home, or in the temporary folder when that path is too long."""
-    inside = run_folder(s) / "supervisor.sock"
-    if len(os.fsencode(inside)) <= LONGEST_SOCKET_PATH:
-        return inside
-    short = hashlib.sha256(os.fsencode(s.home)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"caravan-{os.getuid()}-{short}.sock"
+    """The daemon's socket."""
+    return socket_for(s.home, "run/supervisor.sock")
 
 
 def write_group(s: Settings, group: str, programs: Iterable[Program]) -> None:

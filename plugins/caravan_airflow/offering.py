@@ -108,8 +108,10 @@ def readiness(s: Settings) -> dict[str, Any]:
     """What the engine of all shoppers says at /readyz, ready or not; a `reason` alone when it does not answer."""
     import httpx
 
+    from serving import reach
+
     try:
-        body = httpx.get(f"{s.engine_address}/readyz", timeout=5.0).json()
+        body = reach.get(s.engine_address, "/readyz").json()
     except (httpx.HTTPError, ValueError) as error:
         return {"ready": False, "reason": f"no answer ({type(error).__name__})"}
     return dict(body) if isinstance(body, dict) else {"ready": False, "reason": "an answer that is no object"}

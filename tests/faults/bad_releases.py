@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from contracts import release as files
 from contracts.settings import Settings
+from contracts.sockets import SCHEME
 from serving import edge
 from tests.faults.outcome import Outcome
 from tests.faults.regions import region
@@ -52,11 +53,8 @@ def failing(times: float) -> Callable[[LiveCanary], AbstractContextManager[objec
 @contextmanager
 def stopped(it: LiveCanary) -> Iterator[None]:
     """The canary's engine is there and answers nothing."""
-    name = f"{it.s.ports.engine_of('canary')}"
-    victims = [
-        p for p in psutil.process_iter()
-        if any(c.laddr and str(c.laddr.port) == name and c.status == "LISTEN" for c in _connections(p))
-    ]  # fmt: skip
+    name = it.s.engine_address_of("canary").removeprefix(SCHEME)
+    victims = [p for p in psutil.process_iter() if any(c.laddr == name for c in _connections(p))]
     assert victims, "no process listens where the canary's engine should"
     for victim in victims:
         os.kill(victim.pid, signal.SIGSTOP)
@@ -69,7 +67,7 @@ def stopped(it: LiveCanary) -> Iterator[None]:
 
 def _connections(process: psutil.Process) -> list[psutil._common.pconn]:
     try:
-        return process.net_connections(kind="tcp")
+        return process.net_connections(kind="unix")
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return []
 

@@ -12,13 +12,18 @@ import random
 import aiohttp
 from aiohttp import web
 
+from contracts.sockets import SCHEME
+
 #: Headers that belong to one hop.
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host"}
 
 
 async def serve(target: str, port: int, errors: float, delay: float) -> None:
     draw = random.Random(port)
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
+    socket = target.removeprefix(SCHEME) if target.startswith(SCHEME) else None
+    connector = aiohttp.UnixConnector(socket) if socket else aiohttp.TCPConnector()
+    target = "http://engine" if socket else target
+    async with aiohttp.ClientSession(auto_decompress=False, connector=connector) as session:
 
         async def forward(request: web.Request) -> web.Response:
             sound = request.path in ("/readyz", "/healthz")

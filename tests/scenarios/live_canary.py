@@ -30,7 +30,7 @@ from releases import record
 from releases.approval import Answer, Rules, answer
 from releases.controller import Controller
 from releases.region import LiveRegion
-from serving import edge, replay
+from serving import edge, reach, replay
 from serving.answer_log import FOLDER
 from serving.replay_report import Report
 from serving.replay_sessions import Session
@@ -130,7 +130,7 @@ class LiveCanary:
         """Seconds until the edge answers with `digest`, and its own engine has it."""
         began = time.monotonic()
         while time.monotonic() < began + seconds:
-            ready = httpx.get(f"{self.s.engine_address}/readyz").json()["release"] == digest
+            ready = reach.get(self.s.engine_address, "/readyz").json()["release"] == digest
             split = edge.read_split(self.s.region_home / "edge")
             if ready and split is not None and split.rest_engine == "champion" and self.asked() == digest:
                 return time.monotonic() - began

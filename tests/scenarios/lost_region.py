@@ -170,7 +170,7 @@ def asked(s: Settings, count: int) -> Answered:
         content = answer_of(lambda: client.post("/recommend", json=body))
         return content["release"], tuple(item["item_id"] for item in content["items"])
 
-    return by_several(ask, count, base_url=s.edge_address)
+    return by_several(ask, count, s.edge_address)
 
 
 def settled(s: Settings, count: int) -> Answered:

@@ -18,6 +18,7 @@ from caravan.cli.airflow_api import Airflow
 from contracts.errors import CaravanError
 from contracts.settings import Settings
 from releases.approval import Answer, Rules, answer
+from serving import reach
 from tests.scenarios.nights import complaints, ended
 from tests.scenarios.snapshot import snapshot
 
@@ -82,7 +83,7 @@ def test_lineage_names_what_was_made(
 
 def engine(s: Settings) -> str | None:
     """What the engine of all shoppers serves."""
-    found: str | None = httpx.get(f"{s.engine_address}/readyz", timeout=10).json().get("release")
+    found: str | None = reach.get(s.engine_address, "/readyz", timeout=10).json().get("release")
     return found
 
 
@@ -98,7 +99,7 @@ def test_the_released_model_answers_at_the_edge(stack: Settings, source: str, ba
     while Registry.of(stack).alias(source, "champion") != champion or engine(stack) != champion.digest:
         assert time.monotonic() < deadline, ledger.state(source, champion.digest)
         time.sleep(1)
-    ready = httpx.get(f"{stack.engine_address}/readyz", timeout=10).json()
+    ready = reach.get(stack.engine_address, "/readyz", timeout=10).json()
     assert ready["release"] == champion.digest
     shown = httpx.post(f"{stack.edge_address}/recommend", json={"user_id": "nobody", "k": 5}, timeout=10).json()
     assert shown["release"] == champion.digest

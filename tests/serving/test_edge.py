@@ -21,6 +21,7 @@ import httpx
 import psutil
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from contracts.errors import ServingError, SettingsError
 from contracts.settings import Settings, read_settings
@@ -33,11 +34,13 @@ RELEASE = "c" * 64
 
 
 def free_settings(home: Path, engine_url: str) -> Settings:
-    """Settings at an offset where the edge's port is free."""
+    """Settings at an offset where the edge's two ports are free."""
     while True:
-        s = read_settings(home=home, engine_url=engine_url, port_offset=random.randint(100, 8000))
+        s = read_settings(
+            home=home, engine_url=engine_url, port_offset=random.randint(100, 8000), metrics_token=SecretStr("t0ken")
+        )
         taken = False
-        for port in (s.ports.edge,):
+        for port in (s.ports.edge, s.ports.metrics):
             with socket.socket() as probe:
                 taken |= probe.connect_ex((s.host, port)) == 0
         if not taken:
@@ -375,17 +378,30 @@ def test_the_release_that_answered_is_in_the_log_and_not_in_the_answer(running: 
 
 
 def test_envoys_own_orders_come_through_a_socket_of_its_user_alone(running: Edge) -> None:
-    socket_file = running.folder / edge_admin.SOCKET
+    socket_file = edge_admin.of_region(running.s)
     assert stat.S_IMODE(socket_file.stat().st_mode) == 0o600
-    assert edge_admin.is_live(running.folder)
+    assert edge_admin.is_live(socket_file)
     listening = {
         connection.laddr.port
         for connection in psutil.Process(running.process.pid).net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    assert listening == {running.s.ports.edge}
+    assert listening == {running.s.ports.edge, running.s.ports.metrics}
     with pytest.raises(ServingError, match="404"):
-        edge_admin.ask(running.folder, "/nonsense")
+        edge_admin.ask(socket_file, "/nonsense")
+
+
+def test_metrics_are_for_whoever_has_the_token(running: Edge) -> None:
+    url = f"http://{running.s.host}:{running.s.ports.metrics}/metrics"
+    token = {"authorization": "Bearer t0ken"}
+    for headers in ({}, {"authorization": "Bearer other"}, {"authorization": "t0ken"}):
+        answer = httpx.get(f"{url}/champion", headers=headers)
+        assert answer.status_code == 401
+        assert "caravan_metrics_token" in answer.text
+    assert httpx.get(f"{url}/champion", headers=token).json()["path"] == "/metrics"
+    assert "envoy_http_downstream_rq" in httpx.get(f"{url}/edge", headers=token).text
+    assert httpx.post(f"{url}/edge", headers=token).status_code == 401
+    assert httpx.get(f"{url}/../quitquitquit", headers=token).status_code == 401
 
 
 def test_an_engine_that_is_gone_is_a_quick_503(tmp_path: Path) -> None:

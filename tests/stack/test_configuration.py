@@ -17,6 +17,7 @@ from supervisor.options import ServerOptions
 from artifacts import database
 from caravan.stack import control, credentials, environment, folders, postgres, processes, region, supervisor
 from caravan.stack.program import Program
+from contracts import sockets
 from contracts.errors import StackError
 from contracts.settings import Settings
 
@@ -113,7 +114,7 @@ def test_a_value_that_supervisor_can_not_carry_is_refused(settings: Settings) ->
 
 def test_a_long_home_still_has_a_socket(settings: Settings) -> None:
     deep = settings.model_copy(update={"home": settings.home / ("x" * 120)})
-    assert len(os.fsencode(supervisor.socket_path(deep))) <= supervisor.LONGEST_SOCKET_PATH
+    assert len(os.fsencode(supervisor.socket_path(deep))) <= sockets.LONGEST_PATH
     assert supervisor.socket_path(deep) != supervisor.socket_path(settings)
 
 

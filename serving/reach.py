@@ -1,0 +1,23 @@
+"""HTTP to one of our own services, whether it listens at a port or, as engines do, at a unix socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from contracts.sockets import SCHEME
+
+
+def client(address: str, **options: Any) -> httpx.Client:
+    """A client whose paths are those of the service at `address`, a URL or `unix:PATH`; never through a proxy."""
+    if address.startswith(SCHEME):
+        transport = httpx.HTTPTransport(uds=address.removeprefix(SCHEME))
+        return httpx.Client(base_url="http://engine", transport=transport, **options)
+    return httpx.Client(base_url=address, trust_env=False, **options)
+
+
+def get(address: str, path: str, *, timeout: float = 5.0) -> httpx.Response:
+    """One GET. Raises httpx.HTTPError."""
+    with client(address, timeout=timeout) as once:
+        return once.get(path)
