@@ -6,6 +6,7 @@ registry again after each write. Feast is imported only inside functions: it tak
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import logging
@@ -16,6 +17,7 @@ import string
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ def feature_store(s: Settings, source: str) -> Any:
     text = (REPOSITORY / "feature_store.yaml").read_text()
     # it takes the pattern of a file source for the name of a file that is not there
     logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
+    _close_duckdb_at_exit()
     config = yaml.safe_load(string.Template(text).substitute(environment(s, source)))
     try:
         return FeatureStore(config=RepoConfig(**config, repo_path=REPOSITORY))
@@ -67,6 +70,23 @@ def feature_store(s: Settings, source: str) -> Any:
         raise FeatureError(
             f"the feature registry does not answer: {type(error).__name__}", remedy="check `caravan status`"
         ) from error
+
+
+@cache
+def _close_duckdb_at_exit() -> None:
+    """Have the connection that Feast opens through Ibis closed before the interpreter ends.
+
+    A Python function that it registered there is held by the connection, and holds it: DuckDB's binding can not undo
+    that, and tells of it, object by object, on standard error.
+    """
+    import ibis
+
+    def close() -> None:
+        backend, ibis.options.default_backend = ibis.options.default_backend, None
+        if backend is not None:
+            backend.disconnect()
+
+    atexit.register(close)
 
 
 def apply(s: Settings, source: str) -> None:
