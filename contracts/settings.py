@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     snapshot_access_key: SecretStr | None = Field(default=None, description="Access key of the snapshot writer.")
     snapshot_secret_key: SecretStr | None = Field(default=None, description="Secret key of the snapshot writer.")
     snapshot_key: SecretStr | None = Field(default=None, description="Encrypts database parts and logs in snapshots.")
+    token_key: SecretStr | None = Field(default=None, description="Signs the tokens of shoppers' browsers.")
     metrics_token: SecretStr | None = Field(default=None, description="Bearer token of whoever scrapes the metrics.")
 
     @field_validator("home")
@@ -126,6 +127,17 @@ class Settings(BaseSettings):
     def cache(self) -> Path:
         """Verified copies of objects, and staging; may be deleted at any time while nothing runs."""
         return self.region_home / "cache"
+
+    @property
+    def shop_key(self) -> str | None:
+        """The key with which the shop's own server asks; None before `caravan up` made one. A file of its own name."""
+        given = os.environ.get("CARAVAN_SHOP_KEY")
+        if given:
+            return given
+        try:
+            return (secrets_folder(self.home) / f"shop_key_{self.shop}").read_text().strip() or None
+        except OSError:
+            return None
 
     def secret(self, name: str) -> str:
         """The secret `name`, or an error that says how to get one."""
@@ -203,10 +215,15 @@ class Settings(BaseSettings):
         return self.airflow_url or f"http://{self.host}:{self.control_ports.airflow}"
 
 
+def secrets_folder(home: Path) -> Path:
+    """Where the secret files of a home lie."""
+    return Path(os.environ.get("CARAVAN_SECRETS_DIR") or home / "secrets").expanduser()
+
+
 def read_settings(**overrides: object) -> Settings:
     """Settings from the environment and the secrets folder; `overrides` win. Raises SettingsError."""
     home = Path(str(overrides.get("home") or os.environ.get("CARAVAN_HOME") or ".caravan"))
-    secrets = Path(os.environ.get("CARAVAN_SECRETS_DIR") or home / "secrets").expanduser()
+    secrets = secrets_folder(home)
     try:
         return Settings(_secrets_dir=secrets if secrets.is_dir() else None, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:

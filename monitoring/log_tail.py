@@ -10,6 +10,13 @@ from typing import Any
 import orjson
 
 Line = dict[str, Any]
+
+
+def is_counted(line: Line) -> bool:
+    """Whether a line of either log is of somebody whom the shop or a token names; lines of before do not say."""
+    return line.get("caller", "shop") in ("shop", "shopper")
+
+
 #: Bytes read at once; a backlog is worked off in pieces, so memory stays bounded.
 CHUNK = 4 << 20
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.guardrails import Arm, Exposure, Outcomes, ShopperEvent, count_outcomes
-from monitoring.log_tail import Line, Tail, TailOfFolder
+from monitoring.log_tail import Line, Tail, TailOfFolder, is_counted
 
 #: Guardrails by the log that feeds them.
 OF_EDGE = ("errors", "timeouts", "over_budget")
@@ -102,6 +102,8 @@ class OutcomeReader:
         arm, shopper, path = _arm(line.get("arm")), line.get("shopper"), str(line.get("path"))
         if arm is None or not shopper or not path.startswith(("/recommend", "/search", "/similar/")):
             return
+        if not is_counted(line):
+            return  # nobody whom the shop or we know: whoever that is, it decides on no release
         if line.get("read", "1") != "1" or RATE_LIMITED in str(line.get("flags")):
             return  # turned away unread: what it says of its arm is only its sender's word
         at, code, waited = _edge_time(line), int(line.get("code") or 0), _waited_ms(line)
@@ -125,7 +127,7 @@ class OutcomeReader:
 
     def _of_engine(self, line: Line) -> None:
         arm, shopper, at = _arm(line.get("arm")), line.get("shopper"), _engine_time(line)
-        if arm is None or not shopper or line.get("shadow"):
+        if arm is None or not shopper or line.get("shadow") or not is_counted(line):
             return
         if line.get("kind") == "events":
             for kind, name in ACTIONS.items():

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from monitoring.canary_policy import ShadowPolicy
-from monitoring.log_tail import Line, TailOfFolder
+from monitoring.log_tail import Line, TailOfFolder, is_counted
 
 #: Questions remembered; the oldest are forgotten.
 REMEMBERED = 20_000
@@ -69,6 +69,8 @@ class ShadowReader:
     def compare(self, *, newest: int, now: float) -> Comparison:
         """The `newest` questions so far, but for those of this moment, whose pair may still be on its way."""
         for line in self._tail.read():
+            if not is_counted(line):
+                continue
             side = "shadow" if line.get("shadow") else "champion"
             if line.get("kind") == "events" or line.get("release") != (
                 self.shadow if side == "shadow" else self.champion

@@ -17,9 +17,11 @@ from serving import reach
 PATIENCE = 120.0
 
 
-def ready(address: str) -> str | None:
+def ready(s: Settings, address: str) -> str | None:
+    """The release that serves at an address of this region; None when none does."""
     try:
-        body = reach.get(address, "/readyz", timeout=2.0).json()
+        with reach.as_shop(s, address, timeout=2.0) as client:
+            body = client.get("/readyz").json()
         return str(body["release"]) if body["ready"] else None
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None

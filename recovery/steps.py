@@ -198,7 +198,7 @@ def engines(run: Restore) -> str:
     if resolve(store, ref) != champion:
         point(store, ref, champion)
     run.machine.start("engine")
-    wait_until(lambda: ready(run.s.engine_address) == champion, f"the engine does not serve {champion[:12]}")
+    wait_until(lambda: ready(run.s, run.s.engine_address) == champion, f"the engine does not serve {champion[:12]}")
     return f"the engine serves {champion[:12]}"
 
 
@@ -236,7 +236,7 @@ def open_edge(run: Restore) -> str:
     run.machine.start("edge")
     if champion is None:
         return "the edge runs; nothing is to be served"
-    wait_until(lambda: ready(run.s.edge_address) == champion, "the edge does not lead to the champion")
+    wait_until(lambda: ready(run.s, run.s.edge_address) == champion, "the edge does not lead to the champion")
     return f"shoppers get {champion[:12]}"
 
 

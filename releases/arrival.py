@@ -15,6 +15,7 @@ from contracts.settings import Settings
 from releases.__main__ import HEARTBEAT
 from releases.region import Region
 from releases.traffic import Standing, plan
+from serving import reach
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ def last_beat(s: Settings) -> Beat | None:
 def asked_at_the_edge(s: Settings) -> str | None:
     """The digest that answers one real question at the edge; a search, which leaves no trace of a shopper."""
     try:
-        with httpx.Client(timeout=2.0, trust_env=False) as client:
-            body = client.get(f"{s.edge_address}/search", params={"q": "rollback", "k": 1}).json()
+        with reach.as_shop(s, timeout=2.0) as client:
+            body = client.get("/search", params={"q": "rollback", "k": 1}).json()
         return str(body["release"])
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None

@@ -5,9 +5,9 @@ from stale features, and what shoppers did. Lines carry the edge's opaque shoppe
 request id joins a shadow's answers with the champion's. Nobody waits for it, and a power cut may cost its last lines:
 the event log, not this one, holds what must not be lost.
 
-    {"t", "id", "kind": "recommend" | "search" | "similar", "shopper", "arm", "shadow", "release", "items",
+    {"t", "id", "kind": "recommend" | "search" | "similar", "shopper", "arm", "shadow", "caller", "release", "items",
      "fallback", "stale", "ms"}
-    {"t", "id", "kind": "events", "shopper", "arm", "shadow", "release", "actions": {"click": 1, ...}}
+    {"t", "id", "kind": "events", "shopper", "arm", "shadow", "caller", "release", "actions": {"click": 1, ...}}
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
+from serving.callers import Caller
 from serving.edge_listener import ARM_HEADER, SHADOW, SHOPPER_HEADER
 from serving.event_log import EventLog
 from serving.release import Release
@@ -40,12 +41,14 @@ class Asked:
     shopper: str | None
     arm: str | None
     shadow: bool
+    caller: str = "shop"
 
     @classmethod
     def of(cls, request: Request) -> Asked:
         headers = request.headers
         shadow = headers.get("host", "").split(":", 1)[0].endswith(SHADOW)
-        return cls(request.state.request_id, headers.get(SHOPPER_HEADER), headers.get(ARM_HEADER), shadow)
+        shopper, arm, caller = headers.get(SHOPPER_HEADER), headers.get(ARM_HEADER), Caller.of(request).kind
+        return cls(request.state.request_id, shopper, arm, shadow, caller)
 
 
 def log_answer(
@@ -83,6 +86,7 @@ def _append(log: EventLog, asked: Asked, kind: str, release: Release, content: d
         "shopper": asked.shopper,
         "arm": asked.arm,
         "shadow": asked.shadow,
+        "caller": asked.caller,
         "release": release.digest,
     }
     log.append(orjson.dumps(line | content, option=orjson.OPT_APPEND_NEWLINE), urgent=False)

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import Annotated, Any
 
@@ -19,14 +20,25 @@ from starlette.exceptions import HTTPException
 from contracts.errors import ServingError
 from contracts.events import MAX_ID, MAX_QUERY
 from serving.answer_log import Asked, log_actions, log_answer
+from serving.callers import LIFETIME, TOKEN_COOKIE, Caller
 from serving.candidates import Fallback
 from serving.edge_listener import RELEASE_HEADER
 from serving.gate import App, Gate
 from serving.parts import Parts
 from serving.pipeline import answer_items, describe_item, recommend
-from serving.problems import add_errors, json_response
+from serving.problems import Unknown, add_errors, json_response
 from serving.release import Release
-from serving.schemas import MAX_K, Answer, EventsAnswer, EventsRequest, Problem, Readiness, RecommendRequest
+from serving.schemas import (
+    MAX_K,
+    Answer,
+    EventsAnswer,
+    EventsRequest,
+    Problem,
+    Readiness,
+    RecommendRequest,
+    TokenAnswer,
+    TokenRequest,
+)
 from serving.search import Ranking, search, similar
 from serving.side_effects import log_impressions
 from serving.watch import Watch
@@ -41,10 +53,16 @@ class NotReady(ServingError):
     """No release serves yet."""
 
 
+#: What a request of others than the shop's server can not change: from two answers they would learn what was bought.
+DEFAULTS = {name: RecommendRequest.model_fields[name].default for name in ("hide_purchased", "hide_seen")}
+
+
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
         400: "The request can not be read.",
+        401: "The shop's key or a shopper's token is missing or wrong.",
+        403: "The token is another shopper's.",
         413: "The body is too large.",
         422: "A field is missing, wrong or out of range.",
         503: "Not ready, overloaded or out of time; try again.",
@@ -98,6 +116,7 @@ def routes(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
         responses=_PROBLEMS,
     )
     _add_answers(app, parts)
+    _add_tokens(app, parts)
     _add_operations(app, parts)
     add_errors(app)
     return app
@@ -108,14 +127,20 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
     async def post_recommend(request: Request, body: RecommendRequest) -> Response:
         watch = Watch()
         release = _release(parts)
-        user = parts.identifiers.hash(body.user_id)
+        caller = Caller.of(request)
+        if caller.kind == "shopper" and not caller.may_speak_for(body.user_id):
+            raise HTTPException(403, "user_id: not the shopper of the token")
+        # nobody in particular gets what does not depend on anybody, whatever they ask for
+        user = parts.identifiers.hash(body.user_id) if caller.is_known else None
+        if caller.kind != "shop":
+            body = body.model_copy(update=DEFAULTS)
         result = await recommend(release, parts.shoppers, user, body, watch)
         items = answer_items(release, result.chosen)
         watch.lap("answer")
         request_id = request.state.request_id
         session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
         asked = Asked.of(request)
-        if len(items) and not asked.shadow:
+        if user is not None and len(items) and not asked.shadow:
             log_impressions(parts.log, release, user, session, result.chosen, request_id)
         watch.lap("side_effects")
         timings = watch.total()
@@ -127,7 +152,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
             parts.meters.stale.inc()
         stale = result.query.stale
         log_answer(parts.answers, asked, "recommend", release, items, result.fallback, timings, stale=stale)
-        return _answer(release, request_id, items, result.fallback, timings, {"stale": stale})
+        return _answer(release, request, items, result.fallback, timings, {"stale": stale})
 
     @app.get("/search", tags=ASKED, response_model=Answer, summary="Find items by text")
     async def get_search(
@@ -149,7 +174,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         timings = watch.total()
         parts.meters.answered("search", timings, fallback, len(items))
         log_answer(parts.answers, Asked.of(request), "search", release, items, fallback, timings)
-        return _answer(release, request.state.request_id, items, fallback, timings)
+        return _answer(release, request, items, fallback, timings)
 
     @app.get(
         "/similar/{item_id}", tags=ASKED, response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like an item"
@@ -172,7 +197,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         timings = watch.total()
         parts.meters.answered("similar", timings, None, len(items))
         log_answer(parts.answers, Asked.of(request), "similar", release, items, None, timings)
-        return _answer(release, request.state.request_id, items, None, timings)
+        return _answer(release, request, items, None, timings)
 
     @app.post(
         "/events", tags=ASKED, response_model=EventsAnswer, summary="Take shopper events; on disk before the answer"
@@ -180,17 +205,22 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
     async def post_events(request: Request, body: EventsRequest) -> Response:
         watch = Watch()
         release = _release(parts)
-        receipt = await parts.intake.take(body.events, release.source, watch)
+        caller = Caller.of(request)
+        if not caller.is_known and body.token is not None:
+            caller = parts.tokens.caller(body.token)
+        if not caller.is_known:
+            raise Unknown(f"events are taken from shop {release.source}'s server, or from a shopper with a token")
+        receipt = await parts.intake.take(body.events, release.source, watch, by=caller)
         fallback = None if receipt.online else Fallback.NOT_ONLINE_YET
         timings = watch.total()
         parts.meters.answered("events", timings, fallback, None)
-        log_actions(parts.answers, Asked.of(request), release, receipt.kinds)
+        log_actions(parts.answers, replace(Asked.of(request), caller=caller.kind), release, receipt.kinds)
         counts = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
         for verdict, count in counts.items():
             if count:
                 parts.meters.events.labels(verdict).inc(count)
         content = {
-            "release": release.digest,
+            **({"release": release.digest} if caller.kind == "shop" else {}),
             "request_id": request.state.request_id,
             **counts,
             "online": receipt.online,
@@ -207,6 +237,29 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         return answer
 
 
+def _add_tokens(app: FastAPI, parts: Parts) -> None:
+    @app.post(
+        "/shopper",
+        tags=ASKED,
+        response_model=TokenAnswer,
+        summary="A token for a shopper's browser; its cookie comes too",
+    )
+    async def post_shopper(request: Request, body: TokenRequest) -> Response:
+        if body.user_id is not None and not Caller.of(request).may_speak_for(body.user_id):
+            raise Unknown("a token for a shopper by name is for the shop's server to ask for")
+        token = parts.tokens.mint(body.user_id, parts.identifiers.hash)
+        if token is None:
+            raise NotReady(
+                "this region makes no shopper tokens: it has no key for them", remedy="`caravan up` makes one"
+            )
+        answer = json_response(asdict(token))
+        answer.set_cookie(
+            TOKEN_COOKIE, token.token, max_age=LIFETIME, httponly=True, samesite="lax",
+            secure=request.headers.get("x-forwarded-proto") == "https",
+        )  # fmt: skip
+        return answer
+
+
 def _add_operations(app: FastAPI, parts: Parts) -> None:
     @app.get("/healthz", tags=HEALTH, summary="The process lives")
     async def get_healthz() -> Response:
@@ -219,7 +272,7 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
         responses={503: {"model": Readiness, "description": "Not ready, and why."}},
         summary="A release serves, and which",
     )
-    async def get_readyz() -> Response:
+    async def get_readyz(request: Request) -> Response:
         engine = parts.engine
         release, state = engine.current, engine.state
         content = {
@@ -231,6 +284,8 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
             "refused": state.refused,
             "items": release and len(release.items),
         }
+        if Caller.of(request).kind != "shop":
+            content = {"ready": engine.ready, "stage": state.stage}
         return json_response(content, 200 if engine.ready else 503)
 
     # asked by the global edge alone
@@ -270,13 +325,15 @@ def _described(release: Release, ranking: Ranking) -> list[dict[str, Any]]:
 
 def _answer(
     release: Release,
-    request_id: str,
+    request: Request,
     items: list[dict[str, Any]],
     fallback: Fallback | None,
     timings: dict[str, float],
     more: dict[str, Any] | None = None,
 ) -> Response:
-    content: dict[str, Any] = {"release": release.digest, "request_id": request_id, "items": items}
+    content: dict[str, Any] = {"request_id": request.state.request_id, "items": items}
+    if Caller.of(request).kind == "shop":  # from it a browser would learn which arm it is in
+        content = {"release": release.digest, **content}
     content["fallback"] = fallback is not None
     if fallback is not None:
         content["fallback_reason"] = fallback

@@ -19,6 +19,7 @@ from contracts.errors import SettingsError
 from contracts.region import SLOTS
 from contracts.settings import Settings
 from contracts.sockets import SCHEME
+from serving import edge_callers
 from serving.edge_listener import (
     ACCESS_LOG,
     ARM_HEADER,
@@ -57,7 +58,10 @@ BOOTSTRAP = "envoy.yaml"
 SPLIT = "split.yaml"
 
 
-NO_ROUTE = "the routes are POST /recommend, POST /events, GET /search, GET /similar/ITEM, GET /readyz, GET /healthz"
+NO_ROUTE = (
+    "the routes are POST /recommend, POST /events, POST /shopper, GET /search, GET /similar/ITEM, GET /readyz, "
+    "GET /healthz"
+)
 Arm = Literal["control", "rest", "canary"]
 #: Arms of a canary: when their engine is gone, their shoppers get the champion's answers.
 GUARDED = ("control", "canary")
@@ -160,6 +164,11 @@ def routes(split: Split, s: Settings) -> Yaml:
     found: list[Yaml] = [
         {"match": {"path": "/recommend", "headers": [post]}, "route": answer},
         {"match": {"path": "/events", "headers": [post]}, "route": take},
+        {
+            "match": {"path": "/shopper", "headers": [post]},
+            "route": take,
+            "typed_per_filter_config": edge_callers.mint_limit(),
+        },
         {"match": {"path": "/search", "headers": [get]}, "route": retried},
         {"match": {"prefix": "/similar/", "headers": [get]}, "route": retried},
         {"match": {"path": "/readyz", "headers": [get]}, "route": probe},
@@ -168,7 +177,7 @@ def routes(split: Split, s: Settings) -> Yaml:
     ]
     found += [
         {"match": {"path": path}, "direct_response": {"status": 405, "body": {"inline_string": f"use {method} {path}"}}}
-        for method, path in (("POST", "/recommend"), ("POST", "/events"), ("GET", "/search"))
+        for method, path in (("POST", "/recommend"), ("POST", "/events"), ("POST", "/shopper"), ("GET", "/search"))
     ]
     for route in found:
         route["metadata"] = {"filter_metadata": {"envoy.filters.http.lua": {"salt": split.salt}}}

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from contracts.settings import Settings
-from serving import edge_admin, edge_metrics
+from serving import edge_admin, edge_callers, edge_metrics
+from serving.callers import PSEUDONYM_HEADER
 from serving.schemas import MAX_BODY
 
 ROUTES = "routes.yaml"
@@ -54,7 +55,11 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
                     "address": address_of(s.host, s.ports.edge),
                     "per_connection_buffer_limit_bytes": 2 * MAX_BODY,
                     "filter_chains": [
-                        {"filters": [_named("envoy.filters.network.http_connection_manager", _http(directory, logs))]}
+                        {
+                            "filters": [
+                                _named("envoy.filters.network.http_connection_manager", _http(directory, s, logs))
+                            ]
+                        }
                     ],
                 },
             ],
@@ -74,7 +79,7 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
     }
 
 
-def _http(directory: Path, logs: Path) -> Yaml:
+def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
     """How HTTP is read: normalised paths, bounded headers, bodies and times, uniform errors, one log line each."""
     return {
         "@type": TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -116,9 +121,13 @@ def _http(directory: Path, logs: Path) -> Yaml:
                     "filter_enforced": _always("edge_rate_enforced"),
                 },
             ),
+            *edge_callers.filters(s),
             _named(
                 "envoy.filters.http.lua",
-                {"@type": _HTTP + "lua.v3.Lua", "default_source_code": {"inline_string": _SHOPPER_ID}},
+                {
+                    "@type": _HTTP + "lua.v3.Lua",
+                    "default_source_code": {"inline_string": edge_callers.lua(s) + _SHOPPER_ID},
+                },
             ),
             _named(
                 "envoy.filters.http.buffer",
@@ -129,7 +138,8 @@ def _http(directory: Path, logs: Path) -> Yaml:
     }
 
 
-#: Gives every request the shopper header: what came, else the cookie, else a new id that goes into the cookie.
+#: Gives every request the shopper header: the shop's own or that of a token, else the cookie's, else a new id that goes
+#: into the cookie.
 _SHOPPER_ID = f"""
 local function clean(id)
   if id ~= nil and #id <= 128 and string.find(id, "^[%w._%-]+$") then return id end
@@ -143,8 +153,16 @@ function envoy_on_request(handle)
     handle:respond({{[":status"] = "400"}}, "this host name is kept for copies")
     return
   end
+  local caller = caller_of(handle)
+  if caller == nil then return end
   local salt = handle:metadata():get("salt") or ""
-  local id = clean(headers:get("{SHOPPER_HEADER}"))
+  local id = nil
+  if caller == "shop" then
+    id = clean(headers:get("{SHOPPER_HEADER}"))
+  elseif caller == "shopper" then
+    id = clean(headers:get("{PSEUDONYM_HEADER}"))
+    headers:replace("{SHOPPER_HEADER}", id or "")
+  end
   if id ~= nil then
     headers:replace("{SPLIT_HEADER}", salt .. ":" .. id)
     return
@@ -186,6 +204,7 @@ def _access_log(path: Path) -> Yaml:
                 "request_id": "%REQ(X-REQUEST-ID)%",
                 "shopper": f"%REQ({SHOPPER_HEADER.upper()})%",
                 "arm": f"%REQ({ARM_HEADER.upper()})%",
+                "caller": "%DYNAMIC_METADATA(caravan:caller)%",
                 "read": f"%DYNAMIC_METADATA(caravan:{READ})%",
                 "release": "%DYNAMIC_METADATA(caravan:release)%",
                 "method": "%REQ(:METHOD)%",

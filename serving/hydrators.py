@@ -18,9 +18,9 @@ class Shoppers(Protocol):
     async def read(self, source: str, user: str) -> Shopper | Fallback: ...
 
 
-async def hydrate_query(release: Release, shoppers: Shoppers, user: str, request: RecommendRequest) -> Query:
+async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, request: RecommendRequest) -> Query:
     """The query with the shopper's history, or with the reason why there is none. Never raises for the store's sake."""
-    found = await shoppers.read(release.source, user)
+    found = Fallback.UNKNOWN_SHOPPER if user is None else await shoppers.read(release.source, user)
     known = release.items.known
     history, purchased, stale, fallback = _NONE, _NONE, False, None
     if isinstance(found, Shopper):
@@ -35,7 +35,7 @@ async def hydrate_query(release: Release, shoppers: Shoppers, user: str, request
     if fallback is None and not len(history):
         fallback = Fallback.UNKNOWN_HISTORY
     return Query(
-        user=user,
+        user=user or "",
         k=request.k,
         history=history,
         purchased=purchased,

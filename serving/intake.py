@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from contracts.events import INTERACTIONS, Event
 from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
+from serving.callers import SHOP, Caller
 from serving.event_log import EventLog
 from serving.pusher import Pusher
 from serving.watch import Watch
@@ -65,8 +66,8 @@ class Intake:
         self._window = window
         self._known: OrderedDict[str, Future[None]] = OrderedDict()
 
-    async def take(self, events: list[Any], source: str, watch: Watch) -> Receipt:
-        """Judge and keep `events`. Raises ServingError when they can not be written; nothing is lost silently.
+    async def take(self, events: list[Any], source: str, watch: Watch, *, by: Caller = SHOP) -> Receipt:
+        """Judge and keep `events`, sent by `by`. Raises ServingError when they can not be written; nothing is lost.
 
         Raises Fenced where another region is the active one. It is asked again before anything is acknowledged, because
         a process may sleep in between; what is on disk by then is brought over at failback.
@@ -78,6 +79,8 @@ class Intake:
         now = datetime.now(UTC)
         for raw in events:
             event, problem = judge(raw, now)
+            if event is not None and not by.may_speak_for(event.user_id):
+                event, problem = None, "user_id: not the shopper of the token"
             if event is None:
                 verdicts.append({"event_id": _id_of(raw), "status": "rejected", "reason": problem})
             elif (first := self._known.get(event.event_id)) is not None:

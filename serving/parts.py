@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from artifacts.fence import Fence
+from serving.callers import Tokens
 from serving.engine import Engine
 from serving.event_log import EventLog
 from serving.gate import Limits
@@ -33,6 +34,7 @@ class Parts:
     meters: Meters
     limits: Limits
     fence: Fence | None
+    tokens: Tokens
     search_pool: ThreadPoolExecutor
 
 
@@ -45,6 +47,7 @@ def assemble(
     answers: EventLog,
     online_read_deadline: float,
     limits: Limits | None = None,
+    token_key: str | None = None,
     fence: Fence | None = None,
 ) -> Parts:
     """Parts around the seams that touch other rooms; the engine has no release yet."""
@@ -68,6 +71,7 @@ def assemble(
         pusher=pusher,
         intake=Intake(log, pusher, identifiers, may_write=fence.demand if fence else lambda: None),
         fence=fence,
+        tokens=Tokens(token_key),
         vectors=QueryVectors(),
         meters=meters,
         limits=limits or Limits(),

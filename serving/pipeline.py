@@ -33,9 +33,12 @@ class Recommendation:
 
 
 async def recommend(
-    release: Release, shoppers: Shoppers, user: str, request: RecommendRequest, watch: Watch
+    release: Release, shoppers: Shoppers, user: str | None, request: RecommendRequest, watch: Watch
 ) -> Recommendation:
-    """Rank the catalog for `user` (a hashed identifier). A missing part gives a labelled fallback, not an error."""
+    """Rank the catalog for `user` (a hashed identifier, None for nobody in particular).
+
+    A missing part gives a labelled fallback, not an error.
+    """
     query = await hydrate_query(release, shoppers, user, request)
     watch.lap("hydrate_query")
     return rank(release, query, watch)

@@ -13,6 +13,19 @@ from starlette.exceptions import HTTPException
 
 from contracts.errors import Fenced, ServingError
 
+#: How to be known.
+HOW_TO_ASK = (
+    "from the shop's server: authorization: Bearer with the content of secrets/shop_key_<shop>; from a browser: a "
+    "token of POST /shopper, in its cookie, in x-shopper-token, or in the field token of a beacon's body"
+)
+
+
+class Unknown(ServingError):
+    """The asker has neither the shop's key nor a shopper's token; `remedy` says how to get one."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, remedy=HOW_TO_ASK)
+
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON answer that skips the framework's own encoding."""
@@ -45,9 +58,15 @@ def add_errors(app: FastAPI) -> None:
         remedy = takes(request) if error.status_code == 422 else there
         if error.status_code == 404 and "route" in request.scope:
             remedy = "ask for an item_id of the catalog that was there when this release was made"
+        if error.status_code == 403:
+            remedy = "ask with the token of that shopper, or from the shop's server with its key"
         if error.status_code == 405:
             remedy = f"use {Headers(error.headers or {}).get('allow', 'another method')}; {there}"
         return problem(request, error.status_code, str(error.detail), remedy, error.headers)
+
+    @app.exception_handler(Unknown)
+    async def unknown(request: Request, error: Unknown) -> Response:
+        return problem(request, 401, error.what, error.remedy or HOW_TO_ASK)
 
     @app.exception_handler(Fenced)
     @app.exception_handler(ServingError)

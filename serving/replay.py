@@ -56,6 +56,8 @@ class ReplayPlan:
     """What to send where. Rates are arrivals per second, times seconds, shares from 0 to 1. Raises SettingsError."""
 
     url: str
+    #: The shop's key; without it nobody is known, and no event is taken.
+    key: str | None = None
     rate: float = 50.0
     duration: float = 60.0
     seed: int = 7
@@ -143,7 +145,7 @@ async def replay(
         ) as http,
         asyncio.TaskGroup() as group,
     ):
-        edge = Edge(http, plan.url, record)
+        edge = Edge(http, plan.url, record, plan.key)
         under_way: set[asyncio.Task[None]] = set()
         async for due in _arrivals(plan, start, stop):
             if progress is not None and perf_counter() - told >= plan.progress_every:

@@ -19,10 +19,11 @@ T = TypeVar("T")
 class Edge:
     """The shop's API below `url`, over `http`; counts into `record`."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, record: Record) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, record: Record, key: str | None = None) -> None:
         self._http = http
         self._url = url.rstrip("/")
         self._record = record
+        self._known = {"authorization": f"Bearer {key}"} if key else {}
 
     async def ask(
         self, route: str, path: str, shopper: str, due: float, body: dict[str, Any] | None = None
@@ -61,7 +62,7 @@ class Edge:
         """One request, a POST when it has a body; what `read` makes of an answer with status 200."""
         result: T | None = None
         release, failure = NO_RELEASE, None
-        headers = {SHOPPER_HEADER: shopper, "content-type": "application/json"}
+        headers = {SHOPPER_HEADER: shopper, "content-type": "application/json", **self._known}
         try:
             async with self._http.request(
                 "GET" if body is None else "POST",

@@ -13,6 +13,7 @@ MAX_K = 100
 MAX_EXCLUDE = 1000
 MAX_CONTEXT_ITEMS = 50
 MAX_EVENTS = 500
+MAX_TOKEN = 4096
 #: Bytes of one request's body.
 MAX_BODY = 1_048_576
 
@@ -88,7 +89,7 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_ANSWER]})
 
-    release: str = Field(description="Digest of the release that answered.")
+    release: str | None = Field(default=None, description="Digest of the release that answered; for the shop's key.")
     request_id: str
     items: list[AnswerItem]
     fallback: bool = Field(description="True when the answer is not what the release can do at its best.")
@@ -121,6 +122,31 @@ class EventsRequest(BaseModel):
     )
 
     events: Annotated[list[Any], Field(min_length=1, max_length=MAX_EVENTS)]
+    token: Annotated[str, StringConstraints(max_length=MAX_TOKEN)] | None = Field(
+        default=None, description="A shopper's token, from a beacon, which can set no header."
+    )
+
+
+class TokenRequest(BaseModel):
+    """`POST /shopper`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"user_id": "shopper-7"}]})
+
+    user_id: Identifier | None = Field(
+        default=None, description="Whose token; with the shop's key alone. Without it, a new guest's."
+    )
+
+
+class TokenAnswer(BaseModel):
+    """What /shopper answers; the token also comes as a cookie."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"token": "eyJhbGciOiJI…", "user_id": "shopper-7", "expires": 1767225600}]}
+    )
+
+    token: str
+    user_id: str
+    expires: int = Field(description="Seconds since 1970.")
 
 
 class Verdict(BaseModel):
@@ -152,7 +178,7 @@ class EventsAnswer(BaseModel):
         }
     )
 
-    release: str
+    release: str | None = Field(default=None, description="For the shop's key.")
     request_id: str
     accepted: int
     duplicates: int

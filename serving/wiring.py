@@ -82,5 +82,6 @@ def wire(s: Settings) -> Parts:
         answers=answer_log(s.region_home, s.engine_slot),
         online_read_deadline=s.online_read_deadline,
         limits=Limits(deadline=s.request_deadline),
+        token_key=s.secret("token_key") if s.token_key else None,
         fence=Fence(s),
     )

@@ -24,15 +24,15 @@ PATIENCE = 60.0
 
 def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
     """One shopper's history beside their recommendations, and one search of that shop."""
-    import httpx
     import pyarrow.parquet as pq
     from rich.table import Table
 
     from ingestion.read import read_catalog
+    from serving import reach
 
     titles = {str(r["item_id"]): str(r["title"]) for r in read_catalog([made.catalog]).to_pylist()}
     shopper, history, query = choose(pq.read_table(made.events[-1]))
-    with httpx.Client(base_url=s.edge_address, timeout=10, trust_env=False) as edge:
+    with reach.as_shop(s, timeout=10) as edge:
         answer = answer_of(lambda: edge.post("/recommend", json={"user_id": shopper, "k": SHOWN}), champion)
         found = answer_of(lambda: edge.get("/search", params={"q": query, "k": SHOWN}), champion)
     belongs([*answer["items"], *found["items"]], titles)

@@ -50,8 +50,9 @@ class Shoppers:
         self.report: Report | None = None
         # many shoppers at a time, so that a small arm soon has some
         self._plan = ReplayPlan(
-            url=s.edge_address, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers, shoppers=CROWD
-        )
+            url=s.edge_address, key=s.shop_key, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers,
+            shoppers=CROWD,
+        )  # fmt: skip
         self._sessions = with_guests(read_sessions(events))
         self._stop = threading.Event()
 

@@ -74,6 +74,7 @@ def replay(
         console = Console(width=WIDTH)
     plan = ReplayPlan(
         url=url or settings().edge_address,
+        key=settings().shop_key,
         rate=rate,
         duration=duration,
         seed=seed,

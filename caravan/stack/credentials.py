@@ -8,7 +8,6 @@ service alone. A secret that the environment already gives is not generated. No 
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from caravan.stack import key_inventory as inventory
 from caravan.stack.private_files import write_private
 from contracts.errors import SettingsError
 from contracts.region import RegionName
-from contracts.settings import Settings
+from contracts.settings import Settings, secrets_folder
 
 #: Users of the Airflow pages and their roles there; `caravan` is nobody: our own tasks sign in as it.
 AIRFLOW_USERS = {"admin": "Admin", "reviewer": "User", "oncall": "Op", "viewer": "Viewer", "caravan": "Service"}
@@ -63,6 +62,7 @@ OF_SETTINGS: dict[str, Callable[[], str]] = {
     "airflow_password": _token,
     "pseudonym_key": _token,
     "signing_key": _signing_key,
+    "token_key": _token,
     "metrics_token": _token,
     "snapshot_access_key": _access_key,
     "snapshot_secret_key": _token,
@@ -88,7 +88,7 @@ OF_SERVICES: dict[str, Callable[[], str]] = {
 
 def directory(s: Settings) -> Path:
     """The folder of the secret files, the same one that `read_settings` reads."""
-    return Path(os.environ.get("CARAVAN_SECRETS_DIR") or s.home / "secrets").expanduser()
+    return secrets_folder(s.home)
 
 
 def _quiet(_: str) -> None:
@@ -107,7 +107,7 @@ def ensure(s: Settings, tell: Callable[[str], None] = _quiet) -> Settings:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     made = []
-    for name, make in (*((f"caravan_{name}", make) for name, make in OF_SETTINGS.items()), *OF_SERVICES.items()):
+    for name, make in _makers(s).items():
         if name not in _given(s) and not _content(folder / name):
             write_private(folder / name, make().strip(), durable=True)
             made.append(name)
@@ -121,9 +121,8 @@ def ensure(s: Settings, tell: Callable[[str], None] = _quiet) -> Settings:
         tell(f"the keys of this home are recorded from now on, in {s.home / inventory.FILE}")
     if known and made:
         tell(f"new kinds of keys were made: {', '.join(made)}")
-    inventory.record(
-        s, {**_given(s), **{name: _content(folder / name) for name in _names() if _content(folder / name)}}
-    )
+    there = {name: _content(folder / name) for name in sorted({*_makers(s), "caravan_verify_keys", *known})}
+    inventory.record(s, {**_given(s), **{name: text for name, text in there.items() if text}})
     return s
 
 
@@ -135,7 +134,7 @@ def known(s: Settings) -> Settings:
 
 def renew(s: Settings, names: Sequence[str]) -> None:
     """Make keys anew that are lost and can be replaced. Raises SettingsError for others, having made nothing."""
-    folder, makers = directory(s), {**{f"caravan_{name}": make for name, make in OF_SETTINGS.items()}, **OF_SERVICES}
+    folder, makers = directory(s), _makers(s)
     for name in names:
         if name in inventory.IRREPLACEABLE or name not in makers or _content(folder / name):
             can = ", ".join(sorted(one for one in makers if one not in inventory.IRREPLACEABLE))
@@ -160,8 +159,10 @@ def _refuse_gaps(s: Settings) -> None:
         )
 
 
-def _names() -> list[str]:
-    return [*(f"caravan_{name}" for name in (*OF_SETTINGS, "verify_keys")), *OF_SERVICES]
+def _makers(s: Settings) -> dict[str, Callable[[], str]]:
+    """How each file is made; the key of the shop has the shop's name, because its own servers hold a copy."""
+    own = {f"caravan_{name}": make for name, make in OF_SETTINGS.items()}
+    return {**own, **OF_SERVICES, f"shop_key_{s.shop}": _token}
 
 
 def _given(s: Settings) -> dict[str, str]:

@@ -45,7 +45,8 @@ def application() -> FastAPI:
     def get_document() -> dict[str, Any]:
         from serving.openapi import document
 
-        return document(here().edge_address)
+        s = here()
+        return document(s.edge_address, s.shop)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

@@ -23,6 +23,7 @@ from recovery.active import Active
 from recovery.rehearsal import rehearse
 from recovery.snapshot import create
 from serving.edge import read_split
+from serving.reach import shop_headers
 from tests.scenarios.lost_region import Shop, logged, serves
 from tests.scenarios.nights import complaints, ended
 from tests.serving import tiny_release
@@ -30,8 +31,8 @@ from tests.serving import tiny_release
 pytestmark = [pytest.mark.stack, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def sent(address: str, count: int) -> list[str]:
-    """Ids of events that were acknowledged."""
+def sent(s: Settings, count: int) -> list[str]:
+    """Ids of events that were acknowledged at the global edge."""
     events = [
         {
             "event_id": uuid.uuid4().hex, "event_time": datetime.now(UTC).isoformat(), "kind": "view",
@@ -39,7 +40,7 @@ def sent(address: str, count: int) -> list[str]:
         }
         for number in range(count)
     ]  # fmt: skip
-    answer = httpx.post(f"{address}/events", json={"events": events}, timeout=10)
+    answer = httpx.post(f"{s.global_edge_address}/events", json={"events": events}, headers=shop_headers(s), timeout=10)
     assert answer.json().get("accepted") == count, answer.text
     return [str(event["event_id"]) for event in events]
 
@@ -93,7 +94,7 @@ def refused(s: Settings, shop: Shop) -> None:
     """Whatever the region that woke up tries to write is refused by the resource itself."""
     event = {"event_id": "late", "event_time": datetime.now(UTC).isoformat(), "kind": "view", "user_id": "anna",
              "item_id": tiny_release.item_id(1)}  # fmt: skip
-    answer = httpx.post(f"{s.edge_address}/events", json={"events": [event]}, timeout=10)
+    answer = httpx.post(f"{s.edge_address}/events", json={"events": [event]}, headers=shop_headers(s), timeout=10)
     assert answer.status_code == 503
     assert "takes no writes" in answer.json()["error"]
     with pytest.raises(Fenced):
@@ -116,12 +117,12 @@ def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost
     while serves(s, s.global_edge_address) != shop.digest:
         assert time.monotonic() < until, "the global edge does not lead to the primary"
         time.sleep(0.2)
-    acknowledged = sent(s.global_edge_address, 10)
+    acknowledged = sent(s, 10)
     create(s, EmbeddedMachine(s))
     epoch = active.look().epoch
 
     with asleep(s, "feed"):  # what comes now does not reach the standby any more
-        acknowledged += sent(s.global_edge_address, 7)
+        acknowledged += sent(s, 7)
         rows = [Ledger.of(s).note("", "", "asked", actor="test", reason=f"late {n}").hash for n in range(3)]
         with asleep(s):
             conf = {"region": "standby", "to": "newest", "reason": "it hangs", "although_alive": True}
@@ -131,7 +132,7 @@ def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost
             assert ended(oncall, run, "recover")["state"] == "success", complaints(oncall, run, "recover")
             assert (active.look().region, active.look().epoch) == ("standby", epoch + 1)
             assert serves(standby, s.global_edge_address) == shop.digest
-            acknowledged += sent(s.global_edge_address, 5)
+            acknowledged += sent(s, 5)
         refused(s, shop)
     assert not set(acknowledged) <= logged(standby)
 
@@ -142,13 +143,15 @@ def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost
 
     back = oncall.trigger("fail_back", {"region": "primary", "reason": "it is awake"}, note="back")
     while oncall.run("fail_back", back)["state"] not in ("success", "failed"):
-        found = httpx.post(f"{s.global_edge_address}/recommend", json={"user_id": "anna"}, timeout=5)
+        found = httpx.post(
+            f"{s.global_edge_address}/recommend", json={"user_id": "anna"}, headers=shop_headers(s), timeout=5
+        )
         assert found.status_code == 200, (found.text, left(oncall, back))  # shoppers are answered all the while
         assert found.json()["release"] == shop.digest
         time.sleep(0.3)
     assert ended(oncall, back, "fail_back")["state"] == "success", complaints(oncall, back, "fail_back")
     assert (active.look().region, active.look().epoch) == ("primary", epoch + 2)
-    acknowledged += sent(s.global_edge_address, 4)
+    acknowledged += sent(s, 4)
     assert set(acknowledged) <= logged(s)
     notes = [move for move in Ledger.of(s).history() if move.to_state == "reconciled"]
     assert set(rows) <= {move.evidence["hash"] for move in notes}

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow.parquet as pq
 import pytest
 import redis
@@ -33,6 +32,7 @@ from recovery.restore import restore
 from recovery.snapshot import create
 from recovery.vault import Vault
 from serving.edge_listener import SHOPPER_HEADER
+from serving.reach import as_shop
 from tests.feature_repo.builders import encode
 from tests.feature_repo.builders import publish as lay
 from tests.scenarios.lost_region import Shop, asked, serves
@@ -107,7 +107,7 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
     with_history(s, shop, gone, stays)
     shop.act(20)
     asked(s, 80)
-    with httpx.Client(base_url=s.edge_address, timeout=10) as client:  # a shop whose servers send their own identifier
+    with as_shop(s, timeout=10) as client:  # a shop whose servers send their own identifier
         for user in (gone, stays):
             event = {
                 "event_id": uuid.uuid4().hex, "event_time": datetime.now(UTC).isoformat(), "kind": "view",

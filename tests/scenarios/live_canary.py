@@ -138,7 +138,9 @@ class LiveCanary:
         raise AssertionError(f"{digest[:12]} does not serve after {seconds} s")
 
     def asked(self) -> str | None:
-        found = httpx.post(f"{self.s.edge_address}/recommend", json={"user_id": "anna"}, timeout=5)
+        found = httpx.post(
+            f"{self.s.edge_address}/recommend", json={"user_id": "anna"}, headers=reach.shop_headers(self.s), timeout=5
+        )
         return found.json().get("release")
 
     def state(self, digest: str) -> State | None:
@@ -201,7 +203,9 @@ class LiveCanary:
     def traffic(self, rate: float = 50.0, shoppers: int = 5000, seconds: float = 300.0) -> Iterator[None]:
         """Replayed shoppers, until the block ends."""
         stop = threading.Event()
-        plan = replay.ReplayPlan(url=self.s.edge_address, rate=rate, duration=seconds, shoppers=40, fresh_shoppers=True)
+        plan = replay.ReplayPlan(
+            url=self.s.edge_address, key=self.s.shop_key, rate=rate, duration=seconds, shoppers=40, fresh_shoppers=True
+        )
 
         def send() -> None:
             self.report = replay.run(plan, crowd(shoppers), stop=stop)

@@ -35,6 +35,7 @@ from ingestion.pseudonymize import Pseudonymizer
 from recovery.questions import answer_of, by_several
 from releases import record
 from releases.approval import Answer, Rules, answer
+from serving.reach import as_shop, shop_headers
 from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
 from tests.serving import tiny_release
@@ -105,7 +106,7 @@ class Shop:
 
     def act(self, count: int) -> None:
         """Shoppers view items; every event is acknowledged."""
-        with httpx.Client(base_url=self.s.edge_address, timeout=10) as client:
+        with as_shop(self.s, timeout=10) as client:
             for number in range(count):
                 until = time.monotonic() + PATIENCE
                 # a starved region may take no writes for a moment: what was not acknowledged does not count
@@ -148,7 +149,8 @@ def acting(shop: Shop) -> AbstractContextManager[None]:
 def serves(s: Settings, address: str = "") -> str | None:
     """The release that answers at the region's edge, or at `address`."""
     try:
-        found = httpx.post(f"{address or s.edge_address}/recommend", json={"user_id": "anna"}, timeout=5)
+        with as_shop(s, address, timeout=5) as client:
+            found = client.post("/recommend", json={"user_id": "anna"})
         return str(found.json().get("release"))
     except (httpx.HTTPError, ValueError):
         return None
@@ -170,7 +172,7 @@ def asked(s: Settings, count: int) -> Answered:
         content = answer_of(lambda: client.post("/recommend", json=body))
         return content["release"], tuple(item["item_id"] for item in content["items"])
 
-    return by_several(ask, count, s.edge_address)
+    return by_several(ask, count, s.edge_address, headers=shop_headers(s))
 
 
 def settled(s: Settings, count: int) -> Answered:

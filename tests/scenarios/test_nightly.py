@@ -101,7 +101,8 @@ def test_the_released_model_answers_at_the_edge(stack: Settings, source: str, ba
         time.sleep(1)
     ready = reach.get(stack.engine_address, "/readyz", timeout=10).json()
     assert ready["release"] == champion.digest
-    shown = httpx.post(f"{stack.edge_address}/recommend", json={"user_id": "nobody", "k": 5}, timeout=10).json()
+    with reach.as_shop(stack, timeout=10) as shop:
+        shown = shop.post("/recommend", json={"user_id": "nobody", "k": 5}).json()
     assert shown["release"] == champion.digest
     assert len(shown["items"]) == 5
     title = shown["items"][0]["title"]

@@ -73,6 +73,7 @@ def parts_of(
     reader: FakeReader | None = None,
     online: FakeOnline | None = None,
     limits: Limits | None = None,
+    token_key: str | None = None,
     **log: Any,
 ) -> Iterator[Parts]:
     """Parts whose event log lies below `folder`; no release yet."""
@@ -84,6 +85,7 @@ def parts_of(
         answers=answer_log(folder, "test"),
         online_read_deadline=0.05,
         limits=limits,
+        token_key=token_key,
     )
     try:
         yield parts

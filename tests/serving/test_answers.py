@@ -309,14 +309,14 @@ async def test_the_deadline_answers_for_whatever_hangs(tmp_path: Path, bundle: P
 async def test_the_api_page_has_an_example_for_every_route(http: httpx.AsyncClient) -> None:
     page = (await http.get("/openapi.json")).json()
     assert set(page["paths"]) == {
-        "/recommend", "/search", "/similar/{item_id}", "/events", "/healthz", "/readyz",
+        "/recommend", "/search", "/similar/{item_id}", "/events", "/shopper", "/healthz", "/readyz",
     }  # fmt: skip
     for name in ("RecommendRequest", "Answer", "EventsRequest", "EventsAnswer", "Problem", "Readiness"):
         assert page["components"]["schemas"][name]["examples"], name
 
 
 def test_the_document_needs_no_engine_and_names_the_edge() -> None:
-    page = document("https://shop.example")
+    page = document("https://shop.example", "shop")
     assert page["servers"][0]["url"] == "https://shop.example"
     assert "curl -s https://shop.example/recommend" in page["info"]["description"]
 
@@ -329,7 +329,8 @@ async def test_an_error_says_what_the_route_takes(http: httpx.AsyncClient) -> No
     assert told.startswith("POST /recommend takes user_id (required, 1 to 128 characters)")
     assert "k (1 to 100)" in told
     assert "q (required, 1 to 256 characters)" in await remedy("GET", "/search?q=%20")
-    assert "POST /recommend, GET /search, GET /similar/{item_id}, POST /events" in await remedy("GET", "/nowhere")
+    there = "POST /recommend, GET /search, GET /similar/{item_id}, POST /events, POST /shopper"
+    assert there in await remedy("GET", "/nowhere")
     assert (await remedy("GET", "/recommend")).startswith("use POST")
     assert "item_id" in await remedy("GET", "/similar/nope")
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import psutil
@@ -28,16 +29,23 @@ from contracts.settings import Settings, read_settings
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.outcomes import OutcomeReader, Watched
 from serving import edge, edge_admin
+from serving.callers import CALLER_HEADER, PSEUDONYM_HEADER, TOKEN_COOKIE, TOKEN_HEADER, USER_HEADER, Tokens
 from serving.schemas import MAX_BODY
 
 RELEASE = "c" * 64
+SHOP_KEY, TOKEN_KEY = "shop" + "k" * 40, "token" + "k" * 40
+AS_SHOP = {"authorization": f"Bearer {SHOP_KEY}"}
 
 
 def free_settings(home: Path, engine_url: str) -> Settings:
     """Settings at an offset where the edge's two ports are free."""
     while True:
         s = read_settings(
-            home=home, engine_url=engine_url, port_offset=random.randint(100, 8000), metrics_token=SecretStr("t0ken")
+            home=home,
+            engine_url=engine_url,
+            port_offset=random.randint(100, 8000),
+            metrics_token=SecretStr("t0ken"),
+            token_key=SecretStr(TOKEN_KEY),
         )
         taken = False
         for port in (s.ports.edge, s.ports.metrics):
@@ -84,6 +92,8 @@ class Upstream:
 class Edge:
     def __init__(self, folder: Path) -> None:
         self.champion, self.control, self.canary = Upstream("champion"), Upstream("control"), Upstream("canary")
+        (folder / "secrets").mkdir()
+        (folder / "secrets" / "shop_key_shop").write_text(SHOP_KEY)
         self.s = free_settings(folder, self.champion.url)
         self.folder = folder / "edge"
         self.logs = folder / "logs"
@@ -210,7 +220,7 @@ def test_every_request_says_which_arm_was_meant_for_its_shopper(running: Edge) -
     for number in range(20):
         running.http.cookies.clear()
         sent = {edge.SHOPPER_HEADER: f"shopper-{number}", edge.ARM_HEADER: "canary", edge.SPLIT_HEADER: "mine"}
-        answer = running.http.get("/search?q=a", headers=sent)
+        answer = running.http.get("/search?q=a", headers=sent | AS_SHOP)
         seen = answer.json()
         assert seen["headers"][edge.ARM_HEADER] == {"champion": "rest"}.get(seen["name"], seen["name"])
         assert seen["headers"][edge.SPLIT_HEADER] == f"one:shopper-{number}"
@@ -245,7 +255,7 @@ def test_a_claimed_arm_of_what_envoy_turns_away_unread_counts_for_nothing(runnin
             head = f"{request}\r\n{edge.SHOPPER_HEADER}: turned-away\r\n{claimed}\r\nconnection: close\r\n\r\n"
             raw.sendall(head.encode())
             assert raw.recv(100).split()[1] in (b"400", b"403")
-    honest = {edge.SHOPPER_HEADER: "honest"}
+    honest = {edge.SHOPPER_HEADER: "honest", **AS_SHOP}
     arm = running.http.get("/search?q=a", headers=honest).json()["headers"][edge.ARM_HEADER]
     running.wait(lambda: '"honest"' in log.read_text())
     lines = [json.loads(text) for text in log.read_text().splitlines()]
@@ -275,11 +285,14 @@ def test_shoppers_of_a_dead_canary_get_the_champion_and_the_log_says_what_was_me
         engines = {"champion": it.champion.url, "canary": "http://127.0.0.1:9"}
         edge.write_clusters(it.folder, engines)
         edge.write_routes(it.folder, edge.Split(rest=50, canary=50), it.s)
-        it.wait(lambda: all(it.http.get("/search?q=a", headers={edge.SHOPPER_HEADER: f"s-{n}"}).status_code == 200
-                            for n in range(20)))  # fmt: skip
+
+        def ask(number: int) -> httpx.Response:
+            return it.http.get("/search?q=a", headers={edge.SHOPPER_HEADER: f"s-{number}", **AS_SHOP})
+
+        it.wait(lambda: all(ask(number).status_code == 200 for number in range(20)))
         meant = set()
         for number in range(30):
-            answer = it.http.get("/search?q=a", headers={edge.SHOPPER_HEADER: f"s-{number}"})
+            answer = ask(number)
             assert answer.json()["name"] == "champion"
             meant.add(it.line(answer)["arm"] if number % 5 == 0 else answer.json()["headers"][edge.ARM_HEADER])
         assert meant == {"rest", "canary"}
@@ -389,6 +402,52 @@ def test_envoys_own_orders_come_through_a_socket_of_its_user_alone(running: Edge
     assert listening == {running.s.ports.edge, running.s.ports.metrics}
     with pytest.raises(ServingError, match="404"):
         edge_admin.ask(socket_file, "/nonsense")
+
+
+def seen(answer: httpx.Response) -> dict[str, str]:
+    """The headers that the engine saw, in small letters."""
+    assert answer.status_code == 200, answer.text
+    return {name.lower(): value for name, value in answer.json()["headers"].items()}
+
+
+def test_the_edge_says_who_asks_whatever_a_client_claims(running: Edge) -> None:
+    tokens = Tokens(TOKEN_KEY)
+    anna = tokens.mint("小明@例子", lambda _: "p" * 32)
+    assert anna is not None
+    claims = {CALLER_HEADER: "shop", USER_HEADER: "bob", PSEUDONYM_HEADER: "x"}
+    http = running.http
+
+    running.http.cookies.clear()
+    nobody = http.get("/search?q=a", headers=claims | {edge.SHOPPER_HEADER: "chosen-by-the-client"})
+    assert seen(nobody)[CALLER_HEADER] == "nobody"
+    assert not {USER_HEADER, PSEUDONYM_HEADER} & seen(nobody).keys()
+    assert seen(nobody)[edge.SHOPPER_HEADER] != "chosen-by-the-client"
+    assert running.line(nobody)["caller"] == "nobody"
+
+    shop = http.get("/search?q=a", headers=claims | AS_SHOP | {edge.SHOPPER_HEADER: "the-shops-own-id"})
+    assert seen(shop)[CALLER_HEADER] == "shop"
+    assert seen(shop)[edge.SHOPPER_HEADER] == "the-shops-own-id"
+    assert "authorization" not in seen(shop)
+    assert running.line(shop)["caller"] == "shop"
+
+    for where in ({TOKEN_HEADER: anna.token}, {"cookie": f"{TOKEN_COOKIE}={anna.token}"}):
+        running.http.cookies.clear()
+        shopper = http.get("/search?q=a", headers=claims | where | {edge.SHOPPER_HEADER: "another"})
+        assert seen(shopper)[CALLER_HEADER] == "shopper"
+        assert unquote(seen(shopper)[USER_HEADER]) == "小明@例子"
+        assert seen(shopper)[edge.SHOPPER_HEADER] == "p" * 32
+        assert (running.line(shopper)["caller"], running.line(shopper)["shopper"]) == ("shopper", "p" * 32)
+
+
+def test_a_wrong_key_or_token_is_refused_with_what_to_do(running: Edge) -> None:
+    wrong = running.http.get("/search?q=a", headers={"authorization": "Bearer wrong"})
+    assert wrong.status_code == 401
+    assert "secrets/shop_key_shop" in wrong.json()["error"]
+    other, old = Tokens("o" * 43).mint("anna", str), Tokens(TOKEN_KEY).mint("anna", str, now=1.0)
+    assert other is not None
+    assert old is not None
+    for token in (other.token, old.token, "no.token.atall"):
+        assert running.http.get("/search?q=a", headers={TOKEN_HEADER: token}).status_code == 401
 
 
 def test_metrics_are_for_whoever_has_the_token(running: Edge) -> None:

@@ -73,10 +73,8 @@ def test_published_ports_are_those_of_the_regions_on_loopback() -> None:
         "control-edge": ControlPorts.at(0).global_edge,
     }
     for region in REGIONS:
-        for service in ("postgres", "redis", "s3", "mlflow", "engine", "edge"):
+        for service in ("postgres", "redis", "s3", "mlflow", "edge"):  # who reaches an engine is taken for the shop
             expected[f"{region}-{service}"] = getattr(RegionPorts.at(region, 0), service)
-        for slot in ("control", "canary", "former"):
-            expected[f"{region}-engine-{slot}"] = RegionPorts.at(region, 0).engine_of(slot)
     assert found == expected
 
 
@@ -122,6 +120,7 @@ def test_what_runs_on_is_watched_and_starts_after_what_it_needs() -> None:
 
 def test_secrets_come_from_generated_files_and_are_not_written_down() -> None:
     generated = {f"caravan_{name}" for name in (*credentials.OF_SETTINGS, "verify_keys")} | set(credentials.OF_SERVICES)
+    generated.add("shop_key_shop")
     assert set(COMPOSE["secrets"]) <= generated
     for name, secret in COMPOSE["secrets"].items():
         assert secret == {"file": f"${{SECRETS_DIR:-./.caravan/secrets}}/{name}"}
@@ -133,6 +132,12 @@ def test_secrets_come_from_generated_files_and_are_not_written_down() -> None:
                 assert "/run/secrets" in str(value), (name, key)
         read = set(re.findall(r"/run/secrets/(\w+)", json.dumps(service)))
         assert read <= set(service.get("secrets", [])), f"{name} reads a secret that it is not given"
+
+
+def test_no_service_but_the_store_and_its_set_up_may_pass_the_lock() -> None:
+    for name, service in SERVICES.items():
+        keys = {secret for secret in service.get("secrets", []) if "store_administrator" in secret}
+        assert not keys or name.removeprefix("primary-").removeprefix("standby-") in ("s3", "set-up"), name
 
 
 def test_the_engine_can_not_sign() -> None:

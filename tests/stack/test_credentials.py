@@ -125,7 +125,9 @@ def test_a_home_of_before_the_inventory_is_taken_over_when_it_has_all_its_keys(h
     said: list[str] = []
     credentials.ensure(Settings(home=home), said.append)
     assert "recorded from now on" in said[0]
-    assert "new kinds of keys were made: primary_store_administrator_access_key" in said[1]
+    assert "new kinds of keys were made: " in said[1]
+    assert "primary_store_administrator_access_key" in said[1]
+    assert "shop_key_shop" in said[1]
     credentials.ensure(Settings(home=home), said.append)
     assert len(said) == 2, "the second start has nothing to say"
 
