@@ -8,8 +8,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, replace
-from enum import Enum
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -17,13 +16,13 @@ from fastapi import Path as PathParameter
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from contracts.errors import ServingError
 from contracts.events import MAX_ID, MAX_QUERY
 from serving.answer_log import Asked, log_actions, log_answer
-from serving.callers import LIFETIME, TOKEN_COOKIE, Caller
+from serving.callers import Caller
 from serving.candidates import Fallback
 from serving.edge_listener import RELEASE_HEADER
 from serving.gate import App, Gate
+from serving.operations import ASKED, NotReady, add_operations, add_tokens
 from serving.parts import Parts
 from serving.pipeline import answer_items, describe_item, recommend
 from serving.problems import Unknown, add_errors, json_response
@@ -34,10 +33,7 @@ from serving.schemas import (
     EventsAnswer,
     EventsRequest,
     Problem,
-    Readiness,
     RecommendRequest,
-    TokenAnswer,
-    TokenRequest,
 )
 from serving.search import Ranking, search, similar
 from serving.side_effects import log_impressions
@@ -47,10 +43,6 @@ log = logging.getLogger(__name__)
 
 #: Longest time a stopping engine waits for the answers under way, seconds.
 DRAIN_SECONDS = 5.0
-
-
-class NotReady(ServingError):
-    """No release serves yet."""
 
 
 #: What a request of others than the shop's server can not change: from two answers they would learn what was bought.
@@ -69,11 +61,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 _UNKNOWN_ITEM: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such item."}}
-
-
-#: Headings of the OpenAPI page.
-ASKED: list[str | Enum] = ["What shoppers ask and do"]
-HEALTH: list[str | Enum] = ["Whether it answers"]
 
 
 def _nothing() -> None:
@@ -116,8 +103,8 @@ def routes(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
         responses=_PROBLEMS,
     )
     _add_answers(app, parts)
-    _add_tokens(app, parts)
-    _add_operations(app, parts)
+    add_tokens(app, parts)
+    add_operations(app, parts)
     add_errors(app)
     return app
 
@@ -235,69 +222,6 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         answer = json_response(content)
         answer.headers[RELEASE_HEADER] = release.digest
         return answer
-
-
-def _add_tokens(app: FastAPI, parts: Parts) -> None:
-    @app.post(
-        "/shopper",
-        tags=ASKED,
-        response_model=TokenAnswer,
-        summary="A token for a shopper's browser; its cookie comes too",
-    )
-    async def post_shopper(request: Request, body: TokenRequest) -> Response:
-        if body.user_id is not None and not Caller.of(request).may_speak_for(body.user_id):
-            raise Unknown("a token for a shopper by name is for the shop's server to ask for")
-        token = parts.tokens.mint(body.user_id, parts.identifiers.hash)
-        if token is None:
-            raise NotReady(
-                "this region makes no shopper tokens: it has no key for them", remedy="`caravan up` makes one"
-            )
-        answer = json_response(asdict(token))
-        answer.set_cookie(
-            TOKEN_COOKIE, token.token, max_age=LIFETIME, httponly=True, samesite="lax",
-            secure=request.headers.get("x-forwarded-proto") == "https",
-        )  # fmt: skip
-        return answer
-
-
-def _add_operations(app: FastAPI, parts: Parts) -> None:
-    @app.get("/healthz", tags=HEALTH, summary="The process lives")
-    async def get_healthz() -> Response:
-        return json_response({"alive": True})
-
-    @app.get(
-        "/readyz",
-        tags=HEALTH,
-        response_model=Readiness,
-        responses={503: {"model": Readiness, "description": "Not ready, and why."}},
-        summary="A release serves, and which",
-    )
-    async def get_readyz(request: Request) -> Response:
-        engine = parts.engine
-        release, state = engine.current, engine.state
-        content = {
-            "ready": engine.ready,
-            "stage": state.stage,
-            "release": release and release.digest,
-            "source": release and release.source,
-            "reason": state.reason,
-            "refused": state.refused,
-            "items": release and len(release.items),
-        }
-        if Caller.of(request).kind != "shop":
-            content = {"ready": engine.ready, "stage": state.stage}
-        return json_response(content, 200 if engine.ready else 503)
-
-    # asked by the global edge alone
-    @app.get("/active", include_in_schema=False)
-    async def get_active() -> Response:
-        active = parts.engine.ready and (parts.fence is None or parts.fence.answers())
-        return json_response({"active": active}, 200 if active else 503)
-
-    # on the engine's own port only
-    @app.get("/metrics", include_in_schema=False)
-    async def get_metrics() -> Response:
-        return Response(parts.meters.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _find(parts: Parts, release: Release, text: str, k: int, watch: Watch) -> tuple[Ranking, Fallback | None]:

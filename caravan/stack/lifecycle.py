@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from caravan.stack import control as control_group
-from caravan.stack import credentials, folders, processes, supervisor
+from caravan.stack import credentials, folders, processes, starting, supervisor
 from caravan.stack import region as region_group
 from caravan.stack.program import Program
+from caravan.stack.starting import Progress
 from contracts.errors import SettingsError, StackError
 from contracts.region import RegionName
 from contracts.settings import Settings
 from recovery import stopped
 from recovery.alone import alone
 
-#: Called with a program's name, what it does now, and seconds since its start. May be called from several threads.
-Progress = Callable[[str, str, float], None]
 log = logging.getLogger(__name__)
 GROUPS = ("control", *get_args(RegionName))
 
@@ -80,7 +78,7 @@ def up(
             supervisor.reload(s)
         else:
             supervisor.start(s)
-        _start(s, [program for programs in wanted.values() for program in programs], progress)
+        starting.start(s, [program for programs in wanted.values() for program in programs], progress)
         for region in regions:
             stopped.forget(s.model_copy(update={"region": region}))
     return s
@@ -102,13 +100,13 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
             running = {name for name, about in supervisor.processes(s).items() if about["pid"]}
             # services before the stores they write to
             for stores in (False, True):
-                _stop(s, [p for p in known if p.is_store == stores and p.name in running], progress, began)
+                starting.stop(s, [p for p in known if p.is_store == stores and p.name in running], progress, began)
             ours = [*ours, *processes.of_stack(s.home, supervisor.session(s))]
             supervisor.call(s, "shutdown")
             processes.wait_until_gone(ours, 10)
         processes.end(processes.of_stack(s.home, supervisor.session(s)))
         for program in known:
-            _remove_leftovers(program)
+            starting.remove_leftovers(program)
         supervisor.socket_path(s).unlink(missing_ok=True)
         for leftover in ("session.json", "supervisord.pid", *(f"group-{g}.conf" for g in supervisor.groups(s))):
             (supervisor.run_folder(s) / leftover).unlink(missing_ok=True)
@@ -131,7 +129,7 @@ def start_services(s: Settings, services: Sequence[str], progress: Progress = _q
             supervisor.write_group(s, s.region, programs)
             supervisor.reload(s)
         # whoever names services knows their order
-        _start(s, [replace(program, after=()) for program in wanted], progress)
+        starting.start(s, [replace(program, after=()) for program in wanted], progress)
 
 
 def stop_services(s: Settings, services: Sequence[str], progress: Progress = _quiet) -> None:
@@ -139,7 +137,7 @@ def stop_services(s: Settings, services: Sequence[str], progress: Progress = _qu
     with _lock(s):
         known = supervisor.processes(s)
         running = [p for p in _programs(s, s.region) if p.service in services and known.get(p.name, {}).get("pid")]
-        _stop(s, running, progress, time.monotonic())
+        starting.stop(s, running, progress, time.monotonic())
 
 
 def status(s: Settings) -> list[ServiceStatus]:
@@ -207,101 +205,3 @@ def _check_ports(s: Settings, wanted: dict[str, list[Program]]) -> None:
         for label, port in program.ports.items()
     }
     processes.check_ports(s.host, ports)
-
-
-def _remove_leftovers(program: Program) -> None:
-    for path in program.leftovers:
-        try:
-            path.unlink(missing_ok=True)
-        except PermissionError:
-            raise StackError(
-                f"{path}, which {program.name} needs, belongs to another user",
-                remedy="remove it, or move all ports: set CARAVAN_PORT_OFFSET, for example 1000",
-            ) from None
-
-
-def _start(s: Settings, wanted: list[Program], progress: Progress) -> None:
-    """Start all programs at once, each when those it needs are ready; fail at the first that fails."""
-    ready = {program.name: threading.Event() for program in wanted}
-    failed = threading.Event()
-
-    def bring_up(program: Program) -> None:
-        began = time.monotonic()
-
-        def tell(what: str) -> None:
-            progress(program.name, what, time.monotonic() - began)
-
-        try:
-            for service in program.after:
-                waited = ready[f"{program.group}-{service}"]
-                while not waited.wait(0.1):
-                    if failed.is_set():
-                        return
-            began = time.monotonic()
-            about = supervisor.processes(s).get(program.name, {})
-            since = float(about.get("start", 0)) - 1
-            if not about.get("pid"):
-                tell("preparing")
-                _remove_leftovers(program)
-                program.prepare()
-                tell("starting")
-                since = time.time() - 1
-                supervisor.order(s, "startProcess", program.process, False)
-            if not _await(s, program, since, failed, tell):
-                return  # another one failed, which is what people must hear
-            program.finish()
-            tell("ready")
-            ready[program.name].set()
-        except BaseException:
-            failed.set()
-            tell("failed")
-            raise
-
-    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        futures = [pool.submit(bring_up, program) for program in wanted]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except KeyboardInterrupt:
-            failed.set()  # what starts goes on by itself, nobody waits for it; the next `up` completes it
-            raise
-    for future in futures:
-        future.result()
-
-
-def _await(s: Settings, program: Program, since: float, failed: threading.Event, tell: Callable[[str], None]) -> bool:
-    """True when it is ready, False when another program has failed. Raises StackError when it does not start."""
-    deadline = time.monotonic() + program.patience
-    while not failed.is_set():
-        state = supervisor.processes(s).get(program.name, {}).get("statename", "GONE")
-        if state in {"FATAL", "GONE", "EXITED", "STOPPED"}:
-            raise StackError(
-                f"{program.name} does not start:\n{_tail(s, program)}", remedy=f"caravan logs {program.name}"
-            )
-        if program.ready(since):
-            return True
-        if time.monotonic() > deadline:
-            raise StackError(
-                f"{program.name} does not answer after {program.patience:.0f} s:\n{_tail(s, program)}",
-                remedy=f"caravan logs {program.name}",
-            )
-        tell("starting")
-        time.sleep(0.2)
-    return False
-
-
-def _tail(s: Settings, program: Program, lines: int = 6) -> str:
-    try:
-        text = supervisor.log_file(s, program).read_text(errors="replace")
-    except FileNotFoundError:
-        return "(no log)"
-    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
-
-
-def _stop(s: Settings, wanted: list[Program], progress: Progress, began: float) -> None:
-    def stop(program: Program) -> None:
-        progress(program.name, "stopping", time.monotonic() - began)
-        supervisor.order(s, "stopProcess", program.process, True)
-        progress(program.name, "stopped", time.monotonic() - began)
-
-    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        list(pool.map(stop, wanted))
