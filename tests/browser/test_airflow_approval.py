@@ -76,7 +76,7 @@ def test_a_reviewer_reads_the_brief_and_approves(stack: Settings, airflow: Airfl
         sign_in(stack, page, "reviewer")
         page.goto(f"{stack.airflow_address}/required_actions?response_received=false")
         page.get_by_text(digest[:12]).first.click()
-        page.get_by_text("Slices below the champion").first.wait_for()
+        page.get_by_text("Slices that got worse").first.wait_for()
         for words in ("anna", "cold item", "0.2130", "Policy default", digest):
             assert page.get_by_text(words).count(), words
         page.set_viewport_size({"width": 1500, "height": 1750})
