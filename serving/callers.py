@@ -25,6 +25,11 @@ PSEUDONYM_HEADER = "x-caravan-pseudonym"
 TOKEN_HEADER = "x-shopper-token"  # noqa: S105 - a header's name
 TOKEN_COOKIE = "caravan_token"  # noqa: S105 - a cookie's name
 ISSUER, ALGORITHM = "caravan", "HS256"
+#: How to be known.
+HOW_TO_ASK = (
+    "from the shop's server: authorization: Bearer with the content of secrets/shop_key_<shop>; from a browser: a "
+    "token of POST /shopper, in its cookie, in x-shopper-token, or in the field token of a beacon's body"
+)
 #: Seconds that a token is good for.
 LIFETIME = 7 * 86_400
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.settings import Settings
 from serving import edge_admin, edge_callers, edge_metrics
-from serving.callers import PSEUDONYM_HEADER
+from serving.callers import HOW_TO_ASK, PSEUDONYM_HEADER
 from serving.schemas import MAX_BODY
 
 ROUTES = "routes.yaml"
@@ -102,13 +102,17 @@ def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
         "rds": {"route_config_name": "caravan", "config_source": _watched(directory, ROUTES)},
         "access_log": [_named("envoy.access_loggers.file", _access_log(logs / ACCESS_LOG))],
         "local_reply_config": {
-            "body_format": {
-                "json_format": {
-                    "error": "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
-                    "remedy": "see the documentation of the routes; after a 429 or 503 try again",
-                    "request_id": "%REQ(X-REQUEST-ID)%",
+            "mappers": [
+                {
+                    "filter": {
+                        "status_code_filter": {
+                            "comparison": {"op": "EQ", "value": {"default_value": 401, "runtime_key": "unknown_caller"}}
+                        }
+                    },
+                    "body_format_override": _problem(HOW_TO_ASK),
                 }
-            }
+            ],
+            "body_format": _problem("see the documentation of the routes; after a 429 or 503 try again"),
         },
         "http_filters": [
             _named(
@@ -191,6 +195,17 @@ function envoy_on_response(handle)
   end
 end
 """
+
+
+def _problem(remedy: str) -> Yaml:
+    """How the edge's own errors look: as the engine's do."""
+    return {
+        "json_format": {
+            "error": "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
+            "remedy": remedy,
+            "request_id": "%REQ(X-REQUEST-ID)%",
+        }
+    }
 
 
 def _access_log(path: Path) -> Yaml:

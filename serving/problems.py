@@ -12,12 +12,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from contracts.errors import Fenced, ServingError
-
-#: How to be known.
-HOW_TO_ASK = (
-    "from the shop's server: authorization: Bearer with the content of secrets/shop_key_<shop>; from a browser: a "
-    "token of POST /shopper, in its cookie, in x-shopper-token, or in the field token of a beacon's body"
-)
+from serving.callers import HOW_TO_ASK
 
 
 class Unknown(ServingError):

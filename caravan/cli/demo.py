@@ -233,7 +233,7 @@ def _show_addresses(console: Any, s: Settings) -> None:
     doors = {
         "Airflow": f"user admin, password in {secrets / 'airflow_admin_password'}",
         "MLflow": f"user {s.mlflow_username}, password in {secrets / 'caravan_mlflow_password'}",
-        "The shop's API": f"the same user; it answers at {s.edge_address}",
+        "The shop's API": f"user admin; it answers at {s.edge_address} to the key in {secrets / f'shop_key_{s.shop}'}",
     }
     for name, address in addresses(s):
         console.print(f"{name:<15} {address}", soft_wrap=True, highlight=False)

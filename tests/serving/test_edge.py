@@ -447,7 +447,10 @@ def test_a_wrong_key_or_token_is_refused_with_what_to_do(running: Edge) -> None:
     assert other is not None
     assert old is not None
     for token in (other.token, old.token, "no.token.atall"):
-        assert running.http.get("/search?q=a", headers={TOKEN_HEADER: token}).status_code == 401
+        refused = running.http.get("/search?q=a", headers={TOKEN_HEADER: token})
+        assert refused.status_code == 401
+        assert "Jwt" in refused.json()["error"]
+        assert "POST /shopper" in refused.json()["remedy"]
 
 
 def test_metrics_are_for_whoever_has_the_token(running: Edge) -> None:
