@@ -47,12 +47,14 @@ def main() -> None:
 
 def listening(s: Settings, port: int | None = None) -> dict[str, Any]:
     """Where the engine listens, as Granian's options: at a port where its address is a URL, else at its own socket."""
+    if port is not None:
+        return {"address": s.host, "port": port}
     address = s.engine_address_of(s.engine_slot)
-    if port is None and address.startswith(SCHEME):
-        path = Path(address.removeprefix(SCHEME))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return {"uds": path, "uds_permissions": 0o600}
-    return {"address": s.host, "port": port or s.ports.engine_of(s.engine_slot)}
+    if not address.startswith(SCHEME):
+        return {"address": s.host, "port": s.ports.engine_of(s.engine_slot)}
+    path = Path(address.removeprefix(SCHEME))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return {"uds": path, "uds_permissions": 0o600}
 
 
 def load_application(directory: Path | None, source: str) -> App:
