@@ -75,10 +75,12 @@ app.add_typer(snapshot.app, name="snapshot")
 
 def main() -> None:
     """Entry point. Set CARAVAN_TRACE=1 to see the whole traceback of an error."""
-    os.umask(0o077)  # what a command writes, shoppers' data among it, is its user's alone
+    before = os.umask(0o077)  # what a command writes, shoppers' data among it, is its user's alone
     try:
         app()
     except CaravanError as error:
         if os.environ.get("CARAVAN_TRACE"):
             raise
         sys.exit(tell(error, as_json="--json" in sys.argv))
+    finally:
+        os.umask(before)  # of whoever calls this from code

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from caravan.stack import lifecycle, processes, supervisor
+from caravan.stack import lifecycle, processes, starting, supervisor
 from caravan.stack.environment import MARKER
 from caravan.stack.program import Program
 from contracts.errors import StackError
@@ -71,7 +71,7 @@ class Daemon:
         monkeypatch.setattr(supervisor, "reload", lambda _s: self.did.append("read it"))
         redis = Program(group="standby", service="redis", command=("true",), directory=Path("/"), ready=lambda _: True)
         monkeypatch.setattr(lifecycle, "_programs", lambda _s, _group: [redis])
-        monkeypatch.setattr(lifecycle, "_start", lambda _s, wanted, _p: self.did.extend(one.name for one in wanted))
+        monkeypatch.setattr(starting, "start", lambda _s, wanted, _p: self.did.extend(one.name for one in wanted))
 
 
 def test_a_region_that_the_supervisor_does_not_know_is_told_to_it(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
