@@ -33,6 +33,7 @@ def listener(s: Settings) -> dict[str, Any]:
     )
     manager = {
         "@type": f"{_TYPE}network.http_connection_manager.v3.HttpConnectionManager",
+        "codec_type": "HTTP1",
         "stat_prefix": "metrics",
         "normalize_path": True,
         "request_headers_timeout": "5s",
