@@ -47,11 +47,12 @@ def nightly(
     """Run the nightly chain for one day, through Airflow."""
     s = settings()
     chosen = _day(day) if day else datetime.now(UTC).date() - timedelta(days=1)
-    source = source or s.shop
+    source, rollout = source or s.shop, rollout or s.canary_policy
+    _check(recipe, rollout)
     airflow = Airflow.of(s)
     if airflow.ensure_ready(DAG):
         console.print(f"{DAG} was paused; it is on now")
-    conf = {"day": chosen.isoformat(), "source": source, "recipe": recipe, "rollout": rollout or s.canary_policy}
+    conf = {"day": chosen.isoformat(), "source": source, "recipe": recipe, "rollout": rollout}
     run_id = airflow.trigger(DAG, conf, note=f"{source}, {chosen}, recipe {recipe}; started with `caravan nightly`")
     console.print(f"started {_page(s, run_id)}")
     if not wait:
@@ -62,6 +63,15 @@ def nightly(
         console.print(f"not following any more; the run goes on at {_page(s, run_id)}")
         return
     conclude(airflow, s, [airflow.run(DAG, run_id)])
+
+
+def _check(recipe: str, rollout: str) -> None:
+    """Raise SettingsError for names that there are not, before Airflow is asked."""
+    from monitoring.canary_policy import policy_named
+    from training import recipes
+
+    recipes.get(recipe)
+    policy_named(rollout)
 
 
 def backfill(
@@ -77,13 +87,12 @@ def backfill(
     start, stop = _day(first), _day(last)
     if stop < start:
         raise SettingsError(f"--to {stop} lies before --from {start}", remedy="swap them")
-    source = source or s.shop
+    source, rollout = source or s.shop, rollout or s.canary_policy
+    _check(recipe, rollout)
     airflow = Airflow.of(s)
     if airflow.ensure_ready(DAG):
         console.print(f"{DAG} was paused; it is on now")
-    number = airflow.backfill(
-        DAG, start, stop, {"source": source, "recipe": recipe, "rollout": rollout or s.canary_policy}
-    )
+    number = airflow.backfill(DAG, start, stop, {"source": source, "recipe": recipe, "rollout": rollout})
     console.print(f"backfill {number} of {source}, {start} to {stop}: {s.airflow_address}/dags/{DAG}/backfills")
     if not wait:
         return

@@ -183,3 +183,17 @@ def test_a_day_that_is_none_is_refused_before_anything_starts(
     with pytest.raises(SettingsError, match="is not a day"):
         start(monkeypatch, airflow, day=day)
     assert airflow.started == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"recipe": "small"}, "no recipe 'small'"), ({"rollout": "x"}, "policy 'x'")]
+)
+def test_a_recipe_or_policy_that_is_none_is_refused_before_airflow_is_asked(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, str], words: str
+) -> None:
+    airflow = FakeAirflow([])
+    monkeypatch.setattr(chain.Airflow, "of", classmethod(lambda *_a, **_k: airflow))
+    for start in (lambda: chain.nightly(**options), lambda: chain.backfill("2026-01-01", "2026-01-02", **options)):
+        with pytest.raises(SettingsError, match=words):
+            start()
+    assert airflow.started == []
