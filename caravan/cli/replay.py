@@ -8,9 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+
+from contracts.region import RegionName
+from contracts.settings import settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +68,6 @@ def replay(
     """Replay recorded sessions; show throughput, latency and hit rate per release. Ctrl-C ends early and reports."""
     from rich.console import Console
 
-    from contracts.settings import settings
     from serving.replay import ReplayPlan, run
     from serving.replay_sessions import read_sessions
 
@@ -74,7 +76,7 @@ def replay(
         console = Console(width=WIDTH)
     plan = ReplayPlan(
         url=url or settings().edge_address,
-        key=settings().shop_key,
+        key=key_for(url),
         rate=rate,
         duration=duration,
         seed=seed,
@@ -99,6 +101,13 @@ def replay(
         json_out.write_text(json.dumps(report.as_json(), indent=1) + "\n")
     if fail_on_error and (report.errors or not report.held):
         raise typer.Exit(1)
+
+
+def key_for(url: str | None) -> str | None:
+    """Return the shop's key for our own edges, None for any other address: who listens there must not get it."""
+    s = settings()
+    ours = {s.edge_address, s.global_edge_address, *(s.edge_address_of(region) for region in get_args(RegionName))}
+    return s.shop_key if url is None or url.rstrip("/") in ours else None
 
 
 def newest_events(demo: Path) -> list[Path]:

@@ -22,10 +22,12 @@ from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 from artifacts.lake import write_table
+from caravan.cli import replay as replay_command
 from caravan.cli.main import app
 from caravan.cli.replay import newest_events
 from contracts.errors import NotEnoughData, NotFound, SettingsError
 from contracts.events import EVENTS, Event
+from contracts.settings import read_settings
 from serving.replay import ReplayPlan, run
 from serving.replay_edge import Edge
 from serving.replay_report import NO_RELEASE, Record, Report, Row, wilson
@@ -468,3 +470,15 @@ def test_the_newest_generated_shop_is_the_default(tmp_path: Path) -> None:
         path = tmp_path / "demo" / "shop" / "events" / f"2026-01-0{day}.parquet"
         write_table(table((0, "u", "1", "view", "a")), path)
     assert [path.stem for path in newest_events(tmp_path / "demo")] == [f"2026-01-0{day}" for day in range(3, 10)]
+
+
+def test_the_shops_key_goes_to_our_own_edges_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "shop_key_shop").write_text("secret")
+    s = read_settings(home=tmp_path)
+    monkeypatch.setattr(replay_command, "settings", lambda: s)
+    assert replay_command.key_for(None) == "secret"
+    for ours in (s.edge_address, s.global_edge_address, f"{s.edge_address_of('standby')}/"):
+        assert replay_command.key_for(ours) == "secret"
+    for other in ("http://127.0.0.1:9999", "https://elsewhere.example", f"{s.edge_address}.example"):
+        assert replay_command.key_for(other) is None
