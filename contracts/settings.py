@@ -131,9 +131,6 @@ class Settings(BaseSettings):
     @property
     def shop_key(self) -> str | None:
         """The key with which the shop's own server asks; None before `caravan up` made one. A file of its own name."""
-        given = os.environ.get("CARAVAN_SHOP_KEY")
-        if given:
-            return given
         try:
             return (secrets_folder(self.home) / f"shop_key_{self.shop}").read_text().strip() or None
         except OSError:

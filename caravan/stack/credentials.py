@@ -106,9 +106,9 @@ def ensure(s: Settings, tell: Callable[[str], None] = _quiet) -> Settings:
     inventory.check(s.model_copy(update=_of_files(s)))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    made = []
-    for name, make in _makers(s).items():
-        if name not in _given(s) and not _content(folder / name):
+    makers, given, made = _makers(s), _given(s), []
+    for name, make in makers.items():
+        if name not in given and not _content(folder / name):
             write_private(folder / name, make().strip(), durable=True)
             made.append(name)
     s = s.model_copy(update=_of_files(s))
@@ -121,8 +121,8 @@ def ensure(s: Settings, tell: Callable[[str], None] = _quiet) -> Settings:
         tell(f"the keys of this home are recorded from now on, in {s.home / inventory.FILE}")
     if known and made:
         tell(f"new kinds of keys were made: {', '.join(made)}")
-    there = {name: _content(folder / name) for name in sorted({*_makers(s), "caravan_verify_keys", *known})}
-    inventory.record(s, {**_given(s), **{name: text for name, text in there.items() if text}})
+    there = {name: _content(folder / name) for name in sorted({*makers, "caravan_verify_keys", *known})}
+    inventory.record(s, {**given, **{name: text for name, text in there.items() if text}})
     return s
 
 

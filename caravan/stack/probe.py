@@ -11,7 +11,6 @@ from typing import Any
 
 from httpx import HTTPError
 
-from contracts.sockets import SCHEME
 from serving import reach
 
 #: A loopback service that needs longer than this to say hello is not ready.
@@ -20,19 +19,21 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def http(url: str, *, accept: tuple[int, ...] = (200,)) -> bool:
-    """True when `url` (http, or `unix:SOCKET/PATH` with a socket that ends with .sock) answers with one in `accept`."""
-    if url.startswith(SCHEME):
-        address, _, path = url.partition(".sock/")
-        try:
-            return reach.get(f"{address}.sock", f"/{path}", timeout=TIMEOUT).status_code in accept
-        except HTTPError:
-            return False
+    """True when `url` answers with one of the statuses in `accept`."""
     try:
         with _direct.open(url, timeout=TIMEOUT) as answer:
             return answer.status in accept
     except urllib.error.HTTPError as error:
         return error.code in accept
     except (OSError, ValueError):
+        return False
+
+
+def engine(address: str) -> bool:
+    """True when the engine at `address`, a URL or `unix:PATH`, says that it lives."""
+    try:
+        return reach.get(address, "/healthz", timeout=TIMEOUT).status_code == 200
+    except HTTPError:
         return False
 
 

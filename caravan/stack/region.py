@@ -253,7 +253,7 @@ def _engine(s: Settings, slot: str) -> Program:
         ports={} if address.startswith(SCHEME) else {f"serving engine ({slot})": s.ports.engine_of(slot)},
         address=address,
         # alive, not ready: before the first release there is nothing it could serve
-        ready=lambda _: probe.http(f"{address}/healthz"),
+        ready=lambda _: probe.engine(address),
     )
 
 

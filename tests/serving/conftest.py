@@ -1,12 +1,16 @@
-"""Bundles of the tests, built once."""
+"""Bundles of the tests, built once; and the application over HTTP, around the `parts` of each module."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from serving.parts import Parts
 from tests.serving import tiny_release
+from tests.serving.parts import client
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +23,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another release of the same catalog."""
     return tiny_release.build(tmp_path_factory.mktemp("other"), 60, seed=1)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(parts) as http:
+        yield http

@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def reader() -> FakeReader:
     reader = FakeReader()
     reader.know("anna", ["i-00005", "i-00010", "gone-from-the-catalog"], ["view", "purchase", "view"])
@@ -38,12 +33,6 @@ def parts(tmp_path: Path, bundle: Path, reader: FakeReader) -> Iterator[Parts]:
     with parts_of(tmp_path, reader=reader) as parts:
         load(parts, bundle)
         yield parts
-
-
-@pytest.fixture
-async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(parts) as http:
-        yield http
 
 
 async def recommend(http: httpx.AsyncClient, user: str, **more: Any) -> dict[str, Any]:

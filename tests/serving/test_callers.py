@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,15 +13,10 @@ import pytest
 
 from serving.callers import CALLER_HEADER, LIFETIME, NOBODY, TOKEN_COOKIE, USER_HEADER, Caller, Tokens
 from serving.parts import Parts
-from tests.serving.parts import FakeReader, client, load, logged, parts_of
+from tests.serving.parts import FakeReader, load, logged, parts_of
 
 pytestmark = pytest.mark.anyio
 KEY = "k" * 43
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
@@ -32,12 +27,6 @@ def parts(tmp_path: Path, bundle: Path) -> Iterator[Parts]:
     with parts_of(tmp_path, reader=reader, token_key=KEY) as parts:
         load(parts, bundle)
         yield parts
-
-
-@pytest.fixture
-async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(parts) as http:
-        yield http
 
 
 def as_nobody() -> dict[str, str]:

@@ -20,11 +20,6 @@ from tests.serving.parts import FakeOnline, client, load, logged, parts_of
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def event(number: int, **more: Any) -> dict[str, Any]:
     return {
         "event_id": f"e-{number}",

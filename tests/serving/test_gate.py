@@ -14,11 +14,6 @@ from tests.serving.parts import parts_of
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize(("method", "path"), [("OPTIONS", "*"), ("GET", ""), ("POST", ""), ("CONNECT", "host:443")])
 async def test_a_target_without_a_slash_is_only_not_found(tmp_path: Path, method: str, path: str) -> None:
     sent: list[Any] = []
