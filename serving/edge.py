@@ -29,11 +29,9 @@ from serving.edge_listener import (
     SHOPPER_COOKIE,
     SHOPPER_HEADER,
     SPLIT_HEADER,
-    TYPE,
-    Yaml,
-    address_of,
     bootstrap,
 )
+from serving.envoy import TYPE, Yaml, address_of
 
 __all__ = [
     "ACCESS_LOG",

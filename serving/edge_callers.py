@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
 
 from contracts.settings import Settings
+from serving import envoy
 from serving.callers import (
     ALGORITHM,
     CALLER_HEADER,
@@ -20,26 +20,18 @@ from serving.callers import (
     TOKEN_HEADER,
     USER_HEADER,
 )
+from serving.envoy import Yaml
 
-_HTTP = "type.googleapis.com/envoy.extensions.filters.http."
 #: Tokens that are minted per second without the shop's key, and the burst above that.
 MINTS, MINT_BURST = 20, 200
 
 
-def filters(s: Settings) -> list[dict[str, Any]]:
+def filters(s: Settings) -> list[Yaml]:
     """What runs before the shopper's id is found: forget what a client claims, then verify its token."""
     forget = "".join(
         f'  handle:headers():remove("{name}")\n' for name in (CALLER_HEADER, USER_HEADER, PSEUDONYM_HEADER)
     )
-    found = [
-        {
-            "name": "forget-claims",
-            "typed_config": {
-                "@type": f"{_HTTP}lua.v3.Lua",
-                "default_source_code": {"inline_string": f"function envoy_on_request(handle)\n{forget}end\n"},
-            },
-        }
-    ]
+    found = [envoy.lua("forget-claims", f"function envoy_on_request(handle)\n{forget}end\n")]
     if s.token_key is None:
         return found
     key = base64.urlsafe_b64encode(s.secret("token_key").encode()).decode().rstrip("=")
@@ -57,11 +49,11 @@ def filters(s: Settings) -> list[dict[str, Any]]:
     }
     optional = {"requires_any": {"requirements": [{"provider_name": "shopper"}, {"allow_missing": {}}]}}
     config = {
-        "@type": f"{_HTTP}jwt_authn.v3.JwtAuthentication",
+        "@type": f"{envoy.HTTP_FILTER}jwt_authn.v3.JwtAuthentication",
         "providers": {"shopper": provider},
         "rules": [{"match": {"prefix": "/"}, "requires": optional}],
     }
-    return [*found, {"name": "envoy.filters.http.jwt_authn", "typed_config": config}]
+    return [*found, envoy.named("envoy.filters.http.jwt_authn", config)]
 
 
 def lua(s: Settings) -> str:
@@ -91,15 +83,8 @@ end
 """
 
 
-def mint_limit() -> dict[str, Any]:
+def mint_limit() -> Yaml:
     """A limit for the route on which tokens are minted."""
-    whole = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     return {
-        "envoy.filters.http.local_ratelimit": {
-            "@type": f"{_HTTP}local_ratelimit.v3.LocalRateLimit",
-            "stat_prefix": "mint_rate",
-            "token_bucket": {"max_tokens": MINT_BURST, "tokens_per_fill": MINTS, "fill_interval": "1s"},
-            "filter_enabled": {"runtime_key": "mint_rate_enabled", **whole},
-            "filter_enforced": {"runtime_key": "mint_rate_enforced", **whole},
-        }
+        "envoy.filters.http.local_ratelimit": envoy.rate_limit("mint_rate", burst=MINT_BURST, fill=MINTS, every="1s")
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from contracts.settings import Settings
 from serving import edge_admin, edge_callers, edge_metrics
 from serving.callers import HOW_TO_ASK, PSEUDONYM_HEADER
+from serving.envoy import HTTP_FILTER, MANAGER, TYPE, Yaml, address_of, listener, lua, named, rate_limit, router
 from serving.schemas import MAX_BODY
 
 ROUTES = "routes.yaml"
@@ -35,10 +35,6 @@ COOKIE_DAYS = 365
 #: Requests per second through one edge, and the burst above that.
 RATE, BURST = 3000, 6000
 
-Yaml = dict[str, Any]
-TYPE = "type.googleapis.com/"
-_HTTP = TYPE + "envoy.extensions.filters.http."
-
 
 def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
     """Everything that does not change while the edge runs."""
@@ -50,23 +46,17 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
             "clusters": [edge_metrics.cluster(s)] if s.metrics_token else [],
             "listeners": [
                 *([edge_metrics.listener(s)] if s.metrics_token else []),
-                {
-                    "name": "edge",
-                    "address": address_of(s.host, s.ports.edge),
-                    "per_connection_buffer_limit_bytes": 2 * MAX_BODY,
-                    "filter_chains": [
-                        {
-                            "filters": [
-                                _named("envoy.filters.network.http_connection_manager", _http(directory, s, logs))
-                            ]
-                        }
-                    ],
-                },
+                listener(
+                    "edge",
+                    address_of(s.host, s.ports.edge),
+                    _http(directory, s, logs),
+                    per_connection_buffer_limit_bytes=2 * MAX_BODY,
+                ),
             ],
         },
         "overload_manager": {
             "resource_monitors": [
-                _named(
+                named(
                     "envoy.resource_monitors.global_downstream_max_connections",
                     {
                         "@type": TYPE
@@ -82,7 +72,7 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
 def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
     """How HTTP is read: normalised paths, bounded headers, bodies and times, uniform errors, one log line each."""
     return {
-        "@type": TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": MANAGER,
         "stat_prefix": "edge",
         "use_remote_address": True,
         "always_set_request_id_in_response": True,
@@ -100,7 +90,7 @@ def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
         "request_timeout": "10s",
         "stream_idle_timeout": "15s",
         "rds": {"route_config_name": "caravan", "config_source": _watched(directory, ROUTES)},
-        "access_log": [_named("envoy.access_loggers.file", _access_log(logs / ACCESS_LOG))],
+        "access_log": [named("envoy.access_loggers.file", _access_log(logs / ACCESS_LOG))],
         "local_reply_config": {
             "mappers": [
                 {
@@ -115,29 +105,17 @@ def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
             "body_format": _problem("see the documentation of the routes; after a 429 or 503 try again"),
         },
         "http_filters": [
-            _named(
+            named(
                 "envoy.filters.http.local_ratelimit",
-                {
-                    "@type": _HTTP + "local_ratelimit.v3.LocalRateLimit",
-                    "stat_prefix": "edge_rate",
-                    "token_bucket": {"max_tokens": BURST, "tokens_per_fill": RATE // 10, "fill_interval": "0.1s"},
-                    "filter_enabled": _always("edge_rate_enabled"),
-                    "filter_enforced": _always("edge_rate_enforced"),
-                },
+                rate_limit("edge_rate", burst=BURST, fill=RATE // 10, every="0.1s"),
             ),
             *edge_callers.filters(s),
-            _named(
-                "envoy.filters.http.lua",
-                {
-                    "@type": _HTTP + "lua.v3.Lua",
-                    "default_source_code": {"inline_string": edge_callers.lua(s) + _SHOPPER_ID},
-                },
-            ),
-            _named(
+            lua("envoy.filters.http.lua", edge_callers.lua(s) + _SHOPPER_ID),
+            named(
                 "envoy.filters.http.buffer",
-                {"@type": _HTTP + "buffer.v3.Buffer", "max_request_bytes": MAX_BODY},
+                {"@type": f"{HTTP_FILTER}buffer.v3.Buffer", "max_request_bytes": MAX_BODY},
             ),
-            _named("envoy.filters.http.router", {"@type": _HTTP + "router.v3.Router"}),
+            router(),
         ],
     }
 
@@ -239,18 +217,6 @@ def _access_log(path: Path) -> Yaml:
             }
         },
     }
-
-
-def address_of(host: str, port: int) -> Yaml:
-    return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _named(name: str, config: Yaml) -> Yaml:
-    return {"name": name, "typed_config": config}
-
-
-def _always(key: str) -> Yaml:
-    return {"runtime_key": key, "default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
 def _watched(directory: Path, name: str) -> Yaml:

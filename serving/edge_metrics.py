@@ -5,22 +5,20 @@ Engines and Envoy's own statistics listen at unix sockets, which Prometheus cann
 
 from __future__ import annotations
 
-from typing import Any
-
 from contracts.region import SLOTS
 from contracts.settings import Settings
-from serving import edge_admin
+from serving import edge_admin, envoy
+from serving.envoy import Yaml
 
 _EDGE = "edge-admin"
-_TYPE = "type.googleapis.com/envoy.extensions.filters."
 
 
-def listener(s: Settings) -> dict[str, Any]:
+def listener(s: Settings) -> Yaml:
     """`GET /metrics/SLOT` and `/metrics/edge` with `authorization: Bearer TOKEN`; anything else is a 401."""
     token = {"name": "authorization", "string_match": {"exact": f"Bearer {s.secret('metrics_token')}"}}
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     places = {**{slot: (slot, "/metrics") for slot in SLOTS}, "edge": (_EDGE, "/stats/prometheus")}
-    routes: list[dict[str, Any]] = [
+    routes: list[Yaml] = [
         {
             "match": {"path": f"/metrics/{name}", "headers": [get, token]},
             "route": {"cluster": cluster, "prefix_rewrite": path, "timeout": "5s"},
@@ -32,7 +30,7 @@ def listener(s: Settings) -> dict[str, Any]:
         {"match": {"prefix": "/"}, "direct_response": {"status": 401, "body": {"inline_string": f"{said}\n"}}}
     )
     manager = {
-        "@type": f"{_TYPE}network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": envoy.MANAGER,
         "codec_type": "HTTP1",
         "stat_prefix": "metrics",
         "normalize_path": True,
@@ -42,23 +40,12 @@ def listener(s: Settings) -> dict[str, Any]:
             "name": "metrics", "validate_clusters": False,  # engines are known a moment later
             "virtual_hosts": [{"name": "metrics", "domains": ["*"], "routes": routes}],
         },
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{_TYPE}http.router.v3.Router"},
-            }
-        ],
+        "http_filters": [envoy.router()],
     }  # fmt: skip
-    return {
-        "name": "metrics",
-        "address": {"socket_address": {"address": s.host, "port_value": s.ports.metrics}},
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
-    }
+    return envoy.listener("metrics", envoy.address_of(s.host, s.ports.metrics), manager)
 
 
-def cluster(s: Settings) -> dict[str, Any]:
+def cluster(s: Settings) -> Yaml:
     """Envoy itself, through its own socket."""
     endpoint = {"endpoint": {"address": {"pipe": {"path": str(edge_admin.of_region(s))}}}}
     return {

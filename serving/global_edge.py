@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 from contracts.errors import SettingsError
 from contracts.region import RegionName
 from contracts.settings import Settings
-from serving import edge_admin
+from serving import edge_admin, envoy
 from serving.edge import replace_file
-from serving.edge_listener import TYPE, Yaml, address_of
+from serving.envoy import TYPE, Yaml, address_of
 
 #: Seconds between two looks at a region; so many failures, and shoppers go to the other one.
 LOOK_EVERY, FAILURES = 1, 2
-_MANAGER = TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 
 def write(directory: Path, s: Settings) -> Path:
@@ -43,7 +42,7 @@ def bootstrap(s: Settings) -> Yaml:
         },
     }
     manager = {
-        "@type": _MANAGER,
+        "@type": envoy.MANAGER,
         "stat_prefix": "global_edge",
         "use_remote_address": True,
         "normalize_path": True,
@@ -51,20 +50,9 @@ def bootstrap(s: Settings) -> Yaml:
         "common_http_protocol_options": {"idle_timeout": "60s", "max_headers_count": 64},
         "request_headers_timeout": "5s",
         "route_config": {"name": "regions", "virtual_hosts": [{"name": "shop", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": TYPE + "envoy.extensions.filters.http.router.v3.Router"},
-            }
-        ],
+        "http_filters": [envoy.router()],
     }
-    listener = {
-        "name": "global-edge",
-        "address": address_of(s.host, s.control_ports.global_edge),
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
-    }
+    listener = envoy.listener("global-edge", address_of(s.host, s.control_ports.global_edge), manager)
     return {
         "node": {"id": "global-edge", "cluster": "caravan"},
         "admin": {"address": edge_admin.address(edge_admin.of_control(s))},
