@@ -30,6 +30,7 @@ SUBJECTS = {
     "trainer_kill": (100, 2),
     "materializer_kill": (100, 2),
     "promotion_race": (1_000, 100),
+    "unknown_callers": (10_000, 500),
     "bad_releases": (90, 9),
     "controller_kill": (200, 20),
     "snapshot_kill": (200, 50),

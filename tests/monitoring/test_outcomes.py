@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from monitoring.canary_policy import CanaryPolicy
@@ -81,49 +79,3 @@ def test_what_counts_as_slow_is_the_engines_time_and_not_the_clients(
     assert found.canary_shoppers == shoppers
     tallies = {name: tally.canary_events for name, tally in found.tallies.items() if name in OF_EDGE}
     assert sorted(name for name, count in tallies.items() if count) == events
-
-
-def drawn(draw: np.random.Generator, caller: str, count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Lines of the edge and of an engine, good and bad, of shoppers that both kinds of callers may claim to be."""
-    edge, engine = [], []
-    for _ in range(count):
-        at, who = float(draw.uniform(0, 500)), f"s-{draw.integers(20)}"
-        arm = str(draw.choice(["control", "canary"]))
-        code, waited = int(draw.choice([200, 200, 200, 500, 504, 0])), int(draw.choice([2, 40, 400, 4000]))
-        release = WATCHED.canary if arm == "canary" else WATCHED.champion
-        edge.append({
-            "time": datetime.fromtimestamp(at, UTC).isoformat(), "shopper": who, "arm": arm, "caller": caller,
-            "read": "1", "release": release, "path": "/recommend", "code": code, "flags": "-", "sent_ms": 1,
-            "waited_ms": waited, "duration_ms": waited + 1,
-        })  # fmt: skip
-        about = {"t": at, "id": f"{caller}-{at}", "shopper": who, "arm": arm, "shadow": False, "caller": caller,
-                 "release": release}  # fmt: skip
-        answer = {
-            "kind": "recommend", "items": ["a", "b"][: int(draw.integers(3))], "ms": 1.0,
-            "fallback": "x" if draw.integers(2) else None, "stale": bool(draw.integers(2)),
-        }  # fmt: skip
-        did = {"kind": "events", "actions": {"add_to_cart": 1, "click": 1}}
-        engine.append(about | (did if draw.integers(2) else answer))
-    return edge, engine
-
-
-def judged(folder: Path, edge: list[dict[str, Any]], engine: list[dict[str, Any]]) -> Any:
-    (folder / "answers" / "1970-01-01").mkdir(parents=True)
-    edge, engine = sorted(edge, key=lambda line: line["time"]), sorted(engine, key=lambda line: line["t"])
-    (folder / "access.log").write_text("".join(json.dumps(line) + "\n" for line in edge))
-    path = folder / "answers" / "1970-01-01" / "engine-0000-000000.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in engine))
-    reader = OutcomeReader(WATCHED, folder / "access.log", folder / "answers")
-    return reader.outcomes(CanaryPolicy(), now=600.0)
-
-
-@pytest.mark.parametrize("seed", range(100))
-def test_who_has_neither_key_nor_token_changes_no_outcome(tmp_path: Path, seed: int) -> None:
-    """However many requests and events, in whatever arm and whoever's name: what the judge is given stays the same."""
-    draw = np.random.default_rng(seed)
-    known, nobody = drawn(draw, str(draw.choice(["shop", "shopper"])), 60), drawn(draw, "nobody", 200)
-    alone = judged(tmp_path / "alone", *known)
-    both = judged(tmp_path / "both", known[0] + nobody[0], known[1] + nobody[1])
-    assert alone.canary_shoppers > 0
-    assert any(tally.canary_events for name, tally in alone.tallies.items() if name not in OF_EDGE)
-    assert both == alone
