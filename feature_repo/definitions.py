@@ -49,6 +49,10 @@ class Definitions:
     def objects(self) -> list[object]:
         return [getattr(self, f.name) for f in fields(self)]
 
+    @property
+    def views(self) -> list[FeatureView]:
+        return [found for found in self.objects() if isinstance(found, FeatureView)]
+
 
 def define(staging: Path) -> Definitions:
     """The objects over the feature tables staged in `staging`/<table>/*.parquet."""

@@ -12,7 +12,7 @@ from artifacts.lake import Lake
 from contracts.errors import FeatureError
 from contracts.settings import Settings
 from feature_repo import online
-from feature_repo.registry import feature_store, quiet
+from feature_repo.registry import applied_store, quiet
 from feature_repo.schemas import features as features_of
 from feature_repo.staging import stage, staging_folder
 from feature_repo.store import utc_now
@@ -51,7 +51,7 @@ def historical(
     row = "__row"
     asked = entities.assign(event_timestamp=times, **{row: range(len(entities))})
     with quiet():
-        job = feature_store(s, source).get_historical_features(
+        job = applied_store(s, source).get_historical_features(
             entity_df=asked, features=features, filter_by_created_timestamp=True
         )
         joined: pd.DataFrame = job.to_df()

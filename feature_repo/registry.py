@@ -15,7 +15,7 @@ import os
 import socket
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -95,6 +95,27 @@ def apply(s: Settings, source: str) -> None:
 
     with lock(s, f"apply:{source}"):
         feature_store(s, source).apply(define(staging_folder(s, source)).objects())
+
+
+def applied_store(s: Settings, source: str) -> Any:
+    """A store of `source` whose registered views read what is staged here; the definitions are written where not.
+
+    The registry keeps absolute paths: a home that was moved, or a registry restored in another region, has those of
+    the former place.
+    """
+    from feature_repo.definitions import define
+
+    store = feature_store(s, source)
+    found = _paths(store.list_feature_views())
+    if any(found.get(view) != path for view, path in _paths(define(staging_folder(s, source)).views).items()):
+        apply(s, source)
+        store = feature_store(s, source)
+    return store
+
+
+def _paths(views: Iterable[Any]) -> dict[str, str]:
+    """Where each view's rows are read."""
+    return {view.name: view.batch_source.path for view in views}
 
 
 @contextmanager

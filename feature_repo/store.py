@@ -20,7 +20,7 @@ from contracts.errors import FeatureError
 from contracts.events import INTERACTIONS
 from contracts.settings import Settings
 from feature_repo import online
-from feature_repo.registry import REPOSITORY, apply, environment, feature_store, lock, quiet
+from feature_repo.registry import REPOSITORY, applied_store, apply, environment, feature_store, lock, quiet
 from feature_repo.sequences import Action, History, append
 from feature_repo.staging import stage, staging_folder
 
@@ -83,9 +83,7 @@ def materialize(
     lake = lake or Lake.of(s, source)
     last = min(date.fromisoformat(day), now().astimezone(UTC).date() - timedelta(days=1)).isoformat()
     with lock(s, f"materialize:{source}"):
-        store = feature_store(s, source)
-        if not {v.name for v in store.list_feature_views()} >= set(ONLINE_VIEWS):
-            apply(s, source)
+        store = applied_store(s, source)
         views = {view: _materialize_view(s, store, lake, view, last, force) for view in ONLINE_VIEWS}
     days = [v.day for v in views.values() if v.day]
     return MaterializeReport(

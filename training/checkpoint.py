@@ -22,6 +22,9 @@ from torch import Tensor
 
 from contracts.errors import TrainingError
 
+#: Its name in the folder of a training.
+FILE = "checkpoint.safetensors"
+
 
 @dataclass
 class Progress:

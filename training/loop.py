@@ -112,7 +112,7 @@ class Trainer:
         allowed: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         self.recipe, self.data, self.place, self.key, self.allowed = recipe, data, place, key, allowed
-        self.path = folder / "checkpoint.safetensors"
+        self.path = folder / checkpoint.FILE
         self.model = build_model(recipe, data).to(place.device)
         self.cut = segments(data.offsets, recipe.max_length)
         if not len(self.cut):

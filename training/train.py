@@ -17,7 +17,7 @@ from artifacts.publish import fetch, point, publish, resolve
 from contracts import release as files
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
-from training import inputs, job, launch, recipes, warm_start
+from training import checkpoint, inputs, job, launch, recipes, warm_start
 from training.datasets import Examples, Sequences
 from training.inputs import Inputs, Partitions
 from training.recipes import Recipe
@@ -70,6 +70,10 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
                 "the model of %s has another shape than recipe %s: trained from nothing", start_from[:12], recipe.name
             )
             line = {"start_from": None, "full_training_day": day}
+    for other in _half_done(folder):
+        log.info(
+            "begins again beside %s: half-done with other inputs, or by an earlier version; it stays as it is", other
+        )
     path = job.write(folder, recipe, data, key=key)
     tags = {"caravan.day": day, "caravan.source": source, "caravan.recipe": recipe.name}
     run = TrackedRun.start(s, source, day, key=key, tags=tags)
@@ -87,6 +91,13 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
     run.finish()
     shutil.rmtree(folder, ignore_errors=True)
     return digest
+
+
+def _half_done(folder: Path) -> list[Path]:
+    """Other trainings of this source that have a checkpoint and no end; none when this one goes on with its own."""
+    if (folder / checkpoint.FILE).exists():
+        return []
+    return sorted(found.parent for found in folder.parent.glob(f"*/{checkpoint.FILE}"))
 
 
 def _line(lake: Lake, start_from: str | None, day: str, *, cache: Path) -> dict[str, Any]:

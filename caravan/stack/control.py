@@ -142,8 +142,9 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
     return {
         "core": {
             "dags_folder": REPOSITORY / "dags",
-            "plugins_folder": REPOSITORY / "plugins",
-            "dag_ignore_file_syntax": "regexp",
+            # Airflow imports every file of it by its bare name ("tasks", "assets"), which would hide packages of the
+            # same name; an ignore file would do, but Airflow's own library warns of its syntax in every task's log
+            "plugins_folder": REPOSITORY / "plugins" / "loaded_by_airflow",
             "executor": "LocalExecutor",
             "parallelism": PARALLELISM,
             "load_examples": False,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from feature_repo import online
 from feature_repo.reader import SHOPPER_VIEWS, OnlineReader, ShopperFeatures, historical
 from feature_repo.schemas import features as features_of
 from feature_repo.sequences import History
+from feature_repo.staging import staging_folder
 from feature_repo.store import ONLINE_VIEWS, apply, environment, feature_store, materialize, push_events
 from feature_repo.tables import build
 from tests.fakes import MemoryStore
@@ -237,6 +239,18 @@ def test_history_of_what_is_not_there_is_an_error(shop: Shop) -> None:
         historical(shop.s, shop.source, asked, ["shopper_activity:views_1d"], lake=shop.lake)
     with pytest.raises(FeatureError, match="no entity rows"):
         historical(shop.s, shop.source, asked.iloc[:0], ["shopper_activity:views_1d"], lake=shop.lake)
+
+
+def test_a_home_that_was_moved_reads_from_its_new_place(shop: Shop, tmp_path: Path) -> None:
+    """The registry keeps paths; those of the former place lead nowhere."""
+    shop.materialize(1)
+    shutil.rmtree(staging_folder(shop.s, shop.source))
+    moved = replace(shop, s=shop.s.model_copy(update={"home": tmp_path / "elsewhere"}))
+    asked = pd.DataFrame({"user_id": ["u0"], "event_timestamp": [datetime.fromisoformat(day(3)).replace(tzinfo=UTC)]})
+    joined = historical(moved.s, moved.source, asked, ["shopper_activity:views_30d"], lake=moved.lake)
+    assert joined["views_30d"].notna().all()
+    assert set(moved.materialize(4).values()) == {"written"}
+    moved.assert_online(4)
 
 
 def test_concurrent_runs_of_several_days_end_with_the_newest(shop: Shop) -> None:
