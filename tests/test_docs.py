@@ -38,6 +38,13 @@ def test_commands_exist(document: Path) -> None:
             group = known[word]
 
 
+def test_where_is_what_names_what_is_there() -> None:
+    text = (ROOT / "docs" / "where.md").read_text()
+    found = re.findall(r"`([a-z_/]+\.(?:py|yaml))`:\s+(\w+)", text)
+    assert len(found) >= 30
+    assert [(path, name) for path, name in found if not re.search(rf"\b{name}\b", (ROOT / path).read_text())] == []
+
+
 def test_the_map_names_every_room() -> None:
     readme = (ROOT / "README.md").read_text()
     for folder in ROOT.iterdir():

@@ -77,7 +77,7 @@ def test_new_keys_are_said_and_the_data_are_whole(home: OldHome, taken_over: tup
 
 
 def test_the_canary_on_its_way_is_known(home: OldHome, taken_over: tuple[Settings, list[str]]) -> None:
-    """It goes on where it was, or is sent back by the clock alone: this home may have lain for months, and its logs were not kept."""
+    """It goes on, or is sent back for its age and its logs alone: this home lay for long, without them."""
     ledger = Ledger.of(taken_over[0])
     state, last = ledger.state(home.source, home.canary), ledger.history(home.source, home.canary)[-1]
     sent_back = state == "rolled_back" and ("no proof in time" in last.reason or "there is no verdict" in last.reason)
