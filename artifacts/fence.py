@@ -1,9 +1,10 @@
 """Fencing: a region that may not write any more is refused, also when it slept while it lost the right to.
 
-The right is a lease with an end and an epoch (recovery/active.py). In the region it lies in two places, and whoever
-accepts a write asks the one at hand: a small file, for the engines' intake and the controller, whose end is told by a
-clock that goes on while a process or the whole machine sleeps; and a row in the region's database, which a trigger
-asks before any row of the ledger is written. A region without either never had a lease: it is alone, and may write.
+The right is a lease with an end and an epoch (recovery/region_lease/lease.py). In the region it lies in two places,
+and whoever accepts a write asks the one at hand: a small file, for the engines' intake and the controller, whose end
+is told by a clock that goes on while a process or the whole machine sleeps; and a row in the region's database, which
+a trigger asks before any row of the ledger is written. A region without either never had a lease: it is alone, and
+may write.
 """
 
 from __future__ import annotations

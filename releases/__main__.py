@@ -12,16 +12,14 @@ from datetime import UTC, datetime
 import httpx
 
 from artifacts import state_file
-from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from contracts.errors import CaravanError
 from contracts.settings import Settings, settings
 from releases.aliases import reconcile
 from releases.controller import Controller
+from releases.live import HEARTBEAT, live_controller
 from releases.log_retention import tidy
-from releases.region import LiveRegion
 from releases.traffic import Standing
-from serving.answer_log import FOLDER as ANSWERS
 
 log = logging.getLogger("releases")
 
@@ -33,16 +31,6 @@ ALIASES_EVERY = 60.0
 PATIENCE = 4.0
 #: Seconds between two looks at logs that are too old.
 TIDY_EVERY = 3600.0
-#: Tells people, and the readiness check, that the controller lives and what it does.
-HEARTBEAT = "controller.json"
-
-
-def live_controller(s: Settings) -> Controller:
-    """The controller of a running region. Raises StoreUnavailable when its database does not answer."""
-    region = LiveRegion(s)
-    return Controller(
-        s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.region_home / ANSWERS
-    )
 
 
 def run(s: Settings, stop: threading.Event) -> None:

@@ -12,7 +12,7 @@ import httpx
 
 from contracts.errors import CaravanError, ServingError
 from contracts.settings import Settings
-from releases.__main__ import HEARTBEAT
+from releases.live import HEARTBEAT
 from releases.region import Region
 from releases.traffic import Standing, plan
 from serving import reach

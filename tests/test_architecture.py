@@ -22,6 +22,21 @@ LAYERS: list[set[str]] = [
 ROOMS = set().union(*LAYERS)
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FOLDERS = {room: ROOT / ("plugins/caravan_airflow" if room == "caravan_airflow" else room) for room in ROOMS}
+#: Floors of a room, the lowest first; those of one line never import each other. A file beside them is a floor too.
+FLOORS: dict[str, list[set[str]]] = {
+    "recovery": [
+        {"machine", "file_lock"},
+        {"vault", "region_lease"},
+        {"shipping"},
+        {"snapshots"},
+        {"erasure"},
+        {"restore"},
+        {"failback"},
+        {"drills"},
+    ],
+}
+#: Modules that a folder holds at most.
+FOLDER_SIZE = 12
 HEAVY = {"torch", "transformers", "mlflow", "feast", "evidently", "pandas", "onnxruntime", "pyspark", "ibis"}
 
 
@@ -57,6 +72,62 @@ def files() -> list[tuple[str, Path]]:
 def test_a_room_imports_only_from_below(room: str, path: Path) -> None:
     for name in imports(path) & ROOMS - {room}:
         assert LAYER[name] < LAYER[room], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def dotted(path: Path) -> set[str]:
+    """Whole names that a file imports, of modules or of what is in them; all of them, wherever they stand."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_a_floor_imports_only_from_below(room: str) -> None:
+    level = {name: number for number, floor in enumerate(FLOORS[room]) for name in floor}
+    there = {p.stem for p in FOLDERS[room].iterdir() if p.name not in ("__init__.py", "__pycache__")}
+    assert there == set(level), "every floor of the room is in FLOORS"
+    for path in sources(FOLDERS[room]):
+        own = path.relative_to(FOLDERS[room]).parts[0].removesuffix(".py")
+        for name in dotted(path):
+            parts = name.split(".")
+            if parts[0] == room and len(parts) > 1 and parts[1] in level and parts[1] != own:
+                assert level[parts[1]] < level[own], f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_no_folder_is_crowded(room: str) -> None:
+    folders = {path.parent for path in sources(FOLDERS[room])}
+    crowded = {str(f.relative_to(ROOT)): n for f in folders if (n := len(list(f.glob("[!_]*.py")))) > FOLDER_SIZE}
+    assert crowded == {}
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_modules_of_a_room_import_each_other_in_no_circle(room: str) -> None:
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources(FOLDERS[room])}
+    needs = {}
+    for name, path in names.items():
+        found = dotted(path)
+        needs[name] = {n if n in names else n.rpartition(".")[0] for n in found} & set(names) - {name}
+    while free := [name for name, needed in needs.items() if not needed]:
+        for name in free:
+            del needs[name]
+        for needed in needs.values():
+            needed.difference_update(free)
+    assert needs == {}, "a circle"
+
+
+def test_nobody_imports_what_another_module_keeps_for_itself() -> None:
+    wrong = []
+    for _, path in files():
+        for name in dotted(path):
+            first, *rest = name.split(".")
+            if first in ROOMS and any(part.startswith("_") and part != "__init__" for part in rest):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
 
 
 def test_airflow_and_feast_stay_in_their_rooms() -> None:

@@ -25,7 +25,7 @@ def alerts(
 
     from caravan.cli import tables
     from monitoring.alerts import Alert, told
-    from recovery.rehearsal import overdue
+    from recovery.drills.rehearsal import overdue
 
     s = settings()
     found = told(s)[-last:]

@@ -48,7 +48,7 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
 
     s = settings()
     ledger, rules = Ledger.of(s), Rules.of(s)
-    source, found = _resolve(ledger, digest)
+    source, found = resolve(ledger, digest)
     name = user.strip() if dry_run else sign_in.person(s, user, password_file=password_file)
     given = Answer(
         source=source, digest=found, named=digest, person=name, door="command line", approves=approves, reason=reason
@@ -62,7 +62,7 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
         typer.echo(_next(standing, given, rules, people, serving=serving_source(ledger)))
 
 
-def _resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
+def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
     """Source and digest of the one release that is meant."""
     from releases.approval import SHORTEST
 

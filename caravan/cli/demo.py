@@ -73,7 +73,7 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     from caravan.cli import demo_answers, demo_release, demo_shop, release
     from caravan.cli.airflow_api import Airflow
     from caravan.cli.demo_nights import Nights
-    from recovery.alone import alone
+    from recovery.file_lock import alone
 
     heading("1 of 5  start the stack")
     place = _start(console, wanted)

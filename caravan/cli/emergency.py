@@ -30,7 +30,7 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     """Let a release go on at once: no minimum exposure, no proof. Signature, ABORT and the record stay."""
     from artifacts.ledger import Ledger
     from caravan.cli import sign_in
-    from caravan.cli.approve import _resolve, at_once
+    from caravan.cli.approve import at_once, resolve
     from releases import emergency as rules_of
     from releases.approval import Rules
     from releases.freeze import frozen
@@ -39,7 +39,7 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
 
     s, reason, named = settings(), reason_given(reason), digest.strip().lower()
     ledger, rules = Ledger.of(s), Rules.of(s)
-    source, found = _resolve(ledger, named)
+    source, found = resolve(ledger, named)
     first, second = first.strip(), second.strip()
     if dry_run:
         _foresee(s, ledger, rules, source, found, (first, second), reason, named)

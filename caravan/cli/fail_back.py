@@ -24,7 +24,7 @@ def fail_back(
     """Bring over what the region had accepted, rebuild it from the active one, switch. Run it again to go on."""
     from caravan.cli.steps import StepBoard
     from caravan.stack.machine import EmbeddedMachine
-    from recovery import failback
+    from recovery.failback import failback
 
     target = settings().model_copy(update={"region": named(region)})
     if give_up:

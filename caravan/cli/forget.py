@@ -16,7 +16,7 @@ from contracts.region import RegionName, named
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from recovery.forget import Report
+    from recovery.erasure.forget import Report
 
 
 def forget(
@@ -34,8 +34,8 @@ def forget(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; needs --yes or --dry-run.")] = False,
 ) -> None:
     """Erase one shopper from lake, features, online store and logs, and from whatever is restored later."""
-    from recovery import forget as forgetting
-    from recovery.erasure import checked_reason
+    from recovery.erasure import forget as forgetting
+    from recovery.erasure.list_of_erased import checked_reason
 
     s, shopper = settings(), sys.stdin.readline().strip() if user_id == "-" else user_id
     regions = _regions(s, region)

@@ -38,8 +38,8 @@ def recover(
     """Restore a region and let it serve. Uses only that region's resources; run it again after whatever stopped it."""
     from caravan.cli.steps import StepBoard
     from caravan.stack.machine import EmbeddedMachine
-    from recovery.point import Point
-    from recovery.restore import foresee, restore
+    from recovery.restore.recovery_point import Point
+    from recovery.restore.restore import foresee, restore
 
     if not reason and not dry_run:
         raise SettingsError("a restore needs a reason", remedy='give one: --reason "the primary is gone"')

@@ -20,11 +20,11 @@ def region(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     from rich.table import Table
 
     from artifacts import fence
-    from recovery.active import Active
+    from recovery.region_lease.lease import RegionLease
 
     s = settings()
     try:
-        with closing(Active.of(s)) as active:
+        with closing(RegionLease.of(s)) as active:
             held, history = active.look(), active.history()
     except StoreUnavailable:
         held, history = None, []

@@ -37,8 +37,8 @@ def rehearse(
     """Restore the passive region, compare its answers with the active one's, write a page. Exit code 1: not well."""
     from caravan.cli.steps import StepBoard
     from caravan.stack.machine import EmbeddedMachine
-    from recovery.faults import FAULTS
-    from recovery.rehearsal import rehearse as carry_out
+    from recovery.drills.faults import FAULTS
+    from recovery.drills.rehearsal import rehearse as carry_out
 
     if fault not in FAULTS:
         raise SettingsError(f"there is no fault {fault}", remedy=f"use one of {', '.join(FAULTS)}")

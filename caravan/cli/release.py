@@ -137,7 +137,7 @@ def stop(
     from releases.words import reason_given
 
     s, ledger, reason = settings(), _ledger(), reason_given(reason)
-    source, found = approve._resolve(ledger, digest)
+    source, found = approve.resolve(ledger, digest)
     serving = ledger.served()
     region = LiveRegion(s)
     try:
@@ -153,7 +153,7 @@ def stop(
             text = f"{what}: neither Airflow nor MLflow answered; find out who it was"
             alerts.tell(s, part="releases", severity="warning", text=text)
         if serving is not None:
-            rollback._arrive(s, region, serving.digest)
+            rollback.arrive(s, region, serving.digest)
     finally:
         region.close()
 

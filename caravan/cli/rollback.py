@@ -53,7 +53,7 @@ def rollback(
             typer.echo(f"{shop} was rolled back at {done.at:%H:%M:%S} UTC by {done.actor}: {done.reason}")
             typer.echo("nothing more is moved; --further goes back one more")
             if not dry_run:
-                _arrive(s, region, done.digest)
+                arrive(s, region, done.digest)
             return
         way = back.foresee(ledger, shop)
         if dry_run:
@@ -70,14 +70,14 @@ def rollback(
         if not signed_in:
             text = f"rollback of {shop} by {person}: neither Airflow nor MLflow answered; find out who it was"
             alerts.tell(s, part="releases", severity="warning", text=text)
-        _arrive(s, region, move.digest)
+        arrive(s, region, move.digest)
     finally:
         region.close()
 
 
-def _arrive(s: Settings, region: LiveRegion, digest: str) -> None:
-    from releases.__main__ import live_controller
+def arrive(s: Settings, region: LiveRegion, digest: str) -> None:
     from releases.arrival import asked_at_the_edge, await_release, last_beat
+    from releases.live import live_controller
 
     arrival = await_release(
         s, digest, region=region, tick=lambda: live_controller(s).tick(), ask=lambda: asked_at_the_edge(s)

@@ -15,8 +15,8 @@ from contracts.region import named
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from recovery.manifest import Snapshot
-    from recovery.vault import Vault
+    from recovery.vault.manifest import Snapshot
+    from recovery.vault.vault import Vault
 
 app = typer.Typer(help="Take, list, verify and prune recovery points.", no_args_is_help=True)
 
@@ -40,11 +40,11 @@ def create(
 ) -> None:
     """Take a snapshot of the region into the standby's store."""
     from caravan.stack.machine import EmbeddedMachine
-    from recovery import snapshot
+    from recovery.snapshots import create
 
     s = _of(region)
     with _board(as_json) as tell:
-        taken = snapshot.create(s, EmbeddedMachine(s), full=full, progress=tell)
+        taken = create.create(s, EmbeddedMachine(s), full=full, progress=tell)
     if as_json:
         about = {"full": taken.full, "moved": taken.moved, "seconds": round(taken.seconds, 2)}
         typer.echo(json.dumps(_facts(taken.snapshot) | about))
@@ -60,10 +60,10 @@ def list_them(region: Region = "", as_json: Json = False) -> None:
     from rich.console import Console
 
     from caravan.cli.tables import plain, when
-    from recovery.catalog import Catalog
-    from recovery.manifest import Snapshot
-    from recovery.retention import proven
-    from recovery.vault import Vault
+    from recovery.snapshots.retention import proven
+    from recovery.vault.catalog import Catalog
+    from recovery.vault.manifest import Snapshot
+    from recovery.vault.vault import Vault
 
     s = _of(region)
     vault = Vault.of(s)
@@ -93,8 +93,8 @@ def list_them(region: Region = "", as_json: Json = False) -> None:
 @app.command()
 def show(name: Name = "newest", region: Region = "", as_json: Json = False) -> None:
     """What a snapshot holds."""
-    from recovery.catalog import Catalog
-    from recovery.vault import Vault
+    from recovery.vault.catalog import Catalog
+    from recovery.vault.vault import Vault
 
     s = _of(region)
     one = Catalog(Vault.of(s), s).named(name)
@@ -122,9 +122,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Whether a snapshot is whole. Exit code 1, and the bad files, when it is not."""
-    from recovery import verify as verification
-    from recovery.catalog import Catalog
-    from recovery.vault import Vault
+    from recovery.snapshots import verify as verification
+    from recovery.vault.catalog import Catalog
+    from recovery.vault.vault import Vault
 
     s = _of(region)
     vault = Vault.of(s)
@@ -160,7 +160,7 @@ def prune(
 
     It takes the credential of the administrator of the store that keeps them, from the folder of the secrets.
     """
-    from recovery import retention
+    from recovery.snapshots import retention
 
     s = _of(region)
     vault = _administered(s)
@@ -181,9 +181,9 @@ def _administered(s: Settings) -> Vault:
     """The vault of the region `s.region`, with the credential of the administrator of the other region's store."""
     from caravan.stack.region import store_administrator
     from contracts.region import other
-    from recovery.bucket import LockedBucket
-    from recovery.seal import Sealer
-    from recovery.vault import Vault
+    from recovery.vault.bucket import LockedBucket
+    from recovery.vault.encryption import Sealer
+    from recovery.vault.vault import Vault
 
     keys = store_administrator(s.model_copy(update={"region": other(s.region)}))
     return Vault(LockedBucket.administrator(s, *keys), Sealer.of(s))

@@ -13,8 +13,8 @@ from pathlib import Path
 from caravan.stack.private_files import write_private
 from contracts.errors import SettingsError, Tampered
 from contracts.settings import Settings
-from recovery.manifest import opened, signed
-from recovery.seal import fingerprint
+from recovery.vault.encryption import fingerprint
+from recovery.vault.manifest import opened, signed
 
 FILE = "keys.json"
 #: What every home of before the inventory has; whoever took such a home over must still have all of them.

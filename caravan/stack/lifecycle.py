@@ -18,8 +18,8 @@ from caravan.stack.starting import Progress
 from contracts.errors import SettingsError, StackError
 from contracts.region import RegionName
 from contracts.settings import Settings
-from recovery import stopped
-from recovery.alone import alone
+from recovery.file_lock import alone
+from recovery.restore import suspended
 
 log = logging.getLogger(__name__)
 GROUPS = ("control", *get_args(RegionName))
@@ -80,7 +80,7 @@ def up(
             supervisor.start(s)
         starting.start(s, [program for programs in wanted.values() for program in programs], progress)
         for region in regions:
-            stopped.forget(s.model_copy(update={"region": region}))
+            suspended.forget(s.model_copy(update={"region": region}))
     return s
 
 

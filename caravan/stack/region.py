@@ -34,9 +34,9 @@ def programs(s: Settings) -> list[Program]:
         # moves releases on and back, and makes engines and edge follow the ledger
         _daemon(s, "controller", "releases", "postgres", "s3"),
         # renews the region's right to write, and tells it when that has ended
-        _daemon(s, "keeper", "recovery.keeper", silence=60.0),
+        _daemon(s, "keeper", "recovery.region_lease.lease_daemon", silence=60.0),
         # sends the database's log, events and new objects to the vault all the time
-        _daemon(s, "feed", "recovery.feed", "postgres", "s3"),
+        _daemon(s, "feed", "recovery.shipping.replicator", "postgres", "s3"),
     ]
     return [_postgres(s), _redis(s), _object_store(s), mlflow(s), *engines, _edge(s), *daemons]
 
@@ -110,7 +110,7 @@ def _object_store(s: Settings) -> Program:
             "credentials": [{"accessKey": s.secret("s3_access_key"), "secretKey": s.secret("s3_secret_key")}],
             "actions": [f"{right}:{name}" for name in (s.bucket, s.mlflow_bucket) for right in RIGHTS],
         }
-        # may add to the snapshots and read them; what it wrote, it can not take away (see recovery/bucket.py)
+        # may add to the snapshots and read them; what it wrote, it can not take away (see recovery/vault/bucket.py)
         writer = {
             "name": "snapshot-writer",
             "credentials": [
@@ -222,7 +222,7 @@ def _reads_back(s: Settings) -> bool:
 def ensure_buckets(s: Settings) -> None:
     """Create the region's buckets unless they exist."""
     from artifacts.object_store import ObjectStore
-    from recovery.bucket import LockedBucket
+    from recovery.vault.bucket import LockedBucket
 
     key, secret = store_administrator(s)
     administrator = s.model_copy(update={"s3_access_key": SecretStr(key), "s3_secret_key": SecretStr(secret)})

@@ -22,10 +22,10 @@ def here() -> Settings:
 
 def _look(s: Settings) -> Settings:
     from contracts.errors import SettingsError, StoreUnavailable
-    from recovery.active import Active
+    from recovery.region_lease.lease import RegionLease
 
     try:
-        with closing(Active.of(s)) as active:
+        with closing(RegionLease.of(s)) as active:
             held = active.look()
     except (SettingsError, StoreUnavailable):  # no secrets, so nothing of a stack is here; or control is away
         return s

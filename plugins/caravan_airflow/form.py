@@ -8,7 +8,7 @@ from caravan_airflow.steps import RECIPES, ROLLOUTS, SOURCE_PATTERN
 from contracts.release import DIGEST
 from contracts.settings import settings
 
-#: What a rehearsal may break; recovery/faults.py has them, and a test holds the two against each other.
+#: What a rehearsal may break; recovery/drills/faults.py has them, and a test holds the two against each other.
 FAULTS = (
     "nothing", "newest-overwritten", "newest-corrupt", "slow-store", "database-down", "object-store-down",
     "edge-cut-off", "region-down",

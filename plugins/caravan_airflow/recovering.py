@@ -117,7 +117,7 @@ def _no_other(s: Settings) -> str | None:
 
 def verify(taken: Mapping[str, Any]) -> str:
     """Look at the snapshot from outside: every byte of it when it is a full one. And at the room there is for more."""
-    from recovery.room import watch
+    from recovery.vault.free_space import watch
 
     deep = ["--deep"] if taken["full"] else []
     found = caravan("snapshot", "verify", str(taken["id"]), "--region", here().region, *deep)

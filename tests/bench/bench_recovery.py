@@ -27,10 +27,10 @@ from caravan.stack import binaries, credentials
 from caravan.stack.machine import EmbeddedMachine
 from caravan.stack.region import DATABASES
 from contracts.settings import Settings
-from recovery.objects import buckets
-from recovery.point import Point
-from recovery.restore import restore
-from recovery.snapshot import Taken, create
+from recovery.restore.recovery_point import Point
+from recovery.restore.restore import restore
+from recovery.shipping.objects import buckets
+from recovery.snapshots.create import Taken, create
 from tests.scenarios.lost_region import Shop
 from tests.scenarios.two_regions import two_regions
 

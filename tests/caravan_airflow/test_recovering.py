@@ -12,8 +12,9 @@ from caravan_airflow import commands, recovering
 
 from contracts.errors import CaravanError, RestoreRefused
 from contracts.exit_codes import code_of
-from recovery import failback, faults
-from recovery.steps import STEPS
+from recovery.drills import faults
+from recovery.failback import failback
+from recovery.restore.steps import STEPS
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from caravan.cli.forget import _end, _regions
 from caravan.cli.forget import forget as command
 from contracts.errors import ErasureUnfinished, SettingsError
 from contracts.settings import Settings
-from recovery.forget import Report
+from recovery.erasure.forget import Report
 
 
 @pytest.mark.parametrize(

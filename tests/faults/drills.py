@@ -11,7 +11,7 @@ from pathlib import Path
 
 from caravan.cli.airflow_api import Airflow
 from contracts.settings import Settings
-from recovery.score import Score, keep, kept, table
+from recovery.drills.report import Score, keep, kept, table
 from tests.faults.outcome import Outcome
 from tests.scenarios.drill import Meddle, drill, in_peace
 from tests.scenarios.two_regions import primary_again, two_regions

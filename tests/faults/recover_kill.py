@@ -20,8 +20,8 @@ from caravan_airflow.recovering import STEPS
 from artifacts import state_file as facts
 from caravan.stack import supervisor
 from contracts.settings import Settings
-from recovery.restore import state_file
-from recovery.score import keep
+from recovery.drills.report import keep
+from recovery.restore.restore import state_file
 from tests.faults import drills
 from tests.faults.outcome import Outcome
 from tests.scenarios.lost_region import meanwhile

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from caravan.stack.machine import EmbeddedMachine
-from recovery.faults import FAULTS
-from recovery.rehearsal import rehearse
+from recovery.drills.faults import FAULTS
+from recovery.drills.rehearsal import rehearse
 from tests.faults.outcome import Outcome
 from tests.scenarios.lost_region import Shop, serves
 from tests.scenarios.two_regions import primary_again, two_regions

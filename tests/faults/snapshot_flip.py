@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from contracts.errors import Tampered
-from recovery import verify
+from recovery.snapshots import verify
 from tests.faults.outcome import Outcome
 from tests.recovery.vaults import SmallRegion
 

@@ -20,13 +20,13 @@ from artifacts.publish import fetch, point, publish, resolve
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from recovery import verify
-from recovery.catalog import Catalog
-from recovery.manifest import Snapshot
-from recovery.point import Point
-from recovery.restore import restore
-from recovery.snapshot import create
-from recovery.vault import Vault
+from recovery.restore.recovery_point import Point
+from recovery.restore.restore import restore
+from recovery.snapshots import verify
+from recovery.snapshots.create import create
+from recovery.vault.catalog import Catalog
+from recovery.vault.manifest import Snapshot
+from recovery.vault.vault import Vault
 from tests.faults.outcome import Outcome
 from tests.scenarios.two_regions import primary_again, two_regions
 

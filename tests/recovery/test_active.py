@@ -16,8 +16,8 @@ from artifacts.fence import Fence
 from artifacts.ledger import Ledger
 from contracts.errors import Conflict, Fenced, StoreUnavailable
 from contracts.settings import Settings
-from recovery.active import Active
-from recovery.keeper import Keeper
+from recovery.region_lease.lease import RegionLease
+from recovery.region_lease.lease_daemon import LeaseDaemon
 from tests.releases.own_ledger import own_database
 
 pytestmark = pytest.mark.stack
@@ -34,15 +34,15 @@ def control(stack: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def active(control: Engine) -> Active:
-    return Active(control, LASTS)
+def active(control: Engine) -> RegionLease:
+    return RegionLease(control, LASTS)
 
 
 def region(tmp_path: Path, name: str) -> Settings:
     return Settings(home=tmp_path, region=name, lease_seconds=3.0)
 
 
-def test_the_primary_begins(active: Active) -> None:
+def test_the_primary_begins(active: RegionLease) -> None:
     assert active.look() is None
     held = active.claim("primary", 1, actor="keeper", reason="first")
     assert held is not None
@@ -53,7 +53,7 @@ def test_the_primary_begins(active: Active) -> None:
     assert active.renew("primary", 1) is not None
 
 
-def test_who_takes_over_waits_until_the_holder_can_not_write(active: Active) -> None:
+def test_who_takes_over_waits_until_the_holder_can_not_write(active: RegionLease) -> None:
     active.claim("primary", 1, actor="keeper", reason="first")
     until = time.monotonic() + LASTS
     held = active.take_over("standby", actor="oncall", reason="gone")
@@ -66,7 +66,7 @@ def test_who_takes_over_waits_until_the_holder_can_not_write(active: Active) -> 
     ]  # fmt: skip
 
 
-def test_a_holder_that_is_alive_can_not_renew_its_way_out(active: Active) -> None:
+def test_a_holder_that_is_alive_can_not_renew_its_way_out(active: RegionLease) -> None:
     active.claim("primary", 1, actor="keeper", reason="first")
     with ThreadPoolExecutor(1) as pool:
         taking = pool.submit(active.take_over, "standby", actor="oncall", reason="although alive")
@@ -78,7 +78,7 @@ def test_a_holder_that_is_alive_can_not_renew_its_way_out(active: Active) -> Non
     assert refused > 5
 
 
-def test_of_those_who_race_one_wins_each_epoch(active: Active) -> None:
+def test_of_those_who_race_one_wins_each_epoch(active: RegionLease) -> None:
     active.claim("primary", 1, actor="keeper", reason="first")
     with ThreadPoolExecutor(6) as pool:
         wishes = [pool.submit(active.take_over, name, actor=f"p{n}", reason="race")
@@ -89,17 +89,17 @@ def test_of_those_who_race_one_wins_each_epoch(active: Active) -> None:
     assert sorted(epoch for _, epoch in history) == list(range(1, len(history) + 1))
 
 
-def test_an_epoch_that_is_over_can_not_be_drained(active: Active) -> None:
+def test_an_epoch_that_is_over_can_not_be_drained(active: RegionLease) -> None:
     active.claim("primary", 1, actor="keeper", reason="first")
     active.drain("primary", 1)
     with pytest.raises(Conflict):
         active.drain("primary", 2)
 
 
-def test_the_keepers_tell_both_regions(active: Active, control: Engine, tmp_path: Path) -> None:
+def test_the_keepers_tell_both_regions(active: RegionLease, control: Engine, tmp_path: Path) -> None:
     """Active and passive; after a failover the other way round, the database included."""
     first, second = region(tmp_path, "primary"), region(tmp_path, "standby")
-    keepers = [Keeper(s, Active(control, s.lease_seconds), control) for s in (first, second)]
+    keepers = [LeaseDaemon(s, RegionLease(control, s.lease_seconds), control) for s in (first, second)]
     assert keepers[1].once() == "no region holds the lease yet"
     assert keepers[0].once() == "active, epoch 1"
     assert keepers[1].once().startswith("passive: primary")
@@ -107,7 +107,7 @@ def test_the_keepers_tell_both_regions(active: Active, control: Engine, tmp_path
     with pytest.raises(Fenced, match="passive"):
         Fence(second).demand()
 
-    Active(control, 3.0).take_over("standby", actor="oncall", reason="gone")
+    RegionLease(control, 3.0).take_over("standby", actor="oncall", reason="gone")
     assert keepers[1].once() == "active, epoch 2"
     Fence(second).demand()
     with pytest.raises(Fenced, match="ran out"):  # it was not told anything yet
@@ -118,7 +118,7 @@ def test_the_keepers_tell_both_regions(active: Active, control: Engine, tmp_path
 
 
 def test_a_region_whose_database_hangs_keeps_its_lease(
-    active: Active, control: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    active: RegionLease, control: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, comes_back = [], threading.Event()
 
@@ -127,8 +127,8 @@ def test_a_region_whose_database_hangs_keeps_its_lease(
         comes_back.wait(20)
 
     monkeypatch.setattr(fence, "stamp", hang)
-    monkeypatch.setattr("recovery.keeper.STAMPED", 0.05)
-    keeper = Keeper(region(tmp_path, "primary"), active, control)
+    monkeypatch.setattr("recovery.region_lease.lease_daemon.STAMPED", 0.05)
+    keeper = LeaseDaemon(region(tmp_path, "primary"), active, control)
     began = time.monotonic()
     for _ in range(3):
         assert keeper.once() == "active, epoch 1"
@@ -141,7 +141,7 @@ def test_a_region_whose_database_hangs_keeps_its_lease(
 def test_without_the_control_group_the_right_runs_out(tmp_path: Path) -> None:
     s = region(tmp_path, "primary")
     nowhere = create_engine("postgresql+psycopg2://x:y@127.0.0.1:9/none", connect_args={"connect_timeout": 1})
-    keeper = Keeper(s, Active(nowhere, 3.0), nowhere)
+    keeper = LeaseDaemon(s, RegionLease(nowhere, 3.0), nowhere)
     with pytest.raises(StoreUnavailable):
         keeper.once()
     Fence(s).demand()  # it never had one
@@ -154,10 +154,12 @@ def test_without_the_control_group_the_right_runs_out(tmp_path: Path) -> None:
         Fence(s).demand()
 
 
-def test_a_region_that_went_on_without_control_keeps_its_epoch(active: Active, control: Engine, tmp_path: Path) -> None:
+def test_a_region_that_went_on_without_control_keeps_its_epoch(
+    active: RegionLease, control: Engine, tmp_path: Path
+) -> None:
     first, second = region(tmp_path, "primary"), region(tmp_path, "standby")
     active.claim("primary", 1, actor="keeper", reason="first")
     right = fence.Right(region="standby", epoch=2, standing="active", until=fence.boottime() + 9e6, boot=fence.boot())
     fence.write(second, right)
-    assert Keeper(second, Active(control, 3.0), control).once() == "active, epoch 2"
-    assert Keeper(first, Active(control, 3.0), control).once().startswith("passive: standby")
+    assert LeaseDaemon(second, RegionLease(control, 3.0), control).once() == "active, epoch 2"
+    assert LeaseDaemon(first, RegionLease(control, 3.0), control).once().startswith("passive: standby")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recovery.alone import alone
+from recovery.file_lock import alone
 
 
 def hold(lock: Path, held: Event) -> None:

@@ -11,11 +11,11 @@ from boto3.exceptions import RetriesExceededError
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from contracts.errors import Conflict, StoreUnavailable, Tampered
-from recovery import bucket, lease
-from recovery.bucket import LockedBucket
-from recovery.manifest import Part
-from recovery.seal import Sealer
-from recovery.vault import Vault
+from recovery.vault import bucket, vault_lock
+from recovery.vault.bucket import LockedBucket
+from recovery.vault.encryption import Sealer
+from recovery.vault.manifest import Part
+from recovery.vault.vault import Vault
 from tests.recovery.vaults import settings
 
 
@@ -73,7 +73,7 @@ def client() -> Client:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "_PAUSES", (0.0,))
-    monkeypatch.setattr(lease, "RENEW_EVERY", -1.0)
+    monkeypatch.setattr(vault_lock, "RENEW_EVERY", -1.0)
 
 
 @pytest.fixture
@@ -131,16 +131,16 @@ def test_what_is_damaged_can_be_sent_again(vault: Vault, client: Client) -> None
 
 
 def test_a_damaged_lease_that_nobody_writes_anew_holds_nobody(vault: Vault, client: Client) -> None:
-    client.put_object(Bucket="snapshots", Key=lease.KEY, Body=b"{}")
-    client.damaged.add((lease.KEY, 0))
-    with lease.held(vault.store, "a snapshot"):
+    client.put_object(Bucket="snapshots", Key=vault_lock.KEY, Body=b"{}")
+    client.damaged.add((vault_lock.KEY, 0))
+    with vault_lock.held(vault.store, "a snapshot"):
         pass
 
 
 def test_a_damaged_lease_that_is_renewed_holds(vault: Vault, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    with lease.held(vault.store, "a snapshot"):
-        held = client.kept[lease.KEY][-1]
-        client.damaged.add((lease.KEY, 0))
-        monkeypatch.setattr(lease.time, "sleep", lambda _s: client.kept[lease.KEY].append(held))
-        with pytest.raises(Conflict, match="a snapshot"), lease.held(vault.store, "prune"):
+    with vault_lock.held(vault.store, "a snapshot"):
+        held = client.kept[vault_lock.KEY][-1]
+        client.damaged.add((vault_lock.KEY, 0))
+        monkeypatch.setattr(vault_lock.time, "sleep", lambda _s: client.kept[vault_lock.KEY].append(held))
+        with pytest.raises(Conflict, match="a snapshot"), vault_lock.held(vault.store, "prune"):
             pass

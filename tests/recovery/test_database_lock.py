@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from contracts.errors import RecoveryError
-from recovery import database
 from recovery.machine import Cluster
+from recovery.restore import database
 
 
 @pytest.fixture

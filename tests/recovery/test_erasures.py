@@ -9,10 +9,10 @@ import pytest
 
 from contracts.errors import SettingsError, StoreUnavailable, Tampered
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.erasure import AHEAD, Erasure, ErasureList, checked_reason, latest, pseudonym_of
-from recovery.forget import Report, _go, whom_of
-from recovery.seal import Sealer
-from recovery.shopper_rows import Whom
+from recovery.erasure.forget import Report, _go, whom_of
+from recovery.erasure.list_of_erased import AHEAD, Erasure, ErasureList, checked_reason, latest, pseudonym_of
+from recovery.erasure.rows import ErasureSubject
+from recovery.vault.encryption import Sealer
 from tests.fakes import MemoryStore
 from tests.recovery.vaults import MemoryVault, SmallRegion, settings
 
@@ -85,7 +85,7 @@ def test_a_list_that_can_not_be_read_is_an_error(sealer: Sealer) -> None:
 
 
 def test_pruning_leaves_the_list(tmp_path: Path) -> None:
-    from recovery import retention
+    from recovery.snapshots import retention
 
     region = SmallRegion(tmp_path)
     region.publish("serving/primary/champion", a="one")
@@ -122,19 +122,19 @@ class Stubborn:
     def __init__(self, name: str, rows: int, stay: int = 0, *, answers: bool = True) -> None:
         self.name, self.rows, self.stay, self.answers = name, rows, stay, answers
 
-    def look(self, whom: Whom) -> dict[str, int]:
+    def look(self, whom: ErasureSubject) -> dict[str, int]:
         from collections import Counter
 
         if not self.answers:
             raise StoreUnavailable("it does not answer", remedy="start it")
         return Counter({self.name: self.rows})
 
-    def erase(self, whom: Whom) -> None:
+    def erase(self, whom: ErasureSubject) -> None:
         self.rows = self.stay
 
 
 def go(*places: Stubborn, rounds: int = 3) -> Report:
-    return _go("primary", places, Whom({NAME: AT}), lambda _p, _w: None, rounds=rounds)  # type: ignore[arg-type]
+    return _go("primary", places, ErasureSubject({NAME: AT}), lambda _p, _w: None, rounds=rounds)  # type: ignore[arg-type]
 
 
 def test_a_place_that_does_not_answer_stops_no_other_and_is_told() -> None:

@@ -9,24 +9,24 @@ from pathlib import Path
 import pytest
 
 from contracts.settings import Settings
-from recovery import failback
-from recovery.active import Held
+from recovery.failback import failback
+from recovery.region_lease.lease import Lease
 from tests.recovery.vaults import settings
 
 NAMES = ("look", "copy", "drain", "last_copy", "open")
-HELD = Held(
+HELD = Lease(
     region="standby", epoch=2, left=20.0, renewable=True, draining=False, since=datetime(2026, 3, 1, tzinfo=UTC),
     actor="recovery", reason="a test",
 )  # fmt: skip
 
 
-class Lease:
+class FakeLease:
     """Control's lease, of the standby."""
 
     def __init__(self) -> None:
         self.held = HELD
 
-    def look(self) -> Held:
+    def look(self) -> Lease:
         return self.held
 
     def drain(self, region: str, epoch: int, *, draining: bool = True) -> None:
@@ -37,9 +37,9 @@ class Lease:
 
 
 @pytest.fixture
-def lease(monkeypatch: pytest.MonkeyPatch) -> Lease:
-    lease = Lease()
-    monkeypatch.setattr(failback.Active, "of", lambda _s: lease)
+def lease(monkeypatch: pytest.MonkeyPatch) -> FakeLease:
+    lease = FakeLease()
+    monkeypatch.setattr(failback.RegionLease, "of", lambda _s: lease)
     return lease
 
 
@@ -49,7 +49,7 @@ def s(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def ran(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def ran(lease: FakeLease, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the steps that ran; `drain` drains."""
     ran: list[str] = []
 
@@ -70,7 +70,7 @@ def go(s: Settings, through: str = "") -> None:
     failback.fail_back(s, None, None, reason="a test", through=through)  # type: ignore[arg-type]
 
 
-def test_one_that_was_given_up_begins_anew(s: Settings, lease: Lease, ran: list[str]) -> None:
+def test_one_that_was_given_up_begins_anew(s: Settings, lease: FakeLease, ran: list[str]) -> None:
     go(s, through="last_copy")
     assert "takes writes again" in failback.give_up(s)
     assert not lease.held.draining
@@ -80,7 +80,7 @@ def test_one_that_was_given_up_begins_anew(s: Settings, lease: Lease, ran: list[
 
 
 def test_so_does_one_whose_region_takes_writes_again_for_whatever_reason(
-    s: Settings, lease: Lease, ran: list[str]
+    s: Settings, lease: FakeLease, ran: list[str]
 ) -> None:
     go(s, through="drain")
     lease.drain("standby", 2, draining=False)
@@ -88,7 +88,7 @@ def test_so_does_one_whose_region_takes_writes_again_for_whatever_reason(
     assert ran == [*NAMES[:3], *NAMES[:3]]
 
 
-def test_one_that_was_stopped_goes_on(s: Settings, lease: Lease, ran: list[str]) -> None:
+def test_one_that_was_stopped_goes_on(s: Settings, lease: FakeLease, ran: list[str]) -> None:
     go(s, through="copy")
     go(s, through="drain")
     lease.held = replace(HELD, region="primary", epoch=3)  # the switch is done, and it was killed just then

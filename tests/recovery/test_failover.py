@@ -19,9 +19,9 @@ from caravan.stack import supervisor
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError, Fenced
 from contracts.settings import Settings
-from recovery.active import Active
-from recovery.rehearsal import rehearse
-from recovery.snapshot import create
+from recovery.drills.rehearsal import rehearse
+from recovery.region_lease.lease import RegionLease
+from recovery.snapshots.create import create
 from serving.edge import read_split
 from serving.reach import shop_headers
 from tests.scenarios.lost_region import Shop, logged, serves
@@ -109,7 +109,7 @@ def refused(s: Settings, shop: Shop) -> None:
 def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost(
     two_regions: Settings, oncall: Airflow
 ) -> None:
-    s, active = two_regions, Active.of(two_regions)
+    s, active = two_regions, RegionLease.of(two_regions)
     standby = s.model_copy(update={"region": "standby"})
     shop = Shop(s)
     shop.prepare()
@@ -162,12 +162,12 @@ def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost
 
 
 def test_one_person_is_not_enough_while_the_other_region_answers(two_regions: Settings, oncall: Airflow) -> None:
-    before = Active.of(two_regions).look()
+    before = RegionLease.of(two_regions).look()
     conf = {"region": "standby", "to": "newest", "reason": "I say so", "although_alive": True}
     run = oncall.trigger("recover", conf, note="alone")
     for task in ("first_person", "second_person"):
         confirm(two_regions, run, task, "oncall")
     assert ended(oncall, run, "recover")["state"] == "failed"
     assert "one person is not enough" in complaints(oncall, run, "recover")["two_people"]
-    after = Active.of(two_regions).look()
+    after = RegionLease.of(two_regions).look()
     assert (after.region, after.epoch) == (before.region, before.epoch)

@@ -17,11 +17,12 @@ import pytest
 from caravan.cli.rehearse import end
 from contracts.errors import RecoveryError, RestoreRefused
 from contracts.settings import Settings
-from recovery import rehearsal, stopped
-from recovery.alone import alone
-from recovery.faults import DOWN, SlowDoor, broken
+from recovery.drills import rehearsal
+from recovery.drills.faults import DOWN, SlowProxy, broken
+from recovery.file_lock import alone
 from recovery.machine import Machine
-from recovery.vault import Vault
+from recovery.restore import suspended
+from recovery.vault.vault import Vault
 from tests.recovery.vaults import settings
 
 
@@ -51,14 +52,14 @@ def test_services_are_down_and_then_run_again(here: Settings, fault: str) -> Non
     with broken(fault, cast(Vault, None), s, cast(Machine, services), s) as seen:
         assert services.down == {name for group in DOWN[fault] for name in group}
         assert seen == s
-        assert stopped.path(s).exists()
+        assert suspended.path(s).exists()
     assert not services.down
-    assert not stopped.path(s).exists()
+    assert not suspended.path(s).exists()
 
 
 def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     services, standby = Services(), here.model_copy(update={"region": "standby"})
-    stopped.stop(here, cast(Machine, services), DOWN["region-down"])
+    suspended.stop(here, cast(Machine, services), DOWN["region-down"])
     assert "edge" in services.down  # and there it was killed
     told: list[str] = []
 
@@ -73,13 +74,13 @@ def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, mo
             standby, cast(Machine, None), cast(Machine, services), progress=lambda _step, what, _s: told.append(what)
         )
     assert "edge" in told[0]
-    assert not stopped.path(here).exists()
+    assert not suspended.path(here).exists()
 
 
 def test_a_second_rehearsal_does_not_start_what_the_first_has_stopped(here: Settings) -> None:
     services, standby = Services(), here.model_copy(update={"region": "standby"})
-    with alone(stopped.path(here).with_suffix(".lock"), lambda _who: None):
-        stopped.stop(here, cast(Machine, services), DOWN["edge-cut-off"])
+    with alone(suspended.path(here).with_suffix(".lock"), lambda _who: None):
+        suspended.stop(here, cast(Machine, services), DOWN["edge-cut-off"])
         with pytest.raises(RestoreRefused, match="another rehearsal"):
             rehearsal.rehearse(standby, cast(Machine, None), cast(Machine, services))
         assert services.down == {"edge"}
@@ -120,7 +121,7 @@ def server() -> Iterator[str]:
 
 
 def test_a_slow_door_answers_late_and_the_same(server: str) -> None:
-    with closing(SlowDoor(server, 0.2)) as door:
+    with closing(SlowProxy(server, 0.2)) as door:
         since = time.monotonic()
         assert httpx.get(door.address, trust_env=False).text == "ok"
         assert time.monotonic() - since >= 0.2

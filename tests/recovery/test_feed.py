@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from contracts.errors import RecoveryError
-from recovery import feed as feeding
-from recovery import logs
+from recovery.shipping import event_log
+from recovery.shipping import replicator as feeding
 from tests.recovery.vaults import SmallRegion
 
 
 def test_events_leave_while_the_database_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     region = SmallRegion(tmp_path)
     s = region.s.model_copy(update={"home": tmp_path})
-    path = s.region_home / logs.FOLDER / "2026-03-01" / "champion-000000.jsonl"
+    path = s.region_home / event_log.FOLDER / "2026-03-01" / "champion-000000.jsonl"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"one\n")
     monkeypatch.setattr(feeding.Vault, "of", lambda _s: region.vault)
@@ -31,4 +31,4 @@ def test_events_leave_while_the_database_is_down(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(feeding.wal, "identify", down)
     path.write_bytes(b"one\ntwo\n")
     feed._events(threading.Event())
-    assert logs.stretches(region.vault, "7")[-1].end == 8
+    assert event_log.stretches(region.vault, "7")[-1].end == 8

@@ -27,10 +27,10 @@ from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.collect import collect
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.point import Point
-from recovery.restore import restore
-from recovery.snapshot import create
-from recovery.vault import Vault
+from recovery.restore.recovery_point import Point
+from recovery.restore.restore import restore
+from recovery.snapshots.create import create
+from recovery.vault.vault import Vault
 from serving.edge_listener import SHOPPER_HEADER
 from serving.reach import as_shop
 from tests.feature_repo.builders import encode

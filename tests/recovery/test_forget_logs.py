@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from ingestion.collect import collect
 from monitoring.log_tail import Tail
-from recovery import logs, shopper_logs
-from recovery.features import _events
-from recovery.shopper_rows import Whom
+from recovery.erasure import logs
+from recovery.erasure.rows import ErasureSubject
+from recovery.restore.online_store import _events
+from recovery.shipping import event_log
 from serving.event_log import EventLog
 from tests.ingestion import builders
 from tests.recovery.vaults import SmallRegion
@@ -53,10 +54,10 @@ def write(home: Path, name: str, *lines: bytes) -> Path:
     return path
 
 
-def erase(home: Path, whom: Whom) -> dict[str, int]:
-    found = shopper_logs.look(home, whom)
-    shopper_logs.blank(home, found)
-    assert not any(shopper_logs.look(home, whom).lines.values())
+def erase(home: Path, whom: ErasureSubject) -> dict[str, int]:
+    found = logs.look(home, whom)
+    logs.blank(home, found)
+    assert not any(logs.look(home, whom).lines.values())
     return dict(found.lines)
 
 
@@ -68,7 +69,7 @@ LINES = st.lists(st.tuples(st.sampled_from([ANNA, BERT]), st.integers(0, 86_400)
 def test_every_other_line_keeps_its_bytes_and_its_place(lines: list[tuple[str, int]], torn: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        whom = Whom({ANNA: AT + timedelta(seconds=40_000)})
+        whom = ErasureSubject({ANNA: AT + timedelta(seconds=40_000)})
         made = [event(user, n, at=AT + timedelta(seconds=s)) for n, (user, s) in enumerate(lines)]
         path = write(home, "event-log/2026-03-01/champion-000000.jsonl", *made, torn)
         before = path.read_bytes()
@@ -88,7 +89,7 @@ def test_a_line_torn_by_a_crash_goes_once_nobody_writes_it_any_more(tmp_path: Pa
     path = write(tmp_path, "event-log/2026-03-01/champion-000000.jsonl", event(BERT, 1), event(ANNA, 2)[:130])
     os.utime(path, (time.time() - 120, time.time() - 120))
     assert ANNA.encode() in path.read_bytes()
-    assert erase(tmp_path, Whom(WHOM))["event log"] == 1
+    assert erase(tmp_path, ErasureSubject(WHOM))["event log"] == 1
     assert ANNA.encode() not in path.read_bytes()
     assert path.read_bytes().startswith(event(BERT, 1))
 
@@ -108,9 +109,9 @@ def test_an_engine_that_writes_meanwhile_loses_nothing(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    whom = Whom({ANNA: datetime.now(UTC) + timedelta(days=1)})
+    whom = ErasureSubject({ANNA: datetime.now(UTC) + timedelta(days=1)})
     for _ in range(20):
-        shopper_logs.blank(tmp_path, shopper_logs.look(tmp_path, whom))
+        logs.blank(tmp_path, logs.look(tmp_path, whom))
         time.sleep(0.01)
     stop.set()
     thread.join()
@@ -126,23 +127,23 @@ def test_an_engine_that_writes_meanwhile_loses_nothing(tmp_path: Path) -> None:
 def test_the_feed_sends_what_is_left_and_no_line_twice(tmp_path: Path) -> None:
     region, home = SmallRegion(tmp_path / "region"), tmp_path / "home"
     path = write(home, "event-log/2026-03-01/champion-000000.jsonl", event(BERT, 1), event(ANNA, 2))
-    reached = logs.ship(region.vault, "7", home)
+    reached = event_log.ship(region.vault, "7", home)
     with path.open("ab") as file:
         file.write(event(ANNA, 3) + event(BERT, 4))
-    erase(home, Whom(WHOM))
-    logs.ship(region.vault, "7", home, reached)
+    erase(home, ErasureSubject(WHOM))
+    event_log.ship(region.vault, "7", home, reached)
     restored = tmp_path / "restored"
-    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), restored)
+    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), restored)
     again = (restored / "event-log/2026-03-01/champion-000000.jsonl").read_bytes()
     assert event(ANNA, 2) in again, "the vault keeps what it has; so a restore applies the list"
     assert event(ANNA, 3) not in again
-    erase(restored, Whom(WHOM))
+    erase(restored, ErasureSubject(WHOM))
     assert (restored / "event-log/2026-03-01/champion-000000.jsonl").read_bytes() == path.read_bytes()
 
 
 def test_every_reader_passes_over_blank_lines(tmp_path: Path) -> None:
     path = write(tmp_path, "event-log/2026-03-01/champion-000000.jsonl", event(ANNA, 1), event(BERT, 2))
-    erase(tmp_path, Whom(WHOM))
+    erase(tmp_path, ErasureSubject(WHOM))
     pushed = list(_events(tmp_path / "event-log", {}, until=None))
     assert [row["user_id"] for _, rows in pushed for row in rows] == [BERT]
     tail = Tail(path, lambda line: float(line["event_time"] is not None), 0.0)
@@ -169,7 +170,7 @@ def test_the_edge_s_logs_go_by_request_by_cookie_and_by_the_clear_identifier(tmp
         tmp_path, "logs/edge-access.log",
         access("annas-cookie", "events"), kept_there[0], access("family", "r3"), access("anna", "r7"), kept_there[1],
     )  # fmt: skip
-    erase(tmp_path, Whom(WHOM, clear={"anna": ANNA}))
+    erase(tmp_path, ErasureSubject(WHOM, clear={"anna": ANNA}))
     assert [line for line in answers.read_bytes().splitlines(keepends=True) if line.strip()] == kept
     assert [line for line in edge.read_bytes().splitlines(keepends=True) if line.strip()] == kept_there
 
@@ -185,13 +186,13 @@ def test_begun_and_killed_it_is_ended_by_the_next_look(tmp_path: Path, monkeypat
             real(file, data[: len(data) // 2], offset)
         raise OSError("the power went")
 
-    found = shopper_logs.look(tmp_path, Whom(WHOM))
+    found = logs.look(tmp_path, ErasureSubject(WHOM))
     monkeypatch.setattr(os, "pwrite", dies)
     with pytest.raises(OSError, match="power"):
-        shopper_logs.blank(tmp_path, found)
+        logs.blank(tmp_path, found)
     monkeypatch.setattr(os, "pwrite", real)
     assert b"{" not in path.read_bytes()[:20]
-    assert not shopper_logs.look(tmp_path, Whom(WHOM)).lines["event log"]
+    assert not logs.look(tmp_path, ErasureSubject(WHOM)).lines["event log"]
     assert path.read_bytes().split(b"\n")[1] + b"\n" == lines[1]
     assert path.read_bytes().split() == lines[1].split()
     assert not list(tmp_path.glob(".erasing*"))

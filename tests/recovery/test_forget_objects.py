@@ -24,9 +24,9 @@ from feature_repo.tables import build
 from ingestion.land import land
 from ingestion.quarantine import QUARANTINED
 from ingestion.validate import validate_day
-from recovery import shopper_online
-from recovery.shopper_objects import Buckets
-from recovery.shopper_rows import Whom, count
+from recovery.erasure import online
+from recovery.erasure.objects import Buckets
+from recovery.erasure.rows import ErasureSubject, count
 from tests.fakes import MemoryStore
 from tests.feature_repo.builders import encode, filled, new_lake, products, random_events
 from tests.feature_repo.builders import publish as lay
@@ -41,7 +41,7 @@ def buckets(store: MemoryStore, folder: Path) -> Buckets:
     return Buckets({"caravan": store, "mlflow": MemoryStore()}, "caravan", folder / "erasing")
 
 
-def erase(store: MemoryStore, folder: Path, whom: Whom) -> int:
+def erase(store: MemoryStore, folder: Path, whom: ErasureSubject) -> int:
     """Erase until nothing goes; rows found at first."""
     own = buckets(store, folder)
     first = own.look(whom)
@@ -90,7 +90,7 @@ def test_nothing_of_her_is_left_and_everybody_else_stays(lake: Lake, tmp_path: P
     assert isinstance(store, MemoryStore)
     before = {d: pq.read_table(lake.fetch("events", d) / DATA).to_pylist() for d in DAYS}
     assert ANNA in named_in(store)
-    assert erase(store, tmp_path, Whom({ANNA: LATE})) > 10
+    assert erase(store, tmp_path, ErasureSubject({ANNA: LATE})) > 10
     assert ANNA not in named_in(store)
     assert builders.KEY.hash("only-annas") not in named_in(store), "a quarantined row of nobody, in her session"
     assert BERT in named_in(store)
@@ -107,7 +107,7 @@ def test_nothing_of_her_is_left_and_everybody_else_stays(lake: Lake, tmp_path: P
 
 def test_the_chain_finds_the_days_as_it_would_have_made_them(lake: Lake, tmp_path: Path) -> None:
     assert isinstance(lake.store, MemoryStore)
-    erase(lake.store, tmp_path, Whom({ANNA: LATE}))
+    erase(lake.store, tmp_path, ErasureSubject({ANNA: LATE}))
     erased = {day: lake.digest("events", day) for day in DAYS}
     report = validate_day(lake, DAYS[1], now=builders.NOW)
     assert not report.written
@@ -122,9 +122,9 @@ def test_the_chain_finds_the_days_as_it_would_have_made_them(lake: Lake, tmp_pat
 def test_twice_is_once(lake: Lake, tmp_path: Path) -> None:
     store = lake.store
     assert isinstance(store, MemoryStore)
-    erase(store, tmp_path, Whom({ANNA: LATE}))
+    erase(store, tmp_path, ErasureSubject({ANNA: LATE}))
     objects = dict(store.objects)
-    assert erase(store, tmp_path, Whom({ANNA: LATE})) == 0
+    assert erase(store, tmp_path, ErasureSubject({ANNA: LATE})) == 0
     assert store.objects == objects
 
 
@@ -141,7 +141,7 @@ class Mortal(MemoryStore):
 
 
 def test_killed_anywhere_the_same_again_ends_in_the_same_state(tmp_path: Path) -> None:
-    events, whom = random_events(3, days=2, per_day=30), Whom({"u3": LATE})
+    events, whom = random_events(3, days=2, per_day=30), ErasureSubject({"u3": LATE})
     expected: dict[str, bytes] = {}
     for steps in range(100):
         store, folder = Mortal(), tmp_path / str(steps)
@@ -174,7 +174,7 @@ def test_a_partition_that_was_replaced_long_ago_goes_too(tmp_path: Path) -> None
     store = made.store
     assert isinstance(store, MemoryStore)
     assert "'u1'" in named_in(store)
-    assert erase(store, tmp_path, Whom({"u1": LATE})) > 0
+    assert erase(store, tmp_path, ErasureSubject({"u1": LATE})) > 0
     assert "'u1'" not in named_in(store)
 
 
@@ -186,7 +186,7 @@ def test_what_another_manifest_names_stays_and_is_told(lake: Lake, tmp_path: Pat
         rows = pq.read_table(lake.fetch("shopper_activity", DAYS[1]) / DATA)
         pq.write_table(rows, Path(folder) / "reference.parquet")
         release = publish(store, Path(folder), kind="release")
-    whom, own = Whom({ANNA: LATE}), buckets(store, tmp_path)
+    whom, own = ErasureSubject({ANNA: LATE}), buckets(store, tmp_path)
     own.erase(own.look(whom), whom)
     left = own.look(whom)
     assert left.by_table("caravan") == {"release": 1}
@@ -202,7 +202,7 @@ def test_rows_after_the_erasure_belong_to_a_new_shopper(tmp_path: Path) -> None:
     events = [
         row for d in made.partitions("events") for row in pq.read_table(made.fetch("events", d) / DATA).to_pylist()
     ]
-    erase(store, tmp_path, Whom({"u1": until}))
+    erase(store, tmp_path, ErasureSubject({"u1": until}))
     after = [
         row for d in made.partitions("events") for row in pq.read_table(made.fetch("events", d) / DATA).to_pylist()
     ]
@@ -227,7 +227,7 @@ def test_a_listing_that_fails_removes_nothing(tmp_path: Path) -> None:
     store = Deaf()
     made = filled(Lake(store, "shop", tmp_path / "objects"), random_events(1, days=2, per_day=30), products(12))
     before = set(store.objects)
-    whom, own = Whom({"u1": LATE}), buckets(store, tmp_path)
+    whom, own = ErasureSubject({"u1": LATE}), buckets(store, tmp_path)
     found = own.look(whom)
     with pytest.raises(StoreUnavailable):
         own.erase(found, whom)
@@ -258,7 +258,7 @@ def test_erased_and_kept_are_what_was_before(rows: list[dict[str, Any]], until: 
     with tempfile.TemporaryDirectory() as folder:
         made = filled(new_lake(Path(folder)), {"2026-03-01": events}, products(3))
         before = pq.read_table(made.fetch("events", "2026-03-01") / DATA).to_pylist()
-        whom = Whom({"u1": start + timedelta(seconds=until)})
+        whom = ErasureSubject({"u1": start + timedelta(seconds=until)})
         expected = [r for r in before if r["user_id"] == "u1" and r["event_time"] <= whom.until["u1"]]
         assert count(made.fetch("events", "2026-03-01") / DATA, whom) == len(expected)
         assert isinstance(made.store, MemoryStore)
@@ -274,11 +274,11 @@ def test_copies_on_the_disk_go_whole_and_are_fetched_again(lake: Lake, tmp_path:
     staged.write_bytes((lake.fetch("shopper_activity", DAYS[0]) / DATA).read_bytes())
     catalog = lake.fetch("catalog", DAYS[0])
     objects = lake.cache.rename(lake.cache.parent / "objects")
-    lake.cache, cache, whom = objects, objects.parent, Whom({ANNA: LATE})
-    found = shopper_online.copies(cache, whom)
+    lake.cache, cache, whom = objects, objects.parent, ErasureSubject({ANNA: LATE})
+    found = online.copies(cache, whom)
     assert {objects / folder.name / DATA, staged} <= found.keys()
-    shopper_online.drop(cache, found)
-    assert shopper_online.copies(cache, whom) == {}
+    online.drop(cache, found)
+    assert online.copies(cache, whom) == {}
     assert not staged.exists()
     assert (objects / catalog.name / DATA).exists()
     assert (lake.fetch("events", DAYS[0]) / DATA).exists()

@@ -11,14 +11,14 @@ import pytest
 from artifacts import fence, state_file
 from artifacts.fence import Right
 from contracts.settings import Settings
-from recovery import rehearsal
-from recovery.restore import state_file as restore_state
+from recovery.drills import rehearsal
+from recovery.restore.restore import state_file as restore_state
 from tests.recovery.vaults import settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-class Lease:
+class FakeLease:
     def __init__(self, *regions: str) -> None:
         self.epochs = [{"region": name, "since": NOW + timedelta(hours=n)} for n, name in enumerate(regions)]
 
@@ -53,7 +53,7 @@ def test_it_has_its_own_when_it_was_active_since_its_last_restore(
     through: str,
     own: bool,
 ) -> None:
-    monkeypatch.setattr(rehearsal.Active, "of", lambda _s: Lease(*regions))
+    monkeypatch.setattr(rehearsal.RegionLease, "of", lambda _s: FakeLease(*regions))
     if restored_at is not None:
         began = (NOW + timedelta(hours=restored_at)).isoformat()
         restore_state(s).parent.mkdir(parents=True, exist_ok=True)

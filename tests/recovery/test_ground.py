@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Tampered
-from recovery import logs, objects, retention, verify
-from recovery.ground import Ground, ground
-from recovery.manifest import Snapshot
-from recovery.point import Point, choose
-from recovery.vault import object_key, part_of
+from recovery.restore.recovery_point import Point, choose
+from recovery.shipping import event_log, objects
+from recovery.snapshots import retention, verify
+from recovery.snapshots.parent_check import ParentCheck, ground
+from recovery.vault.manifest import Snapshot
+from recovery.vault.vault import object_key, part_of
 from tests.recovery.vaults import SmallRegion
 
 FILE = "2026-03-01/champion-000000.jsonl"
@@ -21,23 +22,23 @@ FILE = "2026-03-01/champion-000000.jsonl"
 def region(tmp_path: Path) -> SmallRegion:
     made = SmallRegion(tmp_path)
     made.publish("serving/primary/champion", a="one", b="two")
-    path = tmp_path / logs.FOLDER / FILE
+    path = tmp_path / event_log.FOLDER / FILE
     path.parent.mkdir(parents=True)
     reached = None
     for line in (b"one\n", b"two\n", b"three\n"):
         with path.open("ab") as file:
             file.write(line)
-        reached = logs.ship(made.vault, "7", tmp_path, reached)
+        reached = event_log.ship(made.vault, "7", tmp_path, reached)
     return made
 
 
-def base(region: SmallRegion, parent: Snapshot | None, *, deep: bool, told: list[str] | None = None) -> Ground:
+def base(region: SmallRegion, parent: Snapshot | None, *, deep: bool, told: list[str] | None = None) -> ParentCheck:
     vault = type(region.vault)(region.memory, region.vault.sealer)  # another process, which knows of nothing
     region.vault = vault
     return ground(vault, parent, region.folder, deep=deep, tell=(told if told is not None else []).append)
 
 
-def mended(region: SmallRegion, found: Ground) -> objects.Inventory:
+def mended(region: SmallRegion, found: ParentCheck) -> objects.Inventory:
     return objects.look({"caravan": region.store}, region.vault, found.objects, region.folder)
 
 
@@ -55,7 +56,7 @@ def test_nothing_is_sent_again_when_all_is_whole(region: SmallRegion) -> None:
     assert found.objects == mended(region, found) == objects.read_inventory(region.vault, one.objects.inventory)
     assert (found.backups, found.events) == (one.backups, one.events)
     assert (region.vault.moved, told) == (0, [])
-    assert base(region, None, deep=True) == Ground(objects={})
+    assert base(region, None, deep=True) == ParentCheck(objects={})
 
 
 def test_an_object_that_is_gone_goes_over_again(region: SmallRegion) -> None:
@@ -105,25 +106,25 @@ def test_no_backup_is_built_upon_a_chain_with_a_hole(region: SmallRegion) -> Non
 
 
 def with_log(region: SmallRegion) -> Snapshot:
-    return region.snapshot(events=logs.stretches(region.vault, "7"))
+    return region.snapshot(events=event_log.stretches(region.vault, "7"))
 
 
 def test_a_rotten_piece_of_the_event_log_is_sent_again_from_the_regions_file(region: SmallRegion) -> None:
     one = with_log(region)
     region.memory.rot(one.events[1].part.key, 30)
     found = base(region, one, deep=True)
-    events = logs.stretches(region.vault, "7", found.events)
+    events = event_log.stretches(region.vault, "7", found.events)
     assert [stretch.end for stretch in events] == [4, 8, 14]
-    logs.lay_out(region.vault, "7", events, region.folder / "again")
-    assert (region.folder / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
+    event_log.lay_out(region.vault, "7", events, region.folder / "again")
+    assert (region.folder / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
 
 
 def test_so_is_one_that_no_snapshot_lists_yet(region: SmallRegion) -> None:
     one = region.snapshot()
-    region.memory.rot(logs.pieces(region.vault, "7")[FILE][1][2], 30)
+    region.memory.rot(event_log.pieces(region.vault, "7")[FILE][1][2], 30)
     with pytest.raises(Tampered):
-        logs.stretches(region.vault, "7", base(region, one, deep=False).events)
-    assert len(logs.stretches(region.vault, "7", base(region, one, deep=True).events)) == 3
+        event_log.stretches(region.vault, "7", base(region, one, deep=False).events)
+    assert len(event_log.stretches(region.vault, "7", base(region, one, deep=True).events)) == 3
 
 
 def test_a_piece_that_the_region_has_no_more_stays_named_and_is_no_reason_to_lose_the_region(
@@ -131,7 +132,7 @@ def test_a_piece_that_the_region_has_no_more_stays_named_and_is_no_reason_to_los
 ) -> None:
     one, told = with_log(region), list[str]()
     region.memory.remove(one.events[1].part.key)
-    (region.folder / logs.FOLDER / FILE).unlink()
+    (region.folder / event_log.FOLDER / FILE).unlink()
     assert base(region, one, deep=True).events == one.events
 
     def sound(event_log: bool) -> None:

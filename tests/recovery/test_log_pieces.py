@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from contracts.errors import NotFound, RecoveryError, Tampered
-from recovery import journal, logs, objects, verify, wal
-from recovery.database import _log
-from recovery.manifest import Entry, Part, Snapshot
-from recovery.point import Chosen, Point, choose
-from recovery.vault import object_key
+from recovery.restore.database import _log
+from recovery.restore.recovery_point import Chosen, Point, choose
+from recovery.shipping import event_log, journal, objects, wal
+from recovery.snapshots import verify
+from recovery.vault.manifest import Entry, Part, Snapshot
+from recovery.vault.vault import object_key
 from tests.recovery.vaults import AT, SmallRegion
 
 FILE = "2026-03-01/champion-000000.jsonl"
@@ -25,10 +26,10 @@ FILE = "2026-03-01/champion-000000.jsonl"
 @pytest.fixture
 def region(tmp_path: Path) -> SmallRegion:
     made = SmallRegion(tmp_path)
-    path = tmp_path / logs.FOLDER / FILE
+    path = tmp_path / event_log.FOLDER / FILE
     path.parent.mkdir(parents=True)
     path.write_bytes(b"one\ntwo\n")
-    logs.ship(made.vault, "7", tmp_path)
+    event_log.ship(made.vault, "7", tmp_path)
     return made
 
 
@@ -44,7 +45,7 @@ def tampered(region: SmallRegion, prefix: str, *, hidden: bool) -> str:
 
 def test_pieces_may_overlap_and_the_fewest_are_taken() -> None:
     def chosen(*spans: tuple[int, int]) -> list[tuple[int, int]]:
-        return [(start, end) for start, end, _ in logs.unbroken([(*span, "") for span in spans])]
+        return [(start, end) for start, end, _ in event_log.unbroken([(*span, "") for span in spans])]
 
     assert chosen((0, 4), (4, 6), (3, 9), (6, 12)) == [(0, 4), (3, 9), (6, 12)]
     assert chosen((0, 4), (0, 9), (4, 6)) == [(0, 9)]
@@ -53,25 +54,25 @@ def test_pieces_may_overlap_and_the_fewest_are_taken() -> None:
 
 
 def test_a_day_that_is_over_is_kept_in_few_pieces(region: SmallRegion, tmp_path: Path) -> None:
-    path, reached = tmp_path / logs.FOLDER / FILE, None
-    for number in range(logs.MOST + 5):
+    path, reached = tmp_path / event_log.FOLDER / FILE, None
+    for number in range(event_log.MOST + 5):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
-        reached = logs.ship(region.vault, "7", tmp_path, reached)
+        reached = event_log.ship(region.vault, "7", tmp_path, reached)
     same_day, after = datetime(2026, 3, 1, 23, tzinfo=UTC), datetime.now(UTC) + timedelta(hours=2)
-    assert logs.merge(region.vault, "7", tmp_path, same_day) == 0
-    assert len(logs.stretches(region.vault, "7")) > logs.MOST
-    assert logs.merge(region.vault, "7", tmp_path, after) == 1
-    assert logs.merge(region.vault, "7", tmp_path, after) == 0
-    assert len(logs.stretches(region.vault, "7")) == 1
-    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), tmp_path / "again")
-    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == path.read_bytes()
+    assert event_log.merge(region.vault, "7", tmp_path, same_day) == 0
+    assert len(event_log.stretches(region.vault, "7")) > event_log.MOST
+    assert event_log.merge(region.vault, "7", tmp_path, after) == 1
+    assert event_log.merge(region.vault, "7", tmp_path, after) == 0
+    assert len(event_log.stretches(region.vault, "7")) == 1
+    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), tmp_path / "again")
+    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("hidden", [True, False])
 def test_events_come_back(region: SmallRegion, tmp_path: Path, hidden: bool) -> None:
     tampered(region, "logs/", hidden=hidden)
-    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), tmp_path / "again")
-    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
+    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), tmp_path / "again")
+    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
 
 
 @pytest.mark.parametrize("own", [b"a\n", b"mine\nmy\n", b"more of mine\nand more\n"])  # shorter, as long, longer
@@ -79,31 +80,31 @@ def test_a_log_of_the_same_name_is_not_taken_for_the_one_that_comes_back(
     region: SmallRegion, tmp_path: Path, own: bytes
 ) -> None:
     again = tmp_path / "again"
-    path = again / logs.FOLDER / FILE
+    path = again / event_log.FOLDER / FILE
     for known in (False, True):  # also after a restore, as an engine of the restored region writes on
         if known:
             path.unlink()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(own + b"." * known)
-        assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 8
+        assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 8
         assert path.read_bytes() == b"one\ntwo\n"
-    aside = [kept.read_bytes() for kept in again.glob(f"{logs.FOLDER}.before-*/{FILE}")]
+    aside = [kept.read_bytes() for kept in again.glob(f"{event_log.FOLDER}.before-*/{FILE}")]
     assert own + b"." in aside
 
 
 def test_only_what_came_since_is_fetched_again(region: SmallRegion, tmp_path: Path) -> None:
-    again, path = tmp_path / "again", tmp_path / logs.FOLDER / FILE
-    assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 8
-    assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 0
+    again, path = tmp_path / "again", tmp_path / event_log.FOLDER / FILE
+    assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 8
+    assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 0
     path.write_bytes(path.read_bytes() + b"three\n")
-    logs.ship(region.vault, "7", tmp_path)
-    assert logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), again) == 6
-    assert (again / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
-    assert not list(again.glob(f"{logs.FOLDER}.before-*"))
+    event_log.ship(region.vault, "7", tmp_path)
+    assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 6
+    assert (again / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
+    assert not list(again.glob(f"{event_log.FOLDER}.before-*"))
 
     other = SmallRegion(tmp_path / "other")
-    logs.lay_out(other.vault, "8", (), again)
-    assert not list((again / logs.FOLDER).glob("*/*.jsonl"))  # it was the log of another database
+    event_log.lay_out(other.vault, "8", (), again)
+    assert not list((again / event_log.FOLDER).glob("*/*.jsonl"))  # it was the log of another database
 
 
 @pytest.mark.parametrize("hidden", [True, False])
@@ -122,7 +123,7 @@ def test_what_no_version_of_unseals_is_told(region: SmallRegion) -> None:
     key = next(key for key in region.memory.objects if key.startswith("logs/"))
     region.memory.rot(key, 40)
     with pytest.raises(Tampered):
-        logs.stretches(region.vault, "7")
+        event_log.stretches(region.vault, "7")
 
 
 def test_a_note_that_was_written_over_is_read_as_it_was(region: SmallRegion) -> None:
@@ -200,44 +201,44 @@ def test_a_piece_of_the_event_log_that_is_damaged_or_gone_leaves_its_place_blank
     region: SmallRegion, tmp_path: Path
 ) -> None:
     told = list[str]()
-    path, reached = tmp_path / logs.FOLDER / FILE, None
+    path, reached = tmp_path / event_log.FOLDER / FILE, None
     for number in range(4):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
-        reached = logs.ship(region.vault, "7", tmp_path, reached)
-    known = logs.stretches(region.vault, "7")[:-2]
-    keys = [key for _, _, key in logs.pieces(region.vault, "7")[FILE]]
+        reached = event_log.ship(region.vault, "7", tmp_path, reached)
+    known = event_log.stretches(region.vault, "7")[:-2]
+    keys = [key for _, _, key in event_log.pieces(region.vault, "7")[FILE]]
     region.memory.rot(keys[-2], 40)  # after the snapshot
     region.memory.remove(keys[-4])  # known to the snapshot
-    left, again = logs.stretches(region.vault, "7", known, lenient=True), tmp_path / "again"
+    left, again = event_log.stretches(region.vault, "7", known, lenient=True), tmp_path / "again"
     with pytest.raises(NotFound):
-        logs.lay_out(region.vault, "7", left, tmp_path / "strict")
-    assert logs.lay_out(region.vault, "7", left, again, tell=told.append) == path.stat().st_size
-    assert (again / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\n       \nevent 1\n       \nevent 3\n"
+        event_log.lay_out(region.vault, "7", left, tmp_path / "strict")
+    assert event_log.lay_out(region.vault, "7", left, again, tell=told.append) == path.stat().st_size
+    assert (again / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n       \nevent 1\n       \nevent 3\n"
     assert [FILE in sentence for sentence in told] == [True, True]
 
 
 def test_what_other_pieces_have_of_a_damaged_one_is_not_lost(region: SmallRegion, tmp_path: Path) -> None:
     told = list[str]()
-    path, reached = tmp_path / logs.FOLDER / FILE, None
+    path, reached = tmp_path / event_log.FOLDER / FILE, None
     for number in range(3):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
-        reached = logs.ship(region.vault, "7", tmp_path, reached)
-    small = logs.pieces(region.vault, "7")[FILE]
-    logs._send(region.vault, f"logs/7/{FILE}", path, 0)  # once more in one piece, as of a day that is over
-    (whole,) = logs.stretches(region.vault, "7")
+        reached = event_log.ship(region.vault, "7", tmp_path, reached)
+    small = event_log.pieces(region.vault, "7")[FILE]
+    event_log._send(region.vault, f"logs/7/{FILE}", path, 0)  # once more in one piece, as of a day that is over
+    (whole,) = event_log.stretches(region.vault, "7")
     region.memory.rot(whole.part.key, 40)
     region.memory.rot(small[-2][2], 40)
-    logs.lay_out(region.vault, "7", [whole], tmp_path / "again", tell=told.append)
-    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\nevent 0\n       \nevent 2\n"
+    event_log.lay_out(region.vault, "7", [whole], tmp_path / "again", tell=told.append)
+    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nevent 0\n       \nevent 2\n"
     assert "bytes 16 to 24" in told[0]
 
 
 def test_a_piece_that_was_sent_again_serves_snapshots_from_before(region: SmallRegion, tmp_path: Path) -> None:
-    before = logs.stretches(region.vault, "7")
+    before = event_log.stretches(region.vault, "7")
     region.memory.rot(before[0].part.key, 40)
-    assert logs.mend(region.vault, "7", tmp_path, before, before) == {before[0].part.key}
-    logs.lay_out(region.vault, "7", before, tmp_path / "again", tell=lambda text: pytest.fail(text))
-    assert (tmp_path / "again" / logs.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
+    assert event_log.mend(region.vault, "7", tmp_path, before, before) == {before[0].part.key}
+    event_log.lay_out(region.vault, "7", before, tmp_path / "again", tell=lambda text: pytest.fail(text))
+    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
 
 
 def test_after_the_cut_the_log_ends_before_a_piece_that_is_lost_and_that_is_said(region: SmallRegion) -> None:

@@ -8,10 +8,10 @@ from artifacts.ledger import Ledger
 from caravan.cli.airflow_api import Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
-from recovery.catalog import Catalog
-from recovery.failback import fail_back
-from recovery.point import Point
-from recovery.restore import restore
+from recovery.failback.failback import fail_back
+from recovery.restore.recovery_point import Point
+from recovery.restore.restore import restore
+from recovery.vault.catalog import Catalog
 from tests.scenarios.drill import drill, vault_of
 from tests.scenarios.lost_region import logged, serves
 

@@ -15,12 +15,13 @@ from caravan.stack.region import store_administrator
 from contracts.errors import ArtifactError, RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings
-from recovery import retention, wal
-from recovery.bucket import LockedBucket
-from recovery.point import Point
-from recovery.restore import foresee, restore
-from recovery.snapshot import create
-from recovery.vault import Vault
+from recovery.restore.recovery_point import Point
+from recovery.restore.restore import foresee, restore
+from recovery.shipping import wal
+from recovery.snapshots import retention
+from recovery.snapshots.create import create
+from recovery.vault.bucket import LockedBucket
+from recovery.vault.vault import Vault
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from recovery.questions import answer_of, by_several
+from recovery.drills.probe_queries import answer_of, by_several
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 11])

@@ -11,9 +11,10 @@ from sqlalchemy import create_engine
 
 from artifacts.publish import manifest_key
 from contracts.errors import StoreUnavailable
-from recovery import logs, reconcile
-from recovery.reconcile import bring_objects, unknown
-from recovery.shopper_rows import Whom
+from recovery.erasure.rows import ErasureSubject
+from recovery.failback import reconcile
+from recovery.failback.reconcile import bring_objects, unknown
+from recovery.shipping import event_log
 from tests.fakes import MemoryStore
 from tests.recovery.vaults import SmallRegion, settings
 
@@ -47,14 +48,14 @@ def test_a_damaged_object_stays_behind_with_the_manifest_that_names_it(tmp_path:
 def test_events_of_erased_shoppers_do_not_come_back(tmp_path: Path) -> None:
     former = settings().model_copy(update={"home": tmp_path, "region": "primary"})
     active = former.model_copy(update={"region": "standby"})
-    folder = former.region_home / logs.FOLDER / "2026-03-01"
+    folder = former.region_home / event_log.FOLDER / "2026-03-01"
     folder.mkdir(parents=True)
     rows = [
         {"event_id": f"{number}", "event_time": "2026-03-01T12:00:00+00:00", "user_id": user, "source": "shop"}
         for number, user in enumerate([ERASED, OTHER])
     ]
     (folder / "champion-000000.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    days, fresh, count = unknown(former, active, Whom({ERASED: datetime(2026, 3, 2, tzinfo=UTC)}))
+    days, fresh, count = unknown(former, active, ErasureSubject({ERASED: datetime(2026, 3, 2, tzinfo=UTC)}))
     assert count == 1
     assert [event["event_id"] for event in fresh["shop"]] == ["1"]
     assert ERASED.encode() not in b"".join(days["2026-03-01"])

@@ -14,15 +14,15 @@ from caravan.stack.region import store_administrator
 from contracts.errors import RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings
-from recovery import journal
-from recovery.active import Active
-from recovery.bucket import LockedBucket
-from recovery.catalog import Catalog
-from recovery.faults import FAULTS
-from recovery.rehearsal import rehearse
-from recovery.snapshot import create
-from recovery.vault import Vault, object_key
-from recovery.verify import verify
+from recovery.drills.faults import FAULTS
+from recovery.drills.rehearsal import rehearse
+from recovery.region_lease.lease import RegionLease
+from recovery.shipping import journal
+from recovery.snapshots.create import create
+from recovery.snapshots.verify import verify
+from recovery.vault.bucket import LockedBucket
+from recovery.vault.catalog import Catalog
+from recovery.vault.vault import Vault, object_key
 from tests.scenarios.lost_region import Shop, serves
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -40,13 +40,13 @@ def shop(two_regions: Settings) -> Shop:
 def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop) -> None:
     s, standby = two_regions, two_regions.model_copy(update={"region": "standby"})
     machines = EmbeddedMachine(standby), EmbeddedMachine(s)
-    before = Active.of(s).look()
+    before = RegionLease.of(s).look()
     score, page = rehearse(standby, *machines, count=30)
     assert score.failures() == []
     assert score.asked > 10
     assert json.loads(page.with_suffix(".json").read_text())["different"] == 0
     assert serves(s) == shop.digest
-    after = Active.of(s).look()
+    after = RegionLease.of(s).look()
     assert before is not None
     assert after is not None
     assert (after.region, after.epoch) == (before.region, before.epoch)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from recovery import rehearsal
-from recovery.questions import Question, recorded
-from recovery.score import Score, keep, kept, page, table
+from recovery.drills import rehearsal
+from recovery.drills.probe_queries import Question, recorded
+from recovery.drills.report import Score, keep, kept, page, table
 from tests.recovery.test_active import region
 
 GOOD = Score(

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Conflict, NotWhole, RecoveryError, Tampered
-from recovery import closure, lease, logs, objects, retention, verify, wal
-from recovery.manifest import merkle_root
-from recovery.point import Point, choose
-from recovery.seal import Sealer, fingerprint, fingerprints
+from recovery.restore.recovery_point import Point, choose
+from recovery.shipping import event_log, objects, wal
+from recovery.snapshots import references, retention, verify
+from recovery.vault import vault_lock
+from recovery.vault.encryption import Sealer, fingerprint, fingerprints
+from recovery.vault.manifest import merkle_root
 from tests.recovery.vaults import SmallRegion, settings
 
 
@@ -140,16 +142,16 @@ def test_closure_names_what_is_missing(region: SmallRegion, kind: str) -> None:
     inventory = region.look()
     for name in [name for name in inventory if name[1].startswith(kind)]:
         less = {other: entry for other, entry in inventory.items() if other != name}
-        assert closure.missing(region.vault, less, "caravan", releases=(), signed=())
-    assert closure.missing(region.vault, inventory, "caravan", releases=(), signed=()) == []
+        assert references.missing(region.vault, less, "caravan", releases=(), signed=())
+    assert references.missing(region.vault, inventory, "caravan", releases=(), signed=()) == []
 
 
 def test_closure_asks_for_releases_that_rows_name_and_for_their_signatures(region: SmallRegion) -> None:
     digest, inventory = region.publish("serving/primary/champion", z="new"), region.look()
-    wrong = closure.missing(region.vault, inventory, "caravan", releases=["ab" * 32], signed=[digest])
+    wrong = references.missing(region.vault, inventory, "caravan", releases=["ab" * 32], signed=[digest])
     assert ["has no manifest" in wrong[0], "has no signature" in wrong[1]] == [True, True]
     with pytest.raises(NotWhole):
-        closure.demand(wrong)
+        references.demand(wrong)
 
 
 def test_two_that_take_the_same_number_one_wins(region: SmallRegion) -> None:
@@ -194,18 +196,21 @@ def test_a_dry_run_prunes_nothing(region: SmallRegion) -> None:
 
 
 def test_nothing_is_pruned_while_a_snapshot_is_taken(region: SmallRegion) -> None:
-    with lease.held(region.memory, "a snapshot"), pytest.raises(Conflict, match="a snapshot"):
+    with vault_lock.held(region.memory, "a snapshot"), pytest.raises(Conflict, match="a snapshot"):
         retention.prune(region.s, region.vault, keep=2)
-    with lease.held(region.memory, "another"):
+    with vault_lock.held(region.memory, "another"):
         pass  # it was given back
 
 
 def test_the_lease_of_the_dead_runs_out(region: SmallRegion) -> None:
     elsewhere = {"what": "snapshot", "host": "another machine", "process": 1, "until": 100.0}
-    region.memory.put(lease.KEY, json.dumps(elsewhere).encode())
-    with pytest.raises(Conflict, match="another machine"), lease.held(region.memory, "the next", clock=lambda: 99.0):
+    region.memory.put(vault_lock.KEY, json.dumps(elsewhere).encode())
+    with (
+        pytest.raises(Conflict, match="another machine"),
+        vault_lock.held(region.memory, "the next", clock=lambda: 99.0),
+    ):
         pass
-    with lease.held(region.memory, "the next", clock=lambda: 101.0):
+    with vault_lock.held(region.memory, "the next", clock=lambda: 101.0):
         pass
 
 
@@ -215,8 +220,8 @@ def test_the_lease_of_a_process_that_died_here_is_free_at_once(region: SmallRegi
         os._exit(0)
     os.waitpid(child, 0)
     present = {"what": "snapshot", "host": socket.gethostname(), "process": child, "until": time.time() + 1000}
-    region.memory.put(lease.KEY, json.dumps(present).encode())
-    with lease.held(region.memory, "the next"):
+    region.memory.put(vault_lock.KEY, json.dumps(present).encode())
+    with vault_lock.held(region.memory, "the next"):
         pass
 
 
@@ -257,28 +262,28 @@ def test_a_secret_to_which_keys_were_added_is_known_by_what_it_was() -> None:
 
 def test_a_large_log_goes_over_in_bounded_memory(tmp_path: Path) -> None:
     region = SmallRegion(tmp_path)
-    folder = tmp_path / logs.FOLDER / "2026-03-01"
+    folder = tmp_path / event_log.FOLDER / "2026-03-01"
     folder.mkdir(parents=True)
     line = random.Random(2).randbytes(500_000).hex().encode() + b"\n"
     (folder / "champion-000000.jsonl").write_bytes(line * 60 + b"torn")
     tracemalloc.start()
-    logs.ship(region.vault, "7", tmp_path)
+    event_log.ship(region.vault, "7", tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     kept = sum(len(data) for data in region.memory.objects.values()) * 2  # the store itself lives in memory here
     assert peak - kept < 50e6
     (folder / "champion-000000.jsonl").write_bytes(line * 60 + b"torn and ended\n")
-    pieces = logs.ship(region.vault, "7", tmp_path)
+    pieces = event_log.ship(region.vault, "7", tmp_path)
     assert pieces == {"2026-03-01/champion-000000.jsonl": len(line) * 60 + 15}
     restored = tmp_path / "restored"
-    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), restored)
-    again = restored / logs.FOLDER / "2026-03-01" / "champion-000000.jsonl"
+    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), restored)
+    again = restored / event_log.FOLDER / "2026-03-01" / "champion-000000.jsonl"
     assert again.read_bytes() == line * 60 + b"torn and ended\n"
 
 
 def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path) -> None:
     region = SmallRegion(tmp_path / "region")
-    folder = tmp_path / logs.FOLDER / "2026-03-01"
+    folder = tmp_path / event_log.FOLDER / "2026-03-01"
     folder.mkdir(parents=True)
     path, restored = folder / "champion-000000.jsonl", tmp_path / "restored"
     grown, feeds = b"", None
@@ -286,11 +291,11 @@ def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path)
         grown += b'{"n": %d, "text": "%s"}\n' % (number, b"x" * 13 * number)
         path.write_bytes(grown)
         if number % 2:
-            feeds = logs.ship(region.vault, "7", tmp_path, feeds)  # it knows only what it sent itself
+            feeds = event_log.ship(region.vault, "7", tmp_path, feeds)  # it knows only what it sent itself
         else:
-            logs.ship(region.vault, "7", tmp_path)
-    logs.lay_out(region.vault, "7", logs.stretches(region.vault, "7"), restored)
-    assert (restored / logs.FOLDER / "2026-03-01" / path.name).read_bytes() == grown
+            event_log.ship(region.vault, "7", tmp_path)
+    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), restored)
+    assert (restored / event_log.FOLDER / "2026-03-01" / path.name).read_bytes() == grown
 
 
 def test_log_with_a_gap_ends_at_the_gap() -> None:

@@ -14,11 +14,11 @@ from artifacts import fence
 from artifacts.fence import Right
 from contracts.errors import RestoreRefused, StoreUnavailable, Tampered
 from contracts.settings import Settings
-from recovery import fencing
-from recovery import restore as restoring
-from recovery.point import Point
-from recovery.run import Restore, Step
-from recovery.steps import look_first
+from recovery.restore import fencing
+from recovery.restore import restore as restoring
+from recovery.restore.context import Restore, Step
+from recovery.restore.recovery_point import Point
+from recovery.restore.steps import look_first
 from tests.recovery.vaults import settings
 
 NAMES = ("preflight", "choose", "keys", "database", "artifacts", "engines", "edge")
@@ -175,8 +175,8 @@ def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings, monkeypatc
 
 
 def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recovery.steps.answering", lambda *_: [])
-    monkeypatch.setattr(fencing.Active, "of", lambda _s: SimpleNamespace(look=lambda: None, close=lambda: None))
+    monkeypatch.setattr("recovery.restore.steps.answering", lambda *_: [])
+    monkeypatch.setattr(fencing.RegionLease, "of", lambda _s: SimpleNamespace(look=lambda: None, close=lambda: None))
     s.region_home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
 
@@ -199,7 +199,7 @@ def test_the_lease_says_who_is_active_and_not_what_a_lost_region_was_told(
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
     held = SimpleNamespace(region="primary", epoch=3)
     lease = SimpleNamespace(look=lambda: held, close=lambda: None)
-    monkeypatch.setattr(fencing.Active, "of", lambda _s: lease)
+    monkeypatch.setattr(fencing.RegionLease, "of", lambda _s: lease)
     assert fencing.active_epoch(s) is None
     held.region = "standby"
     assert fencing.active_epoch(s) == 3
@@ -213,7 +213,7 @@ def test_without_control_it_counts_what_the_region_was_told(s: Settings, monkeyp
     def silent(_s: Settings) -> Any:
         raise StoreUnavailable("the control group's database does not answer")
 
-    monkeypatch.setattr(fencing.Active, "of", silent)
+    monkeypatch.setattr(fencing.RegionLease, "of", silent)
     s.region_home.mkdir(parents=True)
     assert fencing.active_epoch(s) is None
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))

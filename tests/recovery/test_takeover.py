@@ -14,10 +14,10 @@ from caravan.cli.airflow_api import ENDED, Airflow
 from caravan.stack import down, key_inventory, up
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings, read_settings
-from recovery.catalog import Catalog
-from recovery.point import Point
-from recovery.restore import restore
-from recovery.verify import verify
+from recovery.restore.recovery_point import Point
+from recovery.restore.restore import restore
+from recovery.snapshots.verify import verify
+from recovery.vault.catalog import Catalog
 from serving import reach
 from tests.conftest import free_offset
 from tests.recovery.old_home import OldHome, old_home

@@ -16,11 +16,12 @@ from artifacts.object_store import Stored
 from artifacts.publish import point, publish
 from artifacts.signature import new_signing_key
 from contracts.settings import Settings
-from recovery import closure, objects
-from recovery.catalog import Catalog
-from recovery.manifest import Backup, Objects, Snapshot, Stretch, root_of
-from recovery.seal import Sealer
-from recovery.vault import Vault
+from recovery.shipping import objects
+from recovery.snapshots import references
+from recovery.vault.catalog import Catalog
+from recovery.vault.encryption import Sealer
+from recovery.vault.manifest import Backup, Objects, Segment, Snapshot, root_of
+from recovery.vault.vault import Vault
 from tests.fakes import MemoryStore
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -92,8 +93,8 @@ class SmallRegion:
     def look(self, known: objects.Inventory | None = None) -> objects.Inventory:
         return objects.look({"caravan": self.store}, self.vault, known or {}, self.folder)
 
-    def snapshot(self, database: bytes = b"rows", events: tuple[Stretch, ...] = ()) -> Snapshot:
-        """Take one as recovery.snapshot does, but for the database."""
+    def snapshot(self, database: bytes = b"rows", events: tuple[Segment, ...] = ()) -> Snapshot:
+        """Take one as recovery.snapshots.create does, but for the database."""
         sequences = self.catalog.sequences()
         number = (sequences[0] if sequences else 0) + 1
         inventory = self.look()
@@ -105,12 +106,12 @@ class SmallRegion:
             parts=(self.vault.keep_sealed(database * 50, f"{name}/base-000000"),),
         )  # fmt: skip
         log = self.vault.keep_sealed(b"x" * 4096, f"wal/7/00000001/{4096 * number:016X}-{end:016X}")
-        closure.demand(closure.missing(self.vault, inventory, "caravan", releases=(), signed=()))
+        references.demand(references.missing(self.vault, inventory, "caravan", releases=(), signed=()))
         listed = Objects(count=len(inventory), size=1, inventory=objects.keep_inventory(self.vault, inventory))
         one = Snapshot(
             sequence=number, parent=None, at=AT + timedelta(minutes=number), region="primary", epoch=0, commit="",
             system="7", timeline=1, cut=end, backups=(backup,),
-            log=(Stretch(of="wal", start=4096 * number, end=end, part=log),), events=events, tables=(), objects=listed,
+            log=(Segment(of="wal", start=4096 * number, end=end, part=log),), events=events, tables=(), objects=listed,
             serving={}, settings={"bucket": "caravan"}, keys={}, versions={}, root="",
         )  # fmt: skip
         body = {

@@ -23,12 +23,12 @@ from caravan.cli.airflow_api import ENDED, Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from recovery import retention, verify
-from recovery.active import Active
-from recovery.restore import state_file
-from recovery.score import Score, keep
-from recovery.snapshot import create
-from recovery.vault import Vault
+from recovery.drills.report import Score, keep
+from recovery.region_lease.lease import RegionLease
+from recovery.restore.restore import state_file
+from recovery.snapshots import retention, verify
+from recovery.snapshots.create import create
+from recovery.vault.vault import Vault
 from tests.scenarios.lost_region import Shop, acting, logged, lose, resolved, serves, settled, writing
 
 REQUESTS = 1000
@@ -89,7 +89,7 @@ def drill(
     if retention.proven(vault_of(standby), s)[:1] != [second.snapshot.sequence]:
         problems.append("the snapshot does not count as proven")
     problems += _files(standby, {names["champion"], names["v1"]}, shop.digest)
-    active = Active.of(standby)
+    active = RegionLease.of(standby)
     held = active.look()
     active.close()
     return Score(
@@ -115,7 +115,7 @@ def drill(
 
 def vault_of(standby: Settings) -> Vault:
     """The vault in the standby's own store."""
-    from recovery.vault import kept_here
+    from recovery.vault.vault import kept_here
 
     return Vault.of(kept_here(standby))
 

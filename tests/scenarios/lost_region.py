@@ -32,7 +32,7 @@ from contracts.settings import Settings
 from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.questions import answer_of, by_several
+from recovery.drills.probe_queries import answer_of, by_several
 from releases import record
 from releases.approval import Answer, Rules, answer
 from serving.reach import as_shop, shop_headers

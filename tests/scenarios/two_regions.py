@@ -15,7 +15,7 @@ from caravan.stack import down, up
 from contracts.errors import StackError
 from contracts.region import RegionName
 from contracts.settings import Settings, read_settings
-from recovery.active import Active
+from recovery.region_lease.lease import RegionLease
 from tests.conftest import free_offset
 
 #: Runs that the schedule would start in the middle of a test.
@@ -49,7 +49,7 @@ def two_regions() -> Iterator[Settings]:
 
 def primary_again(s: Settings) -> Settings:
     """Both regions run and the primary is the active one; a primary that was destroyed is made anew."""
-    s, active = up(s, regions=REGIONS, control=True), Active.of(s)
+    s, active = up(s, regions=REGIONS, control=True), RegionLease.of(s)
     until = time.monotonic() + 60
     while (held := active.look()) is None:
         assert time.monotonic() < until, "no region asks for the lease"

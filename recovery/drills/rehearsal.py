@@ -1,0 +1,195 @@
+"""A rehearsal: the passive region is restored as if the active one were lost, and must answer as that one does.
+
+The lease stays where it is, and the restored region stays closed. Nothing is taken from the active region but its
+answers to compare with, and no shopper notices, unless the fault says so (recovery/drills/faults.py). What it shows is
+scored, written as a page and kept beside the snapshots.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from artifacts import fence, state_file
+from artifacts.database import engine as region_database
+from artifacts.ledger import Ledger
+from artifacts.tables import fence as fence_table
+from contracts.errors import ArtifactError, CaravanError, RecoveryError, RestoreRefused, StoreUnavailable
+from contracts.region import other
+from contracts.settings import Settings
+from monitoring.alerts import tell as alert
+from recovery.drills import probe_queries
+from recovery.drills.faults import FAULTS, broken
+from recovery.drills.report import Score, keep, kept
+from recovery.failback.reconcile import reconcile
+from recovery.file_lock import alone
+from recovery.machine import Machine
+from recovery.region_lease.lease import RegionLease
+from recovery.restore import suspended
+from recovery.restore.context import Progress, silent
+from recovery.restore.recovery_point import Point
+from recovery.restore.restore import replaced, restore
+from recovery.restore.restore import state_file as restore_state
+from recovery.shipping import event_log
+from recovery.snapshots.create import create
+from recovery.vault.catalog import Catalog
+from recovery.vault.vault import Vault, kept_here
+
+#: A rehearsal should not be older than this, in seconds: one a week, and a day to mend it.
+OVERDUE = 8 * 86400.0
+#: Seconds in which the feed has surely sent what was acknowledged before: two looks of it at the event log.
+SENT = 6.0
+
+
+def rehearse(
+    target: Settings,
+    machine: Machine,
+    others: Machine,
+    *,
+    fault: str = "nothing",
+    count: int = 200,
+    human_actions: int = 1,
+    progress: Progress = silent,
+) -> tuple[Score, Path]:
+    """Restore `target.region` and compare; the score, and the page. The score says what is not as it should be.
+
+    Raises RestoreRefused when the region is the active one, and what a restore raises, after alerting.
+    """
+    active = target.model_copy(update={"region": other(target.region)})
+    right = fence.read(target)
+    if right is not None and right.standing != "passive":
+        raise RestoreRefused(
+            f"{target.region} is the active region: a rehearsal would replace it",
+            remedy=f"rehearse with --region {active.region}",
+        )
+    with alone(suspended.path(active).with_suffix(".lock"), _another):
+        if again := suspended.start_again(active, others):
+            progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
+        try:
+            if _has_its_own(target):
+                machine.start("s3", "redis", "postgres")
+                brought = reconcile(target, active, actor="rehearsal", tell=lambda _what: None)
+                progress("rehearsal", f"{target.region} was the active region: {brought} first", 0.0)
+            score = _rehearsed(active, target, machine, others, fault, count, human_actions, progress)
+        except CaravanError as error:
+            alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {error.what}")
+            raise
+    page = keep(score, folder(target))
+    if failures := score.failures():
+        alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {failures[0]} (see {page})")
+    with suppress(ArtifactError):
+        vault = Vault.of(kept_here(target))
+        for path in (page, page.with_suffix(".json")):
+            vault.store.put(f"rehearsals/{path.name}", path.read_bytes())
+    return score, page
+
+
+def _has_its_own(target: Settings) -> bool:
+    """Whether the region was the active one since it was restored last: what it accepted may be nowhere else."""
+    if fence.read(target) is None:
+        return False  # there never was a lease
+    try:
+        with closing(RegionLease.of(target)) as active:
+            epochs = active.history()
+    except StoreUnavailable:
+        return True  # doing it again adds nothing
+    ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
+    last = state_file.read(restore_state(target)) or {}
+    if not ends or not last or not replaced(last):
+        return bool(ends)
+    return bool(datetime.fromisoformat(str(last["began_at"])) < max(ends))
+
+
+def _another(who: str) -> None:
+    """What the one at work has stopped must not be started under it."""
+    raise RestoreRefused(f"another rehearsal is under way ({who})", remedy="wait until it is done")
+
+
+def folder(s: Settings) -> Path:
+    """Where pages lie: beside both regions, so that neither takes them along."""
+    return s.home / "rehearsals"
+
+
+def overdue(s: Settings, now: datetime | None = None) -> str | None:
+    """What to tell the on-call engineer, or None: when the last good rehearsal was too long ago."""
+    good = [facts for facts in kept(folder(s)) if not facts["failures"]]
+    if not good:
+        return "no rehearsal has shown yet that this region can be restored"
+    age = (now or datetime.now(UTC)) - datetime.fromisoformat(str(good[0]["at"]))
+    if age.total_seconds() <= OVERDUE:
+        return None
+    return f"the last rehearsal that went well was {age.days} days ago"
+
+
+def _rehearsed(
+    active: Settings, target: Settings, machine: Machine, others: Machine, fault: str, count: int,
+    human_actions: int, progress: Progress,
+) -> Score:  # fmt: skip
+    vault, began = Vault.of(kept_here(target)), time.monotonic()
+
+    def tell(what: str) -> None:
+        progress("rehearsal", what, time.monotonic() - began)
+
+    newest, right = Catalog(vault, active).newest(), fence.read(active)
+    if newest is None or newest.region != active.region or (right is not None and newest.epoch < right.epoch):
+        tell(f"there is no snapshot of {active.region} since it is the active region; taking one")
+        create(active, others)
+    asked = probe_queries.recorded(active.region_home / event_log.FOLDER, count)
+    before = probe_queries.answers(active.engine_address, asked)
+    tell(f"{len(asked)} recorded questions asked in {active.region}")
+    rows, told = Ledger.of(active).history(), _told_at(active)
+    events = _event_ids(active)
+    time.sleep(SENT)
+    with broken(fault, vault, active, others, target) as seen:
+        at, since = datetime.now(UTC), time.monotonic()
+        done = restore(
+            seen, machine, Point.parse("newest"), reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
+            rehearsal=True, name=f"rehearsal-{at.timestamp()}", progress=progress,
+        )  # fmt: skip
+        full = time.monotonic() - since
+    first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
+    after = probe_queries.answers(target.engine_address, asked)
+    known = {move.hash for move in Ledger(region_database(target), target.region).history()}
+    restored = _told_at(target)
+    return Score(
+        kind="rehearsal",
+        fault=FAULTS[fault],
+        at=at,
+        region=target.region,
+        snapshot=str(done.plan["snapshot"]),
+        epoch=0,
+        rpo=(told - restored).total_seconds() if told and restored else 0.0,
+        first_answer=first,
+        full_capacity=full,
+        lost_rows=sum(move.hash not in known for move in rows),
+        lost_events=len(events - _event_ids(target)),
+        asked=len(asked),
+        different=sum(one != two for one, two in zip(before, after, strict=True)),
+        corrupt=0,  # each part is checked as it is restored, and one that is not its own stops the restore
+        human_actions=human_actions,
+        steps=done.steps,
+        problems=() if told and restored else ("without a lease nobody knows how much would be lost",),
+    )
+
+
+def _event_ids(s: Settings) -> set[str]:
+    paths = (s.region_home / event_log.FOLDER).glob("*/*.jsonl")
+    return {str(event["event_id"]) for path in paths for _, event in event_log.events(path)}
+
+
+def _told_at(s: Settings) -> datetime | None:
+    """When the region's database was last told that it may be written: how far behind a restored one is."""
+    try:
+        with region_database(s).connect() as connection:
+            found: datetime | None = connection.execute(select(fence_table.c.told_at)).scalar()
+            return found
+    except SQLAlchemyError as error:
+        raise RecoveryError(
+            f"the database of {s.region} does not answer", remedy="`caravan status` shows it"
+        ) from error

@@ -1,0 +1,171 @@
+"""Erasing a shopper: written down first, then removed place by place, then looked for again.
+
+Each place is looked at, erased and looked at again, because others write meanwhile. A place that does not answer stops
+no other; what was written down lets the same command finish it later, and every restore applies it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from artifacts.object_store import ObjectStore
+from contracts.errors import CaravanError, ErasureUnfinished
+from contracts.region import RegionName
+from contracts.settings import Settings
+from recovery.erasure.list_of_erased import Erasure, ErasureList, checked_reason, latest, pseudonym_of
+from recovery.erasure.places import Place, places
+from recovery.erasure.rows import ErasureSubject
+from recovery.vault import vault_lock
+from recovery.vault.encryption import Sealer
+from recovery.vault.vault import Vault
+
+#: Called with the place and what is done there now.
+Progress = Callable[[str, str], None]
+#: Looks and removals before what comes anew counts as left.
+_ROUNDS = 3
+#: What is signed can not be written again. Releases made since format 2 of the bundle hold no row of a shopper.
+SIGNED = ("release",)
+#: Seconds to wait for a snapshot or the feed to be done with the vault.
+_PATIENCE = 120.0
+
+
+def silent(_place: str, _what: str) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was found, and what is left, in rows, lines or keys per kind; `unreached` says why, per place."""
+
+    region: str
+    found: Mapping[str, int]
+    left: Mapping[str, int]
+    unreached: Mapping[str, str]
+
+    @property
+    def removed(self) -> dict[str, int]:
+        return {kind: number - self.left.get(kind, 0) for kind, number in self.found.items()}
+
+    @property
+    def finished(self) -> bool:
+        return not self.unreached and not any(self.left.values())
+
+
+def look(
+    s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
+) -> Report:
+    """What a region holds of them; nothing is removed and nothing written down."""
+    return _go(s.region, among if among is not None else places(s), whom, progress, rounds=0)
+
+
+def erase(
+    s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
+) -> Report:
+    """Remove their rows from a region, and look again."""
+    return _go(s.region, among if among is not None else places(s), whom, progress, rounds=_ROUNDS)
+
+
+def _go(region: str, among: Iterable[Place], whom: ErasureSubject, progress: Progress, *, rounds: int) -> Report:
+    found: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    unreached: dict[str, str] = {}
+    for place in among:
+        try:
+            progress(place.name, "is looked through")
+            here = last = place.look(whom)
+            for _ in range(rounds):
+                if not any(last.values()):
+                    break
+                progress(place.name, f"{last.total()} are removed")
+                place.erase(whom)
+                before, last = last, place.look(whom)
+                if last == before:
+                    break  # it does not go: it lies in what can not be changed
+            progress(place.name, f"{here.total()} found" + (f", {last.total()} left" if rounds else ""))
+            found += here | last
+            left += last if rounds else Counter()
+        except (CaravanError, OSError) as error:
+            unreached[place.name] = str(error)
+            progress(place.name, f"not done: {error}")
+    return Report(region=region, found=dict(found), left=dict(+left), unreached=unreached)
+
+
+def keeping(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, Vault | None]:
+    """The list of erasures of a region, and the vault. Raises ErasureUnfinished when there is no vault to ask.
+
+    `without_vault` keeps the list in the region's own store alone, from which later snapshots take it along.
+    """
+    own = ObjectStore.of(s)
+    if without_vault:
+        return ErasureList(Sealer.of(s), own=own), None
+    vault = Vault.of(s)
+    try:
+        next(iter(vault.store.list("erasures/")), None)
+    except CaravanError as error:
+        raise ErasureUnfinished(
+            f"the vault can not be asked, so a restore would bring the shopper back: {error.what}",
+            remedy="start the region that keeps the snapshots, or say --without-vault where there is none",
+        ) from error
+    return ErasureList(Sealer.of(s), own=own, vault=vault.store), vault
+
+
+def foresee(s: Settings, regions: Sequence[RegionName], shopper: str, *, progress: Progress = silent) -> list[Report]:
+    """What these regions hold of one shopper; nothing is removed and nothing written down."""
+    entry = Erasure(pseudonym=pseudonym_of(shopper, s), at=datetime.now(UTC), by="", reason="", region=s.region)
+    whom = whom_of([entry], shopper)
+    return [look(_of(s, region), whom, progress=_named(progress, region)) for region in regions]
+
+
+def forget(
+    s: Settings, regions: Sequence[RegionName], shopper: str, *, by: str, reason: str, without_vault: bool = False,
+    progress: Progress = silent,
+) -> list[Report]:  # fmt: skip
+    """Erase one shopper, named as the shop does or by pseudonym, from these regions; a report of each.
+
+    Written down before anything is removed. Running it again finishes what could not be reached. Raises SettingsError
+    before anything is written down, ErasureUnfinished without a vault, Conflict while a snapshot is being taken.
+    """
+    pseudonym, reason = pseudonym_of(shopper, s), checked_reason(reason, shopper)
+    listed, vault = keeping(s, without_vault=without_vault)
+    with undisturbed(vault, s):
+        entry = Erasure(pseudonym=pseudonym, at=datetime.now(UTC), by=by, reason=reason, region=s.region)
+        listed.add(entry)
+        return [
+            erase(_of(s, region), whom_of([entry], shopper), progress=_named(progress, region)) for region in regions
+        ]
+
+
+def again(
+    s: Settings, regions: Sequence[RegionName], *, without_vault: bool = False, progress: Progress = silent
+) -> list[Report]:
+    """Apply the whole list to these regions: what was brought in since, and what an earlier run did not reach."""
+    listed, vault = keeping(s, without_vault=without_vault)
+    with undisturbed(vault, s):
+        whom = latest(listed.entries())
+        return [erase(_of(s, region), ErasureSubject(whom), progress=_named(progress, region)) for region in regions]
+
+
+def whom_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
+    """Those of the list; `shopper`, where it is given in the clear, is looked for in the edge's logs too."""
+    until = latest(entries)
+    clear = {} if not shopper or shopper in until else dict.fromkeys([shopper], next(iter(until)))
+    return ErasureSubject(until, clear=clear)
+
+
+def _of(s: Settings, region: RegionName) -> Settings:
+    return s.model_copy(update={"region": region})
+
+
+def _named(progress: Progress, region: str) -> Progress:
+    return lambda place, what: progress(f"{region} {place}", what)
+
+
+@contextmanager
+def undisturbed(vault: Vault | None, s: Settings) -> Iterator[None]:
+    """No snapshot is taken meanwhile: half of an erasure would not be closed."""
+    with vault_lock.held(vault.store, f"erasure in {s.region}", patience=_PATIENCE) if vault else nullcontext():
+        yield

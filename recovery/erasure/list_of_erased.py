@@ -1,0 +1,131 @@
+"""The list of shoppers who were erased: outside of snapshots, and applied again after every restore.
+
+An entry is written before anything is removed, into the vault and into the region's own store, under
+`erasures/<microseconds>-<random>`. It is sealed, so the list itself names nobody who lacks the snapshot key, and bound
+to its name. The vault's writer can not delete it. A list that can not be read whole is an error, never a short list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from artifacts.publish import Store
+from contracts.errors import Conflict, NotFound, SettingsError, Tampered
+from contracts.settings import Settings
+from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
+from recovery.vault.bucket import Versioned
+from recovery.vault.encryption import Sealer
+from serving.intake import FUTURE
+
+PREFIX = "erasures/"
+FORMAT = 1
+#: What says it happened up to this long after an erasure counts as before it: a shop's clock may run ahead this far.
+AHEAD: timedelta = FUTURE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erasure:
+    """One shopper, erased `at` (UTC) in `region`, `by` whom and why. Nothing here names the shopper in the clear."""
+
+    pseudonym: str
+    at: datetime
+    by: str
+    reason: str
+    region: str
+
+    @property
+    def until(self) -> datetime:
+        """Rows up to here go. Whoever comes back later is a new shopper."""
+        return self.at + AHEAD
+
+
+class ErasureList:
+    """The entries in the vault and in the region's own store; either may be absent."""
+
+    def __init__(self, sealer: Sealer, *, own: Store | None = None, vault: Versioned | None = None) -> None:
+        self._sealer = sealer
+        self._own = own
+        self._vault = vault
+
+    def add(self, erasure: Erasure) -> str:
+        """Write one down, in the vault first; the entry's name. Raises StoreUnavailable."""
+        name = f"{PREFIX}{int(erasure.at.timestamp() * 1e6):016d}-{secrets.token_hex(4)}"
+        body = {**asdict(erasure), "at": erasure.at.isoformat(), "format": FORMAT}
+        sealed = self._sealer.seal(json.dumps(body, sort_keys=True).encode(), name)
+        for store in filter(None, (self._vault, self._own)):
+            store.put(name, sealed, if_absent=True)
+        return name
+
+    def entries(self) -> list[Erasure]:
+        """Every entry, oldest first; what only one of the two had is then in both.
+
+        Raises StoreUnavailable or NotFound when a store can not be listed, Tampered for an entry that is not ours.
+        """
+        kept: dict[str, bytes] = {}
+        found: dict[str, Erasure] = {}
+        for name in self._names():
+            kept[name], found[name] = self._opened(name, self._versions(name))
+        for store in filter(None, (self._vault, self._own)):
+            there = {stored.key for stored in store.list(PREFIX)}
+            for name in kept.keys() - there:
+                with suppress(Conflict):  # a delete marker hides it, or another process brought it just now
+                    store.put(name, kept[name], if_absent=True)
+        return [found[name] for name in sorted(found)]
+
+    def _names(self) -> list[str]:
+        there = set(self._vault.names(PREFIX)) if self._vault is not None else set()
+        return sorted(there | {stored.key for stored in (self._own.list(PREFIX) if self._own is not None else ())})
+
+    def _versions(self, name: str) -> Iterator[bytes]:
+        """What either store holds of an entry: one that is damaged in one of them may be whole in the other."""
+        if self._vault is not None:
+            yield from self._vault.versions(name)
+        if self._own is not None:
+            with suppress(NotFound):
+                yield self._own.get(name)
+
+    def _opened(self, name: str, versions: Iterable[bytes]) -> tuple[bytes, Erasure]:
+        """The newest version that we sealed."""
+        said: Exception = NotFound(f"{name} is listed and has no content", remedy="look at the vault's store")
+        for data in versions:
+            try:
+                body = json.loads(self._sealer.unseal(data, name))
+                if body.pop("format") != FORMAT:
+                    raise Tampered(f"{name} is of another format", remedy="use the version of caravan that wrote it")
+                return data, Erasure(**{**body, "at": datetime.fromisoformat(body["at"])})
+            except Tampered as error:
+                said = error
+        raise said
+
+
+def latest(entries: Iterable[Erasure]) -> dict[str, datetime]:
+    """Per pseudonym the moment up to which its rows go."""
+    found: dict[str, datetime] = {}
+    for entry in entries:
+        found[entry.pseudonym] = max(entry.until, found.get(entry.pseudonym, entry.until))
+    return found
+
+
+def pseudonym_of(shopper: str, s: Settings) -> str:
+    """The pseudonym of an identifier as the shop sends it; a pseudonym is taken as it is. Raises SettingsError."""
+    if not shopper:
+        raise SettingsError("no shopper is named", remedy="give the identifier as the shop sends it, or a pseudonym")
+    return shopper if PSEUDONYM.match(shopper) else Pseudonymizer(s.secret("pseudonym_key")).hash(shopper)
+
+
+def checked_reason(reason: str, shopper: str) -> str:
+    """`reason`, unless it names the shopper: it is kept, and the clear identifier never is. Raises SettingsError."""
+    if re.search(rf"(?<!\w){re.escape(shopper)}(?!\w)", reason, re.IGNORECASE):
+        raise SettingsError("the reason names the shopper", remedy="say it without the identifier: a ticket's number")
+    return " ".join(reason.split())[:500]
+
+
+def covers(entries: Iterable[Erasure], pseudonym: str) -> Erasure | None:
+    """The newest entry of a shopper."""
+    return max((e for e in entries if e.pseudonym == pseudonym), key=lambda e: e.at, default=None)

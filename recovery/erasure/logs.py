@@ -1,0 +1,219 @@
+"""Erased shoppers in the logs below a region's home: their lines become blanks of the same length.
+
+Engines and Envoy append while we work, and readers remember how far they have read: the feed, the nightly collection
+and the controller. So a file keeps its name and its size, and each of its other lines its place. Every reader passes
+over blank lines. What is about to be blanked is written down first, so that a power cut in the middle is made good by
+the next look.
+
+The edge's logs know a shopper only by an opaque id, which may be the clear identifier, when the shop sends that, or a
+cookie. Lines go by that id, or by the request in which the shopper was shown something. A cookie belongs to the shopper
+when no request with it showed something to anybody else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from recovery.erasure.rows import NAMES, ErasureSubject
+from recovery.shipping.event_log import FOLDER as EVENTS
+from serving.answer_log import FOLDER as ANSWERS
+from serving.edge_listener import ACCESS_LOG
+
+JOURNAL = ".erasing.json"
+#: In this order: the edge's logs are linked to a shopper by the event log, so that one goes last.
+KINDS = {
+    "edge log": f"logs/{ACCESS_LOG}*",
+    "answer log": f"{ANSWERS}*/*/*.jsonl",
+    "event log": f"{EVENTS}*/*/*.jsonl",
+}
+#: A last line without its end may still be being written; after so many seconds it is torn.
+_TORN_AFTER = 60.0
+
+Line = dict[str, Any]
+#: Where a line begins and ends in its file, in bytes, its line feed left out.
+Span = tuple[int, int]
+
+
+@dataclass
+class Found:
+    """What is to be blanked, per kind of log and file."""
+
+    spans: dict[str, dict[Path, list[Span]]] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> Counter[str]:
+        return Counter({kind: sum(map(len, files.values())) for kind, files in self.spans.items()})
+
+
+def look(home: Path, whom: ErasureSubject) -> Found:
+    """Every line of the erased below a region's home; one that was begun to be blanked is blanked first."""
+    finish(home)
+    requests, opaque = _links(home, whom)
+    found = Found()
+    for kind, pattern in KINDS.items():
+        goes = of_events(whom) if kind == "event log" else _of_edge(requests, opaque)
+        files = {path: spans for path in sorted(home.glob(pattern)) if (spans := list(_spans(path, goes)))}
+        found.spans[kind] = files
+    return found
+
+
+def blank(home: Path, found: Found) -> None:
+    """Blank what was found, one kind after the other; what is written is on disk when this returns."""
+    for kind in KINDS:
+        files = found.spans.get(kind, {})
+        if files:
+            plan = {path.relative_to(home).as_posix(): spans for path, spans in files.items()}
+            journal = home / JOURNAL
+            part = journal.with_suffix(".part")
+            with part.open("w") as file:
+                json.dump(plan, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(journal)
+            _sync_folder(home)
+            finish(home)
+
+
+def finish(home: Path) -> None:
+    """Blank what was written down and not done to its end."""
+    journal = home / JOURNAL
+    if not journal.exists():
+        return
+    for name, spans in json.loads(journal.read_text()).items():
+        path = home / name
+        if path.exists():
+            with path.open("r+b") as file:
+                for start, end in spans:
+                    os.pwrite(file.fileno(), b" " * (end - start), start)
+                os.fsync(file.fileno())
+    journal.unlink()
+    _sync_folder(home)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and the line without its line feed; a last one without its end only when it is torn."""
+    start = 0
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                whole = line.endswith(b"\n")
+                if whole or time.time() - os.fstat(file.fileno()).st_mtime > _TORN_AFTER:
+                    yield start, line[:-1] if whole else line
+                start += len(line)
+    except FileNotFoundError:
+        return  # the edge's log was moved away meanwhile
+
+
+def _spans(path: Path, goes: Callable[[bytes], bool]) -> Iterator[Span]:
+    for start, line in _lines(path):
+        if goes(line):
+            yield start, start + len(line)
+
+
+def _parsed(line: bytes) -> Line | None:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        at = datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError, OSError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def of_events(whom: ErasureSubject) -> Callable[[bytes], bool]:
+    """Whether a line of the event log goes; one that can not be read goes when it names an erased shopper."""
+    names = [name.encode() for name in whom.until]
+
+    def goes(line: bytes) -> bool:
+        if not _any_in(names, line, whom):
+            return False
+        read = _parsed(line)
+        if read is None:
+            return True
+        at = _moment(read.get("event_time"))
+        if whom.goes(read.get("user_id"), at) or whom.goes(read.get("session_id"), at):
+            if read.get("session_id"):
+                whom.sessions.add(read["session_id"])
+            return True
+        return False
+
+    return goes
+
+
+def _any_in(names: list[bytes], line: bytes, whom: ErasureSubject) -> bool:
+    """A cheap look before a line is read: one name is searched for, many are looked up."""
+    if len(names) == 1:
+        return names[0] in line
+    return any(found in whom.until for found in NAMES.findall(line.decode(errors="replace")))
+
+
+def _of_edge(requests: dict[str, datetime], opaque: dict[str, datetime]) -> Callable[[bytes], bool]:
+    """Whether a line of the edge's or the answer log goes: by its request, or by the shopper's opaque id."""
+
+    def goes(line: bytes) -> bool:
+        read = _parsed(line)
+        if read is None:
+            return False
+        if read.get("request_id", read.get("id")) in requests:
+            return True
+        until = opaque.get(str(read.get("shopper")))
+        at = _moment(read.get("time", read.get("t")))
+        return until is not None and (at is None or at <= until)
+
+    return goes
+
+
+def _links(home: Path, whom: ErasureSubject) -> tuple[dict[str, datetime], dict[str, datetime]]:
+    """The requests in which the erased were shown something, and the opaque ids that are theirs alone."""
+    opaque = dict(whom.until) | {clear: whom.until[name] for clear, name in whom.clear.items() if name in whom.until}
+    requests: dict[str, datetime] = {}
+    for line in _read(home, "event log"):
+        name = line.get("user_id")
+        if line.get("request_id") and whom.goes(name, _moment(line.get("event_time"))):
+            requests[str(line["request_id"])] = whom.until[str(name)]
+    cookies: dict[str, datetime] = {}
+    asked: dict[str, str] = {}  # request -> opaque id, of those that may be theirs
+    for line in _read(home, "answer log") if requests else ():
+        if (until := requests.get(str(line.get("id")))) is not None and line.get("shopper"):
+            cookies[str(line["shopper"])] = until
+    for line in _read(home, "answer log") if cookies else ():
+        if str(line.get("shopper")) in cookies:
+            asked[str(line.get("id"))] = str(line["shopper"])
+    for line in _read(home, "event log") if cookies else ():
+        if line.get("user_id") not in whom.until:
+            cookies.pop(asked.get(str(line.get("request_id")), ""), None)
+    return requests, cookies | opaque
+
+
+def _read(home: Path, kind: str) -> Iterator[Line]:
+    for path in sorted(home.glob(KINDS[kind])):
+        for _, line in _lines(path):
+            read = _parsed(line)
+            if read is not None:
+                yield read

@@ -1,0 +1,96 @@
+"""The places of one region where rows of shoppers lie, each with a look and a removal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from artifacts.object_store import ObjectStore
+from contracts.settings import Settings
+from recovery.erasure import logs, objects, online
+from recovery.erasure.objects import Buckets
+from recovery.erasure.rows import ErasureSubject
+
+
+class Place(Protocol):
+    """Somewhere a region keeps rows of shoppers. Both methods may be called any number of times."""
+
+    name: str
+
+    def look(self, whom: ErasureSubject) -> Counter[str]:
+        """Rows, lines or keys of the erased, by what they are called to a person."""
+
+    def erase(self, whom: ErasureSubject) -> None:
+        """Remove what the last look found."""
+
+
+@dataclass
+class Logs:
+    """Event log, answer log and the edge's log, below the region's home."""
+
+    s: Settings
+    name: str = "logs"
+    _found: logs.Found = field(default_factory=logs.Found)
+
+    def look(self, whom: ErasureSubject) -> Counter[str]:
+        self._found = logs.look(self.s.region_home, whom)
+        return self._found.lines
+
+    def erase(self, whom: ErasureSubject) -> None:
+        del whom  # what the look found is known line by line
+        logs.blank(self.s.region_home, self._found)
+
+
+@dataclass
+class Objects:
+    """Lake, feature tables and everything else in the region's buckets."""
+
+    buckets: Buckets
+    name: str = "object store"
+    _found: objects.Found = field(default_factory=objects.Found)
+
+    @classmethod
+    def of(cls, s: Settings) -> Objects:
+        stores = {name: ObjectStore.of(s, name) for name in (s.bucket, s.mlflow_bucket)}
+        return cls(Buckets(stores, s.bucket, s.cache / "erasing"))
+
+    def look(self, whom: ErasureSubject) -> Counter[str]:
+        self._found = self.buckets.look(whom)
+        return self._found.by_table(self.buckets.bucket)
+
+    def erase(self, whom: ErasureSubject) -> None:
+        self.buckets.erase(self._found, whom)
+
+
+@dataclass
+class Online:
+    """The online store."""
+
+    s: Settings
+    name: str = "online store"
+
+    def look(self, whom: ErasureSubject) -> Counter[str]:
+        return Counter({"online store": len(online.keys(self.s, whom))})
+
+    def erase(self, whom: ErasureSubject) -> None:
+        online.remove(self.s, objects.sources(ObjectStore.of(self.s)), whom)
+
+
+@dataclass
+class Copies:
+    """Verified copies on the region's disk."""
+
+    s: Settings
+    name: str = "copies"
+
+    def look(self, whom: ErasureSubject) -> Counter[str]:
+        return Counter({"local copies": sum(online.copies(self.s.cache, whom).values())})
+
+    def erase(self, whom: ErasureSubject) -> None:
+        online.drop(self.s.cache, online.copies(self.s.cache, whom))
+
+
+def places(s: Settings) -> list[Place]:
+    """All of a region; what is made from something comes after it."""
+    return [Logs(s), Objects.of(s), Online(s), Copies(s)]

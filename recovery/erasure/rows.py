@@ -1,0 +1,127 @@
+"""Which rows of a file are those of erased shoppers, and the file without them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from contracts.errors import Tampered
+from ingestion.columns import Mask, mask
+from ingestion.pseudonymize import PERSONAL
+
+NAMES = re.compile(r"u_[0-9a-f]{32}")
+_BYTES = re.compile(NAMES.pattern.encode())
+_NO_ONE = re.compile(r'"user_id":')
+#: A quarantined row as JSON; see ingestion.quarantine.
+_AS_JSON = "row"
+#: Columns that say when. Rows of a feature table stand for the day that ends at their time.
+_TIMES = {"event_time": timedelta(0), "event_timestamp": timedelta(days=1)}
+_MAGIC = b"PAR1"
+_OVERLAP = 64
+_CHUNK = 1 << 22
+
+
+@dataclass
+class ErasureSubject:
+    """Erased shoppers: `until` is the moment per pseudonym up to which rows go.
+
+    `clear` are identifiers as the shop sends them, with their pseudonyms: looked for in the edge's logs, and only ever
+    in memory. `sessions` are hashed sessions of theirs, found on the way.
+    """
+
+    until: Mapping[str, datetime]
+    clear: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sessions: set[str] = field(default_factory=set)
+
+    def goes(self, name: str | None, at: datetime | None) -> bool:
+        """Whether a row that names this pseudonym and this time goes; one without a time does."""
+        until = self.until.get(name or "")
+        return until is not None and (at is None or at <= until)
+
+
+def is_table(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == _MAGIC
+
+
+def count(path: Path, whom: ErasureSubject) -> int:
+    """Rows of the erased in a file; of a file that is no table, how often they are named. Raises Tampered."""
+    if not is_table(path):
+        return _named(path, whom)
+    try:
+        with pq.ParquetFile(path) as file:
+            columns = [name for name in (*PERSONAL, _AS_JSON, *_TIMES) if name in file.schema_arrow.names]
+            if not {*PERSONAL, _AS_JSON} & set(columns):
+                return 0
+            return sum(int(gone(batch, whom).sum()) for batch in file.iter_batches(columns=columns))
+    except (pa.ArrowException, OSError) as error:
+        raise Tampered(f"a table can not be read: {error}", remedy="restore it from a snapshot, then again") from None
+
+
+def without(path: Path, whom: ErasureSubject) -> tuple[pa.Table, pa.Table]:
+    """The rows of a table that stay, in their order, and those that go."""
+    table = pq.read_table(path)
+    going = pa.array(gone(table, whom))
+    return table.filter(pc.invert(going)), table.filter(going)
+
+
+def gone(rows: pa.Table | pa.RecordBatch, whom: ErasureSubject) -> Mask:
+    """The rows that go. Sessions of the erased are remembered; a row that names nobody but one of them goes too."""
+    names = rows.schema.names
+    going: Mask = np.zeros(rows.num_rows, bool)
+    if whom.until:
+        at = next((name for name in _TIMES if name in names), None)
+        for column in (name for name in PERSONAL if name in names):
+            for row in _hits(rows.column(column), whom.until):
+                going[row] |= whom.goes(rows.column(column)[row].as_py(), _time(rows, at, row))
+        if {*PERSONAL} <= set(names):
+            whom.sessions.update(v for i in np.flatnonzero(going) if (v := rows.column("session_id")[i].as_py()))
+        if _AS_JSON in names:
+            for row, text in enumerate(rows.column(_AS_JSON).to_pylist()):
+                going[row] |= text is not None and _goes(text, whom)
+    return going
+
+
+def _hits(column: Any, names: Iterable[str]) -> list[int]:
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return []
+    found = pc.is_in(column, value_set=pa.array(list(names), column.type))
+    return [int(i) for i in np.flatnonzero(mask(found))]
+
+
+def _time(rows: pa.Table | pa.RecordBatch, column: str | None, row: int) -> datetime | None:
+    value = rows.column(column)[row].as_py() if column else None
+    if not isinstance(value, datetime):
+        return None
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)) - _TIMES[str(column)]
+
+
+def _goes(text: str, whom: ErasureSubject) -> bool:
+    named = set(NAMES.findall(text))
+    if not named.isdisjoint(whom.until):
+        return True
+    return not named.isdisjoint(whom.sessions) and not _NO_ONE.search(text)
+
+
+def _named(path: Path, whom: ErasureSubject) -> int:
+    """How often the erased are named in a file of any form, in bounded memory."""
+    wanted = {name.encode() for name in whom.until}
+    times, before = 0, b""
+    with path.open("rb") as file:
+        while data := file.read(_CHUNK):
+            data = before + data
+            end = len(data) if len(data) < _CHUNK else len(data) - _OVERLAP
+            for match in _BYTES.finditer(data):
+                if match.start() < end:
+                    times += match[0] in wanted
+            before = data[end:]
+    return times + sum(match[0] in wanted for match in _BYTES.finditer(before))

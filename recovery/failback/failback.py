@@ -1,0 +1,187 @@
+"""Failing back: the former region is rebuilt from the active one, and takes over in a planned switch.
+
+The long work is done while the active region serves. Then it is drained: it still answers, and takes no writes. What
+changed since goes over in a last snapshot, the other region is restored to exactly that, and the next epoch is its.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from artifacts import fence
+from artifacts import state_file as facts
+from contracts.errors import RecoveryError, RestoreRefused
+from contracts.region import other
+from contracts.settings import Settings
+from recovery.failback import reconcile as bringing
+from recovery.file_lock import alone
+from recovery.machine import Machine
+from recovery.region_lease.lease import Lease, RegionLease
+from recovery.restore import restore as restoring
+from recovery.restore.context import Progress, silent
+from recovery.restore.recovery_point import Point
+from recovery.restore.steps import STEPS as RESTORE
+from recovery.snapshots import create as taking
+
+#: Seconds until the active region's keeper must have told it that it is drained, in renewals of its lease.
+PATIENCE = 2.0
+
+
+@dataclass(kw_only=True)
+class Failback:
+    """One way back under way: `target` is to be the active region again."""
+
+    target: Settings
+    machine: Machine
+    others: Machine
+    reason: str
+    progress: Progress = silent
+    state: dict[str, Any] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+    step: str = ""
+
+    @property
+    def active(self) -> Settings:
+        """The region that serves now."""
+        return self.target.model_copy(update={"region": other(self.target.region)})
+
+    def tell(self, what: str) -> None:
+        self.progress(self.step, what, time.monotonic() - self.began)
+
+
+def fail_back(
+    target: Settings, machine: Machine, others: Machine, *, reason: str, through: str = "", progress: Progress = silent
+) -> dict[str, Any]:
+    """Make `target.region` the active one again; what each step did. Run again, it goes on where it was.
+
+    Raises RestoreRefused, RecoveryError, and what the stores raise. Before the step `open` nothing is lost by stopping:
+    `give_up` lets the active region take writes again.
+    """
+    run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
+    path = target.region_home / "recovery" / "failback.json"
+    with alone(
+        path.with_suffix(".lock"), lambda who: run.tell(f"another process is at this failback; waiting for it ({who})")
+    ):
+        present = _look(target)
+        run.state = facts.read(path) or {}
+        before = present.epoch - bool(present.region == target.region)
+        given_up = "drain" in run.state.get("steps", {}) and present.region != target.region and not present.draining
+        if run.state.get("ended_at") or run.state.get("from_epoch") != before or given_up:
+            run.state = {"from_epoch": present.epoch, "reason": reason, "steps": {}}
+        for name, step in STEPS.items():
+            run.step = name
+            if name in run.state["steps"]:
+                run.tell("done before")
+            else:
+                since = time.monotonic()
+                run.tell("begins")
+                said = step(run)
+                run.state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2)}
+                run.tell(f"done: {said}")
+                facts.write(path, run.state)
+            if name == through:
+                return run.state
+        run.state["ended_at"] = time.time()
+        facts.write(path, run.state)
+    return run.state
+
+
+def give_up(target: Settings) -> str:
+    """Let the region that was drained take writes again."""
+    with closing(RegionLease.of(target)) as active:
+        held = active.look()
+        if held is None or held.region == target.region or not held.draining:
+            return "nothing is drained"
+        active.drain(held.region, held.epoch, draining=False)
+    return f"{held.region} takes writes again"
+
+
+def look(run: Failback) -> str:
+    """Refuse unless the other region is the active one, and start the stores of this one."""
+    held = _look(run.target)
+    if held.region == run.target.region:
+        raise RestoreRefused(f"{held.region} is the active region already", remedy="there is nothing to fail back")
+    run.machine.start("s3", "redis", "postgres")
+    return f"{held.region} is the active region, epoch {held.epoch}"
+
+
+def reconcile(run: Failback) -> str:
+    """What this region had accepted and the other one lacks goes over first."""
+    return str(bringing.reconcile(run.target, run.active, actor="recovery", tell=run.tell))
+
+
+def copy(run: Failback) -> str:
+    """The bulk of it, while the active region serves and takes writes."""
+    return _snapshot(run)
+
+
+def drain(run: Failback) -> str:
+    """From here on no writes, until the switch is done; wait until the region itself says so."""
+    with closing(RegionLease.of(run.target)) as active:
+        held = active.look()
+        assert held is not None  # noqa: S101 - looked at before
+        active.drain(held.region, held.epoch)
+    until = time.monotonic() + PATIENCE * run.target.lease_seconds
+    while (right := fence.read(run.active)) is None or right.standing != "draining":
+        if time.monotonic() > until:
+            raise RecoveryError(
+                f"{run.active.region} does not hear that it is drained", remedy="see `caravan logs keeper`"
+            )
+        time.sleep(0.2)
+    return f"{held.region} answers, and takes no writes"
+
+
+def last_copy(run: Failback) -> str:
+    """What changed since, exactly, and no more than that: shoppers wait to be heard."""
+    said = _snapshot(run, daily=False)
+    run.state["snapshot"] = said.split()[0]
+    return said
+
+
+def protect(run: Failback) -> str:
+    """The first snapshot of the region that serves now: it goes to the other one."""
+    taken = taking.create(run.target, run.machine, progress=lambda _step, what: run.tell(what))
+    return f"{taken.snapshot.id} is in the store of {other(run.target.region)}"
+
+
+def _restored(name: str) -> Callable[[Failback], str]:
+    """One step of the restore to the last copy."""
+
+    def step(run: Failback) -> str:
+        done = restoring.restore(
+            run.target, run.machine, Point.parse(run.state["snapshot"]), reason=run.reason, although_alive=True,
+            planned=True, through=name, name=f"failback-{run.state['from_epoch']}",
+            progress=lambda _step, what, _seconds: run.tell(what),
+        )  # fmt: skip
+        return str(done.steps[name]["said"])
+
+    return step
+
+
+#: The order of a failback: its own steps, those of a restore, and the first snapshot the other way round.
+STEPS: dict[str, Callable[[Failback], str]] = {
+    "look": look,
+    "reconcile": reconcile,
+    "copy": copy,
+    "drain": drain,
+    "last_copy": last_copy,
+    **{name: _restored(name) for name in RESTORE},
+    "protect": protect,
+}
+
+
+def _snapshot(run: Failback, *, daily: bool = True) -> str:
+    taken = taking.create(run.active, run.others, daily=daily, progress=lambda _step, what: run.tell(what))
+    return f"{taken.snapshot.id} of {run.active.region}, {taken.moved / 1e6:.1f} MB moved"
+
+
+def _look(s: Settings) -> Lease:
+    with closing(RegionLease.of(s)) as active:
+        held = active.look()
+    if held is None:
+        raise RestoreRefused("no region holds the lease", remedy="start the control group: `caravan up`")
+    return held

@@ -1,0 +1,141 @@
+"""Keeps a region's right to write: `python -m recovery.region_lease.lease_daemon`, in every region.
+
+It renews the lease where this region holds it and tells the region: the file that engines and controller ask, and the
+fence in the database. Everything is told as of the moment before the lease was asked for, less a margin, so what is
+told here ends before the lease does. Without control's database nothing is told, and the right runs out by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from artifacts import fence, state_file
+from artifacts.fence import Right, Standing
+from contracts.errors import CaravanError, StoreUnavailable
+from contracts.settings import Settings, settings
+from recovery.region_lease.lease import Lease, RegionLease
+
+log = logging.getLogger("recovery.region_lease.lease_daemon")
+
+#: Renewals per time to live, and the share of it that is kept as a margin for clocks that run apart.
+RENEWALS, MARGIN = 6, 1 / 6
+HEARTBEAT = "keeper.json"
+#: Seconds in which the region's database usually hears of its right.
+STAMPED = 4.0
+
+
+class LeaseDaemon:
+    """One region's keeper."""
+
+    def __init__(self, s: Settings, active: RegionLease, database: Engine | None = None) -> None:
+        self._s = s
+        self._active = active
+        self._database = database or create_engine(
+            s.database_url("caravan"), pool_size=1, max_overflow=0, pool_pre_ping=True,
+            connect_args={"connect_timeout": 3, "options": "-c statement_timeout=3000 -c lock_timeout=3000"},
+        )  # fmt: skip
+        self._said = ""
+        self._closed: int | None = None  # the epoch for which our database was told that it is over
+        self._stamping: threading.Thread | None = None
+        self.doing = "starting"
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`."""
+        while not stop.is_set():
+            try:
+                self.doing = self.once()
+            except StoreUnavailable:
+                self.doing = "the control group does not answer: " + self._left()
+            except CaravanError as error:
+                self.doing = error.what
+            except Exception:
+                log.exception("a look failed")
+            if self.doing.split(";")[0] != self._said:
+                self._said = self.doing.split(";")[0]
+                log.info("%s", self.doing)
+            self._beat()
+            stop.wait(self._s.lease_seconds / RENEWALS)
+
+    def once(self) -> str:
+        """Renew, and tell the region; what is so now, for people."""
+        asked, ours = fence.boottime(), fence.read(self._s)
+        held = self._active.look() or self._first(ours)
+        if held is None:
+            return "no region holds the lease yet"
+        if ours is not None and ours.standing == "active" and ours.epoch > held.epoch:
+            # control was lost and began anew, or a restore went on without it
+            held = (
+                self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control is back", now=True)
+                or held
+            )
+        if held.region == self._s.region:
+            held = self._active.renew(self._s.region, held.epoch) or held
+        switching = ours is not None and ours.standing == "draining" and ours.lasts(asked)
+        if held.region != self._s.region and held.draining and switching:
+            return f"about to take over from {held.region}"
+        if held.region != self._s.region or not held.renewable:
+            self._tell("passive", held.epoch, 0.0)
+            return f"passive: {held.region} is the active region, epoch {held.epoch}"
+        lasts = asked + (1 - MARGIN) * self._s.lease_seconds
+        standing: Standing = "draining" if held.draining else "active"
+        self._tell(standing, held.epoch, lasts)
+        return f"{standing}, epoch {held.epoch}"
+
+    def _first(self, ours: Right | None) -> Lease | None:
+        """The first lease of all is the primary's; a region that was active goes on in its epoch."""
+        if ours is not None and ours.standing == "active":
+            return self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control began anew")
+        if ours is None and self._s.region == "primary":
+            return self._active.claim("primary", 1, actor="keeper", reason="the first region")
+        return None
+
+    def _tell(self, standing: Standing, epoch: int, until: float) -> None:
+        fence.write(
+            self._s,
+            Right(region=self._s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()),
+        )
+        seconds = until - fence.boottime() if standing == "active" else 0.0
+        if standing != "active" and self._closed == epoch:
+            return
+        if self._stamping is not None and self._stamping.is_alive():
+            return  # the database hangs, and its right runs out by itself
+        # in a thread, because shoppers are answered only as long as we renew, whatever the database does
+        self._stamping = threading.Thread(target=self._stamp, args=(standing, epoch, seconds), daemon=True)
+        self._stamping.start()
+        self._stamping.join(STAMPED)
+
+    def _stamp(self, standing: Standing, epoch: int, seconds: float) -> None:
+        try:
+            fence.stamp(self._database, self._s.region, epoch, seconds)
+            self._closed = epoch if standing != "active" else None
+        except SQLAlchemyError:
+            # being restored, not up yet, or without our tables: what can not be written needs no fence
+            log.debug("the database was not told", exc_info=True)
+
+    def _left(self) -> str:
+        right = fence.read(self._s)
+        if right is None:
+            return "there never was a lease, this region is alone"
+        left = right.until - fence.boottime()
+        return f"may write for another {left:.0f} s" if right.standing == "active" and left > 0 else "takes no writes"
+
+    def _beat(self) -> None:
+        state_file.write(self._s.region_home / HEARTBEAT, {"at": time.time(), "doing": self.doing})
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    s, stop = settings(), threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    LeaseDaemon(s, RegionLease.of(s)).run(stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""One restore under way: what its steps share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.errors import RestoreRefused
+from contracts.settings import Settings
+from recovery.machine import Machine
+from recovery.restore.recovery_point import Chosen, Point
+from recovery.vault.vault import Vault
+
+#: Called with a step's name, what it does now, and seconds since the restore began.
+Progress = Callable[[str, str, float], None]
+
+
+def silent(_step: str, _what: str, _seconds: float) -> None:
+    """No progress."""
+
+
+@dataclass(kw_only=True)
+class Restore:
+    """The region to restore, from where, to which point; `plan` is what was decided, also by a run before this one."""
+
+    s: Settings
+    machine: Machine
+    vault: Vault
+    point: Point
+    reason: str = ""
+    although_alive: bool = False
+    control_is_lost: bool = False
+    rehearsal: bool = False  # the lease stays where it is, and the restored region stays closed
+    although_active: bool = False
+    planned: bool = False  # a switch of two living regions: the other one is drained, and answers until the last step
+    progress: Progress = silent
+    plan: dict[str, Any] | None = None
+    epoch_before: int | None = None  # the one that an unfinished run before this one began
+    chosen: Chosen | None = None
+    damaged: dict[str, str] = field(default_factory=dict)  # snapshots that turned out so when they were used, and why
+    step: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, what: str) -> None:
+        self.progress(self.step, what, time.monotonic() - self.began)
+
+    @property
+    def choice(self) -> Chosen:
+        if self.chosen is None:
+            raise RestoreRefused("no snapshot is chosen yet", remedy="the step `choose` comes first")
+        return self.chosen
+
+
+#: Does one step and says what it did.
+Step = Callable[[Restore], str]

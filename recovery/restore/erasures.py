@@ -1,0 +1,52 @@
+"""Erasures are applied again to all that a restore brought back: a snapshot knows nothing of those after it."""
+
+from __future__ import annotations
+
+from artifacts.object_store import ObjectStore
+from contracts.errors import NotFound, RecoveryError, StoreUnavailable, Tampered
+from recovery.erasure import logs
+from recovery.erasure.forget import SIGNED, erase
+from recovery.erasure.list_of_erased import ErasureList, latest
+from recovery.erasure.places import Copies, Logs, Objects, Place
+from recovery.erasure.rows import ErasureSubject
+from recovery.restore import online_store
+from recovery.restore.context import Restore
+
+
+def apply(run: Restore) -> str:
+    """A step of a restore: lay out the event log, and apply the whole list to all that came; what was done.
+
+    Raises what reading the list raises, and RecoveryError when a row is left: without either nothing may be served.
+    """
+    s = run.s
+    logs.finish(s.region_home)  # what was begun belongs to the log that was here before
+    lost: list[str] = []
+
+    def tell(text: str) -> None:
+        lost.append(text)
+        run.tell(text)
+
+    laid_out = f"{online_store.lay_out_log(s, run.vault, run.choice, tell)} bytes of event log"
+    laid_out += f", {len(lost)} pieces of it blank, since they can not be read" if lost else ""
+    try:
+        entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()
+    except (Tampered, NotFound) as error:  # no snapshot is to blame, and an older one would not help
+        raise RecoveryError(
+            f"the list of erased shoppers can not be read: {error.what}",
+            remedy="bring that object back from another copy; a rerun goes on here",
+        ) from error
+    if not entries:
+        return f"{laid_out}; nobody was erased"
+    whom = ErasureSubject(latest(entries))
+    # the online store is emptied and filled from these
+    among: list[Place] = [Logs(s), Objects.of(s), Copies(s)]
+    report = erase(s, whom, among=among, progress=lambda place, what: run.tell(f"{place}: {what}"))
+    if report.unreached:
+        raise StoreUnavailable("; ".join(report.unreached.values()), remedy="a rerun goes on here")
+    if rows := {kind: number for kind, number in report.left.items() if kind not in SIGNED}:
+        raise RecoveryError(
+            f"rows of erased shoppers are left: {', '.join(f'{n} in {kind}' for kind, n in rows.items())}",
+            remedy="a rerun goes on here; `caravan forget --again` shows them",
+        )
+    said = f"{laid_out}; {len(whom.until)} shoppers erased again, {sum(report.removed.values())} rows"
+    return said + (f"; {sum(report.left.values())} rows are in signed releases" if report.left else "")

@@ -1,0 +1,126 @@
+"""The step of a restore that denies the other region its writes, before anything is restored."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+from artifacts import fence
+from artifacts.database import engine as region_database
+from artifacts.database import migrate
+from artifacts.fence import Right, Standing
+from contracts.errors import RestoreRefused, StoreUnavailable
+from contracts.region import other
+from contracts.settings import Settings
+from recovery.region_lease.lease import RegionLease
+from recovery.restore.context import Restore
+
+#: A restore without the control group is good for so many seconds; its keeper asks for a lease as soon as it can.
+UNTIL_CONTROL_IS_BACK = 10 * 365 * 86400.0
+#: Seconds for which a restored database takes rows before a planned switch is done.
+SWITCH = 1800.0
+#: Seconds in which the global edge surely sees that a region answers.
+SEEN = 3.0
+
+
+def active_epoch(s: Settings) -> int | None:
+    """The epoch in which the region is the active one, None when it is not: by the lease, else as it was last told.
+
+    What it was told may be old: a region that was lost and is not up yet still believes to be what it was.
+    """
+    try:
+        with closing(RegionLease.of(s)) as active:
+            held = active.look()
+        if held is not None:
+            return held.epoch if held.region == s.region else None
+    except StoreUnavailable:
+        pass
+    right = fence.read(s)
+    return right.epoch if right is not None and right.standing == "active" else None
+
+
+def fence_off(run: Restore) -> str:
+    """From here on the other region can not write any more, in whatever state it wakes up; a new epoch begins."""
+    assert run.plan is not None  # noqa: S101 - chosen before
+    if run.rehearsal:
+        return "a rehearsal: the lease stays where it is"
+    run.machine.start("keeper")
+    try:
+        with closing(RegionLease.of(run.s)) as active:
+            if run.planned:
+                return _drained(run, active)
+            held = active.take_over(run.s.region, actor="recovery", reason=run.reason, tell=run.tell)
+    except StoreUnavailable:
+        run.plan["epoch"] = _without_control(run)
+        return f"without the control group: epoch {run.plan['epoch']}"
+    run.plan["epoch"] = held.epoch
+    return f"{run.s.region} is the active region, epoch {held.epoch}"
+
+
+def _drained(run: Restore, active: RegionLease) -> str:
+    assert run.plan is not None  # noqa: S101 - chosen before
+    held = active.look()
+    if held is not None and held.region == run.s.region and held.epoch == run.plan.get("epoch"):
+        return f"{run.s.region} is the active region already, epoch {held.epoch}"
+    if held is None or not held.draining:
+        raise RestoreRefused(
+            f"{other(run.s.region)} still takes writes", remedy="a planned switch begins with `caravan fail-back`"
+        )
+    run.plan["epoch"] = held.epoch + 1
+    return f"{held.region} takes no writes; epoch {held.epoch + 1} begins with the last step"
+
+
+def hand_over(run: Restore) -> None:
+    """The last step of a planned switch: from now on the restored region is the active one."""
+    if not run.planned:
+        return
+    assert run.plan is not None  # noqa: S101 - chosen before
+    away, epoch = other(run.s.region), int(run.plan["epoch"])
+    # shoppers first: both regions answer, and neither takes writes, until the global edge has seen this one
+    _tell(run.s, epoch - 1, "draining")
+    time.sleep(SEEN)
+    with closing(RegionLease.of(run.s)) as active:
+        active.hand_over(away, run.s.region, epoch - 1, actor="recovery", reason=run.reason)
+    _tell(run.s, epoch, "active")
+
+
+def _tell(s: Settings, epoch: int, standing: Standing) -> None:
+    """What the region's keeper would tell it at its next look."""
+    until = fence.boottime() + s.lease_seconds / 2
+    fence.write(s, Right(region=s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()))
+
+
+def _without_control(run: Restore) -> int:
+    """The epoch that begins although nobody can deny the other region its lease."""
+    right, away = fence.read(run.s), other(run.s.region)
+    known = max(run.choice.snapshot.epoch, right.epoch if right else 0)
+    if known == 0:
+        run.tell(f"leases were never in use: see to it that {away} stays down")
+        return 0
+    if not run.control_is_lost:
+        raise RestoreRefused(
+            f"the control group does not answer, so {away} can not be denied its lease",
+            remedy=f"start it; or, when it is lost too and {away} has been silent for {run.s.lease_seconds:.0f} s, "
+            "say --control-is-lost",
+        )
+    if right is not None and right.standing == "active":
+        return right.epoch
+    lasting = Right(
+        region=run.s.region, epoch=known + 1, standing="active", until=fence.boottime() + UNTIL_CONTROL_IS_BACK,
+        boot=fence.boot(),
+    )  # fmt: skip
+    fence.write(run.s, lasting)
+    return known + 1
+
+
+def open_database(run: Restore) -> None:
+    """Let rows of the new epoch be written: the restored fence is that of the lost region."""
+    epoch = (run.plan or {}).get("epoch")
+    if not epoch:
+        return
+    right, database = fence.read(run.s), region_database(run.s)
+    lasts = right.until - fence.boottime() if right and right.epoch == epoch else run.s.lease_seconds
+    if run.planned:
+        lasts = SWITCH  # its keeper tells it only once the epoch has begun
+    migrate(database)  # the snapshot may be of a version without a fence
+    fence.stamp(database, run.s.region, epoch, lasts)

@@ -1,0 +1,192 @@
+"""Restoring a region from the vault: named steps in one order, each safe to do again.
+
+Nothing of the lost region is asked for anything. What was decided and done is kept in a file of the target region: a
+restore that was killed at any point goes on in the step it was in, to the same snapshot, and ends in the same state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from artifacts import state_file as facts
+from contracts.errors import NotFound, RestoreRefused, SettingsError, Tampered
+from contracts.region import other
+from contracts.settings import Settings
+from recovery.file_lock import alone
+from recovery.machine import Machine
+from recovery.restore.context import Progress, Restore, silent
+from recovery.restore.health import answering
+from recovery.restore.recovery_point import Point, as_plan
+from recovery.restore.steps import STEPS, check_keys, decide, look_first
+from recovery.vault.vault import Vault, kept_here
+
+#: An unfinished restore that began longer ago is not gone on with: its newest snapshot is not the newest any more.
+GONE_ON_WITH = 6 * 3600.0
+#: Steps that are done again when a restore is gone on with: they only look, and the others need what they see.
+ALWAYS = ("preflight", "choose", "keys", "fence")
+#: Steps that read every byte of the snapshot: one that is damaged is found out here, and an older one taken.
+READING = ("database", "artifacts", "erasures")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A restore that ended: the plan, what each step says it did and how long it took, in seconds."""
+
+    plan: dict[str, Any]
+    steps: dict[str, dict[str, Any]]
+    seconds: float
+
+
+def state_file(s: Settings) -> Path:
+    return s.region_home / "recovery" / "restore.json"
+
+
+def restore(
+    s: Settings,
+    machine: Machine,
+    point: Point,
+    *,
+    reason: str,
+    although_alive: bool = False,
+    although_active: bool = False,
+    control_is_lost: bool = False,
+    planned: bool = False,
+    rehearsal: bool = False,
+    through: str = "",
+    name: str = "",
+    progress: Progress = silent,
+) -> Done:
+    """Restore the region `s.region` to `point`; only up to the step `through`, when it is given.
+
+    A restore to the same point that began within `GONE_ON_WITH` seconds and did not end is gone on with; so is one of
+    the same `name`, which may have ended. Raises RestoreRefused before anything is changed, NoRecoveryPoint, Tampered,
+    RecoveryError, and what the stores raise.
+    """
+    if through and through not in STEPS:
+        raise SettingsError(f"a restore has no step {through}", remedy=f"name one of {', '.join(STEPS)}")
+    path = state_file(s)
+    with alone(path.with_suffix(".lock"), _another(path, name, progress)):
+        state = facts.read(path)
+        kind = "rehearsal" if rehearsal else "planned" if planned else "recovery"
+        epoch = None if state is None or state.get("ended_at") else state.get("epoch")
+        if state is None or not _goes_on(state, point, name, kind):
+            state = {
+                "asked": point.asked, "name": name, "kind": kind, "reason": reason, "began_at": _now(), "steps": {},
+                "epoch": epoch,
+            }  # fmt: skip
+        if not replaced(state):  # nothing hangs on what was decided then, and the vault may have more by now
+            state.pop("plan", None)
+        run = Restore(
+            s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, reason=reason,
+            although_alive=although_alive, control_is_lost=control_is_lost, planned=planned, rehearsal=rehearsal,
+            although_active=although_active, progress=progress, plan=state.get("plan"),
+            epoch_before=state.get("epoch"), damaged=state.get("damaged", {}),
+        )  # fmt: skip
+        run.vault.unreadable.update(state.get("unreadable", []))
+        while True:
+            try:
+                _go(run, state, path, _up_to(through))
+                break
+            except (Tampered, NotFound) as error:
+                if run.step not in READING or point.snapshot or run.chosen is None:
+                    raise
+                run.tell(f"damaged: {error.what}; choosing again")
+                if run.vault.unreadable <= set(
+                    state.get("unreadable", [])
+                ):  # it is not that file, which choosing avoids
+                    run.damaged[run.chosen.snapshot.id] = error.what
+                state["steps"] = {name: said for name, said in state["steps"].items() if name in ALWAYS}
+                run.plan = run.chosen = None
+                state |= {"plan": None, "damaged": run.damaged, "unreadable": sorted(run.vault.unreadable)}
+        if set(STEPS) <= set(state["steps"]):
+            state.setdefault("ended_at", _now())
+        facts.write(path, state | {"now": ""})
+    return Done(plan=state["plan"], steps=state["steps"], seconds=time.monotonic() - run.began)
+
+
+def _go(run: Restore, state: dict[str, Any], path: Path, names: list[str]) -> None:
+    """Do the steps that are not done, and write down each."""
+    for name in names:
+        run.step = name
+        if name in state["steps"] and name not in ALWAYS:
+            run.tell("done before")
+            continue
+        facts.write(path, state | {"now": name})
+        since = time.monotonic()
+        run.tell("begins")
+        said = STEPS[name](run)
+        state |= {"plan": run.plan, "epoch": (run.plan or {}).get("epoch", state.get("epoch"))}
+        state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": _now()}
+        run.tell(f"done: {said}")
+        facts.write(path, state)
+
+
+def foresee(
+    s: Settings, machine: Machine, point: Point, *, although_alive: bool = False, although_active: bool = False
+) -> dict[str, Any]:
+    """What a restore would do, without doing any of it. Raises what would refuse it."""
+    run = Restore(
+        s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, although_alive=although_alive,
+        although_active=although_active, epoch_before=_unfinished_epoch(s),
+    )  # fmt: skip
+    found = [look_first(run), decide(run), check_keys(run)]
+    snapshot = run.choice.snapshot
+    return as_plan(run.choice) | {
+        "target": s.region,
+        "alive": answering(s, other(s.region)),
+        "preflight": "; ".join(found),
+        "tables": {table.name: table.rows for table in snapshot.tables},
+        "objects": snapshot.objects.count,
+        "bytes": snapshot.objects.size + sum(part.size for part in snapshot.parts()),
+    }
+
+
+def replaced(state: dict[str, Any]) -> bool:
+    """Whether the restore has begun to replace what the region holds."""
+    return bool(set(state["steps"]) - set(ALWAYS)) or state.get("now", "") not in ("", *ALWAYS)
+
+
+def _unfinished_epoch(s: Settings) -> int | None:
+    """The epoch that a restore of the region has begun, when it did not end."""
+    state = facts.read(state_file(s)) or {}
+    return None if state.get("ended_at") else state.get("epoch")
+
+
+def _goes_on(state: dict[str, Any], point: Point, name: str, kind: str) -> bool:
+    """Whether the restore that was begun is the one that is asked for now."""
+    if state["asked"] != point.asked or state.get("kind") != kind:
+        return False
+    if name and state.get("name") == name:
+        return True
+    age = datetime.now(UTC) - datetime.fromisoformat(state["began_at"])
+    return not state.get("ended_at") and age.total_seconds() < GONE_ON_WITH
+
+
+def _up_to(through: str) -> list[str]:
+    """Names of the steps, to the one named; all of them without."""
+    names = list(STEPS)
+    return names[: names.index(through) + 1] if through else names
+
+
+def _another(path: Path, name: str, progress: Progress) -> Callable[[str], None]:
+    """What is done while another process restores this region: wait when it does the very same, else refuse.
+
+    A task of Airflow that was killed may leave its restore at work; the next try must neither fail nor disturb it.
+    """
+    began = time.monotonic()
+
+    def in_the_way(who: str) -> None:
+        if not name or (facts.read(path) or {}).get("name") != name:
+            raise RestoreRefused(f"another restore of this region is under way ({who})", remedy="wait until it is done")
+        progress("", f"another process is at this very restore; waiting for it ({who})", time.monotonic() - began)
+
+    return in_the_way
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,279 @@
+"""The event log, sent on as it grows: of each file, what was added since.
+
+A file of the log is only ever appended to, so a piece `logs/<system>/<path>/<start>-<end>` never changes. Pieces end
+with a line, so that a line torn by a crash does not go over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from artifacts import state_file
+from contracts.errors import Conflict, NotFound, Tampered
+from recovery.vault.encryption import PART
+from recovery.vault.manifest import Part, Segment
+from recovery.vault.vault import Vault
+
+FOLDER = "event-log"
+#: What a restore wrote there: size per file, and of which database.
+LAID_OUT = ".laid-out.json"
+#: Small pieces that a file may have when nobody writes it any more; a manifest names each.
+MOST = 64
+#: Seconds after which a file of a day that is over is not written any more.
+CLOSED = 3600.0
+
+
+def events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Every line of one file of the log, and the event in it.
+
+    Left out are a line that a crash tore, which was never acknowledged, and the blank ones of an erased shopper.
+    """
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n") and line.strip():
+                yield line, json.loads(line)
+
+
+def pieces(vault: Vault, system: str) -> dict[str, list[tuple[int, int, str]]]:
+    """(start, end, key) of what is in the vault, per file of the log, in order; a delete marker hides none."""
+    found: dict[str, list[tuple[int, int, str]]] = {}
+    prefix = f"logs/{system}/"
+    for key in vault.store.names(prefix):
+        path, _, span = key.removeprefix(prefix).rpartition("/")
+        start, _, end = span.partition("-")
+        found.setdefault(path, []).append((int(start, 16), int(end, 16), key))
+    return {path: sorted(spans) for path, spans in found.items()}
+
+
+def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None = None) -> dict[str, int]:
+    """Send what was appended; how far each file is in the vault now. `reached` spares the listing."""
+    done = dict(reached) if reached is not None else _reached(pieces(vault, system))
+    root = home / FOLDER
+    for path in sorted(root.glob("*/*.jsonl")):
+        name = path.relative_to(root).as_posix()
+        before = done.get(name, 0)
+        if (end := _send(vault, f"logs/{system}/{name}", path, before)) > before:
+            done[name] = end
+    return done
+
+
+def merge(vault: Vault, system: str, home: Path, now: datetime | None = None) -> int:
+    """Send files that came in many small pieces once more in large ones, when their day is over; how many files.
+
+    Otherwise every manifest would name every few seconds of traffic there ever were.
+    """
+    now, merged = now or datetime.now(UTC), 0
+    for name, spans in pieces(vault, system).items():
+        path, cover = home / FOLDER / name, unbroken(spans)
+        if not cover or path.parent.name >= now.date().isoformat() or not path.exists():
+            continue
+        about = path.stat()
+        whole = about.st_size >= cover[-1][1] and about.st_mtime < now.timestamp() - CLOSED
+        if whole and len(cover) > MOST + 2 * about.st_size // PART:
+            _send(vault, f"logs/{system}/{name}", path, 0)
+            merged += 1
+    return merged
+
+
+def _send(vault: Vault, prefix: str, path: Path, start: int) -> int:
+    """Send what a file holds from `start` on, as far as its lines are whole; how far that is."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while data := file.read(PART):
+            whole = data.rfind(b"\n") + 1
+            if whole == 0:
+                break
+            end = start + whole
+            with suppress(Conflict):  # another process sent just this
+                vault.keep_sealed(data[:whole], f"{prefix}/{start:012X}-{end:012X}")
+            start = end
+            file.seek(start)
+    return start
+
+
+def _reached(found: dict[str, list[tuple[int, int, str]]]) -> dict[str, int]:
+    return {path: unbroken(spans)[-1][1] for path, spans in found.items() if unbroken(spans)}
+
+
+def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """The pieces that give the file from its beginning without a gap; they overlap where two processes sent some."""
+    chosen: list[tuple[int, int, str]] = []
+    waiting = sorted(spans, reverse=True)
+    reached, best = 0, (0, 0, "")
+    while waiting or best[1] > reached:
+        if waiting and waiting[-1][0] <= reached:
+            best = max(best, waiting.pop(), key=lambda piece: piece[1])
+        elif best[1] > reached:  # of those that go on from here, the one that leads farthest
+            chosen.append(best)
+            reached = best[1]
+        else:
+            break
+    return chosen
+
+
+def stretches(
+    vault: Vault, system: str, known: Iterable[Segment] = (), *, lenient: bool = False
+) -> tuple[Segment, ...]:
+    """Everything of the log that is in the vault, as files of a snapshot; `known` ones are not read again.
+
+    A piece that can not be read raises Tampered or NotFound, unless it is `lenient`: then it is taken along, so that
+    what comes after it in its file has its place, and so are known ones that the vault has no more.
+    """
+    known = tuple(known)
+    parts = {stretch.part.key: stretch.part for stretch in known}
+    there = pieces(vault, system)
+    if lenient:
+        for stretch in known:
+            there.setdefault(stretch.of, []).append((stretch.start, stretch.end, stretch.part.key))
+    found = []
+    for path, spans in sorted(there.items()):
+        for start, end, key in unbroken(spans):
+            try:
+                part = parts.get(key) or _listed(vault, key)
+            except (Tampered, NotFound):
+                if not lenient:
+                    raise
+                part = Part(key=key, size=0, sha256="")
+            found.append(Segment(of=path, start=start, end=end, part=part))
+    return tuple(found)
+
+
+def _listed(vault: Vault, key: str) -> Part:
+    data = vault.unlisted(key)
+    return Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def mend(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], known: Iterable[Segment]) -> set[str]:
+    """Send again, under their names, `damaged` pieces and those beside `known` ones that can not be read; which.
+
+    Only as far as the region's own file still has them.
+    """
+    wrong = {(stretch.of, stretch.start, stretch.end, stretch.part.key) for stretch in damaged}
+    listed = {stretch.part.key for stretch in known}
+    for path, spans in pieces(vault, system).items():
+        for start, end, key in unbroken(spans):
+            if key not in listed:
+                try:
+                    vault.unlisted(key)
+                except (Tampered, NotFound):
+                    wrong.add((path, start, end, key))
+    mended = set()
+    for path, start, end, key in sorted(wrong):
+        with suppress(FileNotFoundError), (home / FOLDER / path).open("rb") as file:
+            file.seek(start)
+            data = file.read(end - start)
+            if len(data) == end - start and data.endswith(b"\n"):
+                vault.keep_sealed(data, key, over=True)
+                mended.add(key)
+    return mended
+
+
+def lay_out(
+    vault: Vault, system: str, stretches: Iterable[Segment], home: Path, *, tell: Callable[[str], None] | None = None
+) -> int:
+    """Write the log of a database below `home` as it was; bytes written. What was laid out before is not fetched again.
+
+    Everything else that lies there goes aside first, to `event-log.before-<time>`: engines name their files anew in
+    each region, so one of the same name may be another one, and neither may stand in for the other. A piece that can
+    not be read raises Tampered or NotFound; with `tell`, that is told, and its place is left blank.
+    """
+    root = home / FOLDER
+    record = state_file.read(root / LAID_OUT) or {}
+    reached: dict[str, int] = record.get("files", {}) if record.get("system") == system else {}
+    _set_aside(root, reached)
+    files: dict[str, list[Segment]] = {}
+    for stretch in stretches:
+        files.setdefault(stretch.of, []).append(stretch)
+    written, reader = 0, _Reader(vault, system, lenient=tell is not None)
+    for name, parts in files.items():
+        lacking = [stretch for stretch in parts if stretch.end > reached.get(name, 0)]
+        if lacking:
+            written += _append(lacking, root / name, reader)
+            reached[name] = lacking[-1].end
+            if tell is not None and reader.lost:
+                del reached[name]  # another restore may find in the vault what is missing now
+                for sentence in reader.lost:
+                    tell(sentence)
+                reader.lost.clear()
+            state_file.write(root / LAID_OUT, {"system": system, "files": reached})
+    return written
+
+
+def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
+    """Move away files that are not exactly what was laid out; those that are gone are forgotten."""
+    aside = root.with_name(f"{FOLDER}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    present = {path.relative_to(root).as_posix(): path for path in root.glob("*/*.jsonl")}
+    for name, path in present.items():
+        if laid_out.get(name) != path.stat().st_size:
+            laid_out.pop(name, None)
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside / name)
+    for name in laid_out.keys() - present.keys():
+        del laid_out[name]
+
+
+class _Reader:
+    """Reads stretches. What can not be read is raised; or, where it is `lenient`, blank, and told in `lost`."""
+
+    def __init__(self, vault: Vault, system: str, *, lenient: bool) -> None:
+        self._vault = vault
+        self._system = system
+        self._lenient = lenient
+        self._pieces: dict[str, list[tuple[int, int, str]]] | None = None  # a long listing, which few need
+        self.lost: list[str] = []
+
+    def read(self, stretch: Segment) -> bytes:
+        try:
+            return self._vault.unsealed(stretch.part)
+        except (Tampered, NotFound) as error:
+            if not self._lenient:
+                raise
+            return self._salvaged(stretch, error.what)
+
+    def _salvaged(self, stretch: Segment, why: str) -> bytes:
+        """What the vault has of a stretch otherwise: sent again under the same name, or in other pieces."""
+        if self._pieces is None:
+            self._pieces = pieces(self._vault, self._system)
+        whole, reached = bytearray(), stretch.start
+        for start, end, key in self._pieces.get(stretch.of, []):
+            if end <= reached or start >= stretch.end:
+                continue
+            try:
+                data = self._vault.sealer.unseal(self._vault.unlisted(key), key)
+            except (Tampered, NotFound):
+                continue
+            if start > reached:
+                whole += self._blank(stretch.of, reached, start, why)
+                reached = start
+            whole += data[reached - start : stretch.end - start]
+            reached = min(end, stretch.end)
+        if reached < stretch.end:
+            whole += self._blank(stretch.of, reached, stretch.end, why)
+        return bytes(whole)
+
+    def _blank(self, path: str, start: int, end: int, why: str) -> bytes:
+        self.lost.append(f"bytes {start} to {end} of {path} of the event log are lost: {why}")
+        return b" " * (end - start - 1) + b"\n"  # as where a shopper was erased
+
+
+def _append(stretches: Sequence[Segment], path: Path, reader: _Reader) -> int:
+    """Write stretches that overlap or follow each other; bytes written. They are on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        for stretch in stretches:
+            data = reader.read(stretch)
+            file.seek(stretch.start)
+            file.write(data)
+            written += len(data)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+    return written

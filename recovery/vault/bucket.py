@@ -1,0 +1,173 @@
+"""Where snapshots lie: one bucket of the other region's store, versioned and locked, whose writer can not delete.
+
+The writer's credential may add and read. Object lock (governance, `RETENTION_DAYS`) keeps every version, and the
+bucket's policy denies the writer even delete markers. What a writer still can do is to write another version over
+an object, and disks rot: so nothing here is believed by its name (recovery/vault/vault.py).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import SecretStr
+
+from artifacts.object_store import ObjectStore
+from artifacts.publish import Store
+from contracts.errors import CaravanError, StoreUnavailable, Tampered
+from contracts.settings import Settings
+
+RETENTION_DAYS = 14
+#: The name of the writer's identity in the store.
+WRITER = "snapshot-writer"
+#: Tries of a request, and seconds between ours: the store itself takes a quarter of a minute to give an object up.
+_ATTEMPTS, _PAUSES = 2, (2.0,)
+#: What SeaweedFS answers when the checksum of what it has does not fit.
+_DAMAGED = 500
+#: Written and read to tell a damaged object from an ill store.
+_PROBE = "health/probe"
+
+
+T = TypeVar("T")
+
+
+class Versioned(Store, Protocol):
+    """The seam to the locked bucket; tests keep it in memory and break it on purpose."""
+
+    def versions(self, key: str, *, skip: int = 0) -> Iterator[bytes]: ...
+    def names(self, prefix: str) -> Iterator[str]: ...
+    def remove(self, key: str) -> None: ...
+
+
+class TellingStore(ObjectStore):
+    """A bucket that tells a damaged object from a store that is ill: both get the same answer."""
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        """An object's bytes and its etag. Raises NotFound, or Tampered when the store has damaged bytes of it."""
+        return self._asked(key, lambda: ObjectStore.read(self, key))
+
+    def download(self, key: str, path: Path) -> None:
+        """Stream an object into `path`. Raises as `read` does."""
+        self._asked(key, lambda: ObjectStore.download(self, key, path))
+
+    def _asked(self, key: str, ask: Callable[[], T]) -> T:
+        """What `ask` gives. Tampered only when it fails every time, and another object can be read each time."""
+        for pause in (*_PAUSES, None):
+            try:
+                return ask()
+            except StoreUnavailable as error:
+                if _is_outage(error) or not self._reads_back():
+                    raise
+                if pause is None:
+                    raise Tampered(
+                        f"{key} can not be read, though the store answers: its bytes are damaged",
+                        remedy="take the snapshot before it; `caravan snapshot create --full` sends it again",
+                    ) from error
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _reads_back(self) -> bool:
+        try:
+            self.put(_PROBE, b"caravan")
+            return ObjectStore.read(self, _PROBE)[0] == b"caravan"
+        except CaravanError:
+            return False
+
+
+class LockedBucket(TellingStore):
+    """The bucket of snapshots, of which every version is kept."""
+
+    @classmethod
+    def writer(cls, s: Settings) -> LockedBucket:
+        """Adds and reads; can not delete."""
+        keys = {"s3_access_key": s.snapshot_access_key, "s3_secret_key": s.snapshot_secret_key}
+        return cls._of(s.model_copy(update={**keys, "s3_endpoint": s.snapshot_url}))
+
+    @classmethod
+    def administrator(cls, s: Settings, access_key: str, secret_key: str, *, at: str = "") -> LockedBucket:
+        """With the credential of the administrator of the store `at`, which may pass the lock; no service has it."""
+        keys = {"s3_access_key": SecretStr(access_key), "s3_secret_key": SecretStr(secret_key)}
+        return cls._of(s.model_copy(update={**keys, "s3_endpoint": at or s.snapshot_url}))
+
+    @classmethod
+    def _of(cls, s: Settings) -> LockedBucket:
+        plain = ObjectStore.of(s, s.snapshot_bucket, attempts=_ATTEMPTS)
+        return cls(plain._client, plain.bucket, where=s.s3_url)
+
+    def ensure_locked(self) -> None:
+        """Create the bucket with its lock and its policy; harmless when they are there."""
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": RETENTION_DAYS}}
+        statement = {
+            "Sid": "TheWriterDoesNotDelete",
+            "Effect": "Deny",
+            "Principal": {"AWS": f"arn:aws:iam::000000000000:user/{WRITER}"},
+            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention", "s3:PutObjectLegalHold"],
+            "Resource": [f"arn:aws:s3:::{self.bucket}/*"],
+        }
+        client: Any = self._client
+        with self._speaking(""):
+            if self.bucket not in {b.get("Name") for b in client.list_buckets().get("Buckets", [])}:
+                client.create_bucket(Bucket=self.bucket, ObjectLockEnabledForBucket=True)
+            client.put_object_lock_configuration(
+                Bucket=self.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+            )
+            policy = {"Version": "2012-10-17", "Statement": [statement]}
+            client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(policy))
+
+    def versions(self, key: str, *, skip: int = 0) -> Iterator[bytes]:
+        """The content of every version of an object but the newest `skip`; newest first, whatever delete markers say.
+
+        Of a damaged one it is empty.
+        """
+        found = [version for name, version in self._versions(key) if name == key]
+        for version in found[skip:]:
+            yield self._version(key, version)
+
+    def _version(self, key: str, version: str) -> bytes:
+        def ask() -> bytes:
+            with self._speaking(key):
+                found: bytes = self._client.get_object(Bucket=self.bucket, Key=key, VersionId=version)["Body"].read()
+                return found
+
+        try:
+            return self._asked(key, ask)
+        except Tampered:
+            return b""
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Every name that ever had a version that is still there, in order; delete markers hide none."""
+        last = ""
+        for name, _ in self._versions(prefix):
+            if name != last:
+                yield name
+            last = name
+
+    def remove(self, key: str) -> None:
+        """Remove every version of an object, passing the lock. The store refuses it to the writer."""
+        for name, version in list(self._versions(key)):
+            if name == key:
+                with self._speaking(key):
+                    self._client.delete_object(
+                        Bucket=self.bucket, Key=key, VersionId=version, BypassGovernanceRetention=True
+                    )
+
+    def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        with self._speaking(prefix):
+            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
+            for page in pages:
+                for found in page.get("Versions", []):
+                    yield found["Key"], found["VersionId"]
+
+
+def _is_outage(error: StoreUnavailable) -> bool:
+    """No answer, none in time, or one that says to come back: that is the store, not the object."""
+    from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+    from botocore.exceptions import ConnectionError as NoConnection
+
+    cause = getattr(error.__cause__, "last_exception", error.__cause__)
+    if isinstance(cause, ClientError):
+        return int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) != _DAMAGED
+    return isinstance(cause, (NoConnection, ConnectionClosedError, ReadTimeoutError, ConnectionError, TimeoutError))

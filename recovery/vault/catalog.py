@@ -1,0 +1,95 @@
+"""The snapshots there are: found by their manifests, believed by their signatures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+
+from contracts.errors import Conflict, NoRecoveryPoint, NotFound, Tampered
+from contracts.settings import Settings
+from recovery.vault import manifest as manifests
+from recovery.vault.manifest import Snapshot
+from recovery.vault.vault import Vault
+
+_KEY = re.compile(r"^snapshots/(\d{8})\.json$")
+
+
+def manifest_key(sequence: int) -> str:
+    return f"snapshots/{sequence:08d}.json"
+
+
+class Catalog:
+    """The manifests of a vault."""
+
+    def __init__(self, vault: Vault, s: Settings) -> None:
+        self._vault = vault
+        self._s = s
+
+    def sequences(self) -> list[int]:
+        """Every sequence number that is taken, newest first, valid or not. Raises StoreUnavailable: never too few."""
+        found = (_KEY.match(name) for name in self._vault.store.names("snapshots/"))
+        return sorted({int(match[1]) for match in found if match}, reverse=True)
+
+    def read(self, sequence: int) -> Snapshot:
+        """A manifest whose signature holds. Raises NotFound, or Tampered when no version of it is what we signed."""
+        key, said = manifest_key(sequence), None
+        for data in self._contents(key):
+            try:
+                snapshot = manifests.from_bytes(data, key, self._s)
+                if snapshot.sequence == sequence:
+                    return snapshot
+            except Tampered as error:
+                said = error
+        raise said or NotFound(f"there is no snapshot {sequence}", remedy="`caravan snapshot list` shows what there is")
+
+    def newest_first(self) -> Iterator[Snapshot | tuple[int, str]]:
+        """Every snapshot; of one that is not valid its number, and why."""
+        for sequence in self.sequences():
+            try:
+                yield self.read(sequence)
+            except (Tampered, NotFound) as error:
+                yield sequence, error.what
+
+    def newest(self, system: str = "") -> Snapshot | None:
+        """The newest valid one; of that database, where one is named."""
+        valid = (one for one in self.newest_first() if isinstance(one, Snapshot))
+        return next((one for one in valid if system in ("", one.system)), None)
+
+    def named(self, name: str) -> Snapshot:
+        """A snapshot by its id ('s000012'), its number, or 'newest'."""
+        if name == "newest":
+            found = self.newest()
+            if found is None:
+                raise NoRecoveryPoint("there is no valid snapshot", remedy="`caravan snapshot create` takes one")
+            return found
+        match = re.fullmatch(r"s?0*(\d{1,8})", name)
+        if match is None:
+            raise NotFound(f"{name} names no snapshot", remedy="`caravan snapshot list` shows what there is")
+        return self.read(int(match[1]))
+
+    def before(self, at: datetime) -> Snapshot:
+        """The newest valid snapshot taken at or before `at`."""
+        for one in self.newest_first():
+            if isinstance(one, Snapshot) and one.at <= at:
+                return one
+        raise NoRecoveryPoint(
+            f"no snapshot reaches back to {at.isoformat()}", remedy="`caravan snapshot list` shows what there is"
+        )
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Make it visible: the last step of taking one. Raises Conflict when its number is taken."""
+        try:
+            key = manifest_key(snapshot.sequence)
+            self._vault.store.put(key, manifests.to_bytes(snapshot, self._s), if_absent=True)
+        except Conflict:
+            raise Conflict(
+                f"snapshot {snapshot.sequence} was taken by somebody else meanwhile", remedy="take another one"
+            ) from None
+
+    def _contents(self, key: str) -> Iterator[bytes]:
+        """The newest version first; the others only when it does not hold."""
+        with suppress(NotFound, Tampered):
+            yield self._vault.store.get(key)
+        yield from self._vault.store.versions(key)

@@ -1,0 +1,21 @@
+"""The controller of a running region, as its process and the commands of people make it."""
+
+from __future__ import annotations
+
+from artifacts.database import engine as region_database
+from artifacts.ledger import Ledger
+from contracts.settings import Settings
+from releases.controller import Controller
+from releases.region import LiveRegion
+from serving.answer_log import FOLDER as ANSWERS
+
+#: Tells people, and the readiness check, that the controller lives and what it does.
+HEARTBEAT = "controller.json"
+
+
+def live_controller(s: Settings) -> Controller:
+    """The controller of a running region. Raises StoreUnavailable when its database does not answer."""
+    region = LiveRegion(s)
+    return Controller(
+        s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.region_home / ANSWERS
+    )
