@@ -20,7 +20,7 @@ from monitoring.outcomes import OutcomeReader
 from releases.memory import Memory
 from releases.region import Region
 from releases.traffic import Standing, plan
-from serving.edge import Split
+from serving.edge.edge import Split
 
 log = logging.getLogger(__name__)
 

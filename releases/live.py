@@ -7,7 +7,7 @@ from artifacts.ledger import Ledger
 from contracts.settings import Settings
 from releases.controller import Controller
 from releases.region import LiveRegion
-from serving.answer_log import FOLDER as ANSWERS
+from serving.events.answer_log import FOLDER as ANSWERS
 
 #: Tells people, and the readiness check, that the controller lives and what it does.
 HEARTBEAT = "controller.json"

@@ -17,9 +17,9 @@ import orjson
 
 from contracts.errors import ServingError
 from contracts.settings import Settings
-from serving import edge_admin
-from serving.answer_log import FOLDER as ANSWERS
-from serving.edge_listener import ACCESS_LOG
+from serving.edge import admin
+from serving.edge.listener import ACCESS_LOG
+from serving.events.answer_log import FOLDER as ANSWERS
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def _turn(s: Settings, now: datetime) -> Path | None:
         return None
     path.rename(aside)
     try:
-        edge_admin.ask(edge_admin.of_region(s), "/reopen_logs", "POST", timeout=5.0)
+        admin.ask(admin.of_region(s), "/reopen_logs", "POST", timeout=5.0)
     except ServingError as error:
         log.warning("Envoy did not begin a new access log: %s", error)
         with suppress(FileExistsError):

@@ -21,7 +21,7 @@ from releases.freeze import frozen
 from releases.memory import Memory
 from releases.region import Readiness, Region
 from releases.standing import on_its_way
-from serving.edge import Split
+from serving.edge.edge import Split
 
 #: A release that came to its end is shown for so long, when no other is on its way.
 SHOWN_AFTERWARDS = timedelta(hours=12)

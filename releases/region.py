@@ -16,8 +16,9 @@ from artifacts.publish import point, resolve
 from artifacts.signature import verify
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from serving import edge, reach
-from serving.edge import SLOTS, Split
+from serving import reach
+from serving.edge import edge
+from serving.edge.edge import SLOTS, Split
 
 log = logging.getLogger(__name__)
 

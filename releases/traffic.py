@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.release import CANARY_SHARE, State
-from serving.edge import Split
+from serving.edge.edge import Split
 
 #: Engines that may stand in for the champion's while it loads, the likeliest first.
 STAND_INS = ("canary", "former", "control")

@@ -12,7 +12,7 @@ from contracts.settings import Settings, settings
 from contracts.sockets import SCHEME
 
 if TYPE_CHECKING:
-    from serving.gate import App
+    from serving.http.admission import App
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def listening(s: Settings, port: int | None = None) -> dict[str, Any]:
 
 def load_application(directory: Path | None, source: str) -> App:
     """Runs in the worker: the process above it stays small, and NumPy sees the environment set here."""
-    from serving.wiring import application
+    from serving.bootstrap import application
 
     return application(directory, source)
 

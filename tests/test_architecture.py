@@ -24,6 +24,15 @@ LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FOLDERS = {room: ROOT / ("plugins/caravan_airflow" if room == "caravan_airflow" else room) for room in ROOMS}
 #: Floors of a room, the lowest first; those of one line never import each other. A file beside them is a floor too.
 FLOORS: dict[str, list[set[str]]] = {
+    "serving": [
+        {"reach", "callers", "bundle"},
+        {"pipeline"},
+        {"edge", "engine"},
+        {"events"},
+        {"http", "replay"},
+        {"bootstrap"},
+        {"__main__"},
+    ],
     "recovery": [
         {"machine", "file_lock"},
         {"vault", "region_lease"},

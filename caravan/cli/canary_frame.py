@@ -13,12 +13,12 @@ from caravan.cli import tables
 from caravan.cli.tables import SHORT
 from contracts.release import CANARY_SHARE
 from releases.arrival import SILENT
-from serving.edge import SLOTS
+from serving.edge.edge import SLOTS
 
 if TYPE_CHECKING:
     from monitoring.canary_policy import CanaryPolicy
     from releases.overview import Overview, Subject
-    from serving.edge import Split
+    from serving.edge.edge import Split
 
 WIDTH = 80
 LABEL = 9

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move, Place
     from caravan.cli.airflow_api import Airflow
     from contracts.settings import Settings
-    from serving.replay_report import Report
-    from serving.replay_sessions import Session
+    from serving.replay.report import Report
+    from serving.replay.sessions import Session
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
 RATE = 80.0
@@ -44,8 +44,8 @@ class Shoppers:
     """Recorded sessions, replayed through the edge until somebody says stop."""
 
     def __init__(self, s: Settings, events: list[Path], *, rate: float = RATE, fresh_shoppers: bool = False) -> None:
-        from serving.replay import ReplayPlan
-        from serving.replay_sessions import read_sessions
+        from serving.replay.plan import ReplayPlan
+        from serving.replay.sessions import read_sessions
 
         self.report: Report | None = None
         # many shoppers at a time, so that a small arm soon has some
@@ -67,7 +67,7 @@ class Shoppers:
             thread.join(timeout=30)
 
     def _run(self) -> None:
-        from serving.replay import run
+        from serving.replay.replay import run
 
         self.report = run(self._plan, self._sessions, stop=self._stop)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from serving.replay_report import Quantiles, Report, Row
+    from serving.replay.report import Quantiles, Report, Row
 
 #: Days of the generated shop that are replayed when no events are named.
 LAST_DAYS = 7
@@ -68,8 +68,9 @@ def replay(
     """Replay recorded sessions; show throughput, latency and hit rate per release. Ctrl-C ends early and reports."""
     from rich.console import Console
 
-    from serving.replay import ReplayPlan, run
-    from serving.replay_sessions import read_sessions
+    from serving.replay.plan import ReplayPlan
+    from serving.replay.replay import run
+    from serving.replay.sessions import read_sessions
 
     console = Console()
     if not console.is_terminal:

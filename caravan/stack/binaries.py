@@ -44,7 +44,7 @@ def envoy() -> Path:
 
 def envoy_command(bootstrap: Path) -> tuple[str, ...]:
     """The command line that starts Envoy with a file."""
-    from serving.edge import command
+    from serving.edge.edge import command
 
     return (str(envoy()), *command(bootstrap)[1:])
 

@@ -55,14 +55,14 @@ def mlflow(s: Settings) -> None:
 
 def edge(s: Settings) -> None:
     """Write Envoy's files."""
-    from serving import edge as files
+    from serving.edge import edge as files
 
     files.write(s.region_home / "edge", s)
 
 
 def global_edge(s: Settings) -> None:
     """Write the files of the Envoy in front of the regions."""
-    from serving import global_edge as files
+    from serving.edge import global_edge as files
 
     files.write(s.home / "control" / "edge", s)
 

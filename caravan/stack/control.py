@@ -25,7 +25,7 @@ from caravan.stack.private_files import write_private
 from caravan.stack.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings
-from serving import edge_admin
+from serving.edge import admin
 
 #: Tasks that run at once; every idle slot of the LocalExecutor may be a process.
 PARALLELISM = 4
@@ -79,7 +79,7 @@ def _global_edge(s: Settings) -> Program:
     folder = s.home / "control" / "edge"
 
     def prepare() -> None:
-        from serving import global_edge
+        from serving.edge import global_edge
 
         global_edge.write(folder, s)
 
@@ -91,8 +91,8 @@ def _global_edge(s: Settings) -> Program:
         ports={"global Envoy": s.control_ports.global_edge},
         address=s.global_edge_address,
         prepare=prepare,
-        ready=lambda _: edge_admin.is_live(edge_admin.of_control(s)),
-        leftovers=(edge_admin.of_control(s),),
+        ready=lambda _: admin.is_live(admin.of_control(s)),
+        leftovers=(admin.of_control(s),),
     )
 
 

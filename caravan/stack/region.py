@@ -17,7 +17,7 @@ from caravan.stack.program import Program
 from contracts.region import SLOTS
 from contracts.settings import Settings
 from contracts.sockets import SCHEME
-from serving import edge_admin
+from serving.edge import admin
 
 #: Databases of a region, all owned by the role `caravan`.
 DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
@@ -275,7 +275,7 @@ def _edge(s: Settings) -> Program:
     folder = s.region_home / "edge"
 
     def prepare() -> None:
-        from serving import edge
+        from serving.edge import edge
 
         folder.mkdir(parents=True, exist_ok=True)
         written = edge.write(folder, s)
@@ -292,6 +292,6 @@ def _edge(s: Settings) -> Program:
         ports={"Envoy": s.ports.edge, "metrics": s.ports.metrics},
         address=s.edge_address,
         prepare=prepare,
-        ready=lambda _: edge_admin.is_live(edge_admin.of_region(s)),
-        leftovers=(edge_admin.of_region(s),),
+        ready=lambda _: admin.is_live(admin.of_region(s)),
+        leftovers=(admin.of_region(s),),
     )

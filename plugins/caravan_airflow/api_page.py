@@ -43,7 +43,7 @@ def application() -> FastAPI:
 
     @app.get("/openapi.json", dependencies=_READERS)
     def get_document() -> dict[str, Any]:
-        from serving.openapi import document
+        from serving.http.openapi import document
 
         s = here()
         return document(s.edge_address, s.shop)

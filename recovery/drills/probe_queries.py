@@ -17,7 +17,7 @@ import httpx
 from contracts.errors import RecoveryError
 from recovery.shipping import event_log
 from serving import reach
-from serving.edge_listener import SHADOW
+from serving.edge.listener import SHADOW
 
 _ASKERS = 4
 #: So often is asked, when the online store did not answer in time.

@@ -21,7 +21,7 @@ from contracts.settings import Settings
 from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
 from recovery.vault.bucket import Versioned
 from recovery.vault.encryption import Sealer
-from serving.intake import FUTURE
+from serving.events.ingest import FUTURE
 
 PREFIX = "erasures/"
 FORMAT = 1

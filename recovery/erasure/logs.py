@@ -26,8 +26,8 @@ import orjson
 
 from recovery.erasure.rows import NAMES, ErasureSubject
 from recovery.shipping.event_log import FOLDER as EVENTS
-from serving.answer_log import FOLDER as ANSWERS
-from serving.edge_listener import ACCESS_LOG
+from serving.edge.listener import ACCESS_LOG
+from serving.events.answer_log import FOLDER as ANSWERS
 
 JOURNAL = ".erasing.json"
 #: In this order: the edge's logs are linked to a shopper by the event log, so that one goes last.

@@ -28,8 +28,9 @@ from recovery.snapshots.consistency_point import registered_digests
 from recovery.vault.encryption import fingerprints
 from recovery.vault.manifest import Entry, Snapshot
 from releases.aliases import reconcile
-from serving import edge, reach
-from serving.edge_listener import SHADOW
+from serving import reach
+from serving.edge import edge
+from serving.edge.listener import SHADOW
 
 #: Whoever writes to the stores, before the stores.
 WRITERS = ("controller", "feed", "engine", "engine-control", "engine-canary", "engine-former", "mlflow")

@@ -15,7 +15,7 @@ from releases.arrival import Beat
 from releases.memory import Memory
 from releases.overview import Overview, Subject
 from releases.region import Readiness
-from serving.edge import Split
+from serving.edge.edge import Split
 
 NOW = datetime(2026, 5, 4, 3, 12, 5, tzinfo=UTC)
 TOMORROW = "2026-05-05T02:33:05+00:00"

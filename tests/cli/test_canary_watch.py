@@ -17,7 +17,7 @@ from contracts.settings import Settings
 from releases.arrival import Beat
 from releases.overview import Overview, let_by
 from releases.region import Readiness
-from serving.edge import Split
+from serving.edge.edge import Split
 from tests.cli import frames
 
 

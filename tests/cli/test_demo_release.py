@@ -13,7 +13,7 @@ from artifacts.ledger import Move, Place
 from caravan.cli import demo_release
 from contracts.errors import ReleaseError, StackError
 from contracts.settings import Settings
-from serving.replay_sessions import Session, Step
+from serving.replay.sessions import Session, Step
 
 DIGEST = "ab" * 32
 NOWHERE = Path("no stack lives here")

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from contracts import release as files
 from contracts.settings import Settings
 from contracts.sockets import SCHEME
-from serving import edge
+from serving.edge import edge
 from tests.faults.outcome import Outcome
 from tests.faults.regions import region
 from tests.scenarios.live_canary import ITEMS, LiveCanary

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine
 from artifacts.ledger import Ledger
 from contracts.release import CANARY_SHARE, MOVES, NOTES
 from contracts.settings import Settings
-from serving import edge
+from serving.edge import edge
 from tests.faults.outcome import Outcome
 from tests.faults.regions import region
 from tests.releases.fake_region import FolderRegion, approved, own_database

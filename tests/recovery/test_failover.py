@@ -22,7 +22,7 @@ from contracts.settings import Settings
 from recovery.drills.rehearsal import rehearse
 from recovery.region_lease.lease import RegionLease
 from recovery.snapshots.create import create
-from serving.edge import read_split
+from serving.edge.edge import read_split
 from serving.reach import shop_headers
 from tests.scenarios.lost_region import Shop, logged, serves
 from tests.scenarios.nights import complaints, ended

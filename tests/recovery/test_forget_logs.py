@@ -22,7 +22,7 @@ from recovery.erasure import logs
 from recovery.erasure.rows import ErasureSubject
 from recovery.restore.online_store import _events
 from recovery.shipping import event_log
-from serving.event_log import EventLog
+from serving.events.event_log import EventLog
 from tests.ingestion import builders
 from tests.recovery.vaults import SmallRegion
 

@@ -26,9 +26,9 @@ from releases import record
 from releases.approval import Answer, Rules, answer
 from releases.controller import Controller
 from releases.region import Readiness
-from serving import edge
-from serving.edge import SLOTS, Split
-from serving.side_effects import stamp
+from serving.edge import edge
+from serving.edge.edge import SLOTS, Split
+from serving.events.side_effects import stamp
 from tests.fakes import GATE
 
 RULES = Rules(reviewers=frozenset({"admin", "reviewer"}))

@@ -24,8 +24,8 @@ from releases import freeze, memory
 from releases.approval import Answer, answer
 from releases.controller import Controller
 from releases.rollback import stop
-from serving.edge import Split
-from serving.side_effects import stamp
+from serving.edge.edge import Split
+from serving.events.side_effects import stamp
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
 
 pytestmark = pytest.mark.stack

@@ -10,7 +10,7 @@ import pytest
 
 from contracts.settings import Settings, read_settings
 from releases.log_retention import tidy
-from serving import edge, edge_admin
+from serving.edge import admin, edge
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def s(tmp_path: Path) -> Settings:
 @pytest.fixture
 def reopened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
-    monkeypatch.setattr(edge_admin, "ask", lambda _folder, path, method, **_: asked.append(f"{method} {path}"))
+    monkeypatch.setattr(admin, "ask", lambda _folder, path, method, **_: asked.append(f"{method} {path}"))
     return asked
 
 

@@ -21,7 +21,7 @@ from monitoring import alerts
 from releases.arrival import await_release, last_beat
 from releases.region import Readiness
 from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stoppable
-from serving.edge import Split
+from serving.edge.edge import Split
 from tests.releases.own_ledger import ROAD, walk
 from tests.scenarios.live_canary import LiveCanary
 

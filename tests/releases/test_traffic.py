@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from contracts.release import CANARY_SHARE, IN_FLIGHT
 from releases.traffic import Standing, plan
-from serving.edge import SLOTS, Split
+from serving.edge.edge import SLOTS, Split
 
 DIGESTS = st.sampled_from(["a" * 64, "b" * 64, "c" * 64])
 STANDINGS = st.builds(

@@ -30,11 +30,13 @@ from releases import record
 from releases.approval import Answer, Rules, answer
 from releases.controller import Controller
 from releases.region import LiveRegion
-from serving import edge, reach, replay
-from serving.answer_log import FOLDER
-from serving.replay_report import Report
-from serving.replay_sessions import Session
-from serving.replay_sessions import Step as Taken
+from serving import reach
+from serving.edge import edge
+from serving.events.answer_log import FOLDER
+from serving.replay import replay
+from serving.replay.report import Report
+from serving.replay.sessions import Session
+from serving.replay.sessions import Step as Taken
 from tests.conftest import REPOSITORY
 from tests.fakes import GATE
 from tests.serving import tiny_release

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.parts import Parts
+from serving.http.parts import Parts
 from tests.serving import tiny_release
 from tests.serving.parts import client
 

@@ -13,11 +13,11 @@ import httpx
 
 from artifacts.manifest import Manifest
 from ingestion.pseudonymize import Pseudonymizer
-from serving.answer_log import answer_log
-from serving.app import create_app
-from serving.event_log import EventLog
-from serving.gate import Limits
-from serving.parts import Parts, assemble
+from serving.events.answer_log import answer_log
+from serving.events.event_log import EventLog
+from serving.http.admission import Limits
+from serving.http.app import create_app
+from serving.http.parts import Parts, assemble
 
 KEY = "a key of the tests"
 IDENTIFIERS = Pseudonymizer(KEY)

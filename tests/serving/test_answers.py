@@ -13,9 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
-from serving.gate import Limits
-from serving.openapi import document
-from serving.parts import Parts
+from serving.http.admission import Limits
+from serving.http.openapi import document
+from serving.http.parts import Parts
 from tests.serving.parts import FakeReader, client, load, logged, parts_of
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from serving.callers import CALLER_HEADER, LIFETIME, NOBODY, TOKEN_COOKIE, USER_HEADER, Caller, Tokens
-from serving.parts import Parts
+from serving.http.parts import Parts
 from tests.serving.parts import FakeReader, load, logged, parts_of
 
 pytestmark = pytest.mark.anyio

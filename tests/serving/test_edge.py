@@ -28,9 +28,9 @@ from contracts.errors import ServingError, SettingsError
 from contracts.settings import Settings, read_settings
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.outcomes import OutcomeReader, Watched
-from serving import edge, edge_admin
 from serving.callers import CALLER_HEADER, PSEUDONYM_HEADER, TOKEN_COOKIE, TOKEN_HEADER, USER_HEADER, Tokens
-from serving.schemas import MAX_BODY
+from serving.edge import admin, edge
+from serving.pipeline.schemas import MAX_BODY
 
 RELEASE = "c" * 64
 SHOP_KEY, TOKEN_KEY = "shop" + "k" * 40, "token" + "k" * 40
@@ -391,9 +391,9 @@ def test_the_release_that_answered_is_in_the_log_and_not_in_the_answer(running: 
 
 
 def test_envoys_own_orders_come_through_a_socket_of_its_user_alone(running: Edge) -> None:
-    socket_file = edge_admin.of_region(running.s)
+    socket_file = admin.of_region(running.s)
     assert stat.S_IMODE(socket_file.stat().st_mode) == 0o600
-    assert edge_admin.is_live(socket_file)
+    assert admin.is_live(socket_file)
     listening = {
         connection.laddr.port
         for connection in psutil.Process(running.process.pid).net_connections("inet")
@@ -401,7 +401,7 @@ def test_envoys_own_orders_come_through_a_socket_of_its_user_alone(running: Edge
     }
     assert listening == {running.s.ports.edge, running.s.ports.metrics}
     with pytest.raises(ServingError, match="404"):
-        edge_admin.ask(socket_file, "/nonsense")
+        admin.ask(socket_file, "/nonsense")
 
 
 def seen(answer: httpx.Response) -> dict[str, str]:

@@ -19,7 +19,7 @@ from artifacts.signature import new_signing_key, sign, verify
 from contracts import release as files
 from contracts.errors import ReleaseRefused, StoreUnavailable
 from contracts.settings import Settings
-from serving.engine import Engine, Follower
+from serving.engine.engine import Engine, Follower
 from tests.conftest import REPOSITORY
 from tests.fakes import MemoryStore
 from tests.serving.parts import FakeReader, client, load, parts_of
@@ -289,7 +289,7 @@ def test_serving_needs_neither_torch_nor_training(bundle: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-import serving.__main__, serving.wiring, serving.edge
+import serving.__main__, serving.bootstrap, serving.edge.edge
 from serving.engine import Engine
 Engine().load(Path({str(bundle)!r}), digest="0" * 64, meta={{"source": "shop"}})
 loaded = {{name.split(".")[0] for name in sys.modules}}

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
-from serving.event_log import EventLog
-from serving.gate import Limits
+from serving.events.event_log import EventLog
+from serving.http.admission import Limits
 from tests.serving.parts import FakeOnline, client, load, logged, parts_of
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from serving.app import create_app
+from serving.http.app import create_app
 from tests.serving.parts import parts_of
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ import pytest
 
 from contracts.errors import SettingsError
 from contracts.settings import Settings, read_settings
-from serving import edge, global_edge
+from serving.edge import edge, global_edge
 from tests.serving.test_edge import envoy
 
 

@@ -28,11 +28,12 @@ from caravan.cli.replay import newest_events
 from contracts.errors import NotEnoughData, NotFound, SettingsError
 from contracts.events import EVENTS, Event
 from contracts.settings import read_settings
-from serving.replay import ReplayPlan, run
-from serving.replay_edge import Edge
-from serving.replay_report import NO_RELEASE, Record, Report, Row, wilson
-from serving.replay_sessions import Session, Step, read_sessions, sessions_of
-from serving.replay_shopper import Crowd, Shopper
+from serving.replay.plan import ReplayPlan
+from serving.replay.replay import run
+from serving.replay.report import NO_RELEASE, Record, Report, Row, wilson
+from serving.replay.requests import Edge
+from serving.replay.sessions import Session, Step, read_sessions, sessions_of
+from serving.replay.shopper import Crowd, Shopper
 from tests.serving.fake_edge import RELEASE, FakeEdge, Seen, serving
 from tests.serving.live import engine
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import release as bundle_reader
-from serving.candidates import Candidates, Query
-from serving.filters import FILTERS
-from serving.pipeline import rank
-from serving.release import Release
-from serving.selectors import select
-from serving.sources import from_popular, from_sequence, merge
-from serving.watch import Watch
+from serving.bundle import release as bundle_reader
+from serving.bundle.release import Release
+from serving.pipeline.candidates import Candidates, Query
+from serving.pipeline.filters import FILTERS
+from serving.pipeline.pipeline import rank
+from serving.pipeline.selectors import select
+from serving.pipeline.sources import from_popular, from_sequence, merge
+from serving.pipeline.stage_timings import Watch
 
 indexes = st.lists(st.integers(0, 59), max_size=40).map(lambda found: np.array(found, dtype=np.int64))
 

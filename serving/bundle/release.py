@@ -1,0 +1,168 @@
+"""One release in memory: the item side as columns, the exported programs, the search index, the fallback lists.
+
+A loaded release never changes; the engine replaces it as a whole. Row r of every array is the item with index
+r, which the sequence program knows as r + 1 (0 is padding).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts import release as files
+from contracts.errors import CaravanError, ReleaseRefused
+from retrieval.bm25 import BM25Index
+from retrieval.encoder import MODEL, QUERY_MODEL, TextEncoder
+from serving.bundle.programs import SequenceProgram
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Floats = NDArray[np.float32]
+Indexes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Items:
+    """The catalog as columns, each of length N."""
+
+    ids: list[str]
+    index: dict[str, int]
+    titles: list[str]
+    category: NDArray[np.int32]  # code into `category_names`; -1: none
+    category_names: list[str]
+    price: NDArray[np.float64]  # NaN: unknown
+    currency: list[str | None]
+    available: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def known(self, ids: list[str]) -> Indexes:
+        """Indexes of those `ids` that are in the catalog, in order, repeats kept."""
+        get = self.index.get
+        return np.array([i for i in map(get, ids) if i is not None], dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Release:
+    """What one bundle holds, checked to fit together."""
+
+    digest: str
+    source: str
+    items: Items
+    program: SequenceProgram
+    vectors: Floats  # [N, D]
+    offset: Floats  # [N]: the item's bias, -inf where it is not available
+    norms: Floats  # [N]: lengths of `vectors`, at least a tiny number
+    text_vectors: Floats | None  # [N, T], unit length
+    popular: dict[str, Indexes]  # "all", and one list per category, best first
+    bm25: BM25Index
+    encoder: TextEncoder | None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def load(directory: Path, *, digest: str, source: str, meta: dict[str, Any] | None = None) -> Release:
+    """Read the bundle in `directory`. Raises ReleaseRefused, naming what is wrong with it."""
+    try:
+        return _load(directory, digest, source, meta or {})
+    except ReleaseRefused:
+        raise
+    except CaravanError as error:
+        raise _refusal(digest, error.what) from error
+    except Exception as error:  # a broken file can raise anything: it is refused, the engine lives on
+        raise _refusal(digest, f"{type(error).__name__}: {error}") from error
+
+
+def _refusal(digest: str, problem: str) -> ReleaseRefused:
+    return ReleaseRefused(f"release {digest[:12]} can not be served: {problem}", remedy="publish a whole release")
+
+
+def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Release:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(directory / files.ITEMS) as catalog:  # pq.read_table would import pandas
+        items = _items(catalog.read())
+    size = len(items)
+    if size == 0:
+        raise _refusal(digest, f"{files.ITEMS} is empty")
+
+    vectors = _matrix(directory / files.ITEM_VECTORS, size, digest)
+    bias = np.zeros(size, dtype=np.float32)
+    if (directory / files.ITEM_BIAS).exists():
+        bias = _array(directory / files.ITEM_BIAS, digest)
+        if bias.shape != (size,):
+            raise _refusal(digest, f"{files.ITEM_BIAS} has shape {bias.shape}, the catalog {size} items")
+    text_vectors = None
+    if (directory / files.ITEM_TEXT_VECTORS).exists():
+        text_vectors = _matrix(directory / files.ITEM_TEXT_VECTORS, size, digest)
+
+    bm25 = BM25Index.load(directory / files.BM25)
+    if len(bm25) != size:
+        raise _refusal(digest, f"the search index has {len(bm25)} texts, the catalog {size} items")
+    encoder = None
+    if text_vectors is not None and (directory / files.ENCODER).is_dir():
+        # queries come one at a time, and the eight-bit program takes half the time for the same ranking
+        program = QUERY_MODEL if (directory / files.ENCODER / QUERY_MODEL).exists() else MODEL
+        encoder = TextEncoder.load(directory / files.ENCODER, threads=1, program=program)
+        if encoder.dimension != text_vectors.shape[1]:
+            raise _refusal(digest, "the encoder and the items' text vectors differ in dimension")
+
+    popular = {name: items.known(ids) for name, ids in json.loads((directory / files.POPULAR).read_text()).items()}
+    if not len(popular.get("all", ())):
+        raise _refusal(digest, f"{files.POPULAR} has no list `all` with items of the catalog")
+
+    return Release(
+        digest=digest,
+        source=source,
+        items=items,
+        program=SequenceProgram(directory / files.SEQUENCE_PROGRAM),
+        vectors=vectors,
+        offset=np.where(items.available, bias, np.float32(-np.inf)).astype(np.float32),
+        norms=np.maximum(np.linalg.norm(vectors, axis=1), 1e-9).astype(np.float32),
+        text_vectors=text_vectors,
+        popular=popular,
+        bm25=bm25,
+        encoder=encoder,
+        meta=meta,
+    )
+
+
+def _items(table: pa.Table) -> Items:
+    """Columns of the catalog. By way of lists: some conversions of pyarrow import pandas, which an engine can spare."""
+    ids = table["item_id"].to_pylist()
+    index = {item: row for row, item in enumerate(ids)}
+    if len(index) != len(ids):
+        raise ValueError(f"{files.ITEMS} names an item twice")
+    encoded = table["category"].combine_chunks().cast("string").dictionary_encode()
+    codes = [-1 if code is None else code for code in encoded.indices.to_pylist()]
+    return Items(
+        ids=ids,
+        index=index,
+        titles=table["title"].to_pylist(),
+        category=np.array(codes, dtype=np.int32),
+        category_names=encoded.dictionary.to_pylist(),
+        price=np.array([np.nan if price is None else price for price in table["price"].to_pylist()], dtype=np.float64),
+        currency=table["currency"].to_pylist(),
+        available=np.array([available is not False for available in table["available"].to_pylist()], dtype=np.bool_),
+    )
+
+
+def _array(path: Path, digest: str) -> Floats:
+    """A finite float32 array in memory of its own, C-contiguous. Pickled objects are refused."""
+    array = np.ascontiguousarray(np.load(path, allow_pickle=False), dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise _refusal(digest, f"{path.name} holds values that are not finite")
+    return array
+
+
+def _matrix(path: Path, size: int, digest: str) -> Floats:
+    array = _array(path, digest)
+    if array.ndim != 2 or array.shape[0] != size:
+        raise _refusal(digest, f"{path.name} has shape {array.shape}, the catalog {size} items")
+    return array

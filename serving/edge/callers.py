@@ -1,0 +1,90 @@
+"""How the edge finds out who asks: the shop's key is compared, a shopper's token is verified, all else is nobody.
+
+Envoy's `api_key_auth` has no optional mode, so the key is compared where shoppers get their ids, in Lua; tokens are
+`jwt_authn`'s matter. What is wrong is refused with how to do it right, so that a shop never falls silently to nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from contracts.settings import Settings
+from serving.callers import (
+    ALGORITHM,
+    CALLER_HEADER,
+    ISSUER,
+    PSEUDONYM_HEADER,
+    TOKEN_COOKIE,
+    TOKEN_HEADER,
+    USER_HEADER,
+)
+from serving.edge import envoy
+from serving.edge.envoy import Yaml
+
+#: Tokens that are minted per second without the shop's key, and the burst above that.
+MINTS, MINT_BURST = 20, 200
+
+
+def filters(s: Settings) -> list[Yaml]:
+    """What runs before the shopper's id is found: forget what a client claims, then verify its token."""
+    forget = "".join(
+        f'  handle:headers():remove("{name}")\n' for name in (CALLER_HEADER, USER_HEADER, PSEUDONYM_HEADER)
+    )
+    found = [envoy.lua("forget-claims", f"function envoy_on_request(handle)\n{forget}end\n")]
+    if s.token_key is None:
+        return found
+    key = base64.urlsafe_b64encode(s.secret("token_key").encode()).decode().rstrip("=")
+    keys = {"keys": [{"kty": "oct", "alg": ALGORITHM, "k": key}]}
+    provider = {
+        "issuer": ISSUER,
+        "from_headers": [{"name": TOKEN_HEADER}],
+        "from_cookies": [TOKEN_COOKIE],
+        "local_jwks": {"inline_string": json.dumps(keys)},
+        "claim_to_headers": [
+            {"header_name": USER_HEADER, "claim_name": "uid"},
+            {"header_name": PSEUDONYM_HEADER, "claim_name": "pid"},
+        ],
+        "require_expiration": True,
+    }
+    optional = {"requires_any": {"requirements": [{"provider_name": "shopper"}, {"allow_missing": {}}]}}
+    config = {
+        "@type": f"{envoy.HTTP_FILTER}jwt_authn.v3.JwtAuthentication",
+        "providers": {"shopper": provider},
+        "rules": [{"match": {"prefix": "/"}, "requires": optional}],
+    }
+    return [*found, envoy.named("envoy.filters.http.jwt_authn", config)]
+
+
+def lua(s: Settings) -> str:
+    """Lua that says who asks: `caller_of(handle)` gives the kind, or nil after it has answered itself."""
+    key = f'"Bearer {s.shop_key}"' if s.shop_key else "nil"
+    return f"""
+local shop_key = {key}
+local function caller_of(handle)
+  local headers = handle:headers()
+  local given = headers:get("authorization")
+  headers:remove("authorization")
+  local kind = "nobody"
+  if given ~= nil then
+    if shop_key == nil or given ~= shop_key then
+      handle:respond({{[":status"] = "401"}}, "the key is not this shop's: send authorization: Bearer with the "
+        .. "content of secrets/shop_key_{s.shop}, or no authorization at all")
+      return nil
+    end
+    kind = "shop"
+  elseif headers:get("{USER_HEADER}") ~= nil then
+    kind = "shopper"
+  end
+  headers:replace("{CALLER_HEADER}", kind)
+  handle:streamInfo():dynamicMetadata():set("caravan", "caller", kind)
+  return kind
+end
+"""
+
+
+def mint_limit() -> Yaml:
+    """A limit for the route on which tokens are minted."""
+    return {
+        "envoy.filters.http.local_ratelimit": envoy.rate_limit("mint_rate", burst=MINT_BURST, fill=MINTS, every="1s")
+    }

@@ -1,0 +1,98 @@
+"""The global edge: Envoy in front of the regions, in the control group.
+
+Shoppers go to the region that says it is the active one (`/active`); the regions are asked every second, in the order
+of their priority. When none of them is, shoppers are told so at once instead of being sent anywhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+from contracts.errors import SettingsError
+from contracts.region import RegionName
+from contracts.settings import Settings
+from serving.edge import admin, envoy
+from serving.edge.edge import replace_file
+from serving.edge.envoy import TYPE, Yaml, address_of
+
+#: Seconds between two looks at a region; so many failures, and shoppers go to the other one.
+LOOK_EVERY, FAILURES = 1, 2
+
+
+def write(directory: Path, s: Settings) -> Path:
+    """Write its file below `directory`; the path to start Envoy with."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "global-edge.yaml"
+    replace_file(path, bootstrap(s))
+    return path
+
+
+def bootstrap(s: Settings) -> Yaml:
+    """All of its configuration: it does not change while it runs."""
+    edges = [s.edge_address_of(region) for region in get_args(RegionName)]
+    route = {
+        "match": {"prefix": "/"},
+        "route": {
+            "cluster": "regions",
+            "timeout": f"{s.request_deadline + 2:g}s",
+            # nothing was answered yet, so asking again does no harm
+            "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2},
+        },
+    }
+    manager = {
+        "@type": envoy.MANAGER,
+        "stat_prefix": "global_edge",
+        "use_remote_address": True,
+        "normalize_path": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "common_http_protocol_options": {"idle_timeout": "60s", "max_headers_count": 64},
+        "request_headers_timeout": "5s",
+        "route_config": {"name": "regions", "virtual_hosts": [{"name": "shop", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [envoy.router()],
+    }
+    listener = envoy.listener("global-edge", address_of(s.host, s.control_ports.global_edge), manager)
+    return {
+        "node": {"id": "global-edge", "cluster": "caravan"},
+        "admin": {"address": admin.address(admin.of_control(s))},
+        "static_resources": {"listeners": [listener], "clusters": [_regions(edges)]},
+    }
+
+
+def _regions(edges: list[str]) -> Yaml:
+    endpoints = []
+    for priority, url in enumerate(edges):
+        address = urlsplit(url)
+        if not address.hostname or not address.port:
+            raise SettingsError(
+                f"the edge address {url} has no host or port",
+                remedy="set CARAVAN_PRIMARY_EDGE_URL and CARAVAN_STANDBY_EDGE_URL",
+            )
+        endpoint = {"endpoint": {"address": address_of(address.hostname, address.port)}}
+        endpoints.append({"priority": priority, "lb_endpoints": [endpoint]})
+    return {
+        "name": "regions",
+        "type": "STRICT_DNS",
+        "connect_timeout": "0.5s",
+        "load_assignment": {"cluster_name": "regions", "endpoints": endpoints},
+        # without it, a cluster with no healthy member gets requests all the same
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": f"{LOOK_EVERY}s",
+                "no_traffic_interval": f"{LOOK_EVERY}s",
+                "unhealthy_threshold": FAILURES,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": "/active"},
+            }
+        ],
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": {"idle_timeout": "5s"},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }

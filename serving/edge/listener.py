@@ -1,0 +1,226 @@
+"""The part of Envoy's configuration that does not change while it runs: listener, limits, shopper ids, access log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from contracts.settings import Settings
+from serving.callers import HOW_TO_ASK, PSEUDONYM_HEADER
+from serving.edge import admin, callers, metrics
+from serving.edge.envoy import HTTP_FILTER, MANAGER, TYPE, Yaml, address_of, listener, lua, named, rate_limit, router
+from serving.pipeline.schemas import MAX_BODY
+
+ROUTES = "routes.yaml"
+CLUSTERS = "clusters.yaml"
+ACCESS_LOG = "edge-access.log"
+
+#: The opaque id that splits hash on: a shop's server may send it, for browsers the edge keeps it in a cookie.
+SHOPPER_HEADER = "x-shopper-id"
+SHOPPER_COOKIE = "caravan_shopper"
+#: What splits hash on: the shopper's id with the salt of the running release, so that not always the same shoppers
+#: meet a canary. And the arm that was meant for the shopper, whichever engine answered in the end. Both are the edge's
+#: own: what a client sends under these names is replaced.
+SPLIT_HEADER = "x-caravan-split"
+ARM_HEADER = "x-caravan-arm"
+#: Says in the access log that the edge read a request: of one that Envoy turned away before, the arm in the log is what
+#: its sender claims.
+READ = "read"
+#: What Envoy appends to the host of a mirrored request: no client may ask under such a name.
+SHADOW = "-shadow"
+#: The same as a Lua pattern.
+SHADOW_HOST = SHADOW.replace("-", "%-")
+#: Set by the engine: the release that answered. For the access log alone: from it a client would learn its arm.
+RELEASE_HEADER = "x-caravan-release"
+COOKIE_DAYS = 365
+#: Requests per second through one edge, and the burst above that.
+RATE, BURST = 3000, 6000
+
+
+def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
+    """Everything that does not change while the edge runs."""
+    return {
+        "node": {"id": f"edge-{s.region}", "cluster": "caravan"},
+        "admin": {"address": admin.address(admin.of_region(s))},
+        "dynamic_resources": {"cds_config": _watched(directory, CLUSTERS)},
+        "static_resources": {
+            "clusters": [metrics.cluster(s)] if s.metrics_token else [],
+            "listeners": [
+                *([metrics.listener(s)] if s.metrics_token else []),
+                listener(
+                    "edge",
+                    address_of(s.host, s.ports.edge),
+                    _http(directory, s, logs),
+                    per_connection_buffer_limit_bytes=2 * MAX_BODY,
+                ),
+            ],
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                named(
+                    "envoy.resource_monitors.global_downstream_max_connections",
+                    {
+                        "@type": TYPE
+                        + "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": 4096,
+                    },
+                )
+            ]
+        },
+    }
+
+
+def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
+    """How HTTP is read: normalised paths, bounded headers, bodies and times, uniform errors, one log line each."""
+    return {
+        "@type": MANAGER,
+        "stat_prefix": "edge",
+        "use_remote_address": True,
+        "always_set_request_id_in_response": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "server_header_transformation": "PASS_THROUGH",
+        "common_http_protocol_options": {
+            "idle_timeout": "60s",
+            "max_headers_count": 64,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "max_request_headers_kb": 16,
+        "request_headers_timeout": "5s",
+        "request_timeout": "10s",
+        "stream_idle_timeout": "15s",
+        "rds": {"route_config_name": "caravan", "config_source": _watched(directory, ROUTES)},
+        "access_log": [named("envoy.access_loggers.file", _access_log(logs / ACCESS_LOG))],
+        "local_reply_config": {
+            "mappers": [
+                {
+                    "filter": {
+                        "status_code_filter": {
+                            "comparison": {"op": "EQ", "value": {"default_value": 401, "runtime_key": "unknown_caller"}}
+                        }
+                    },
+                    "body_format_override": _problem(HOW_TO_ASK),
+                }
+            ],
+            "body_format": _problem("see the documentation of the routes; after a 429 or 503 try again"),
+        },
+        "http_filters": [
+            named(
+                "envoy.filters.http.local_ratelimit",
+                rate_limit("edge_rate", burst=BURST, fill=RATE // 10, every="0.1s"),
+            ),
+            *callers.filters(s),
+            lua("envoy.filters.http.lua", callers.lua(s) + _SHOPPER_ID),
+            named(
+                "envoy.filters.http.buffer",
+                {"@type": f"{HTTP_FILTER}buffer.v3.Buffer", "max_request_bytes": MAX_BODY},
+            ),
+            router(),
+        ],
+    }
+
+
+#: Gives every request the shopper header: the shop's own or that of a token, else the cookie's, else a new id that goes
+#: into the cookie.
+_SHOPPER_ID = f"""
+local function clean(id)
+  if id ~= nil and #id <= 128 and string.find(id, "^[%w._%-]+$") then return id end
+  return nil
+end
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  headers:remove("{ARM_HEADER}")
+  handle:streamInfo():dynamicMetadata():set("caravan", "{READ}", "1")
+  if string.find(headers:get(":authority") or "", "{SHADOW_HOST}%f[:%z]") then
+    handle:respond({{[":status"] = "400"}}, "this host name is kept for copies")
+    return
+  end
+  local caller = caller_of(handle)
+  if caller == nil then return end
+  local salt = handle:metadata():get("salt") or ""
+  local id = nil
+  if caller == "shop" then
+    id = clean(headers:get("{SHOPPER_HEADER}"))
+  elseif caller == "shopper" then
+    id = clean(headers:get("{PSEUDONYM_HEADER}"))
+    headers:replace("{SHOPPER_HEADER}", id or "")
+  end
+  if id ~= nil then
+    headers:replace("{SPLIT_HEADER}", salt .. ":" .. id)
+    return
+  end
+  for name, value in string.gmatch(headers:get("cookie") or "", "([%w_]+)=([^;]*)") do
+    if name == "{SHOPPER_COOKIE}" then id = clean(value) end
+  end
+  if id == nil then
+    id = headers:get("x-request-id")
+    handle:streamInfo():dynamicMetadata():set("caravan", "minted", id)
+  end
+  headers:replace("{SHOPPER_HEADER}", id)
+  headers:replace("{SPLIT_HEADER}", salt .. ":" .. id)
+end
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local release = headers:get("{RELEASE_HEADER}")
+  if release ~= nil then
+    handle:streamInfo():dynamicMetadata():set("caravan", "release", release)
+    headers:remove("{RELEASE_HEADER}")
+  end
+  local found = handle:streamInfo():dynamicMetadata():get("caravan")
+  if found ~= nil and found["minted"] ~= nil then
+    handle:headers():add("set-cookie", "{SHOPPER_COOKIE}=" .. found["minted"]
+      .. "; Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Lax")
+  end
+end
+"""
+
+
+def _problem(remedy: str) -> Yaml:
+    """How the edge's own errors look: as the engine's do."""
+    return {
+        "json_format": {
+            "error": "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
+            "remedy": remedy,
+            "request_id": "%REQ(X-REQUEST-ID)%",
+        }
+    }
+
+
+def _access_log(path: Path) -> Yaml:
+    """One JSON object per request; no query string, which may hold what a shopper typed."""
+    return {
+        "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(path),
+        "log_format": {
+            "json_format": {
+                "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
+                "request_id": "%REQ(X-REQUEST-ID)%",
+                "shopper": f"%REQ({SHOPPER_HEADER.upper()})%",
+                "arm": f"%REQ({ARM_HEADER.upper()})%",
+                "caller": "%DYNAMIC_METADATA(caravan:caller)%",
+                "read": f"%DYNAMIC_METADATA(caravan:{READ})%",
+                "release": "%DYNAMIC_METADATA(caravan:release)%",
+                "method": "%REQ(:METHOD)%",
+                "path": "%PATH(NQ)%",
+                "cluster": "%UPSTREAM_CLUSTER%",
+                "upstream": "%UPSTREAM_HOST%",
+                "code": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
+                "details": "%RESPONSE_CODE_DETAILS%",
+                # until the whole request was with the engine, and from there to its first byte: the rest of the
+                # duration is the client's own network
+                "sent_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_END:ms)%",
+                "waited_ms": "%COMMON_DURATION(US_TX_END:US_RX_BEG:ms)%",
+                "duration_ms": "%DURATION%",
+                "bytes_in": "%BYTES_RECEIVED%",
+                "bytes_out": "%BYTES_SENT%",
+            }
+        },
+    }
+
+
+def _watched(directory: Path, name: str) -> Yaml:
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": str(directory / name), "watched_directory": {"path": str(directory)}},
+    }

@@ -1,0 +1,244 @@
+"""Loads, verifies, warms and swaps one release; follows a pointer in the object store.
+
+One thread asks each second which digest `serving/<region>/<slot>` names. A new one is fetched, verified, loaded
+and answers a probe set before a single assignment makes it the one that serves; until then, and if anything of
+that fails, the old release goes on. A refused digest is not tried again until the pointer moves.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from artifacts import plain_data
+from artifacts.manifest import Manifest
+from artifacts.publish import Store, fetch, read_manifest, resolve
+from contracts.errors import ArtifactError, CaravanError, NotFound, ReleaseRefused, Tampered
+from serving.bundle import release as bundle
+from serving.bundle.release import Release
+from serving.pipeline.candidates import Query
+from serving.pipeline.pipeline import rank
+from serving.pipeline.search import search, similar
+from serving.pipeline.stage_timings import Watch
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+PROBES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What /readyz tells."""
+
+    stage: str  # starting, waiting, loading, warming, serving, draining
+    reason: str | None = None
+    refused: str | None = None
+
+
+class Engine:
+    """Holds the release that serves; `current` is replaced whole, never changed."""
+
+    def __init__(
+        self,
+        *,
+        prepare: Callable[[str], None] = lambda _source: None,
+        on_swap: Callable[[Release], None] = lambda _release: None,
+    ) -> None:
+        self.current: Release | None = None
+        self.state = State(stage="starting", reason="no release was looked for yet")
+        self._prepare = prepare  # what a data source needs before its release serves
+        self._on_swap = on_swap
+        self._swapping = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        return self.current is not None and self.state.stage != "draining"
+
+    def drain(self) -> None:
+        """Answer what is under way, but no longer count as ready."""
+        self.state = State(stage="draining", reason="the engine is stopping")
+
+    def load(self, directory: Path, *, digest: str, meta: dict[str, Any]) -> Release:
+        """Load and warm the bundle in `directory`, then swap it in. Raises ReleaseRefused; the old one stays."""
+        with self._swapping:
+            started = perf_counter()
+            self._tell("loading")
+            try:
+                release = bundle.load(directory, digest=digest, source=str(meta.get("source", "")), meta=meta)
+                self._prepare(release.source)
+                self._tell("warming")
+                warm(release)
+            except CaravanError as error:
+                self.refuse(digest, error.what)
+                raise
+            except Exception as error:  # programs and arrays of a bundle can fail in any way
+                self.refuse(digest, f"a probe failed: {type(error).__name__}: {error}")
+                raise ReleaseRefused(f"a probe of {digest[:12]} failed: {error}", remedy="publish it again") from error
+            first = self.current is None
+            if first:
+                gc.collect()
+            gc.freeze()  # the release is no garbage: do not let the collector walk it again and again
+            self.current = release
+            self.state = State(stage="serving")
+            self._on_swap(release)
+            log.info("serving %s of %s after %.2f s", digest[:12], release.source, perf_counter() - started)
+            return release
+
+    def refuse(self, digest: str, reason: str) -> None:
+        """Record why `digest` does not serve."""
+        log.error("release %s refused: %s", digest[:12], reason)
+        self.state = State(stage="serving" if self.current else "waiting", reason=reason, refused=digest)
+
+    def forgive(self) -> None:
+        """Nobody asks for the refused release any more."""
+        self.state = replace(self.state, refused=None)
+
+    def wait(self, reason: str) -> None:
+        """Record why nothing newer is loaded; a refusal told earlier stays told while a release serves."""
+        if self.current is None and self.state.stage != "draining":
+            self.state = State(stage="waiting", reason=reason, refused=self.state.refused)
+
+    def _tell(self, stage: str) -> None:
+        if self.current is None and self.state.stage != "draining":
+            self.state = State(stage=stage, reason="not loaded yet", refused=self.state.refused)
+
+
+def warm(release: Release) -> None:
+    """Let `release` answer a probe set; raises ReleaseRefused when an answer is empty, repeated or not finite.
+
+    The first runs of a program are slow (allocations, code paths); no shopper should wait for them.
+    """
+    size = len(release.items)
+    k = min(10, int(np.count_nonzero(release.items.available)))
+    draw = np.random.default_rng(0)
+    for probe in range(PROBES):
+        history = draw.integers(0, size, size=1 + probe * release.program.longest // PROBES)
+        result = rank(release, Query(user="", k=k, history=history, hide_purchased=False), Watch())
+        _check_probe(release, result.chosen.index, result.chosen.score, expected=k)
+        if result.fallback is not None:
+            raise ReleaseRefused(f"a probe fell back: {result.fallback}", remedy="look at the engine's log")
+    popular = rank(release, Query(user="", k=1), Watch())
+    _check_probe(release, popular.chosen.index, popular.chosen.score, expected=min(1, k))
+    title = release.items.titles[0][:200]
+    found = search(release, title, k=5, vector=None if release.encoder is None else release.encoder.encode([title])[0])
+    near = similar(release, 0, k=5)
+    for ranking in (found, near):
+        if not np.isfinite(ranking.score).all():
+            raise ReleaseRefused("a probe search gave scores that are not finite", remedy="publish a whole release")
+
+
+def _check_probe(release: Release, index: bundle.Indexes, score: bundle.Floats, *, expected: int) -> None:
+    if len(index) < expected or len(np.unique(index)) != len(index) or not np.isfinite(score).all():
+        raise ReleaseRefused(
+            f"a probe of release {release.digest[:12]} answered {len(index)} of {expected} items, or no finite scores",
+            remedy="train and publish it again",
+        )
+
+
+class Follower(threading.Thread):
+    """Keeps an engine at the release that a pointer names."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Callable[[], Store],
+        ref: str,
+        *,
+        trust: Callable[[Store, str], None],
+        cache: Path,
+        memory: Path,
+        poll: float = POLL_SECONDS,
+    ) -> None:
+        super().__init__(name="follower", daemon=True)
+        self._engine = engine
+        self._make_store = store
+        self._store: Store | None = None
+        self._ref = ref
+        self._trust = trust  # raises Tampered for a digest that no trusted key signed
+        self._cache = cache
+        self._memory = memory  # manifest of the release served last, for a start without the object store
+        self._poll = poll
+        self._ending = threading.Event()
+        self._refused: str | None = None
+
+    def stop(self) -> None:
+        self._ending.set()
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self.step()
+            except Exception as error:  # the follower must outlive whatever the store does
+                log.warning("the pointer %s could not be followed: %s", self._ref, error)
+                self._engine.wait(f"the object store does not answer: {error}")
+                self._remember_last()
+            self._ending.wait(self._poll)
+
+    def step(self) -> None:
+        """Look once at the pointer, and act on it. Raises what the store raises."""
+        if self._store is None:
+            self._store = self._make_store()
+        digest = resolve(self._store, self._ref)
+        current = self._engine.current
+        if digest is None:
+            self._engine.wait(f"no release is assigned: the pointer {self._ref} does not exist")
+            return
+        if self._refused not in (None, digest):  # the pointer has moved: when it comes back, that one is tried again
+            self._refused = None
+            self._engine.forgive()
+        if digest == self._refused or (current is not None and current.digest == digest):
+            return
+        try:
+            manifest, directory = self._bring(self._store, digest)
+            self._engine.load(directory, digest=digest, meta=manifest.meta)
+        except ReleaseRefused:
+            self._refused = digest
+        except (Tampered, NotFound) as error:
+            self._refused = digest
+            self._engine.refuse(digest, error.what)
+        else:
+            self._refused = None
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            part = self._memory.with_suffix(".part")
+            part.write_bytes(manifest.to_bytes())
+            part.replace(self._memory)
+
+    def _bring(self, store: Store, digest: str) -> tuple[Manifest, Path]:
+        """Manifest and verified directory; a copy that rotted in the cache is fetched anew, once."""
+        manifest = read_manifest(store, digest)
+        if manifest.kind != "release":
+            raise Tampered(f"{digest[:12]} is a {manifest.kind}, not a release", remedy="point at a release")
+        self._trust(store, digest)
+        directory = fetch(store, digest, self._cache)
+        try:
+            manifest.verify(directory)
+        except ArtifactError:
+            shutil.rmtree(directory, ignore_errors=True)
+            directory = fetch(store, digest, self._cache)
+            manifest.verify(directory)
+        plain_data.check(manifest, directory)
+        return manifest, directory
+
+    def _remember_last(self) -> None:
+        """Without the object store, serve what was served last, from the verified cache."""
+        if self._engine.current is not None or not self._memory.exists():
+            return
+        try:
+            manifest = Manifest.from_bytes(self._memory.read_bytes())
+            directory = self._cache / manifest.digest
+            if directory.is_dir() and manifest.digest != self._refused:
+                manifest.verify(directory)
+                self._engine.load(directory, digest=manifest.digest, meta=manifest.meta)
+        except (CaravanError, OSError, json.JSONDecodeError) as error:
+            log.warning("the release served last can not be used: %s", error)

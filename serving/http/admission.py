@@ -1,0 +1,183 @@
+"""The outermost layer: request id, body limits, shedding, the deadline, and the last word on errors.
+
+Plain ASGI, because everything passes here: a refused request costs some tens of microseconds, so an engine at
+three times its capacity still spends its time on the requests it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import orjson
+
+from serving.http.metrics import Meters
+from serving.pipeline.schemas import MAX_BODY
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Longest time a client may take to send its body, seconds.
+BODY_SECONDS = 5.0
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many requests of a route may be under way at once; beyond that they are refused, not queued."""
+
+    in_flight: dict[str, int] = field(
+        default_factory=lambda: {"recommend": 48, "search": 24, "similar": 48, "events": 128}
+    )
+    body_bytes: int = MAX_BODY
+    body_seconds: float = BODY_SECONDS
+    deadline: float = 1.0
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+class _BodyTooSlow(Exception):
+    pass
+
+
+class Gate:
+    """Wraps the application."""
+
+    def __init__(self, app: App, meters: Meters, limits: Limits) -> None:
+        self._app = app
+        self._meters = meters
+        self._limits = limits
+        self._under_way = dict.fromkeys(limits.in_flight, 0)
+        for route in limits.in_flight:
+            meters.in_flight.labels(route).set_function(lambda route=route: self._under_way[route])  # type: ignore[misc]
+
+    @property
+    def busy(self) -> int:
+        """Requests under way."""
+        return sum(self._under_way.values())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        route = scope["path"].partition("/")[2].partition("/")[0]  # "" for a target like `*`, which holds no slash
+        if route not in self._under_way:
+            route = "other"
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id)
+        try:
+            if scope["method"] in ("POST", "PUT", "PATCH"):
+                receive = await self._whole_body(scope, receive)
+            await self._admit(route, scope, receive, answer)
+        except TimeoutError:
+            await answer.problem(503, f"no answer within {self._limits.deadline:g} s", "try again", retry=True)
+        except _BodyTooLarge:
+            await answer.problem(413, f"the body is larger than {self._limits.body_bytes} bytes", "send less at once")
+        except _BodyTooSlow:
+            await answer.problem(408, f"the body took longer than {self._limits.body_seconds:g} s", "send it faster")
+        except Exception:  # the last resort: no stack trace leaves the house, no request hangs
+            log.exception("request %s failed", request_id)
+            await answer.problem(500, "the engine failed on this request", f"report request {request_id}")
+        self._meters.requests.labels(route, str(answer.status)).observe(perf_counter() - started)
+
+    async def _admit(self, route: str, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        if route == "other":
+            await self._app(scope, receive, answer.send)
+            return
+        if self._under_way[route] >= self._limits.in_flight[route]:
+            self._meters.shed.labels(route).inc()
+            await answer.problem(503, "too many requests are under way", "try again in a second", retry=True)
+            return
+        self._under_way[route] += 1
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                await self._app(scope, receive, answer.send)
+        finally:
+            self._under_way[route] -= 1
+
+    async def _whole_body(self, scope: Scope, receive: Receive) -> Receive:
+        """Read the body before anything else runs, within size and time; then replay it."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._limits.body_bytes:
+                raise _BodyTooLarge
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        break
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if size > self._limits.body_bytes:
+                        raise _BodyTooLarge
+                    chunks.append(chunk)
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            raise _BodyTooSlow from None
+        body: bytes | None = b"".join(chunks)
+
+        async def replay() -> Message:
+            nonlocal body
+            if body is None:
+                return await receive()
+            whole, body = body, None
+            return {"type": "http.request", "body": whole, "more_body": False}
+
+        return replay
+
+
+class _Answer:
+    """The response on its way out: gets the request id, and remembers whether it has begun."""
+
+    __slots__ = ("_id", "_send", "begun", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._id = request_id
+        self.begun = False
+        self.status = 499  # nothing was sent: the client went away
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._id.encode())]
+        await self._send(message)
+
+    async def problem(self, status: int, error: str, remedy: str, *, retry: bool = False) -> None:
+        """Answer an error, unless an answer has begun already."""
+        if self.begun:
+            return
+        headers = [(b"content-type", b"application/json")]
+        if retry:
+            headers.append((b"retry-after", b"1"))
+        body = orjson.dumps({"error": error, "remedy": remedy, "request_id": self._id})
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _request_id(scope: Scope) -> str:
+    """The id Envoy gave, when it is one; else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode("ascii"))
+    return str(uuid.uuid4())

@@ -1,0 +1,63 @@
+"""What is known about the shopper (one read) and about the candidates (columns in memory)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from serving.bundle.release import Indexes, Release
+from serving.pipeline.candidates import Candidates, Fallback, Query
+from serving.pipeline.schemas import RecommendRequest
+from serving.pipeline.shoppers import Shopper
+
+
+class Shoppers(Protocol):
+    """What hydration asks of the online store; a seam, so that tests can make it late or wrong."""
+
+    async def read(self, source: str, user: str) -> Shopper | Fallback: ...
+
+
+async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, request: RecommendRequest) -> Query:
+    """The query with the shopper's history, or with the reason why there is none. Never raises for the store's sake."""
+    found = Fallback.UNKNOWN_SHOPPER if user is None else await shoppers.read(release.source, user)
+    known = release.items.known
+    history, purchased, stale, fallback = _NONE, _NONE, False, None
+    if isinstance(found, Shopper):
+        history, stale = known(found.items), found.stale
+        purchased = known([item for item, kind in zip(found.items, found.kinds, strict=True) if kind == "purchase"])
+    else:
+        fallback = found
+    if request.context.items:
+        history = np.concatenate([history, known(request.context.items)])
+        if fallback is Fallback.UNKNOWN_SHOPPER and len(history):
+            fallback = None  # the session tells enough
+    if fallback is None and not len(history):
+        fallback = Fallback.UNKNOWN_HISTORY
+    return Query(
+        user=user or "",
+        k=request.k,
+        history=history,
+        purchased=purchased,
+        excluded=known(request.exclude) if request.exclude else _NONE,
+        category=request.context.category,
+        hide_purchased=request.hide_purchased,
+        hide_seen=request.hide_seen,
+        max_per_category=request.max_per_category,
+        stale=stale,
+        fallback=fallback,
+    )
+
+
+def hydrate_candidates(release: Release, index: Indexes, source: Indexes) -> Candidates:
+    """Candidates with the columns that filters and the selector look at; scores are still NaN."""
+    return Candidates(
+        index=index,
+        source=source.astype(np.int8),
+        score=np.full(len(index), np.nan, dtype=np.float32),
+        category=release.items.category[index],
+        available=release.items.available[index],
+    )
+
+
+_NONE = np.empty(0, dtype=np.int64)

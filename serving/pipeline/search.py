@@ -1,0 +1,40 @@
+"""Text search and items like an item: scores over the whole catalog, fused, the best k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrieval.fusion import fuse
+from retrieval.topk import top_k
+from serving.bundle.release import Floats, Indexes, Release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Items, best first, with their scores."""
+
+    index: Indexes
+    score: Floats
+
+
+def search(release: Release, query: str, k: int, vector: Floats | None) -> Ranking:
+    """The k items that match `query` best: BM25, fused with text vectors where the query's own is given."""
+    lexical = release.bm25.scores(query)
+    if vector is None or release.text_vectors is None:
+        found = np.where(lexical > 0, lexical, -np.inf)
+    else:
+        found = fuse(lexical, release.text_vectors @ vector)
+    index, score = top_k(np.where(release.items.available, found, -np.inf), k)
+    return Ranking(index=index, score=score)
+
+
+def similar(release: Release, item: int, k: int) -> Ranking:
+    """The k available items closest to `item`: cosine of the model's vectors, averaged with that of the texts."""
+    own = release.vectors[item] / release.norms[item]
+    closeness = (release.vectors @ own) / release.norms
+    if release.text_vectors is not None:
+        closeness = (closeness + release.text_vectors @ release.text_vectors[item]) / 2
+    index, score = top_k(np.where(release.items.available, closeness, -np.inf), k, exclude=np.array([item]))
+    return Ranking(index=index, score=score)

@@ -1,0 +1,103 @@
+"""The edge as a replay sees it: requests go out, and every answer, or its lack, is counted under its release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, TypeVar
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from serving.edge.listener import SHOPPER_HEADER
+from serving.replay.report import NO_RELEASE, Record, Tally
+
+T = TypeVar("T")
+
+
+class Edge:
+    """The shop's API below `url`, over `http`; counts into `record`."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, record: Record, key: str | None = None) -> None:
+        self._http = http
+        self._url = url.rstrip("/")
+        self._record = record
+        self._known = {"authorization": f"Bearer {key}"} if key else {}
+
+    async def ask(
+        self, route: str, path: str, shopper: str, due: float, body: dict[str, Any] | None = None
+    ) -> tuple[Tally, list[str] | None]:
+        """The items of the answer in their order, None when there was none; and where it is counted.
+
+        `route` is its name in the report, `shopper` goes into the edge's header, `due` is on the clock perf_counter.
+        """
+        tally, answer = await self._exchange(route, path, shopper, due, body, _read_answer)
+        if answer is None:
+            return tally, None
+        items, fallback = answer
+        tally.fallbacks += fallback
+        tally.empty += not items
+        return tally, items
+
+    async def tell(self, events: Sequence[dict[str, Any]], shopper: str, tally: Tally) -> None:
+        """Send events now; those that were accepted count in `tally`, the answer the shopper acted upon."""
+        _, rejected = await self._exchange(
+            "events", "/events", shopper, perf_counter(), {"events": events}, _read_rejected
+        )
+        if rejected is None:
+            return
+        self._record.events_rejected += len(rejected)
+        tally.events.update(event["kind"] for event in events if event["event_id"] not in rejected)
+
+    async def _exchange(
+        self,
+        route: str,
+        path: str,
+        shopper: str,
+        due: float,
+        body: dict[str, Any] | None,
+        read: Callable[[dict[str, Any]], T],
+    ) -> tuple[Tally, T | None]:
+        """One request, a POST when it has a body; what `read` makes of an answer with status 200."""
+        result: T | None = None
+        release, failure = NO_RELEASE, None
+        headers = {SHOPPER_HEADER: shopper, "content-type": "application/json", **self._known}
+        try:
+            async with self._http.request(
+                "GET" if body is None else "POST",
+                URL(self._url + path, encoded=True),
+                data=None if body is None else orjson.dumps(body),
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
+                raw = await response.read()
+            failure = None if response.status == 200 else f"{response.status // 100}xx"
+            content = orjson.loads(raw)
+            if isinstance(content, dict):
+                release = str(content.get("release") or NO_RELEASE)
+            if failure is None:
+                result = read(content)
+        except TimeoutError:
+            failure = "timeout"
+        except (aiohttp.ClientError, OSError):
+            failure = "connection"
+        except (ValueError, TypeError, KeyError):  # not JSON, or not an answer of ours
+            failure = failure or "unreadable"
+        tally = self._record.tally(release, route)
+        tally.requests += 1
+        if failure in (None, "timeout"):
+            tally.latencies.append((perf_counter() - due) * 1000.0)
+        if failure is not None:
+            tally.errors[failure] += 1
+        return tally, result
+
+
+def _read_answer(content: dict[str, Any]) -> tuple[list[str], bool]:
+    return [item["item_id"] for item in content["items"]], bool(content["fallback"])
+
+
+def _read_rejected(content: dict[str, Any]) -> set[str]:
+    if not content["rejected"]:
+        return set()
+    return {verdict["event_id"] for verdict in content["verdicts"] if verdict["status"] == "rejected"}
