@@ -15,11 +15,11 @@ from artifacts import state_file
 from artifacts.ledger import Ledger
 from contracts.errors import CaravanError
 from contracts.settings import Settings, settings
-from releases.aliases import reconcile
-from releases.controller import Controller
-from releases.live import HEARTBEAT, live_controller
 from releases.log_retention import tidy
-from releases.traffic import Standing
+from releases.rollout.aliases import reconcile
+from releases.rollout.controller import Controller
+from releases.rollout.live import HEARTBEAT, live_controller
+from releases.rollout.traffic import Standing
 
 log = logging.getLogger("releases")
 

@@ -14,13 +14,13 @@ from contracts.errors import SettingsError
 from contracts.release import IN_FLIGHT, NOTES
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
-from releases import memory
-from releases.approval import AWAITING
-from releases.arrival import Beat, last_beat
-from releases.freeze import frozen
-from releases.memory import Memory
-from releases.region import Readiness, Region
-from releases.standing import on_its_way
+from releases.approval.approval import AWAITING
+from releases.rollout import canary_record
+from releases.rollout.canary_record import Memory
+from releases.rollout.deployed import on_its_way
+from releases.rollout.freeze import frozen
+from releases.rollout.region import Readiness, Region
+from releases.rollout.routing_wait import Beat, last_beat
 from serving.edge.edge import Split
 
 #: A release that came to its end is shown for so long, when no other is on its way.
@@ -111,7 +111,7 @@ def _subject(ledger: Ledger, database: Engine, place: Place | None, at: datetime
         return None
     approved = ledger.newest("approved", source=place.source, digest=place.digest)
     emergency = bool(approved and approved.evidence.get("emergency"))
-    known = memory.load(database, place.source, place.digest)
+    known = canary_record.load(database, place.source, place.digest)
     return Subject(
         place=place, since=came.at, why=came.reason, over=over, emergency=emergency, known=known,
         policy=_policy(known, emergency),

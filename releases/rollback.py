@@ -3,7 +3,7 @@
 And off the way to the shoppers, for a release that has not become champion yet.
 
 The former champion is warm on an engine of its own, so shoppers reach it by a change of weights; the controller makes
-that change, and `releases.arrival` waits for it.
+that change, and `releases.rollout.routing_wait` waits for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from artifacts.ledger import Ledger, Move, Place
 from contracts.errors import Conflict, IllegalMove, NotFound
 from contracts.release import IN_FLIGHT, State
-from releases.words import reason_given
+from releases.text import reason_given
 
 #: How often a release on its way may move under our hands before we give up.
 TRIES = 5

@@ -24,6 +24,19 @@ LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FOLDERS = {room: ROOT / ("plugins/caravan_airflow" if room == "caravan_airflow" else room) for room in ROOMS}
 #: Floors of a room, the lowest first; those of one line never import each other. A file beside them is a floor too.
 FLOORS: dict[str, list[set[str]]] = {
+    "ingestion": [
+        {"formats", "pseudonymize"},
+        {"rules", "sources"},
+        {"landing"},
+        {"validation"},
+    ],
+    "releases": [
+        {"text", "registration"},
+        {"approval"},
+        {"rollout"},
+        {"rollback", "overview", "log_retention"},
+        {"__main__"},
+    ],
     "serving": [
         {"reach", "callers", "bundle"},
         {"pipeline"},

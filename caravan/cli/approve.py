@@ -14,7 +14,7 @@ from contracts.settings import settings
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
     from contracts.release import State
-    from releases.approval import Answer, Rules, Standing
+    from releases.approval.approval import Answer, Rules, Standing
 
 Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it stays in the ledger.")]
@@ -42,8 +42,8 @@ def reject(
 def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, approves: bool, dry_run: bool) -> None:
     from artifacts.ledger import Ledger
     from caravan.cli import sign_in
-    from releases import approval
-    from releases.approval import Answer, Rules
+    from releases.approval import approval
+    from releases.approval.approval import Answer, Rules
     from releases.rollback import serving_source
 
     s = settings()
@@ -64,7 +64,7 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
 
 def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
     """Source and digest of the one release that is meant."""
-    from releases.approval import SHORTEST
+    from releases.approval.approval import SHORTEST
 
     beginning = beginning.strip().lower()
     if len(beginning) < SHORTEST:
@@ -81,8 +81,8 @@ def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
 
 def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     """Print what would happen; nothing is written, and no password is asked for."""
-    from releases import approval
-    from releases.approval import Standing
+    from releases.approval import approval
+    from releases.approval.approval import Standing
     from releases.rollback import serving_source
 
     place = ledger.state(given.source, given.digest) or "gated"

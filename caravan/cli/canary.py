@@ -36,7 +36,7 @@ def watch(
     from artifacts.ledger import Ledger
     from caravan.cli.canary_frame import frame
     from releases.overview import look
-    from releases.region import LiveRegion
+    from releases.rollout.region import LiveRegion
 
     s = settings()
     ledger, region = Ledger.of(s), LiveRegion(s)

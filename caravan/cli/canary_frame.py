@@ -12,7 +12,7 @@ from rich.text import Text
 from caravan.cli import tables
 from caravan.cli.tables import SHORT
 from contracts.release import CANARY_SHARE
-from releases.arrival import SILENT
+from releases.rollout.routing_wait import SILENT
 from serving.edge.edge import SLOTS
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from contracts.exit_codes import REFUSED
 from contracts.settings import settings
 
 if TYPE_CHECKING:
-    from ingestion.land import LandingReport
+    from ingestion.landing.land import LandingReport
 
 shop = typer.Typer(help="A synthetic shop of any size, from a seed.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def ingest(
 ) -> None:
     """Bring events, a catalog or a public data set into the lake. A bad file is set aside, the others go in."""
     from artifacts.lake import Lake
-    from ingestion.land import land, land_source
+    from ingestion.landing.land import land, land_source
     from ingestion.pseudonymize import Pseudonymizer
     from ingestion.sources import get
 
@@ -78,7 +78,7 @@ def validate(
 ) -> None:
     """Publish the clean partition of a day, as the first step of the nightly chain does."""
     from artifacts.lake import Lake
-    from ingestion.validate import validate_day
+    from ingestion.validation.validate import validate_day
 
     s = settings()
     report = validate_day(
@@ -98,8 +98,8 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Write a public data set as files of the contract; identifiers stay as they are."""
+    from ingestion.landing.table_writer import write_converted
     from ingestion.sources import get
-    from ingestion.write import write_converted
 
     written = write_converted(get(name).convert(directory), out)
     if as_json:

@@ -143,7 +143,7 @@ def _another_demo(holder: str) -> None:
 
 def _land(console: Any, s: Settings, made: MadeShop) -> None:
     from artifacts.lake import Lake
-    from ingestion.land import land
+    from ingestion.landing.land import land
     from ingestion.pseudonymize import Pseudonymizer
 
     key = Pseudonymizer(s.secret("pseudonym_key"))

@@ -27,7 +27,7 @@ def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
     import pyarrow.parquet as pq
     from rich.table import Table
 
-    from ingestion.read import read_catalog
+    from ingestion.landing.table_reader import read_catalog
     from serving import reach
 
     titles = {str(r["item_id"]): str(r["title"]) for r in read_catalog([made.catalog]).to_pylist()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from contracts.release import PER_SHOPPER
-from releases import figures
+from releases.approval import figures
 
 if TYPE_CHECKING:
     from contracts.settings import Settings
@@ -19,7 +19,7 @@ def reason_for(s: Settings, digest: str) -> str:
     """Compose the reason for approving this very release, from its evaluation."""
     from artifacts.ledger import Ledger
     from artifacts.object_store import ObjectStore
-    from releases.brief import gather
+    from releases.approval.review_summary import gather
 
     return reason(gather(Ledger.of(s), ObjectStore.of(s), s.shop, digest).evaluation)
 

@@ -203,7 +203,7 @@ def approve(
 
 
 def _awaited(ledger: Ledger, s: Settings, digest: str, answered: str | None) -> str:
-    from releases.approval import Rules, counted
+    from releases.approval.approval import Rules, counted
 
     rules = Rules.of(s)
     missing = rules.required - len(counted(ledger, rules, s.shop, digest))
@@ -218,7 +218,7 @@ def _newest_refusal(ledger: Ledger, s: Settings, digest: str) -> Move | None:
 
 def follow(say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str) -> None:
     """Print every move of the release until it is on no way any more, and what the controller does meanwhile."""
-    from releases.arrival import last_beat
+    from releases.rollout.routing_wait import last_beat
 
     began, heard = time.monotonic(), time.monotonic()
     told, spoke = len(ledger.history(s.shop, digest)), time.monotonic()
@@ -265,7 +265,7 @@ def _runs(admin: Airflow, digest: str) -> list[dict[str, Any]]:
 
 
 def _refuse_when_frozen(ledger: Ledger) -> None:
-    from releases.freeze import frozen
+    from releases.rollout.freeze import frozen
 
     if (held := frozen(ledger)) is not None:
         raise ReleaseError(

@@ -14,7 +14,7 @@ from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from releases.approval import Rules
+    from releases.approval.approval import Rules
 
 #: Where the second person's password may come from, when nobody is there to type it.
 SECOND, SECOND_FILE = "CARAVAN_SECOND_PASSWORD", "CARAVAN_SECOND_PASSWORD_FILE"
@@ -31,11 +31,11 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     from artifacts.ledger import Ledger
     from caravan.cli import sign_in
     from caravan.cli.approve import at_once, resolve
-    from releases import emergency as rules_of
-    from releases.approval import Rules
-    from releases.freeze import frozen
+    from releases.approval import emergency as rules_of
+    from releases.approval.approval import Rules
     from releases.rollback import serving_source
-    from releases.words import reason_given
+    from releases.rollout.freeze import frozen
+    from releases.text import reason_given
 
     s, reason, named = settings(), reason_given(reason), digest.strip().lower()
     ledger, rules = Ledger.of(s), Rules.of(s)
@@ -91,11 +91,11 @@ def _foresee(
 ) -> None:
     """Print what would happen; no password is asked for. Exit code 1 when it would be refused."""
     from caravan.cli.approve import at_once
-    from releases import emergency as rules_of
-    from releases.freeze import frozen
-    from releases.region import LiveRegion
+    from releases.approval import emergency as rules_of
     from releases.rollback import serving_source
-    from releases.traffic import describe
+    from releases.rollout.freeze import frozen
+    from releases.rollout.region import LiveRegion
+    from releases.rollout.traffic import describe
 
     region = LiveRegion(s)
     try:

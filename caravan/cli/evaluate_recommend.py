@@ -32,7 +32,7 @@ def recommend(
     from caravan.cli.report import demand_writable, write
     from contracts.errors import SettingsError
     from contracts.settings import read_settings
-    from ingestion.read import read_catalog, read_events
+    from ingestion.landing.table_reader import read_catalog, read_events
     from training import protocols, recipes
 
     if test_events is not None and protocol is not Protocol.sessions:

@@ -39,7 +39,7 @@ def search(
     from caravan.cli.report import demand_writable, write
     from contracts.errors import NotEnoughData
     from contracts.settings import read_settings
-    from ingestion.read import read_catalog, read_judgments
+    from ingestion.landing.table_reader import read_catalog, read_judgments
     from retrieval import fusion
     from retrieval.bm25 import BM25Index
     from retrieval.encoder import QUERY_MODEL, TextEncoder

@@ -26,8 +26,8 @@ def freeze(
     """Let no release start a canary, take another step or become champion. ABORT and rollback still act."""
     from artifacts.ledger import Ledger
     from caravan.cli.oncall import person_or_os_user
-    from releases import freeze as rules
-    from releases.words import reason_given
+    from releases.rollout import freeze as rules
+    from releases.text import reason_given
 
     s, reason = settings(), reason_given(reason)
     end = moment(until)
@@ -42,8 +42,8 @@ def thaw(reason: Reason, user: As = "oncall") -> None:
     """End a freeze before its time."""
     from artifacts.ledger import Ledger
     from caravan.cli import sign_in
-    from releases import freeze as rules
-    from releases.words import reason_given
+    from releases.rollout import freeze as rules
+    from releases.text import reason_given
 
     s, reason = settings(), reason_given(reason)
     ledger = Ledger.of(s)

@@ -16,7 +16,7 @@ from contracts.settings import settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move
-    from releases.region import LiveRegion
+    from releases.rollout.region import LiveRegion
 
 app = typer.Typer(help="Releases: where they are, who let them, and back.", no_args_is_help=True)
 
@@ -31,8 +31,8 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
     from rich.markup import escape
 
     from caravan.cli import tables
-    from releases.freeze import frozen
     from releases.overview import listed
+    from releases.rollout.freeze import frozen
 
     shop, ledger = source or settings().shop, _ledger()
     found = listed(ledger, shop)
@@ -133,8 +133,8 @@ def stop(
     from caravan.cli.oncall import person_or_os_user
     from monitoring import alerts
     from releases import rollback as back
-    from releases.region import LiveRegion
-    from releases.words import reason_given
+    from releases.rollout.region import LiveRegion
+    from releases.text import reason_given
 
     s, ledger, reason = settings(), _ledger(), reason_given(reason)
     source, found = approve.resolve(ledger, digest)
@@ -167,7 +167,7 @@ app.command()(emergency.emergency)
 def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, champion: str | None) -> None:
     """Print what would happen; exit code 3 when it would be refused. No password is asked for."""
     from releases import rollback as back
-    from releases.traffic import Standing, describe, plan
+    from releases.rollout.traffic import Standing, describe, plan
 
     typer.echo(f"dry run: nothing is changed. Stop of a release of {source}:")
     try:

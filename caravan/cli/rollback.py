@@ -14,8 +14,8 @@ from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from releases.region import LiveRegion
     from releases.rollback import Way
+    from releases.rollout.region import LiveRegion
 
 Source = Annotated[str, typer.Option("--source", help="Data source; default: the one that serves.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it stays in the ledger.")]
@@ -40,8 +40,8 @@ def rollback(
     from caravan.cli.oncall import person_or_os_user
     from monitoring import alerts
     from releases import rollback as back
-    from releases.region import LiveRegion
-    from releases.words import reason_given
+    from releases.rollout.region import LiveRegion
+    from releases.text import reason_given
 
     s, reason = settings(), reason_given(reason)
     ledger = Ledger.of(s)
@@ -76,8 +76,8 @@ def rollback(
 
 
 def arrive(s: Settings, region: LiveRegion, digest: str) -> None:
-    from releases.arrival import asked_at_the_edge, await_release, last_beat
-    from releases.live import live_controller
+    from releases.rollout.live import live_controller
+    from releases.rollout.routing_wait import asked_at_the_edge, await_release, last_beat
 
     arrival = await_release(
         s, digest, region=region, tick=lambda: live_controller(s).tick(), ask=lambda: asked_at_the_edge(s)
@@ -92,7 +92,7 @@ def arrive(s: Settings, region: LiveRegion, digest: str) -> None:
 def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
     """Print what would happen; exit code 1 when it would be refused."""
     from releases import rollback as back
-    from releases.traffic import Standing, describe, plan
+    from releases.rollout.traffic import Standing, describe, plan
 
     said = region.readiness()
     serves = {slot: one.serves for slot, one in said.items()}

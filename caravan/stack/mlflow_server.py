@@ -40,7 +40,7 @@ def mlflow(s: Settings) -> Program:
         "host": s.host,
         "port": port,
         "workers": 1,
-        # basic-auth, and the door of approval before it: releases/mlflow_app.py
+        # basic-auth, and the door of approval before it: releases/approval/mlflow_app.py
         "app-name": "caravan-auth",
         "artifacts-destination": f"s3://{s.mlflow_bucket}",
         "allowed-hosts": ",".join(hosts),

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from contracts.errors import UnreadableFile
 from contracts.events import CATALOG, EVENTS
-from ingestion.formats import read_raw
-from ingestion.raw import RawFile
+from ingestion.formats.raw_files import RawFile
+from ingestion.formats.table_files import read_raw
 
 _ENDINGS = ("", ".gz")
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.events import TIMESTAMP
-from ingestion.columns import convert
+from ingestion.formats.columns import convert
 from ingestion.sources.base import (
     Converted,
     Source,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.columns import convert
+from ingestion.formats.columns import convert
 from ingestion.sources.base import Converted, Source, catalog_table, column, find, find_optional, read, skipped
 
 _ABOUT = ("title", "description", "brand", "category")

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.columns import convert
+from ingestion.formats.columns import convert
 from ingestion.sources.base import (
     Converted,
     Source,

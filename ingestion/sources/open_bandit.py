@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from contracts.errors import UnreadableFile
 from contracts.events import TIMESTAMP
-from ingestion.columns import convert
-from ingestion.raw import RawFile
+from ingestion.formats.columns import convert
+from ingestion.formats.raw_files import RawFile
 from ingestion.sources.base import (
     Converted,
     Source,

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.events import CATALOG
-from ingestion.columns import convert
-from ingestion.raw import RawFile
+from ingestion.formats.columns import convert
+from ingestion.formats.raw_files import RawFile
 from ingestion.sources.base import (
     Converted,
     Source,

@@ -17,7 +17,7 @@ from contracts.settings import settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from releases.approval import Rules, Standing
+    from releases.approval.approval import Rules, Standing
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Caller:
 
 def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> Standing:
     """Record the answer to the request of `caller`. Raises NotApproved when it does not count; that is recorded too."""
-    from releases.approval import Answer, answer
+    from releases.approval.approval import Answer, answer
 
     detail = _answered(ledger, requests, caller)
     said: dict[str, Any] = detail.get("params_input") or {}
@@ -73,7 +73,7 @@ def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> St
 
 def unrecorded(ledger: Ledger, requests: Requests, caller: Caller) -> bool:
     """Whether somebody has answered the request and the ledger does not know it."""
-    from releases.approval import approvers
+    from releases.approval.approval import approvers
 
     try:
         detail = requests.request(caller.run, caller.task)
@@ -109,7 +109,7 @@ def _answered(ledger: Ledger, requests: Requests, caller: Caller) -> dict[str, A
 
 
 def _forged(ledger: Ledger, caller: Caller, why: str) -> NotApproved:
-    from releases.approval import Answer, refuse
+    from releases.approval.approval import Answer, refuse
 
     if DIGEST.match(caller.digest) and ledger.state(caller.source, caller.digest) is not None:
         given = Answer(

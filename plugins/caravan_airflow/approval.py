@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from artifacts.ledger import Ledger
     from caravan_airflow.answers import Caller
-    from releases.approval import Rules
+    from releases.approval.approval import Rules
 
 #: Attempts to answer, all of one request together.
 ATTEMPTS = 99
@@ -65,7 +65,7 @@ class ReleaseApproval(ApprovalOperator):
 
         from artifacts.ledger import Ledger
         from caravan_airflow import answers, releasing
-        from releases.approval import AWAITING, Rules, ask
+        from releases.approval.approval import AWAITING, Rules, ask
 
         s = here()
         source, digest = str(context["params"]["source"]), str(context["params"]["digest"])
@@ -93,7 +93,7 @@ class ReleaseApproval(ApprovalOperator):
         from artifacts.ledger import Ledger
         from caravan_airflow import answers
         from caravan_airflow.service import Service
-        from releases.approval import AWAITING, Rules, expire, unsettled
+        from releases.approval.approval import AWAITING, Rules, expire, unsettled
 
         s = here()
         ledger, rules, caller = Ledger.of(s), Rules.of(s), answers.Caller.of(context)

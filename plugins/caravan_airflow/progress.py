@@ -89,13 +89,13 @@ def evidence(move: Move) -> str:
 def now_at(ledger: Ledger, source: str, digest: str, s: Settings) -> str:
     """Where the release is, its share of the shoppers, and the controller's last verdict, in one line."""
     from artifacts.database import engine
-    from releases import memory
+    from releases.rollout import canary_record
 
     state = ledger.state(source, digest)
     text = f"{source} {digest[:12]} is {state or 'not in the ledger'}"
     if state in CANARY_SHARE:
         text += f", {CANARY_SHARE[state]} % of the shoppers"
-        known = memory.load(engine(s), source, digest)
+        known = canary_record.load(engine(s), source, digest)
         if known is not None and known.verdict and known.verdict.get("doing"):
             text += f"; {known.verdict['doing']}"
     return text

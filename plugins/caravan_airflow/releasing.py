@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move
     from caravan_airflow.service import Service
     from contracts.settings import Settings
-    from releases.approval import Rules
-    from releases.brief import Brief
+    from releases.approval.approval import Rules
+    from releases.approval.review_summary import Brief
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def brief(context: Mapping[str, Any]) -> str:
     """Write the review brief into the log, lay its links on the task's page, and record that people are asked."""
     from artifacts.ledger import Ledger
     from artifacts.object_store import ObjectStore
-    from releases.approval import AWAITING, Rules, ask
-    from releases.brief import brief as write
+    from releases.approval.approval import AWAITING, Rules, ask
+    from releases.approval.review_summary import brief as write
 
     s = here()
     source, digest = _about(context)
@@ -68,7 +68,7 @@ def brief(context: Mapping[str, Any]) -> str:
 def request(s: Settings, ledger: Ledger, rules: Rules, source: str, digest: str) -> Request:
     """Title and text of the request, and what came of the answers so far."""
     from artifacts.object_store import ObjectStore
-    from releases.brief import brief as write
+    from releases.approval.review_summary import brief as write
 
     written = write(ledger, ObjectStore.of(s), source, digest)
     pages = links(s, source, written)
@@ -80,8 +80,8 @@ def request(s: Settings, ledger: Ledger, rules: Rules, source: str, digest: str)
 
 def notice(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
     """What came of the answers since people were asked: the newest refusal, and who has approved already."""
-    from releases.approval import approvers
-    from releases.brief_figures import plain
+    from releases.approval.approval import approvers
+    from releases.approval.summary_figures import plain
 
     lines: list[str] = []
     asked = 0

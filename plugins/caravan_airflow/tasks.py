@@ -26,7 +26,7 @@ def validate(run: Run) -> Outcome:
     """Landed events and catalog -> clean partitions; digests of both."""
     from artifacts.lake import Lake
     from contracts.errors import NothingLanded
-    from ingestion.validate import validate_day
+    from ingestion.validation.validate import validate_day
 
     s = here()
     lake = Lake.of(s, run.source)
@@ -160,7 +160,7 @@ def register(run: Run, evaluation: str) -> Outcome:
     from artifacts.fence import Fence
     from artifacts.ledger import Ledger
     from artifacts.registry import Registry, mlflow_page, model_name
-    from releases import record
+    from releases import registration
     from training.bundle import assemble
 
     s = here()
@@ -175,7 +175,7 @@ def register(run: Run, evaluation: str) -> Outcome:
         metrics=about.meta.get("metrics", {}),
         tags={"caravan.day": run.day, "caravan.recipe": run.recipe},
     )
-    record.gated(
+    registration.gated(
         Ledger.of(s), run.source, release, version=version, evidence=about.meta.get("metrics", {}), author=run.author,
         decision=_gate_of(release), policy=run.rollout,
     )  # fmt: skip

@@ -83,6 +83,6 @@ def stopped(digest: str, move: Move | None) -> ReleaseError:
 
 def _expire(ledger: Any, source: str, digest: str) -> None:
     from caravan_airflow.active import here
-    from releases.approval import Rules, expire
+    from releases.approval.approval import Rules, expire
 
     expire(ledger, Rules.of(here()), source, digest)

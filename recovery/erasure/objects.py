@@ -27,7 +27,7 @@ from contracts.errors import Conflict, NotFound
 from contracts.events import EVENTS
 from feature_repo import tables
 from feature_repo.schemas import SCHEMAS
-from ingestion.quarantine import QUARANTINED, counts
+from ingestion.rules.quarantine import QUARANTINED, counts
 from recovery.erasure import list_of_erased
 from recovery.erasure.rows import ErasureSubject, count, without
 from recovery.shipping.objects import PASSED_OVER

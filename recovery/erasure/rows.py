@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.errors import Tampered
-from ingestion.columns import Mask, mask
+from ingestion.formats.columns import Mask, mask
 from ingestion.pseudonymize import PERSONAL
 
 NAMES = re.compile(r"u_[0-9a-f]{32}")
 _BYTES = re.compile(NAMES.pattern.encode())
 _NO_ONE = re.compile(r'"user_id":')
-#: A quarantined row as JSON; see ingestion.quarantine.
+#: A quarantined row as JSON; see ingestion.rules.quarantine.
 _AS_JSON = "row"
 #: Columns that say when. Rows of a feature table stand for the day that ends at their time.
 _TIMES = {"event_time": timedelta(0), "event_timestamp": timedelta(days=1)}

@@ -27,7 +27,7 @@ from recovery.snapshots import retention, verify
 from recovery.snapshots.consistency_point import registered_digests
 from recovery.vault.encryption import fingerprints
 from recovery.vault.manifest import Entry, Snapshot
-from releases.aliases import reconcile
+from releases.rollout.aliases import reconcile
 from serving import reach
 from serving.edge import edge
 from serving.edge.listener import SHADOW

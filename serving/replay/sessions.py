@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from contracts.errors import NotEnoughData
 from contracts.events import INTERACTIONS
-from ingestion.read import read_events
+from ingestion.landing.table_reader import read_events
 
 #: Events without a session id belong to one session until the shopper does nothing for so long.
 GAP = timedelta(minutes=30)

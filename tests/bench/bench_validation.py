@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.events import KINDS
-from ingestion.landing import batch_of
+from ingestion.landing.batches import batch_of
+from ingestion.landing.table_reader import read_file
 from ingestion.pseudonymize import Pseudonymizer
-from ingestion.read import read_file
-from ingestion.schema import EVENT_SCHEMA
+from ingestion.rules.schema import EVENT_SCHEMA
+from ingestion.rules.split import split_rows
 from ingestion.sources.shop import generate
 from ingestion.sources.shop_world import ShopPlan
-from ingestion.split import split_rows
 from tests.ingestion.builders import csv_bytes, json_bytes, write
 
 KEY = Pseudonymizer("only for measuring speed")

@@ -7,7 +7,7 @@ from typing import Any
 from artifacts.registry import model_name
 from caravan.stack import credentials
 from contracts.settings import Settings
-from releases.mlflow_app import TAG
+from releases.approval.mlflow_app import TAG
 from tests.browser.screenshots import browser
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from artifacts.registry import Registry
 from contracts.settings import Settings
-from releases.mlflow_app import TAG
+from releases.approval.mlflow_app import TAG
 from tests.browser.pages import close_assistant, in_mlflow, tag_a_version
 from tests.browser.screenshots import CHROMIUM
 from tests.releases.parts import Case, alone, gated

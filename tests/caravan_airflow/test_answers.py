@@ -9,7 +9,7 @@ from caravan_airflow.answers import Caller, take, unrecorded
 
 from artifacts.ledger import Ledger
 from contracts.errors import NotApproved, NotFound
-from releases.approval import Rules
+from releases.approval.approval import Rules
 from tests.caravan_airflow.ledger_rows import DIGEST, RowLedger
 
 RULES = Rules(reviewers=frozenset({"anna"}))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import release as files
-from releases.brief import Facts, compose
-from releases.brief_figures import plain
+from releases.approval.review_summary import Facts, compose
+from releases.approval.summary_figures import plain
 from tests.caravan_airflow.ledger_rows import DIGEST, rows
 from tests.scenarios.made_release import evaluation, reports
 

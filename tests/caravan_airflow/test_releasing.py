@@ -9,7 +9,7 @@ import pytest
 from caravan_airflow import releasing
 
 from contracts.settings import Settings
-from releases.brief import Brief
+from releases.approval.review_summary import Brief
 from tests.caravan_airflow.ledger_rows import DIGEST, RowLedger
 
 
@@ -18,7 +18,7 @@ def briefed(monkeypatch: pytest.MonkeyPatch, *road: Any) -> RowLedger:
     ledger = RowLedger(*road)
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
     monkeypatch.setattr("artifacts.object_store.ObjectStore.of", lambda _s: None)
-    monkeypatch.setattr("releases.brief.brief", lambda *_: Brief(title="may it?", text="a brief"))
+    monkeypatch.setattr("releases.approval.review_summary.brief", lambda *_: Brief(title="may it?", text="a brief"))
     monkeypatch.setattr(releasing, "here", Settings)
     monkeypatch.setattr(releasing, "links", lambda *_: {})
     monkeypatch.setattr(releasing, "_await_drift", lambda *_: None)

@@ -13,7 +13,7 @@ import pytest
 from caravan_airflow.releasing import close, notice, why_closed
 
 from contracts.errors import StackError
-from releases.approval import Rules
+from releases.approval.approval import Rules
 from tests.caravan_airflow.ledger_rows import RowLedger, rows
 from tests.conftest import REPOSITORY
 

@@ -11,10 +11,10 @@ from contracts.release import Note, State
 from monitoring.canary_judge import Decision, begin, judge
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.guardrails import Outcomes, Tally
-from releases.arrival import Beat
-from releases.memory import Memory
 from releases.overview import Overview, Subject
-from releases.region import Readiness
+from releases.rollout.canary_record import Memory
+from releases.rollout.region import Readiness
+from releases.rollout.routing_wait import Beat
 from serving.edge.edge import Split
 
 NOW = datetime(2026, 5, 4, 3, 12, 5, tzinfo=UTC)

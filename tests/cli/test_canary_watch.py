@@ -14,9 +14,9 @@ from caravan.cli.canary_frame import bar, frame
 from caravan.cli.main import app
 from contracts.release import NOTES
 from contracts.settings import Settings
-from releases.arrival import Beat
 from releases.overview import Overview, let_by
-from releases.region import Readiness
+from releases.rollout.region import Readiness
+from releases.rollout.routing_wait import Beat
 from serving.edge.edge import Split
 from tests.cli import frames
 

@@ -14,7 +14,7 @@ from caravan.cli import demo_answers, demo_shop
 from caravan.cli.demo_shop import DemoShop, Place, keep, kept, last_day, place_of
 from contracts.errors import DataError, SettingsError
 from contracts.settings import Settings
-from ingestion.read import read_catalog
+from ingestion.landing.table_reader import read_catalog
 
 NOW = datetime(2026, 3, 29, 0, 0, 1, tzinfo=UTC)
 END = date(2026, 3, 28)

@@ -15,8 +15,8 @@ from caravan.cli.main import app
 from contracts.errors import CaravanError, NotApproved, NotFound
 from contracts.settings import Settings
 from monitoring import alerts
-from releases import approval, emergency
-from releases.approval import Rules
+from releases.approval import approval, emergency
+from releases.approval.approval import Rules
 from tests.releases.conftest import ledger as ledger  # the fixture
 from tests.releases.own_ledger import walk
 from tests.releases.parts import RULES, TWO, Case

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from contracts.errors import CaravanError
-from ingestion.land import FileReport, land
+from ingestion.landing.land import FileReport, land
 from tests.ingestion.builders import KEY, NOW, csv_bytes, json_bytes, lake, parquet, rows
 
 PAYLOADS = (

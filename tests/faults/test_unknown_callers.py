@@ -14,7 +14,7 @@ from contracts.settings import Settings
 from monitoring import outcomes, shadow
 from monitoring.canary_judge import Decision
 from monitoring.log_tail import Tail
-from releases.region import LiveRegion
+from releases.rollout.region import LiveRegion
 from tests.faults import unknown_callers
 from tests.faults.bad_releases import shuffled
 from tests.faults.meddlers import Meddlers

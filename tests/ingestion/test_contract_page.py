@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.schema import SCHEMAS
+from ingestion.rules.schema import SCHEMAS
 from ingestion.sources import names
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data-contract.md").read_text()

@@ -14,10 +14,10 @@ import pytest
 from artifacts.lake import Lake
 from contracts.errors import DataError, EmptyPartition, SchemaChanged, SettingsError
 from contracts.events import CATALOG, EVENTS
-from ingestion.collect import collect
-from ingestion.land import land
+from ingestion.landing.event_log import collect
+from ingestion.landing.land import land
 from ingestion.pseudonymize import Pseudonymizer
-from ingestion.validate import validate_day
+from ingestion.validation.validate import validate_day
 from tests.fakes import MemoryStore
 from tests.ingestion.builders import KEY, NOW, catalog, csv_bytes, json_bytes, lake, parquet, rows, table, write
 

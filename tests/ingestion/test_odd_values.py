@@ -14,12 +14,12 @@ import pytest
 
 from contracts.errors import UnreadableFile
 from contracts.events import TIMESTAMP
-from ingestion.columns import convert
-from ingestion.land import land
-from ingestion.read import read_file
-from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA
-from ingestion.split import split_rows
-from ingestion.validate import validate_day
+from ingestion.formats.columns import convert
+from ingestion.landing.land import land
+from ingestion.landing.table_reader import read_file
+from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA
+from ingestion.rules.split import split_rows
+from ingestion.validation.validate import validate_day
 from tests.ingestion.builders import KEY, NOW, catalog, csv_bytes, lake, parquet, rows, table, write
 from tests.ingestion.test_land_and_validate import clean, everything, landed
 
@@ -178,7 +178,7 @@ def test_a_name_that_is_not_utf_8_costs_no_file(tmp_path: Path) -> None:
 def test_what_nobody_foresaw_costs_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type[Exception]
 ) -> None:
-    from ingestion import land as landing_files
+    from ingestion.landing import land as landing_files
 
     split, calls, says = landing_files.split_rows, [], "a value of clear-user-3 is out of range"
 

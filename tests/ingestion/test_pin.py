@@ -11,10 +11,10 @@ import pytest
 
 from artifacts.lake import Lake
 from contracts.errors import UnknownItems
-from ingestion.land import land
+from ingestion.landing.land import land
 from ingestion.sources.shop import MadeShop, generate
 from ingestion.sources.shop_world import ShopPlan
-from ingestion.validate import validate_day
+from ingestion.validation.validate import validate_day
 from tests.ingestion.builders import KEY, NOW, catalog, lake, parquet, rows
 
 PLAN = ShopPlan(days=2, shoppers=200, items=100, seed=7, end=date(2024, 3, 5))

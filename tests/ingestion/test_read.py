@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from contracts.errors import UnreadableFile
 from contracts.events import EVENTS
-from ingestion.read import read_catalog, read_events, read_file
-from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA
-from ingestion.split import split_rows
+from ingestion.landing.table_reader import read_catalog, read_events, read_file
+from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA
+from ingestion.rules.split import split_rows
 from tests.ingestion.builders import NOW, catalog, csv_bytes, json_bytes, parquet, rows, table, write
 
 
@@ -161,7 +161,7 @@ def test_a_useless_file_names_itself_and_the_remedy(tmp_path: Path, data: bytes,
 
 
 def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path: Path) -> None:
-    from ingestion.formats import read_raw
+    from ingestion.formats.table_files import read_raw
 
     path = write(tmp_path / "bomb.gz", b"a\n" + b"0" * 5_000_000, zipped=True)
     with pytest.raises(UnreadableFile, match="larger than"):

@@ -14,11 +14,11 @@ import pytest
 
 from contracts.errors import DataError, SchemaChanged
 from contracts.events import INTERACTIONS, KINDS
-from ingestion.land import land
-from ingestion.read import read_catalog, read_events, read_judgments
+from ingestion.landing.land import land
+from ingestion.landing.table_reader import read_catalog, read_events, read_judgments
 from ingestion.sources.shop import BREAKS, generate
 from ingestion.sources.shop_world import ShopPlan
-from ingestion.validate import validate_day
+from ingestion.validation.validate import validate_day
 from tests.ingestion.builders import KEY, lake
 
 PLAN = ShopPlan(days=6, shoppers=600, items=200, seed=11, end=date(2024, 5, 12))

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pytest
 
 from contracts.errors import DataError, UnreadableFile
-from ingestion.land import land_source
+from ingestion.landing.land import land_source
+from ingestion.landing.table_writer import write_converted
 from ingestion.sources import get, names
-from ingestion.validate import validate_day
-from ingestion.write import write_converted
+from ingestion.validation.validate import validate_day
 from tests.ingestion.builders import KEY, lake, write
 
 

@@ -25,7 +25,7 @@ from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
 from feature_repo.store import materialize
 from feature_repo.tables import build
-from ingestion.collect import collect
+from ingestion.landing.event_log import collect
 from ingestion.pseudonymize import Pseudonymizer
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore

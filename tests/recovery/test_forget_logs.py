@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from ingestion.collect import collect
+from ingestion.landing.event_log import collect
 from monitoring.log_tail import Tail
 from recovery.erasure import logs
 from recovery.erasure.rows import ErasureSubject

@@ -21,9 +21,9 @@ from artifacts.object_store import Stored
 from artifacts.publish import blob_key, manifest_key, publish
 from contracts.errors import StoreUnavailable
 from feature_repo.tables import build
-from ingestion.land import land
-from ingestion.quarantine import QUARANTINED
-from ingestion.validate import validate_day
+from ingestion.landing.land import land
+from ingestion.rules.quarantine import QUARANTINED
+from ingestion.validation.validate import validate_day
 from recovery.erasure import online
 from recovery.erasure.objects import Buckets
 from recovery.erasure.rows import ErasureSubject, count

@@ -22,10 +22,10 @@ from artifacts.ledger import Ledger
 from contracts.errors import Tampered
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
-from releases import record
-from releases.approval import Answer, Rules, answer
-from releases.controller import Controller
-from releases.region import Readiness
+from releases import registration
+from releases.approval.approval import Answer, Rules, answer
+from releases.rollout.controller import Controller
+from releases.rollout.region import Readiness
 from serving.edge import edge
 from serving.edge.edge import SLOTS, Split
 from serving.events.side_effects import stamp
@@ -198,7 +198,7 @@ class FolderRegion:
 
 def gated(ledger: Ledger, source: str, digest: str, *, author: str = "nightly") -> str:
     version = 1 + len(ledger.places(source))
-    record.gated(ledger, source, digest, version=version, evidence={}, decision=GATE, author=author)
+    registration.gated(ledger, source, digest, version=version, evidence={}, decision=GATE, author=author)
     return digest
 
 

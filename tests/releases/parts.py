@@ -13,8 +13,9 @@ from artifacts.registry import Registry, mlflow_client, model_name
 from caravan.stack import supervisor
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from releases import approval, record
-from releases.approval import Answer, Door, Rules, Standing
+from releases import registration
+from releases.approval import approval
+from releases.approval.approval import Answer, Door, Rules, Standing
 from tests.fakes import GATE
 
 RULES = Rules(reviewers=frozenset({"reviewer", "admin", "oncall"}))
@@ -80,7 +81,9 @@ def gated(s: Settings, *, author: str = "schedule", source: str = "", register: 
         run = client.create_run(experiment).info.run_id
         version = Registry.of(s).register(source, digest, run_id=run, metrics={"ndcg_at_10": 0.2}, tags={})
     ledger = Ledger.of(s)
-    record.gated(ledger, source, digest, version=version, evidence={"ndcg_at_10": 0.2}, decision=GATE, author=author)
+    registration.gated(
+        ledger, source, digest, version=version, evidence={"ndcg_at_10": 0.2}, decision=GATE, author=author
+    )
     case = Case(ledger=ledger, source=source, digest=digest, version=version)
     _made.append(case)
     return case

@@ -10,8 +10,8 @@ import pytest
 
 from contracts.errors import CaravanError, NotApproved, NotFound
 from contracts.settings import Settings
-from releases import approval
-from releases.approval import Rules
+from releases.approval import approval
+from releases.approval.approval import Rules
 from tests.releases.parts import RULES, TWO, Case, alone, gated
 
 pytestmark = pytest.mark.stack

@@ -20,10 +20,10 @@ from contracts.errors import StoreUnavailable
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, without_waiting
 from releases import __main__ as running
-from releases import freeze, memory
-from releases.approval import Answer, answer
-from releases.controller import Controller
+from releases.approval.approval import Answer, answer
 from releases.rollback import stop
+from releases.rollout import canary_record, freeze
+from releases.rollout.controller import Controller
 from serving.edge.edge import Split
 from serving.events.side_effects import stamp
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
@@ -302,7 +302,7 @@ def test_a_signature_that_is_lost_on_the_way_sends_a_proven_canary_back(
 def test_a_catalog_that_could_not_be_read_once_is_asked_for_again(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("releases.watching.CATALOG_AGAIN", 0.0)
+    monkeypatch.setattr("releases.rollout.log_readers.CATALOG_AGAIN", 0.0)
     with monkeypatch.context() as away:
         away.setattr(region, "catalog", lambda *_: None)
         to_canary(controller, ledger, region)
@@ -335,7 +335,7 @@ def test_a_rolled_back_release_needs_a_fresh_approval_and_starts_anew(
     answer(ledger, RULES, given)
     ticks(controller, 2)
     assert ledger.state("shop", B) == "shadow"
-    known = memory.load(engine, "shop", B)
+    known = canary_record.load(engine, "shop", B)
     assert known is not None
     assert known.canary is None
 
@@ -430,7 +430,7 @@ def test_without_the_database_harm_still_takes_the_shoppers_away(
 ) -> None:
     to_canary(controller, ledger, region)
     if lost == "writes":
-        monkeypatch.setattr(memory, "save", gone)
+        monkeypatch.setattr(canary_record, "save", gone)
     else:
         monkeypatch.setattr(ledger, "places", gone)
     meet(region, 60, code=500)
@@ -484,15 +484,15 @@ def test_harm_that_shows_while_a_promotion_waits_for_the_database_stops_it(
 ) -> None:
     to_canary(controller, ledger, region)
     to_the_proof(controller, region)
-    save = memory.save
+    save = canary_record.save
 
-    def hang(database: Engine, known: memory.Memory) -> None:
+    def hang(database: Engine, known: canary_record.Memory) -> None:
         if known.verdict is not None and known.verdict["decision"] == "promote":
             meet(region, 60, first=5000, code=500)
             controller.guard()
         save(database, known)
 
-    monkeypatch.setattr(memory, "save", hang)
+    monkeypatch.setattr(canary_record, "save", hang)
     ticks(controller, 1)
     assert ledger.state("shop", B) == "rolled_back"
     assert "errors" in ledger.history("shop", B)[-1].reason
@@ -536,7 +536,7 @@ def test_the_verdict_that_took_the_shoppers_away_holds_though_the_control_fails_
     last = ledger.history("shop", B)[-1]
     assert (last.to_state, last.reason.split(" and")[0]) == ("rolled_back", "abort: errors: 60 canary")
     assert any(found["aborts"] for found in last.evidence["guardrails"])
-    known = memory.load(engine, "shop", B)
+    known = canary_record.load(engine, "shop", B)
     assert known is not None
     assert known.canary is not None
     assert known.canary.final == "abort"
@@ -572,7 +572,7 @@ def test_a_release_that_nobody_can_look_at_does_not_keep_the_region_from_followi
     region.asked_in_the_shadow(A, B)
     ticks(controller, 2)
     meet(region, 60, code=500)
-    monkeypatch.setattr(memory, "save", broken)
+    monkeypatch.setattr(canary_record, "save", broken)
     with pytest.raises(IndexError):
         controller.tick()
     split = region.split()

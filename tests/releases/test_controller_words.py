@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from monitoring.canary_policy import ShadowPolicy
 from monitoring.shadow import Comparison
-from releases import reasons
-from releases.region import Readiness
+from releases.rollout import reasons
+from releases.rollout.region import Readiness
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 

@@ -12,7 +12,7 @@ from caravan.cli.freeze import left, moment
 from caravan.cli.main import app
 from contracts.errors import SettingsError
 from contracts.settings import Settings
-from releases.freeze import freeze, frozen, thaw
+from releases.rollout.freeze import freeze, frozen, thaw
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from artifacts.registry import DIGEST_TAG, mlflow_client
 from caravan.stack import credentials, environment, mlflow_server, region
 from contracts.settings import Settings
-from releases.mlflow_app import TAG
+from releases.approval.mlflow_app import TAG
 from tests.releases.parts import Case, alone, gated
 
 pytestmark = pytest.mark.stack

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from contracts.errors import StackError
-from releases.mlflow_view import train_first
+from releases.approval.mlflow_view import train_first
 
 
 def test_the_page_chooses_the_view_before_its_own_scripts(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contracts import release as files
-from releases.record import reason
+from releases.registration import reason
 from tests.conftest import REPOSITORY
 from tests.scenarios.made_release import reports
 

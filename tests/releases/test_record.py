@@ -8,7 +8,7 @@ import pytest
 
 from artifacts.ledger import Ledger
 from contracts.settings import Settings
-from releases import record
+from releases import registration
 from tests.fakes import GATE
 
 
@@ -16,7 +16,7 @@ from tests.fakes import GATE
 def test_a_night_run_twice_is_told_once(stack: Settings) -> None:
     ledger, source, digest = Ledger.of(stack), f"test-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex * 2
     for _ in range(2):
-        record.gated(
+        registration.gated(
             ledger, source, digest, version=1, evidence={"ndcg_at_10": 0.1}, decision=GATE, author="anna", policy="demo"
         )
     built, gated = ledger.history(source)
@@ -33,6 +33,6 @@ def test_the_reason_is_what_the_gate_measured(difference: str) -> None:
         "passed": True,
         "checks": [{"name": "numbers", "sentence": "x"}, {"name": "no regression", "sentence": sentence}],
     }
-    assert record.reason(decision) == f"passed the gate: {sentence}"
-    assert "no sentences" in record.reason({})
-    assert len(record.reason({"checks": [{"name": "n", "sentence": "long " * 900}]})) == record.LONGEST
+    assert registration.reason(decision) == f"passed the gate: {sentence}"
+    assert "no sentences" in registration.reason({})
+    assert len(registration.reason({"checks": [{"name": "n", "sentence": "long " * 900}]})) == registration.LONGEST

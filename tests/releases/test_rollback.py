@@ -18,9 +18,9 @@ from contracts.errors import Conflict, IllegalMove, NotFound, ServingError, Sett
 from contracts.release import State
 from contracts.settings import Settings, read_settings
 from monitoring import alerts
-from releases.arrival import await_release, last_beat
-from releases.region import Readiness
 from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stoppable
+from releases.rollout.region import Readiness
+from releases.rollout.routing_wait import await_release, last_beat
 from serving.edge.edge import Split
 from tests.releases.own_ledger import ROAD, walk
 from tests.scenarios.live_canary import LiveCanary

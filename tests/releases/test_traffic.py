@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.release import CANARY_SHARE, IN_FLIGHT
-from releases.traffic import Standing, plan
+from releases.rollout.traffic import Standing, plan
 from serving.edge.edge import SLOTS, Split
 
 DIGESTS = st.sampled_from(["a" * 64, "b" * 64, "c" * 64])

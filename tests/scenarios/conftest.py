@@ -14,7 +14,7 @@ from artifacts.lake import Lake
 from artifacts.ledger import Ledger
 from caravan.cli.airflow_api import Airflow
 from contracts.settings import Settings
-from ingestion.land import land
+from ingestion.landing.land import land
 from ingestion.pseudonymize import Pseudonymizer
 from ingestion.sources.shop import MadeShop, ShopPlan, generate
 from tests.scenarios.nights import PATIENCE

@@ -26,10 +26,10 @@ from contracts.release import State
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
 from monitoring.guardrails import GUARDRAILS
-from releases import record
-from releases.approval import Answer, Rules, answer
-from releases.controller import Controller
-from releases.region import LiveRegion
+from releases import registration
+from releases.approval.approval import Answer, Rules, answer
+from releases.rollout.controller import Controller
+from releases.rollout.region import LiveRegion
 from serving import reach
 from serving.edge import edge
 from serving.events.answer_log import FOLDER
@@ -102,7 +102,7 @@ class LiveCanary:
             ).digest
         if signed:
             sign(self.store, digest, self.s)
-        record.gated(
+        registration.gated(
             self.ledger,
             self.source,
             digest,

@@ -33,8 +33,8 @@ from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.pseudonymize import Pseudonymizer
 from recovery.drills.probe_queries import answer_of, by_several
-from releases import record
-from releases.approval import Answer, Rules, answer
+from releases import registration
+from releases.approval.approval import Answer, Rules, answer
 from serving.reach import as_shop, shop_headers
 from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
@@ -75,7 +75,9 @@ class Shop:
         version = Registry(client).register(self.source, self.digest, run_id=run.info.run_id, metrics={}, tags={})
         Registry(client).set_alias(self.source, "challenger", version)
         ledger = Ledger.of(self.s)
-        record.gated(ledger, self.source, self.digest, version=version, evidence={}, decision=GATE, author="admin")
+        registration.gated(
+            ledger, self.source, self.digest, version=version, evidence={}, decision=GATE, author="admin"
+        )
         given = Answer(
             source=self.source, digest=self.digest, named=self.digest[:12], person="reviewer", door="command line",
             approves=True, reason="a test",

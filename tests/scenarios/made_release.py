@@ -17,7 +17,7 @@ from caravan.stack import supervisor
 from contracts import release as files
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from releases import record
+from releases import registration
 from training.gate import decide
 
 
@@ -82,7 +82,7 @@ def make(
             (Path(folder) / name).write_text(json.dumps(report))
         meta = {"source": source, "day": day, "recipe": recipe, "champion": champion, "made_by": uuid.uuid4().hex}
         digest = publish(store, Path(folder), kind="release", meta=meta).digest
-    record.gated(
+    registration.gated(
         Ledger.of(s), source, digest, version=1, evidence={}, decision=made[files.GATE], author=author,
         policy=policy,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from artifacts.registry import Registry
 from caravan.cli.airflow_api import Airflow
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from releases.approval import Answer, Rules, answer
+from releases.approval.approval import Answer, Rules, answer
 from serving import reach
 from tests.scenarios.nights import complaints, ended
 from tests.scenarios.snapshot import snapshot

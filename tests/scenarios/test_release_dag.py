@@ -24,7 +24,7 @@ from caravan.stack import credentials
 from contracts.errors import CaravanError, NotApproved
 from contracts.release import State
 from contracts.settings import Settings
-from releases.approval import Answer, Rules, answer, ask
+from releases.approval.approval import Answer, Rules, answer, ask
 from tests.scenarios import made_release
 
 pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.timeout(900)]

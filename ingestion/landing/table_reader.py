@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from contracts.errors import UnreadableFile
-from ingestion.formats import read_raw
-from ingestion.quarantine import counts
-from ingestion.raw import RawFile
-from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
-from ingestion.split import duplicates, split_rows
+from ingestion.formats.raw_files import RawFile
+from ingestion.formats.table_files import read_raw
+from ingestion.rules.quarantine import counts
+from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
+from ingestion.rules.split import duplicates, split_rows
 
 
 def read_file(path: Path, schema: TableSchema) -> RawFile:

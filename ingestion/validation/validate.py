@@ -19,11 +19,11 @@ from artifacts.lake import Lake
 from artifacts.publish import fetch, read_manifest
 from contracts.errors import DataError, EmptyPartition, NothingLanded, SchemaChanged
 from contracts.settings import settings
-from ingestion import landing
-from ingestion.collect import collect
-from ingestion.merge import merge
-from ingestion.pin import pin_catalog
-from ingestion.quarantine import counts
+from ingestion.landing import batches
+from ingestion.landing.event_log import collect
+from ingestion.landing.pinned_catalog import pin_catalog
+from ingestion.rules.quarantine import counts
+from ingestion.validation.merge import merge
 
 EVENTS_TABLE = "events"
 #: Without a value in these a day is of no use.
@@ -171,27 +171,27 @@ class _State:
 
 def _state(lake: Lake, day: str) -> _State:
     """Looks at `day`, every landed day before it that is not published, and the LATE_DAYS last ones."""
-    batches: dict[str, list[str]] = {}
-    for name in lake.partitions(landing.EVENTS_TABLE):
+    by_day: dict[str, list[str]] = {}
+    for name in lake.partitions(batches.EVENTS_TABLE):
         own, _, batch = name.partition("/")
         if own <= day:
-            batches.setdefault(own, []).append(batch)
+            by_day.setdefault(own, []).append(batch)
     published = [d for d in lake.partitions(EVENTS_TABLE) if d <= day]
-    if day not in batches:
+    if day not in by_day:
         raise NothingLanded(
             f"no event of {day} has landed for {lake.source}",
             remedy="bring them with `caravan ingest`, or choose a day that has some",
         )
     recent = (date.fromisoformat(day) - timedelta(days=LATE_DAYS)).isoformat()
     there = set(published)
-    days = [d for d in sorted(batches) if d not in there or d >= recent]
+    days = [d for d in sorted(by_day) if d not in there or d >= recent]
     wanted = {d for d in days if d in there}
     for current in days:  # what the first of them is compared with
         before = bisect_left(published, current) - 1
         if before >= 0:
             wanted.add(published[before])
-    names = [(d, b) for d in days for b in batches[d]]
-    digests = _parallel(lambda n: lake.digest(landing.EVENTS_TABLE, "/".join(n)), names)
+    names = [(d, b) for d in days for b in by_day[d]]
+    digests = _parallel(lambda n: lake.digest(batches.EVENTS_TABLE, "/".join(n)), names)
     landed: dict[str, dict[str, str]] = {d: {} for d in days}
     for (own, batch), digest in zip(names, digests, strict=True):
         landed[own][batch] = str(digest)
@@ -255,7 +255,7 @@ def _publish_day(
             f"`caravan validate {day} --max-quarantined SHARE` (now {max_quarantined})",
         )
     about = {**about, "read": read, "kept": kept.num_rows, "quarantined": counts(aside.column("reason"))}
-    digest = landing.publish_tables(lake, EVENTS_TABLE, day, kept, aside, about)
+    digest = batches.publish_tables(lake, EVENTS_TABLE, day, kept, aside, about)
     return _report(day, {**about, "digest": digest}, written=before is None or before["digest"] != digest)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from artifacts.ledger import Ledger, Place
 from contracts.release import IN_FLIGHT
-from releases.traffic import Standing
+from releases.rollout.traffic import Standing
 
 
 def on_its_way(ledger: Ledger, source: str | None = None) -> Place | None:

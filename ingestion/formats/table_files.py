@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.errors import UnreadableFile
-from ingestion.columns import family
-from ingestion.raw import RawFile, printable
-from ingestion.text_formats import parse_csv, parse_json_lines
+from ingestion.formats.columns import family
+from ingestion.formats.raw_files import RawFile, printable
+from ingestion.formats.text_tables import parse_csv, parse_json_lines
 
 #: Largest file that is read at once, in bytes after decompression; and most rows of one Parquet file.
 MAX_BYTES = 4 << 30

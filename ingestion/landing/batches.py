@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 
 from artifacts.lake import DATA, Lake, write_table
 from contracts.events import EVENTS
+from ingestion.formats.raw_files import RawFile
 from ingestion.pseudonymize import PERSONAL, redact
-from ingestion.quarantine import QUARANTINE, QUARANTINED, counts, ordered, quarantine_records, quarantine_rows
-from ingestion.raw import RawFile
-from ingestion.schema import TableSchema
-from ingestion.split import Split
+from ingestion.rules.quarantine import QUARANTINE, QUARANTINED, counts, ordered, quarantine_records, quarantine_rows
+from ingestion.rules.schema import TableSchema
+from ingestion.rules.split import Split
 
 EVENTS_TABLE = "landing-events"
 CATALOG_TABLE = "landing-catalog"

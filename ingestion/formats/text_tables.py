@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from contracts.errors import UnreadableFile
-from ingestion.raw import Refused
+from ingestion.formats.raw_files import Refused
 
 _DELIMITERS = (",", "\t", ";", "|")
 #: A quoted value may run over this many lines before its opening quote counts as stray.

@@ -11,17 +11,17 @@ import pyarrow.parquet as pq
 
 from artifacts.lake import DATA
 from contracts.events import EVENTS
-from ingestion import landing
-from ingestion.quarantine import QUARANTINE, QUARANTINED, quarantine_rows
-from ingestion.schema import EVENT_SCHEMA
-from ingestion.split import duplicates
+from ingestion.landing import batches
+from ingestion.rules.quarantine import QUARANTINE, QUARANTINED, quarantine_rows
+from ingestion.rules.schema import EVENT_SCHEMA
+from ingestion.rules.split import duplicates
 
 
 def merge(folders: list[Path], names: list[str]) -> tuple[pa.Table, pa.Table]:
     """Rows of all batches by time and id, each event once; and everything quarantined."""
     parts, asides = [], []
     for folder, name in zip(folders, names, strict=True):
-        rows = pq.read_table(folder / DATA, schema=landing.LANDED)
+        rows = pq.read_table(folder / DATA, schema=batches.LANDED)
         parts.append(rows.append_column("file", pa.array([name] * rows.num_rows, pa.string())))
         asides.append(pq.read_table(folder / QUARANTINED, schema=QUARANTINE))
     rows = pa.concat_tables(parts).combine_chunks()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from contracts.settings import Settings
-from releases.controller import Controller
-from releases.region import LiveRegion
+from releases.rollout.controller import Controller
+from releases.rollout.region import LiveRegion
 from serving.events.answer_log import FOLDER as ANSWERS
 
 #: Tells people, and the readiness check, that the controller lives and what it does.

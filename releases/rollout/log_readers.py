@@ -8,8 +8,8 @@ from pathlib import Path
 from contracts.settings import Settings
 from monitoring.outcomes import OutcomeReader, Watched
 from monitoring.shadow import ShadowReader
-from releases.memory import Memory
-from releases.region import Region
+from releases.rollout.canary_record import Memory
+from releases.rollout.region import Region
 
 #: Seconds after which a catalog that could not be read is asked for again.
 CATALOG_AGAIN = 30.0

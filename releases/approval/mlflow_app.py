@@ -5,8 +5,9 @@ approves nothing; this app knows who is signed in. It takes the tag `caravan.app
 
     approve <12 or more digits of the digest> <reason>        or        reject <digest> <reason>
 
-as that person's answer (`releases.approval`), and writes the tag only when the answer was taken. Which release a
-version is, the ledger says. All other ways to that tag are closed. Every other request goes on to MLflow's basic-auth.
+as that person's answer (`releases.approval.approval`), and writes the tag only when the answer was taken. Which
+release a version is, the ledger says. All other ways to that tag are closed. Every other request
+goes on to MLflow's basic-auth.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from artifacts.ledger import Ledger
 from artifacts.registry import DIGEST_TAG, model_name
 from contracts.errors import CaravanError, Conflict, DataError, NotApproved, NotFound, StackError, StoreUnavailable
 from contracts.settings import settings
-from releases import approval
-from releases.approval import Answer, Rules, Standing
-from releases.mlflow_view import train_first
+from releases.approval import approval
+from releases.approval.approval import Answer, Rules, Standing
+from releases.approval.mlflow_view import train_first
 
 if TYPE_CHECKING:
     from flask import Flask, Response

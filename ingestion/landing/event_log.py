@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.lake import Lake
-from ingestion import landing
-from ingestion.landing import FileReport
+from ingestion.formats.raw_files import RawFile
+from ingestion.formats.text_tables import parse_json_lines
+from ingestion.landing import batches
+from ingestion.landing.batches import FileReport
 from ingestion.pseudonymize import PERSONAL, PSEUDONYM
-from ingestion.raw import RawFile
-from ingestion.schema import EVENT_SCHEMA
-from ingestion.split import Split, split_rows
-from ingestion.text_formats import parse_json_lines
+from ingestion.rules.schema import EVENT_SCHEMA
+from ingestion.rules.split import Split, split_rows
 
 _SEGMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.jsonl$")
 _FOLDER = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
@@ -35,7 +35,7 @@ def collect(lake: Lake, event_log: Path, *, now: datetime | None = None) -> list
     reports = []
     for path in sorted(event_log.glob("*/*.jsonl")):
         if _FOLDER.match(path.parent.name) and _SEGMENT.match(path.name) and path.is_file():
-            report = _segment(lake, path, now or landing.utc_now())
+            report = _segment(lake, path, now or batches.utc_now())
             if report is not None:
                 reports.append(report)
     return reports
@@ -45,14 +45,14 @@ def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
     partition = f"log-{path.parent.name}-{path.stem}"
     name = f"{path.parent.name}/{path.name}"
     known = None
-    if lake.digest(landing.FILES_TABLE, partition) is not None:
-        known = lake.manifest(landing.FILES_TABLE, partition).meta
+    if lake.digest(batches.FILES_TABLE, partition) is not None:
+        known = lake.manifest(batches.FILES_TABLE, partition).meta
         if known["bytes"] == path.stat().st_size:  # it only grows, so nothing of it has to be read
-            return landing.report_of(known, EVENT_SCHEMA, name, "known")
+            return batches.report_of(known, EVENT_SCHEMA, name, "known")
     data = path.read_bytes()
     data = data[: data.rfind(b"\n") + 1]
     if known is not None and known["bytes"] == len(data):
-        return landing.report_of(known, EVENT_SCHEMA, name, "known")
+        return batches.report_of(known, EVENT_SCHEMA, name, "known")
     table, numbers, refused, dropped = parse_json_lines(_of_source(data, lake.source), EVENT_SCHEMA.arrow.names)
     if not table.num_rows and not refused:
         return None
@@ -66,10 +66,10 @@ def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
         dropped=dropped,
     )
     split = _only_pseudonyms(split_rows(raw, EVENT_SCHEMA, now=now))
-    batch = landing.batch_of(raw, split, None, lambda _: "[not hashed]")
-    landing.publish_batch(lake, batch, partition, origin="log", about={"bytes": len(data)})
-    about = lake.manifest(landing.FILES_TABLE, partition).meta
-    return landing.report_of(about, EVENT_SCHEMA, name, "landed")
+    batch = batches.batch_of(raw, split, None, lambda _: "[not hashed]")
+    batches.publish_batch(lake, batch, partition, origin="log", about={"bytes": len(data)})
+    about = lake.manifest(batches.FILES_TABLE, partition).meta
+    return batches.report_of(about, EVENT_SCHEMA, name, "landed")
 
 
 def _of_source(data: bytes, source: str) -> bytes:

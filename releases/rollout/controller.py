@@ -26,15 +26,15 @@ from contracts.settings import Settings
 from monitoring.canary_judge import Decision, advance, begin, judge
 from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
 from monitoring.shadow import problem
-from releases import memory, reasons
-from releases.approval import Rules, recheck
-from releases.freeze import frozen
-from releases.guard import AWAY, Guard, for_ledger, kept, told
-from releases.memory import Memory
-from releases.region import Readiness, Region
-from releases.standing import on_its_way, standing_of
-from releases.traffic import Standing, describe, plan
-from releases.watching import Watching
+from releases.approval.approval import Rules, recheck
+from releases.rollout import canary_record, reasons
+from releases.rollout.abort_guard import AWAY, Guard, for_ledger, kept, told
+from releases.rollout.canary_record import Memory
+from releases.rollout.deployed import on_its_way, standing_of
+from releases.rollout.freeze import frozen
+from releases.rollout.log_readers import Watching
+from releases.rollout.region import Readiness, Region
+from releases.rollout.traffic import Standing, describe, plan
 
 log = logging.getLogger(__name__)
 
@@ -147,14 +147,14 @@ class Controller:
         policy = self._policies(name)
         if approved is not None and approved.evidence.get("emergency"):
             policy = without_waiting(policy)
-        known = memory.load(self._database, candidate.source, candidate.digest)
+        known = canary_record.load(self._database, candidate.source, candidate.digest)
         if known is None or (candidate.state == "approved" and approved is not None and known.began_at < approved.at):
             began = datetime.fromtimestamp(now, UTC)
             known = Memory(
                 source=candidate.source, digest=candidate.digest, policy=name, champion=standing.champion or "",
                 began_at=began if approved is None else max(began, approved.at),
             )  # fmt: skip
-            memory.save(self._database, known)
+            canary_record.save(self._database, known)
         return policy, known
 
     def _warm_up(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
@@ -221,14 +221,14 @@ class Controller:
             return self._away(candidate, standing, known)
         if verdict.decision is Decision.PROMOTE and not held and (why := self._unsigned(candidate.digest)):
             return self._back(candidate, why, evidence)
-        memory.save(self._database, known)
+        canary_record.save(self._database, known)
         if self._guard.taken is not None:  # harm showed while that hung
             return self._away(candidate, standing, self._guard.taken)
         if held:
             return False
         if verdict.decision is Decision.ADVANCE:
             moved = self._move(candidate, STEPS[state.step + 1], "; ".join(verdict.reasons), evidence)
-            memory.save(self._database, replace(known, canary=advance(policy, state, found, at=now)))
+            canary_record.save(self._database, replace(known, canary=advance(policy, state, found, at=now)))
             return moved
         if verdict.decision is Decision.PROMOTE:
             moved = self._move(candidate, "champion", "; ".join(verdict.reasons), evidence)
@@ -266,7 +266,7 @@ class Controller:
     def _away(self, candidate: Place, standing: Standing, known: Memory) -> bool:
         """Shoppers first: a database that takes no writes must not keep them there."""
         self._guard.take(known, standing)
-        memory.save(self._database, known)
+        canary_record.save(self._database, known)
         why, evidence = for_ledger(known)
         return self._back(candidate, why, evidence)
 

@@ -17,9 +17,9 @@ from monitoring.canary_judge import CanaryState, Decision, Verdict, begin, judge
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.guardrails import Outcomes
 from monitoring.outcomes import OutcomeReader
-from releases.memory import Memory
-from releases.region import Region
-from releases.traffic import Standing, plan
+from releases.rollout.canary_record import Memory
+from releases.rollout.region import Region
+from releases.rollout.traffic import Standing, plan
 from serving.edge.edge import Split
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from contracts.release import HEADLINE, PER_SHOPPER
-from releases import figures
-from releases.figures import RANKERS, RIVALS
+from releases.approval import figures
+from releases.approval.figures import RANKERS, RIVALS
 
 #: The metrics that are shown, and their names.
 METRICS = {

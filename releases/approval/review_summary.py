@@ -14,7 +14,7 @@ from artifacts.publish import read_file, read_manifest, resolve
 from contracts import release as files
 from contracts.errors import ArtifactError, NotFound
 from monitoring.canary_policy import POLICIES
-from releases.brief_figures import plain, quality, slices
+from releases.approval.summary_figures import plain, quality, slices
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.events import CATALOG, CATALOG_REQUIRED, EVENTS, EVENTS_REQUIRED, JUDGMENTS, KINDS, MAX_ID, MAX_QUERY
-from ingestion.columns import Column, Mask, mask
+from ingestion.formats.columns import Column, Mask, mask
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 #: How far ahead of our own clock a shop's clock may run.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from monitoring.canary_policy import ShadowPolicy
 from monitoring.shadow import Comparison
-from releases.region import Readiness
+from releases.rollout.region import Readiness
 
 
 def another_champion(met: str, serves: str | None) -> str:

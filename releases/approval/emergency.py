@@ -13,9 +13,9 @@ from artifacts.ledger import Ledger, Move
 from contracts.errors import Conflict, NotApproved, NotFound
 from contracts.settings import Settings
 from monitoring import alerts
-from releases import approval
-from releases.approval import Answer, Rules
-from releases.words import reason_given
+from releases.approval import approval
+from releases.approval.approval import Answer, Rules
+from releases.text import reason_given
 
 #: How many different people it takes, whatever `approvers_required` says.
 PEOPLE = 2

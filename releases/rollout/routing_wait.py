@@ -12,9 +12,9 @@ import httpx
 
 from contracts.errors import CaravanError, ServingError
 from contracts.settings import Settings
-from releases.live import HEARTBEAT
-from releases.region import Region
-from releases.traffic import Standing, plan
+from releases.rollout.live import HEARTBEAT
+from releases.rollout.region import Region
+from releases.rollout.traffic import Standing, plan
 from serving import reach
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.formats.raw_files import Refused
 from ingestion.pseudonymize import EMAIL_PATTERN, PERSONAL, PSEUDONYM, REDACTED
-from ingestion.raw import Refused
 
 #: File of a partition with the rows that were set aside.
 QUARANTINED = "quarantine.parquet"

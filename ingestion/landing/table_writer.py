@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from artifacts.lake import write_table
-from ingestion.quarantine import counts
-from ingestion.raw import RawFile
-from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
+from ingestion.formats.raw_files import RawFile
+from ingestion.rules.quarantine import counts
+from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
+from ingestion.rules.split import split_rows
 from ingestion.sources import Converted
-from ingestion.split import split_rows
 
 
 def write_converted(converted: Converted, out: Path) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from artifacts.lake import DATA, Lake
 from contracts.errors import EmptyPartition, SchemaChanged, UnknownItems
 from contracts.events import CATALOG, INTERACTIONS
-from ingestion import landing
+from ingestion.landing import batches
 
 CATALOG_TABLE = "catalog"
 #: A day on which fewer different items were looked at says nothing about the catalog.
@@ -36,15 +36,15 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: floa
             return pinned.digest, int(pinned.meta["kept"])
         if not accept_changes:
             raise _refusal(lake, day, looked_at, ids, "this day keeps the catalog it began with", least_known)
-    landed = lake.partitions(landing.CATALOG_TABLE)
+    landed = lake.partitions(batches.CATALOG_TABLE)
     if not landed:
         raise EmptyPartition(
             f"no catalog has landed for {lake.source}", remedy="bring one with `caravan ingest --catalog FILE`"
         )
-    about = lake.manifest(landing.CATALOG_TABLE, landed[-1]).meta
+    about = lake.manifest(batches.CATALOG_TABLE, landed[-1]).meta
     if not accept_changes:
         _refuse_lost_columns(lake, day, about)
-    table = pq.read_table(lake.fetch(landing.CATALOG_TABLE, landed[-1]) / DATA, schema=CATALOG)
+    table = pq.read_table(lake.fetch(batches.CATALOG_TABLE, landed[-1]) / DATA, schema=CATALOG)
     end = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
     created = table.column("created_at")
     rows = table.filter(pc.fill_null(pc.less(created, pa.scalar(end, created.type)), True)).combine_chunks()
@@ -60,7 +60,7 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: floa
             why = "others have a later `created_at`" if later else f"it comes from {about['file']}"
             raise _refusal(lake, day, looked_at, rows.column("item_id"), why, least_known)
         made[ACCEPTED] = True
-    return landing.publish_tables(lake, CATALOG_TABLE, day, rows, None, made), rows.num_rows
+    return batches.publish_tables(lake, CATALOG_TABLE, day, rows, None, made), rows.num_rows
 
 
 def _refuse_lost_columns(lake: Lake, day: str, about: dict[str, Any]) -> None:

@@ -19,15 +19,15 @@ import pyarrow as pa
 
 from artifacts.lake import Lake
 from contracts.errors import CaravanError, DataError, UnreadableFile
-from ingestion import landing
-from ingestion.landing import FileReport
+from ingestion.formats.raw_files import RawFile, printable
+from ingestion.landing import batches
+from ingestion.landing.batches import FileReport
+from ingestion.landing.table_reader import no_usable_row, read_file
 from ingestion.pseudonymize import Pseudonymizer
-from ingestion.quarantine import counts
-from ingestion.raw import RawFile, printable
-from ingestion.read import no_usable_row, read_file
-from ingestion.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
+from ingestion.rules.quarantine import counts
+from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
+from ingestion.rules.split import split_rows
 from ingestion.sources import Source
-from ingestion.split import split_rows
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class _Lander:
     ) -> None:
         self.lake = lake
         self.pseudonymizer = pseudonymizer
-        self.now = now or landing.utc_now()
+        self.now = now or batches.utc_now()
         self.replace = replace
         self.progress = progress or (lambda _: None)
         self.brought: set[str] = set()  # batches of this call, which replace others and not one another
@@ -91,38 +91,38 @@ class _Lander:
         self.brought.add(partition)
         known = self._known(partition)
         if known is not None and not self.replace:
-            return landing.report_of(known, EVENT_SCHEMA, name, "known")
+            return batches.report_of(known, EVENT_SCHEMA, name, "known")
         raw, made = self._checked(name, read, EVENT_SCHEMA)
         self.progress(f"{name}: {made.kept.num_rows:,} of {made.read:,} rows kept, writing")
         if self.replace:
             self._withdraw(made)
-        landing.publish_batch(self.lake, made, partition, origin="file", about={})
-        about = self.lake.manifest(landing.FILES_TABLE, partition).meta
-        return landing.report_of(about, EVENT_SCHEMA, name, "landed", raw.dropped)
+        batches.publish_batch(self.lake, made, partition, origin="file", about={})
+        about = self.lake.manifest(batches.FILES_TABLE, partition).meta
+        return batches.report_of(about, EVENT_SCHEMA, name, "landed", raw.dropped)
 
     def catalog(self, batch: str, name: str, read: Callable[[], RawFile]) -> FileReport:
-        existing = self.lake.partitions(landing.CATALOG_TABLE)
+        existing = self.lake.partitions(batches.CATALOG_TABLE)
         if existing and existing[-1].endswith(f"-{batch}"):
-            about = self.lake.manifest(landing.CATALOG_TABLE, existing[-1]).meta
-            return landing.report_of(about, CATALOG_SCHEMA, name, "known")
+            about = self.lake.manifest(batches.CATALOG_TABLE, existing[-1]).meta
+            return batches.report_of(about, CATALOG_SCHEMA, name, "known")
         number = int(existing[-1].split("-")[0]) + 1 if existing else 1
         made = self._checked(name, read, CATALOG_SCHEMA)
-        return self._whole(*made, CATALOG_SCHEMA, landing.CATALOG_TABLE, f"{number:06d}-{batch}", "item_id")
+        return self._whole(*made, CATALOG_SCHEMA, batches.CATALOG_TABLE, f"{number:06d}-{batch}", "item_id")
 
     def judgments(self, _batch: str, name: str, read: Callable[[], RawFile]) -> FileReport:
         return self._whole(*self._checked(name, read, JUDGMENT_SCHEMA), JUDGMENT_SCHEMA, "judgments", "all", "query")
 
-    def _checked(self, name: str, read: Callable[[], RawFile], schema: TableSchema) -> tuple[RawFile, landing.Batch]:
+    def _checked(self, name: str, read: Callable[[], RawFile], schema: TableSchema) -> tuple[RawFile, batches.Batch]:
         """A file, read and checked; a value that nobody foresaw costs this file, not those after it."""
         events = schema is EVENT_SCHEMA
         hash_column = self.pseudonymizer.hash_column if events else None
         try:
             raw = read()
-            stored = partial(landing.as_stored, hash_column=hash_column)
+            stored = partial(batches.as_stored, hash_column=hash_column)
             split = split_rows(raw, schema, now=self.now if events else None, stored=stored)
             if not split.kept.num_rows:
                 raise no_usable_row(raw, split.reasons)
-            return raw, landing.batch_of(raw, split, hash_column, self.pseudonymizer.hash)
+            return raw, batches.batch_of(raw, split, hash_column, self.pseudonymizer.hash)
         except CaravanError:
             raise
         except Exception as error:
@@ -135,7 +135,7 @@ class _Lander:
             ) from error
 
     def _whole(
-        self, raw: RawFile, made: landing.Batch, schema: TableSchema, table: str, partition: str, order: str
+        self, raw: RawFile, made: batches.Batch, schema: TableSchema, table: str, partition: str, order: str
     ) -> FileReport:
         """A table that replaces the one before."""
         rows = made.kept.drop_columns("record").sort_by([(order, "ascending"), ("item_id", "ascending")])
@@ -149,29 +149,29 @@ class _Lander:
             "dropped": len(raw.dropped),
         }
         before = self.lake.digest(table, partition)
-        after = landing.publish_tables(self.lake, table, partition, rows.combine_chunks(), made.quarantined, about)
-        return landing.report_of(about, schema, raw.name, "known" if before == after else "landed", raw.dropped)
+        after = batches.publish_tables(self.lake, table, partition, rows.combine_chunks(), made.quarantined, about)
+        return batches.report_of(about, schema, raw.name, "known" if before == after else "landed", raw.dropped)
 
     def _known(self, partition: str) -> dict[str, Any] | None:
         """What `landing-files` says of a batch that is in the lake with all its days, else None."""
-        if self.lake.digest(landing.FILES_TABLE, partition) is None:
+        if self.lake.digest(batches.FILES_TABLE, partition) is None:
             return None
-        about = self.lake.manifest(landing.FILES_TABLE, partition).meta
+        about = self.lake.manifest(batches.FILES_TABLE, partition).meta
         for day in about["days"]:
-            if self.lake.manifest(landing.EVENTS_TABLE, f"{day}/{partition}").meta.get("origin") == WITHDRAWN:
+            if self.lake.manifest(batches.EVENTS_TABLE, f"{day}/{partition}").meta.get("origin") == WITHDRAWN:
                 return None
         return about
 
-    def _withdraw(self, made: landing.Batch) -> None:
+    def _withdraw(self, made: batches.Batch) -> None:
         """Empty what files before this call brought for the days of this one."""
-        days = {landing.day_name(d) for d in set(landing.day_numbers(made.kept.column("event_time")).tolist())}
-        for existing in self.lake.partitions(landing.EVENTS_TABLE):
+        days = {batches.day_name(d) for d in set(batches.day_numbers(made.kept.column("event_time")).tolist())}
+        for existing in self.lake.partitions(batches.EVENTS_TABLE):
             day, _, other = existing.partition("/")
             if day in days and other not in self.brought and other.startswith("events-"):
-                empty = landing.LANDED.empty_table()
+                empty = batches.LANDED.empty_table()
                 meta = {"origin": WITHDRAWN, "file": "", "families": {}, "values": {}, "read": 0, "kept": 0}
                 nothing = made.quarantined.slice(0, 0)
-                landing.publish_tables(self.lake, landing.EVENTS_TABLE, existing, empty, nothing, meta)
+                batches.publish_tables(self.lake, batches.EVENTS_TABLE, existing, empty, nothing, meta)
 
     def attempt(
         self,
@@ -193,7 +193,7 @@ class _Lander:
         except DataError as error:
             if batch:
                 note = pa.table({"file": [name], "reason": [str(error)]})
-                landing.publish_tables(self.lake, landing.REFUSED_TABLE, f"{table}-{batch}", note, None, {})
+                batches.publish_tables(self.lake, batches.REFUSED_TABLE, f"{table}-{batch}", note, None, {})
             return FileReport(name=name, table=table, status="refused", reason=str(error))
 
 
@@ -232,7 +232,7 @@ def _from_file(
         schema.name,
         land_one,
         printable(path.name),
-        lambda: landing.content_digest([_plain(path)]),
+        lambda: batches.content_digest([_plain(path)]),
         lambda: read_file(path, schema),
     )
 
@@ -256,7 +256,7 @@ def land_source(
     """Land a public data set through its adapter. Raises UnreadableFile when the folder is not of that format."""
     lander = _Lander(lake, pseudonymizer, now, replace, progress)
     files = source.files(directory)
-    digest = landing.content_digest(files, source.name, str(source.version))
+    digest = batches.content_digest(files, source.name, str(source.version))
     lander.progress(f"{source.name}: converting {len(files)} files")
     converted = source.convert(directory)
     events = [t for t in (converted.events, converted.test_events) if t is not None]
@@ -278,7 +278,7 @@ def land_source(
 
 
 def _as_raw(name: str, table: pa.Table, skipped: dict[str, int]) -> RawFile:
-    from ingestion.raw import Refused
+    from ingestion.formats.raw_files import Refused
 
     refused = tuple(Refused(0, reason, 0) for reason, number in skipped.items() for _ in range(number))
     return RawFile(
