@@ -24,6 +24,16 @@ LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FOLDERS = {room: ROOT / ("plugins/caravan_airflow" if room == "caravan_airflow" else room) for room in ROOMS}
 #: Floors of a room, the lowest first; those of one line never import each other. A file beside them is a floor too.
 FLOORS: dict[str, list[set[str]]] = {
+    "training": [
+        {"recipes"},
+        {"data"},
+        {"jobs"},
+        {"models"},
+        {"fitting"},
+        {"evaluation"},
+        {"gate"},
+        {"bundle"},
+    ],
     "ingestion": [
         {"formats", "pseudonymize"},
         {"rules", "sources"},

@@ -24,13 +24,14 @@ from contracts.errors import GateRefused
 from contracts.events import TIMESTAMP
 from contracts.settings import Settings
 from retrieval.bm25 import BM25Index
-from training import inputs, job
-from training.datasets import sampled
+from training.data import inputs
+from training.data.datasets import sampled
+from training.data.inputs import Inputs
+from training.data.texts import item_texts
+from training.fitting.train import INPUTS
 from training.gate import decide
-from training.inputs import Inputs
+from training.jobs import job
 from training.recipes import Recipe
-from training.texts import item_texts
-from training.train import INPUTS
 
 #: Items in each list of what is popular.
 POPULAR_LENGTH = 200

@@ -2,9 +2,9 @@
 
 Two nights of an unchanging shop differ by chance: by the questions that happened to be asked, and by training. A
 challenger is refused when it is worse than the champion by more than the margin m, or worse than the anchor, the best
-of the present and former champions that are asked (training/rivals.py says which), by more than M. Both come from the
-noise that the evaluation names, so that all checks together refuse RATE of good nights; `python -m tests.bench.nights`
-simulates that, docs/nightly.md shows it.
+of the present and former champions that are asked (training/evaluation/rivals.py says which), by more than M. Both
+come from the noise that the evaluation names, so that all checks together refuse RATE of good nights; `python -m
+tests.bench.nights` simulates that, docs/nightly.md shows it.
 """
 
 from __future__ import annotations

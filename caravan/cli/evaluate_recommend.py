@@ -33,7 +33,8 @@ def recommend(
     from contracts.errors import SettingsError
     from contracts.settings import read_settings
     from ingestion.landing.table_reader import read_catalog, read_events
-    from training import protocols, recipes
+    from training import recipes
+    from training.evaluation import protocols
 
     if test_events is not None and protocol is not Protocol.sessions:
         raise SettingsError("--test-events belongs to --protocol sessions", remedy="leave it out, or add the protocol")

@@ -43,8 +43,8 @@ def search(
     from retrieval import fusion
     from retrieval.bm25 import BM25Index
     from retrieval.encoder import QUERY_MODEL, TextEncoder
+    from training.data.texts import item_texts
     from training.models.text import encoder_directory
-    from training.texts import item_texts
 
     demand_writable(json_out)
     s = read_settings()

@@ -80,8 +80,8 @@ def train(run: Run, tables: dict[str, str]) -> Outcome:
 
     Whom it will meet, and whether it starts from the champion, is chosen here once and remembered.
     """
-    from training import rivals
-    from training.train import train as train_model
+    from training.evaluation import rivals
+    from training.fitting.train import train as train_model
 
     s = here()
     log.info("reads %s", ", ".join(f"{table} {digest[:12]}" for table, digest in sorted(tables.items())))
@@ -103,8 +103,8 @@ def evaluate(run: Run, model: str) -> Outcome:
     """
     from artifacts.publish import point, resolve
     from caravan_airflow.point_in_time import activity
-    from training import rivals
-    from training.evaluate import evaluate as evaluate_model
+    from training.evaluation import rivals
+    from training.evaluation.evaluate import evaluate as evaluate_model
 
     s = here()
     store, remembered = _store(), f"evaluations/{run.source}/{model}"

@@ -19,9 +19,11 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from contracts.settings import read_settings
-from training import launch, recipes
-from training.datasets import Examples, Sequences
-from training.loop import Place, Trainer, TrainingData, build_model
+from training import recipes
+from training.data.datasets import Examples, Sequences
+from training.data.training_data import TrainingData
+from training.fitting import launch
+from training.fitting.loop import Place, Trainer, build_model
 
 STEPS = 12
 WARMUP = 2
@@ -40,7 +42,7 @@ def shop(items: int) -> Sequences:
 def ours(data: TrainingData, recipe: recipes.Recipe) -> float:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(recipe, data, Path(folder), key="bench", place=Place(torch.device("cpu")))
-        from training.datasets import PackedBatches
+        from training.data.datasets import PackedBatches
 
         batches = PackedBatches(
             data.items, trainer.cut, width=recipe.max_length, batch_tokens=recipe.batch_tokens, seed=0, epoch=0

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from contracts.settings import DEFAULT_GATE_MARGIN
 from training import recipes
-from training.evaluate import KEPT_ANCHORS
+from training.evaluation.evaluate import KEPT_ANCHORS
+from training.evaluation.rivals import ANCHOR_DAYS, MOST_ANCHORS
 from training.gate import margins
-from training.rivals import ANCHOR_DAYS, MOST_ANCHORS
 
 RECORD = Path(__file__).with_name("nights.json")
 PICTURE = Path(__file__).resolve().parent.parent.parent / "docs" / "images" / "night_noise.svg"

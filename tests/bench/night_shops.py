@@ -20,15 +20,18 @@ from contracts.settings import settings
 from ingestion.sources.shop import generate
 from ingestion.sources.shop_world import ShopPlan
 from retrieval.encoder import TextEncoder
-from training import baselines, compare, inputs, recipes, warm_start
-from training.datasets import Examples, Ints
-from training.loop import Place, Trainer
+from training import recipes
+from training.data import inputs
+from training.data.datasets import Examples, Ints
+from training.data.texts import item_texts
+from training.evaluation import baselines, compare
+from training.fitting import warm_start
+from training.fitting.loop import Place, Trainer
+from training.fitting.train import data_of
+from training.fitting.validation import encoder_of
+from training.models.ranking import Ranking, Score, rank, scorer
 from training.models.sequence import SequenceModel
 from training.models.text import encoder_directory
-from training.ranking import Ranking, Score, rank, scorer
-from training.texts import item_texts
-from training.train import data_of
-from training.validation import encoder_of
 
 #: The demo's shop and recipe.
 SHOPPERS, ITEMS, FIRST_DAYS, RECIPE = 1_500, 800, 14, "quick"

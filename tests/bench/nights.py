@@ -21,8 +21,9 @@ import torch
 from contracts.settings import DEFAULT_GATE_MARGIN
 from retrieval import metrics
 from tests.bench.night_shops import Model, Questions, Shop, questions, simple, train
-from training import compare, gate, recipes
-from training.ranking import Ranking
+from training import gate, recipes
+from training.evaluation import compare
+from training.models.ranking import Ranking
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATE = ROOT / ".caravan-nights"

@@ -22,7 +22,7 @@ from caravan.stack import up
 from contracts.settings import API_PAGE, Settings
 from tests.browser.pages import close_assistant, in_mlflow, into_airflow
 from tests.browser.screenshots import CHROMIUM, browser
-from training.tracking import TrackedRun
+from training.fitting.tracking import TrackedRun
 
 pytestmark = [
     pytest.mark.airflow,

@@ -16,7 +16,8 @@ import psutil
 from contracts.settings import read_settings
 from tests.faults.outcome import Outcome
 from tests.training import builders
-from training import job, launch
+from training.fitting import launch
+from training.jobs import job
 
 #: Kills before a case is left to end.
 MOST_KILLS = 3

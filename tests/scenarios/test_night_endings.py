@@ -23,7 +23,7 @@ from artifacts.registry import Registry
 from caravan.cli.airflow_api import Airflow
 from contracts.settings import Settings
 from monitoring import alerts
-from training import job
+from training.jobs import job
 
 pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 from artifacts.lake import Lake, write_table
 from contracts.events import CATALOG, EVENTS
 from training import recipes
-from training.datasets import Examples, Ints, Sequences, last_items
-from training.loop import Place, Trainer, TrainingData
+from training.data.datasets import Examples, Ints, Sequences, last_items
+from training.data.training_data import TrainingData
+from training.fitting.loop import Place, Trainer
 from training.recipes import Recipe
 
 TEXT = 12

@@ -15,12 +15,13 @@ from artifacts.signature import new_signing_key
 from contracts.settings import Settings, read_settings
 from tests.fakes import MemoryStore
 from tests.training import builders
-from training import recipes, tracking
+from training import recipes
+from training.fitting import tracking
 
 
 @dataclass
 class RememberedRun:
-    """Stands for training.tracking.TrackedRun."""
+    """Stands for training.fitting.tracking.TrackedRun."""
 
     run_id: str = "run-1"
     logged: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +46,7 @@ class RememberedRun:
 
 @dataclass
 class Night:
-    """One source, filled with days of events, ready for training.train."""
+    """One source, filled with days of events, ready for training.fitting.train."""
 
     s: Settings
     source: str

@@ -17,9 +17,9 @@ import torch
 
 from contracts.errors import TrainingError
 from tests.training import builders
-from training import checkpoint
-from training.checkpoint import Progress
-from training.loop import Trainer
+from training.fitting.loop import Trainer
+from training.jobs import checkpoint
+from training.jobs.checkpoint import Progress
 
 
 class Stopped(Exception):
@@ -61,7 +61,7 @@ def test_a_machine_of_any_speed_makes_the_same_model(tmp_path: Path, monkeypatch
         (tmp_path / name).mkdir()
     quick = run(tmp_path / "quick")
     hours = itertools.count(step=3600)
-    monkeypatch.setattr("training.loop.time.monotonic", lambda: float(next(hours)))
+    monkeypatch.setattr("training.fitting.loop.time.monotonic", lambda: float(next(hours)))
     slow = run(tmp_path / "slow")
     assert slow.progress.seconds > 3600 > quick.progress.seconds
     assert slow.progress.step == quick.progress.step == quick.steps
@@ -82,7 +82,7 @@ def test_overfitting_beyond_chance_ends_training_with_the_best_epoch(
 ) -> None:
     draw = np.random.default_rng(0)
     figures = iter([0.2, 0.4, 0.39, 0.2, 0.2, 0.2])
-    monkeypatch.setattr("training.loop.validation_ndcg", lambda *_: next(figures) + draw.normal(0, 0.05, 200))
+    monkeypatch.setattr("training.fitting.loop.validation_ndcg", lambda *_: next(figures) + draw.normal(0, 0.05, 200))
     trainer = run(tmp_path, max_epochs=6, patience=2)
     assert trainer.progress.best_epoch == 1  # 0.39 is within chance of 0.4
     assert trainer.progress.epoch == 5  # two epochs that are clearly worse

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training import builders
-from training.datasets import PackedBatches, every_prefix, from_events, last_items, pack, segments
+from training.data.datasets import PackedBatches, every_prefix, from_events, last_items, pack, segments
 
 lengths_lists = st.lists(st.integers(0, 30), min_size=1, max_size=40)
 

@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from contracts.errors import SettingsError, TrainingError
 from contracts.settings import read_settings
 from tests.training import builders
-from training import job, launch, recipes
-from training.progress import ProgressBar
+from training import recipes
+from training.fitting import launch
+from training.fitting.progress import ProgressBar
+from training.jobs import job
 
 
 def test_one_node_stands_alone_and_several_meet(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ import pytest
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import read_settings
 from tests.training import builders
-from training import job, launch, lease
+from training.fitting import launch
+from training.jobs import job, lease
 
 LASTS = 1.5
 #: Long enough to be stopped in the middle of it, however fast the machine.

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.losses import cross_entropy, shared_negatives
+from training.models.losses import cross_entropy, shared_negatives
 
 
 def tensors(rows: int, items: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -21,11 +21,14 @@ from contracts.errors import GateRefused, NotEnoughData, NotFound
 from retrieval.bm25 import BM25Index
 from tests.training import builders
 from tests.training.conftest import Night
-from training import export, inputs, recipes, warm_start
+from training import recipes
 from training.bundle import assemble, popular
-from training.evaluate import evaluate, measure
+from training.data import inputs
+from training.evaluation.evaluate import evaluate, measure
+from training.fitting import warm_start
+from training.fitting.train import train
 from training.gate import gate
-from training.train import train
+from training.models import export
 
 
 def opened(night: Night, digest: str) -> Path:

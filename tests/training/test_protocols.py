@@ -16,8 +16,8 @@ from artifacts.lake import write_table
 from contracts.errors import NotEnoughData
 from contracts.settings import Settings, read_settings
 from tests.training import builders
-from training import protocols
-from training.texts import texts_of
+from training.data.texts import texts_of
+from training.evaluation import protocols
 
 RECIPE = builders.recipe(max_epochs=6, patience=6, learning_rate=0.02)
 

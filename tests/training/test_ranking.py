@@ -11,9 +11,9 @@ from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 from contracts.errors import TrainingError
 from retrieval import metrics
 from tests.training import builders
-from training import baselines
-from training.datasets import Examples, Ints, last_items
-from training.ranking import Score, rank, scorer
+from training.data.datasets import Examples, Ints, last_items
+from training.evaluation import baselines
+from training.models.ranking import Score, rank, scorer
 
 
 def fixed(scores: np.ndarray) -> Score:

@@ -10,10 +10,11 @@ import pytest
 
 from artifacts.ledger import Ledger, Move
 from tests.training.conftest import Night
-from training import recipes, rivals
-from training.noise import PRIOR_NIGHTS, training_noise
-from training.noise import Night as Difference
-from training.rivals import Rivals, among
+from training import recipes
+from training.evaluation import rivals
+from training.evaluation.noise import PRIOR_NIGHTS, training_noise
+from training.evaluation.noise import Night as Difference
+from training.evaluation.rivals import Rivals, among
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATE = 10**18

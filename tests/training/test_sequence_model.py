@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.training import builders
-from training.loop import build_model
+from training.fitting.loop import build_model
+from training.fitting.validation import validation_ndcg
 from training.models.sequence import LastQuery, SequenceModel
-from training.validation import validation_ndcg
 
 
 def model(*, text: bool = False, **changes: object) -> SequenceModel:

@@ -1,4 +1,4 @@
-"""The training process, started by torchrun: `python -m torch.distributed.run … -m training.main --job job.json`.
+"""Runs one training job, started by torchrun: `python -m torch.distributed.run … -m training.fitting.main --job …`.
 
 Killed at any point, it goes on from its last checkpoint when it is started again on the same job.
 """
@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from contracts.errors import CaravanError
-from training import checkpoint, job, lease
-from training.checkpoint import Progress
-from training.launch import ATTEMPT, MEETING
-from training.lease import Claim
-from training.loop import Place, Trainer
-from training.progress import ProgressBar
+from training.fitting.launch import ATTEMPT, MEETING
+from training.fitting.loop import Place, Trainer
+from training.fitting.progress import ProgressBar
+from training.jobs import checkpoint, job, lease
+from training.jobs.checkpoint import Progress
+from training.jobs.lease import Claim
 
 
 def place(folder: Path) -> Place:
@@ -133,8 +133,8 @@ def orphaned() -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="training.main", description="Train one job, or go on with it.")
-    parser.add_argument("--job", type=Path, required=True, help="job.json, see training.job")
+    parser = argparse.ArgumentParser(prog="training.fitting.main", description="Train one job, or go on with it.")
+    parser.add_argument("--job", type=Path, required=True, help="job.json, see training.jobs.job")
     parser.add_argument("--lease", type=float, default=60.0, help="seconds after which a silent holder is replaced")
     given = parser.parse_args()
     path: Path = given.job.resolve()

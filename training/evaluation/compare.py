@@ -18,10 +18,10 @@ from contracts import release as files
 from contracts.errors import Tampered
 from contracts.release import HEADLINE, PER_SHOPPER
 from retrieval import metrics
-from training.datasets import Examples, Ints
+from training.data.datasets import Examples, Ints
 
 if TYPE_CHECKING:
-    from training.ranking import Ranking, Score
+    from training.models.ranking import Ranking, Score
 
 KS = (5, 10, 20)
 #: Slices with fewer questions say nothing.
@@ -38,8 +38,8 @@ class Bundle:
 
 def open_bundle(folder: Path, max_length: int) -> Bundle:
     """The program and vectors of a release directory, run by ONNX Runtime."""
-    from training import export
-    from training.ranking import scorer
+    from training.models import export
+    from training.models.ranking import scorer
 
     vectors = np.load(folder / files.ITEM_VECTORS, allow_pickle=False)
     bias_path = folder / files.ITEM_BIAS

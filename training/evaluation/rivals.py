@@ -21,7 +21,9 @@ from artifacts.publish import fetch, point, publish, read_file, read_manifest, r
 from contracts import release as files
 from contracts.errors import ArtifactError, Conflict
 from contracts.settings import Settings
-from training import inputs, job, recipes
+from training import recipes
+from training.data import inputs
+from training.jobs import job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from contracts.errors import TrainingError
-from training.datasets import Examples, Ints
+from training.data.datasets import Examples, Ints
 
 Floats = npt.NDArray[np.float32]
 #: (items int64 [B, L] padded on the right, lengths int64 [B]) -> queries float32 [B, D]

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from artifacts.lake import DATA, Lake
 from contracts.errors import NotEnoughData, NotFound
 from contracts.events import CATALOG, EVENTS, INTERACTIONS
-from training.datasets import Examples, Ints, Sequences, from_events, last_items, sampled
+from training.data.datasets import Examples, Ints, Sequences, from_events, last_items, sampled
+from training.data.texts import texts_of
 from training.recipes import Recipe
-from training.texts import texts_of
 
 #: Rises when the same inputs would give another model.
 FORMAT = 2

@@ -19,14 +19,16 @@ from artifacts.publish import fetch, point, publish, read_manifest, refs, resolv
 from contracts import release as files
 from contracts.errors import NotEnoughData
 from contracts.settings import Settings
-from training import compare, inputs, job, noise
-from training.datasets import Examples, Ints
-from training.inputs import Inputs
+from training.data import inputs
+from training.data.datasets import Examples, Ints
+from training.data.inputs import Inputs
+from training.evaluation import compare, noise
+from training.fitting.train import INPUTS
+from training.jobs import job
 from training.recipes import Recipe
-from training.train import INPUTS
 
 if TYPE_CHECKING:
-    from training.ranking import Ranking, Score
+    from training.models.ranking import Ranking, Score
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def evaluate(
 ) -> str:  # fmt: skip
     """Measure a model beside `champion_digest` (a release), popularity and neighbours; digest of the evaluation.
 
-    `anchors` are present and former champions (training/rivals.py); the best of them is compared too.
+    `anchors` are present and former champions (training/evaluation/rivals.py); the best of them is compared too.
 
     The artifact holds the exported program and vectors, which are what was measured, and evaluation.json.
     `activity` slices the questions by how active a shopper was, from point-in-time features.
@@ -97,8 +99,8 @@ def measure(
     anchors: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Report on the bundle directory, as plain values."""
-    from training import baselines
-    from training.ranking import rank
+    from training.evaluation import baselines
+    from training.models.ranking import rank
 
     questions, new_shopper, times = inputs.held_out_examples(read, recipe)
     if len(questions) < recipe.min_evaluation_examples:
@@ -196,7 +198,7 @@ def _firsts(read: Inputs) -> npt.NDArray[np.bool_]:
 
 def _export(model_folder: Path, out: Path) -> None:
     """The model's files, moved to where a release has them, and the program made from them."""
-    from training import export
+    from training.models import export
 
     text_path = model_folder / files.ITEM_TEXT_VECTORS
     text = np.load(text_path, allow_pickle=False) if text_path.exists() else None
@@ -213,7 +215,7 @@ def _export(model_folder: Path, out: Path) -> None:
 def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
     """What the challenger gives its best item, for shoppers as they stood at the cut-off."""
     from artifacts.lake import write_table
-    from training.datasets import sampled
+    from training.data.datasets import sampled
 
     train = read.train
     seen = np.flatnonzero(train.lengths > 0)
@@ -228,7 +230,7 @@ def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
 
 
 def _track(s: Settings, run_id: str, report: dict[str, Any], path: Path) -> None:
-    from training.tracking import resume
+    from training.fitting.tracking import resume
 
     run = resume(s, run_id)
     run.metrics({f"test_{k}": v for k, v in headline(report).items()})

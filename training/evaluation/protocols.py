@@ -18,9 +18,9 @@ from contracts import release as files
 from contracts.errors import NotEnoughData
 from contracts.settings import Settings
 from retrieval import metrics
-from training.datasets import Examples, Ints, Sequences, every_prefix, from_events, last_items, sampled
+from training.data.datasets import Examples, Ints, Sequences, every_prefix, from_events, last_items, sampled
+from training.data.texts import texts_of
 from training.recipes import Recipe
-from training.texts import texts_of
 
 #: texts [n] -> unit vectors float32 [n, E]
 EncodeTexts = Callable[[list[str]], npt.NDArray[np.float32]]
@@ -131,9 +131,12 @@ def _measure(
     encode: EncodeTexts | None, say: Callable[[str], object] | None, groups: Ints | None,
 ) -> Report:  # fmt: skip
     """Train the recipe, rank everything for every question, and say how it went."""
-    from training import baselines, export, job, launch
-    from training.loop import TrainingData
-    from training.ranking import rank, scorer
+    from training.data.training_data import TrainingData
+    from training.evaluation import baselines
+    from training.fitting import launch
+    from training.jobs import job
+    from training.models import export
+    from training.models.ranking import rank, scorer
 
     count = len(vocabulary)
     text = _text_vectors(catalog, count, encode) if recipe.text else None

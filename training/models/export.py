@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from contracts import release as files
 from contracts.errors import TrainingError
-from training import job
+from training.jobs import job
 
 if TYPE_CHECKING:
     import onnx
 
+    from training.models.ranking import Encode
     from training.models.sequence import SequenceModel
-    from training.ranking import Encode
 
 OPSET = 20
 #: Largest difference between the program and the model it was made from.

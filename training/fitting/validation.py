@@ -11,11 +11,11 @@ import torch
 
 from contracts.errors import TrainingError
 from retrieval.metrics import Values, ndcg
-from training.datasets import Ints
-from training.ranking import Encode, rank, scorer
+from training.data.datasets import Ints
+from training.models.ranking import Encode, rank, scorer
 
 if TYPE_CHECKING:
-    from training.loop import TrainingData
+    from training.data.training_data import TrainingData
     from training.models.sequence import SequenceModel
 
 #: Overfitting shows when the validation questions are answered worse than by the best epoch: by more than so many

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from scipy import sparse
 
-from training.datasets import Examples, Ints, Sequences
-from training.ranking import Score
+from training.data.datasets import Examples, Ints, Sequences
+from training.models.ranking import Score
 
 #: How many later items of a sequence count as neighbours of an item, the nearer the more.
 WINDOW = 5

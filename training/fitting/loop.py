@@ -13,39 +13,25 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from contracts.errors import TrainingError
 from retrieval.metrics import Values
-from training import checkpoint, warm_start
-from training.checkpoint import Progress
-from training.datasets import Batch, Examples, Ints, PackedBatches, segments
-from training.losses import cross_entropy, shared_negatives
+from training.data.datasets import Batch, Ints, PackedBatches, segments
+from training.data.training_data import TrainingData
+from training.fitting import warm_start
+from training.fitting.validation import overfits, validation_ndcg
+from training.jobs import checkpoint
+from training.jobs.checkpoint import Progress
+from training.models.losses import cross_entropy, shared_negatives
 from training.models.sequence import SequenceConfig, SequenceModel
 from training.recipes import Recipe
-from training.validation import overfits, validation_ndcg
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What one run learns from. items and offsets are training sequences (as in datasets.Sequences);
-    validation, questions that watch for overfitting; text float32 [N, E] or None; start, weights to go on from
-    (see training.warm_start), empty for a training from nothing."""
-
-    item_count: int
-    items: Ints
-    offsets: Ints
-    validation: Examples
-    exclude_seen: bool
-    text: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None
-    start: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import psutil
 
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
-from training import job, lease
+from training.jobs import job, lease
 
 #: Tell the processes of one machine the name of the file in which they meet.
 MEETING = "CARAVAN_TRAINING_MEETING"
@@ -30,7 +30,7 @@ MEETING = "CARAVAN_TRAINING_MEETING"
 ATTEMPT = "CARAVAN_TRAINING_ATTEMPT"
 #: Leases without a word or a sign of life after which a trainer is ended; people hear of it after one.
 PATIENCE = 10
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(s: Settings, path: Path, scratch: Path) -> list[str]:
@@ -49,7 +49,7 @@ def command(s: Settings, path: Path, scratch: Path) -> list[str]:
     else:  # they meet in a file: a port for that would be open to the whole network, and torch believes what comes in
         start += ["--nnodes", "1", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
         start += ["--rdzv-endpoint", str(scratch / "rendezvous")]  # unnamed, torchrun warns of its default address
-    return [*start, "-m", "training.main", "--job", str(path), "--lease", str(s.training_lease)]
+    return [*start, "-m", "training.fitting.main", "--job", str(path), "--lease", str(s.training_lease)]
 
 
 def environment(s: Settings) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 job.json                 recipe, key, and the paths below, all relative
 data.safetensors         sequences, validation questions, text vectors, weights to start from
-checkpoint.safetensors   while it runs (see training.checkpoint)
+checkpoint.safetensors   while it runs (see training.jobs.checkpoint)
 curve.json               one entry per finished epoch, for whoever follows the run
 result/                  weights.safetensors, config.json, curve.json, metrics.json: written last
 """
@@ -19,7 +19,7 @@ from contracts.errors import TrainingError
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
-    from training.loop import TrainingData
+    from training.data.training_data import TrainingData
 
 JOB = "job.json"
 DATA = "data.safetensors"
@@ -41,7 +41,7 @@ def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path
     """Lay a job into `folder`; the same job again changes nothing. Returns the path of its job.json."""
     from safetensors.numpy import save as to_bytes
 
-    from training import checkpoint
+    from training.jobs import checkpoint
 
     path = folder / JOB
     if path.exists() and json.loads(path.read_text()).get("key") == key:
@@ -71,8 +71,8 @@ def read(path: Path) -> tuple[Recipe, TrainingData, str]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    from training.datasets import Examples
-    from training.loop import TrainingData
+    from training.data.datasets import Examples
+    from training.data.training_data import TrainingData
 
     try:
         about = json.loads(path.read_text())

@@ -17,14 +17,17 @@ from artifacts.publish import fetch, point, publish, resolve
 from contracts import release as files
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
-from training import checkpoint, inputs, job, launch, recipes, warm_start
-from training.datasets import Examples, Sequences
-from training.inputs import Inputs, Partitions
+from training import recipes
+from training.data import inputs
+from training.data.datasets import Examples, Sequences
+from training.data.inputs import Inputs, Partitions
+from training.fitting import launch, warm_start
+from training.fitting.tracking import TrackedRun
+from training.jobs import checkpoint, job
 from training.recipes import Recipe
-from training.tracking import TrackedRun
 
 if TYPE_CHECKING:
-    from training.loop import TrainingData
+    from training.data.training_data import TrainingData
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ INPUTS = "inputs.json"
 def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: str | None = None) -> str:
     """Train `recipe_name` on `source` up to the end of `day`; return the digest of the model.
 
-    `start_from` is the release whose weights it goes on from (see training.rivals); None trains from nothing.
+    `start_from` is the release whose weights it goes on from (see training.evaluation.rivals); None: from nothing.
     Trained before on the same partitions from the same release: that digest. Interrupted before: goes on from the
     last checkpoint.
     Raises NotFound without data, NotEnoughData with too little, TrainingError when training itself fails.
@@ -109,8 +112,8 @@ def _line(lake: Lake, start_from: str | None, day: str, *, cache: Path) -> dict[
 
 
 def data_of(read: Inputs, learned: Sequences, questions: Examples, recipe: Recipe) -> TrainingData:
-    """Put together what a training job learns from; see training.loop.TrainingData."""
-    from training.loop import TrainingData
+    """Put together what a training job learns from; see training.data.training_data.TrainingData."""
+    from training.data.training_data import TrainingData
 
     return TrainingData(
         item_count=read.item_count, items=learned.items, offsets=learned.offsets,
