@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from tests.test_architecture import FLOORS
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -43,6 +45,15 @@ def test_where_is_what_names_what_is_there() -> None:
     found = re.findall(r"`([a-z_/]+\.(?:py|yaml))`:\s+(\w+)", text)
     assert len(found) >= 30
     assert [(path, name) for path, name in found if not re.search(rf"\b{name}\b", (ROOT / path).read_text())] == []
+
+
+def test_every_floor_is_a_word_of_the_glossary() -> None:
+    """And every place that the glossary names is there."""
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    named = {place.rstrip("/") for place in re.findall(r"`([a-z_/]+(?:\.py|/))`", text)}
+    assert [place for place in named if not (ROOT / place).exists()] == []
+    folders = {f"{room}/{name}" for room in FLOORS for floor in FLOORS[room] for name in floor}
+    assert {folder for folder in folders if (ROOT / folder).is_dir()} <= named
 
 
 def test_the_map_names_every_room() -> None:
