@@ -44,7 +44,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"text", "registration"},
         {"approval"},
         {"rollout"},
-        {"rollback", "overview", "log_retention"},
+        {"rollback", "overview", "log_retention", "progress"},
         {"__main__"},
     ],
     "serving": [

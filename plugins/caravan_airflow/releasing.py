@@ -142,7 +142,7 @@ def close_request(context: Mapping[str, Any], *, patience: float = CLOSE_PATIENC
 
 def why_closed(moves: list[Move]) -> str:
     """That this run asks no more, and what the ledger says came of the approval."""
-    from caravan_airflow.progress import look, says
+    from releases.progress import look, says
 
     found = look(moves, "approved").move
     return f"This run asks no more. The ledger says: {says(found) if found else 'nothing of this release'}"

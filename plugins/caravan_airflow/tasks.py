@@ -102,8 +102,8 @@ def evaluate(run: Run, model: str) -> Outcome:
     this comparison instead of making another one.
     """
     from artifacts.publish import point, resolve
-    from caravan_airflow.point_in_time import activity
     from training.evaluation import rivals
+    from training.evaluation.activity import activity
     from training.evaluation.evaluate import evaluate as evaluate_model
 
     s = here()

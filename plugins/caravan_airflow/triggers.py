@@ -12,8 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from caravan_airflow.progress import Look
     from contracts.release import State
+    from releases.progress import Look
 
 #: Seconds between two looks, and between two lines of progress that say the same.
 EVERY, REPEAT = 1.0, 60.0
@@ -56,7 +56,7 @@ class LedgerTrigger(BaseTrigger):
     def look(self) -> tuple[Look, str]:
         """One look at the ledger: what the step has come to, and a line about where the release is."""
         from caravan_airflow.active import here
-        from caravan_airflow.progress import look, now_at
+        from releases.progress import look, now_at
 
         ledger = _ledger()
         found = look(ledger.history(self.source, self.digest), cast("State", self.step))

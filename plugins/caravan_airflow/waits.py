@@ -29,8 +29,8 @@ class LedgerWait(BaseOperator):
 
     def execute(self, context: Context) -> str:
         from artifacts.ledger import Ledger
-        from caravan_airflow import progress
         from caravan_airflow.active import here
+        from releases import progress
 
         source, digest = str(context["params"]["source"]), str(context["params"]["digest"])
         ledger = Ledger.of(here())
@@ -66,7 +66,7 @@ class LedgerWait(BaseOperator):
 
 def stopped(digest: str, move: Move | None) -> ReleaseError:
     """The error of a release that will not go on, with the ledger's words and the guardrail, where one is named."""
-    from caravan_airflow.progress import says
+    from releases.progress import says
 
     if move is None:
         return ReleaseError(f"release {digest[:12]} is not in the ledger", remedy="`caravan release list`")

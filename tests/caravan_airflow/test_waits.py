@@ -22,7 +22,7 @@ import asyncio, json, sys
 sys.path.insert(0, "plugins")
 from caravan_airflow import triggers
 from caravan_airflow.approval import ASKED_AGAIN, AskAgain, ReleaseApproval, _form
-from caravan_airflow.progress import Look
+from releases.progress import Look
 from caravan_airflow.waits import stopped
 from contracts.errors import NotApproved
 from tests.caravan_airflow.ledger_rows import DIGEST, rows

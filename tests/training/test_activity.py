@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from caravan_airflow.point_in_time import activity
 
 from artifacts.lake import Lake
 from contracts.settings import Settings
+from training.evaluation.activity import activity
 
 DAY_US = 86_400_000_000
 

@@ -1,7 +1,4 @@
-"""How active shoppers were when they were asked: a point-in-time join for the evaluation's slices.
-
-Training and the feature store never import each other; this is where they meet.
-"""
+"""Reads how active shoppers were when they were asked: a point-in-time join for a slice of the evaluation."""
 
 from __future__ import annotations
 

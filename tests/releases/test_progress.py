@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from caravan_airflow.progress import ROAD, evidence, look, says
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.release import State
+from releases.progress import ROAD, evidence, look, says
 from tests.caravan_airflow.ledger_rows import START, rows
 
 UNTIL = {"until": "2099-01-01T00:00:00+00:00"}
