@@ -1,4 +1,4 @@
-"""One process at a time does a job that goes on where it was left; the kernel lets go when that process dies."""
+"""Lets one process at a time run a resumable job; the kernel releases the lock when that process dies."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import IO
 
 @contextmanager
 def alone(lock: Path, in_the_way: Callable[[str], None], *, every: float = 2.0) -> Iterator[None]:
-    """Hold `lock`. While another process has it, `in_the_way` is called every so many seconds with who that is.
+    """Hold `lock`; while another process has it, call `in_the_way` every `every` seconds with who that process is.
 
-    It may raise. What holds the lock does what must not be done twice, so nobody takes it over: whoever waits for one
-    that was stopped is told which process to end.
+    `in_the_way` may raise to end the wait. The holder does work that must not run twice, so the lock is never taken
+    over: whoever waits for a process that was suspended is told which process to end.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:

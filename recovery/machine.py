@@ -1,4 +1,4 @@
-"""What recovery asks of the machine a region runs on: the seam that keeps supervisors and containers out of here."""
+"""Defines what recovery needs from the machine of a region: the interface that keeps supervisors and containers out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A region's PostgreSQL: its data folder, its address, and how its programs are run there.
+    """A region's PostgreSQL cluster: its data folder, its address, and how its programs are run there.
 
-    `prefix` makes a program run as the server's user, `owner` is that user (uid, gid), or None when it is ourselves.
+    `prefix` is the command prefix that makes a program run as the server's user. `owner` is that user as (uid, gid), or
+    None when it is the current user.
     """
 
     data: Path
@@ -23,18 +24,18 @@ class Cluster:
 
 
 class Machine(Protocol):
-    """Services of one region by their names (`caravan status`), and what lies around them."""
+    """The services of one region, by their names in `caravan status`, and what belongs to them."""
 
     def tool(self, name: str) -> Path:
-        """A program of PostgreSQL: pg_basebackup, pg_combinebackup, ..."""
+        """Return the path of a PostgreSQL program: pg_basebackup, pg_combinebackup, ..."""
 
     def keys(self) -> Mapping[str, str]:
-        """The keys that a restored region must have, by name; only their fingerprints are written down."""
+        """Return the keys that a restored region must have, by name; only their fingerprints are ever written down."""
 
     def cluster(self) -> Cluster: ...
 
     def stop(self, *services: str) -> None:
-        """Stop them; fine when they do not run."""
+        """Stop these services; does nothing for those that are not running."""
 
     def start(self, *services: str) -> None:
-        """Start them, and wait until they answer."""
+        """Start these services, and wait until they answer."""

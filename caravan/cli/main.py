@@ -7,27 +7,13 @@ import sys
 
 import typer
 
-from caravan.cli import (
-    alerts,
-    canary,
-    chain,
-    data,
-    demo,
-    evaluate_recommend,
-    evaluate_search,
-    fail_back,
-    features,
-    forget,
-    freeze,
-    recover,
-    region,
-    rehearse,
-    release,
-    replay,
-    snapshot,
-    stack,
-)
+from caravan.cli import alerts, chain, replay, stack
+from caravan.cli.data import data, features
+from caravan.cli.demo import demo
 from caravan.cli.ending import tell
+from caravan.cli.evaluate import recommend, search
+from caravan.cli.recovery import fail_back, forget, recover, region, rehearse, snapshot
+from caravan.cli.release import canary, freeze, release
 from contracts.errors import CaravanError
 
 app = typer.Typer(
@@ -40,8 +26,8 @@ app = typer.Typer(
 evaluate = typer.Typer(
     help="Measure the default recipe or the search on any data in the contract.", no_args_is_help=True
 )
-evaluate.command("recommend")(evaluate_recommend.recommend)
-evaluate.command("search")(evaluate_search.search)
+evaluate.command("recommend")(recommend.recommend)
+evaluate.command("search")(search.search)
 app.add_typer(evaluate, name="evaluate")
 
 for _command in (

@@ -68,7 +68,7 @@ def said(move: Move) -> str:
 
 def banner(held: Move, now: datetime) -> str:
     """A freeze in force, to be seen first."""
-    from caravan.cli.freeze import left
+    from caravan.cli.release.freeze import left
 
     end = datetime.fromisoformat(held.evidence["until"])
     text = escape(f" FROZEN until {when(end)} UTC ({left(end, now)}) by {held.actor}: {held.reason} ")

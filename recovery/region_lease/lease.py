@@ -1,8 +1,8 @@
-"""Which region is the active one: a lease with a time to live and an epoch, kept by the control group.
+"""Decides which region is active: a lease with a time to live and an epoch, kept by the control group.
 
-One row, moved by compare-and-set under the clock of control's database. The active region's keeper renews it; whoever
-takes over first denies it further renewals, then waits until it has run out, and only then begins the next epoch. So
-at no moment do two regions hold it, whatever sleeps or wakes up. (Gray and Cheriton, Leases, SOSP 1989.)
+One row, moved by compare-and-set under the clock of control's database. The active region's lease daemon renews it.
+Whoever takes over first denies it further renewals, then waits until it has expired, and only then begins the next
+epoch. So at no moment do two regions hold it, whatever sleeps or wakes up. (Gray and Cheriton, Leases, SOSP 1989.)
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WHERE region = :region AND epoch = :epoch AND renewable RETURNING {_COLUMNS}
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Who holds the lease; `left` in seconds by control's clock, negative when it ran out."""
+    """Who holds the region lease; `left` in seconds by control's clock, negative once it has expired."""
 
     region: str
     epoch: int
@@ -64,7 +64,7 @@ class Lease:
 
 
 class RegionLease:
-    """The lease. Every method raises StoreUnavailable when control's database does not answer."""
+    """The region lease. Every method raises StoreUnavailable when control's database does not answer."""
 
     def __init__(self, engine: Engine, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
         self._engine = engine
@@ -84,19 +84,23 @@ class RegionLease:
         self._engine.dispose()
 
     def look(self) -> Lease | None:
-        """Who holds it; None before the first."""
+        """Return who holds it; None before the first claim."""
         with self._speaking() as connection:
             row = connection.execute(text(f"SELECT {_COLUMNS} FROM active_region")).mappings().one_or_none()  # noqa: S608
         return _held(row)
 
     def history(self) -> list[dict[str, Any]]:
-        """Every epoch: region, since, actor, reason; oldest first."""
+        """Return every epoch: region, since, actor, reason; oldest first."""
         with self._speaking() as connection:
             rows = connection.execute(text("SELECT * FROM active_region_history ORDER BY epoch")).mappings()
             return [dict(row) for row in rows]
 
     def claim(self, region: str, epoch: int, *, actor: str, reason: str, now: bool = False) -> Lease | None:
-        """Begin `epoch`, unless this or a later one has begun, or the present one still lasts (`now`: even then)."""
+        """Begin `epoch`; return the lease, or None when it could not begin.
+
+        That is when this or a later epoch has begun, or when the present lease still lasts (with `now`: even then it
+        begins).
+        """
         with self._speaking() as connection:
             values = {"region": region, "epoch": epoch, "seconds": self._seconds, "now": now}
             about = {"actor": actor[:128], "reason": reason[:2000]}
@@ -107,16 +111,16 @@ class RegionLease:
         return _held(row)
 
     def renew(self, region: str, epoch: int) -> Lease | None:
-        """Let it last anew; None when it is another's, or may not be renewed any more."""
+        """Extend the lease by its full time; return None when another holds it or renewals were denied."""
         with self._speaking() as connection:
             values = {"region": region, "epoch": epoch, "seconds": self._seconds}
             row = connection.execute(text(_RENEW), values).mappings().one_or_none()
         return _held(row)
 
     def drain(self, region: str, epoch: int, *, draining: bool = True) -> None:
-        """The region goes on answering shoppers and takes no writes any more; its lease is renewed all the same.
+        """Make the region answer shoppers but accept no more writes; its lease is still renewed.
 
-        Not `draining`: it takes writes again.
+        With `draining` False it accepts writes again. Raises Conflict when the epoch is over.
         """
         with self._speaking() as connection:
             change = "UPDATE active_region SET draining = :draining WHERE region = :region AND epoch = :epoch"
@@ -126,7 +130,10 @@ class RegionLease:
                 )
 
     def hand_over(self, of: str, to: str, epoch: int, *, actor: str, reason: str) -> Lease:
-        """Make `to` the active region in the epoch after `epoch`, at once: `of` was drained and takes no writes."""
+        """Make `to` the active region in the epoch after `epoch`, at once: `of` was drained and takes no writes.
+
+        Raises Conflict when `of` is not draining in that epoch, or when the epoch ended meanwhile.
+        """
         held = self.look()
         if held is not None and (held.region, held.epoch) == (to, epoch + 1):
             return held
@@ -140,9 +147,10 @@ class RegionLease:
     def take_over(
         self, region: str, *, actor: str, reason: str, tell: Callable[[str], None] = lambda _text: None
     ) -> Lease:
-        """Make `region` the active one in a new epoch, once the present holder can not write any more.
+        """Make `region` the active one in a new epoch, once the present holder can no longer write.
 
-        The holder's present lease runs out first (at most its time to live). A region that holds it keeps its epoch.
+        The holder's present lease expires first (after at most its time to live). A region that holds it keeps its
+        epoch.
         """
         while True:
             held = self.look()

@@ -1,8 +1,9 @@
-"""Keeps a region's right to write: `python -m recovery.region_lease.lease_daemon`, in every region.
+"""Renews a region's lease and tells the region: `python -m recovery.region_lease.lease_daemon`, in every region.
 
-It renews the lease where this region holds it and tells the region: the file that engines and controller ask, and the
-fence in the database. Everything is told as of the moment before the lease was asked for, less a margin, so what is
-told here ends before the lease does. Without control's database nothing is told, and the right runs out by itself.
+It renews the region lease where this region holds it and updates what the region reads: the file that engines and
+controller check, and the fence in the database. Every validity is counted from the moment before the lease was
+requested, less a margin, so it ends here before the lease does. Without control's database nothing is updated, and the
+right to write expires by itself.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from recovery.region_lease.lease import Lease, RegionLease
 
 log = logging.getLogger("recovery.region_lease.lease_daemon")
 
-#: Renewals per time to live, and the share of it that is kept as a margin for clocks that run apart.
+#: Renewals per time to live, and the share of it that is kept as a margin for clock drift.
 RENEWALS, MARGIN = 6, 1 / 6
 HEARTBEAT = "keeper.json"
-#: Seconds in which the region's database usually hears of its right.
+#: Seconds to wait for the region's database to store its right, which usually takes less.
 STAMPED = 4.0
 
 
 class LeaseDaemon:
-    """One region's keeper."""
+    """One region's lease daemon."""
 
     def __init__(self, s: Settings, active: RegionLease, database: Engine | None = None) -> None:
         self._s = s
@@ -46,7 +47,7 @@ class LeaseDaemon:
         self.doing = "starting"
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`."""
+        """Run until `stop` is set."""
         while not stop.is_set():
             try:
                 self.doing = self.once()
@@ -63,7 +64,7 @@ class LeaseDaemon:
             stop.wait(self._s.lease_seconds / RENEWALS)
 
     def once(self) -> str:
-        """Renew, and tell the region; what is so now, for people."""
+        """Renew the lease, and tell the region; return the present state as text for people."""
         asked, ours = fence.boottime(), fence.read(self._s)
         held = self._active.look() or self._first(ours)
         if held is None:
@@ -88,7 +89,10 @@ class LeaseDaemon:
         return f"{standing}, epoch {held.epoch}"
 
     def _first(self, ours: Right | None) -> Lease | None:
-        """The first lease of all is the primary's; a region that was active goes on in its epoch."""
+        """Claim the first lease when there is none; None when this region must not.
+
+        The very first lease is the primary's; a region that was active continues in its epoch.
+        """
         if ours is not None and ours.standing == "active":
             return self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control began anew")
         if ours is None and self._s.region == "primary":

@@ -1,7 +1,7 @@
-"""Base backups of the database, full or on top of the one before, streamed through our hands into the vault.
+"""Takes base backups of the database, full or incremental on the one before, and streams them into the vault.
 
-`pg_basebackup` writes one tar stream; it is cut into parts, sealed and sent as it comes, so neither the disk nor the
-memory holds a copy. The log a backup needs to become consistent is not in it: that comes from recovery.shipping.wal.
+`pg_basebackup` writes one tar stream; it is split into parts, encrypted and uploaded as it arrives, so neither disk nor
+memory holds a copy. The WAL that a backup needs to become consistent is not in it: recovery.shipping.wal ships that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from recovery.vault.encryption import PART
 from recovery.vault.manifest import Backup, Part
 from recovery.vault.vault import Vault
 
-#: Incremental backups on top of one full one; each of them costs time at a restore.
+#: Most backups in one chain, the full one included; each incremental one makes a restore slower.
 LONGEST_CHAIN = 12
 _UPLOADS = 4
 _MANIFEST = "backup_manifest"
@@ -40,7 +40,10 @@ def take(
     *,
     progress: Callable[[int], None] = lambda _bytes: None,
 ) -> Backup:
-    """One base backup into parts below `prefix`, on top of `on` or full; `progress` is told bytes read so far."""
+    """Take one base backup into parts below `prefix`: incremental on `on`, or full when that is None.
+
+    `progress` is called with the bytes read so far. Raises RecoveryError when pg_basebackup fails.
+    """
     host, _, port = (s.database_host or f"{s.host}:{s.ports.postgres}").partition(":")
     with tempfile.TemporaryDirectory(prefix="caravan-backup-") as folder:
         command = [
@@ -80,7 +83,7 @@ def take(
 
 
 class _Parts(io.RawIOBase):
-    """Reads a tar stream member by member while everything that is read goes into parts."""
+    """Reads a tar stream member by member while everything that is read is uploaded as parts."""
 
     def __init__(self, vault: Vault, prefix: str, source: IO[bytes], progress: Callable[[int], None]) -> None:
         self._vault = vault
@@ -106,7 +109,7 @@ class _Parts(io.RawIOBase):
         return data
 
     def send(self) -> bytes:
-        """Everything; returns the backup's own manifest, which is the last member."""
+        """Upload everything; return the backup's own manifest, which is the last member."""
         manifest = b""
         with self._pool:
             try:
@@ -133,13 +136,13 @@ class _Parts(io.RawIOBase):
         self._progress(self._total)
 
     def _take(self, leave: int) -> None:
-        """Wait until at most `leave` parts are under way, so that memory stays bounded."""
+        """Wait until at most `leave` uploads are in flight, so that memory stays bounded."""
         while len(self._sending) > leave:
             self.kept.append(self._sending.pop(0).result())
 
 
 class _Stream(io.RawIOBase):
-    """Parts, unsealed one after the other, as one readable stream."""
+    """Decrypted parts, one after the other, as one readable stream."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
@@ -157,7 +160,10 @@ class _Stream(io.RawIOBase):
 
 
 def unpack(vault: Vault, backup: Backup, folder: Path, *, progress: Callable[[int], None] = lambda _b: None) -> None:
-    """Lay out one backup in `folder`. Raises NotFound or Tampered, naming the part."""
+    """Unpack one backup into `folder`, which must not exist; `progress` is called with the bytes so far.
+
+    Raises NotFound or Tampered, naming the part.
+    """
 
     def bring() -> Iterator[bytes]:
         total = 0

@@ -1,7 +1,7 @@
-"""The event log, sent on as it grows: of each file, what was added since.
+"""Ships the event log to the vault as it grows: for each file, the bytes appended since last time.
 
 A file of the log is only ever appended to, so a piece `logs/<system>/<path>/<start>-<end>` never changes. Pieces end
-with a line, so that a line torn by a crash does not go over.
+at a line end, so that a line torn by a crash is not shipped.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from recovery.vault.manifest import Part, Segment
 from recovery.vault.vault import Vault
 
 FOLDER = "event-log"
-#: What a restore wrote there: size per file, and of which database.
+#: Record of what a restore wrote there: size per file, and the database it belongs to.
 LAID_OUT = ".laid-out.json"
-#: Small pieces that a file may have when nobody writes it any more; a manifest names each.
+#: Most small pieces that a file may have once nobody writes it; a manifest names each.
 MOST = 64
-#: Seconds after which a file of a day that is over is not written any more.
+#: Seconds without a write after which a file of a past day counts as closed.
 CLOSED = 3600.0
 
 
 def events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Every line of one file of the log, and the event in it.
+    """Yield every line of one file of the log, and the event in it.
 
-    Left out are a line that a crash tore, which was never acknowledged, and the blank ones of an erased shopper.
+    Skips a line that a crash tore, which was never acknowledged, and the blank lines of an erased shopper.
     """
     with path.open("rb") as file:
         for line in file:
@@ -42,7 +42,10 @@ def events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 def pieces(vault: Vault, system: str) -> dict[str, list[tuple[int, int, str]]]:
-    """(start, end, key) of what is in the vault, per file of the log, in order; a delete marker hides none."""
+    """Return (start, end, key) of every piece in the vault, per file of the log, in order.
+
+    Delete markers hide none.
+    """
     found: dict[str, list[tuple[int, int, str]]] = {}
     prefix = f"logs/{system}/"
     for key in vault.store.names(prefix):
@@ -53,7 +56,10 @@ def pieces(vault: Vault, system: str) -> dict[str, list[tuple[int, int, str]]]:
 
 
 def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None = None) -> dict[str, int]:
-    """Send what was appended; how far each file is in the vault now. `reached` spares the listing."""
+    """Upload what was appended; return how far each file is in the vault now, in bytes.
+
+    Passing the last result as `reached` saves listing the vault.
+    """
     done = dict(reached) if reached is not None else _reached(pieces(vault, system))
     root = home / FOLDER
     for path in sorted(root.glob("*/*.jsonl")):
@@ -65,9 +71,9 @@ def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None =
 
 
 def merge(vault: Vault, system: str, home: Path, now: datetime | None = None) -> int:
-    """Send files that came in many small pieces once more in large ones, when their day is over; how many files.
+    """Upload files that arrived in many small pieces again in large ones, once their day is over.
 
-    Otherwise every manifest would name every few seconds of traffic there ever were.
+    Returns how many files. Otherwise every manifest would name every few seconds of traffic there ever was.
     """
     now, merged = now or datetime.now(UTC), 0
     for name, spans in pieces(vault, system).items():
@@ -83,7 +89,7 @@ def merge(vault: Vault, system: str, home: Path, now: datetime | None = None) ->
 
 
 def _send(vault: Vault, prefix: str, path: Path, start: int) -> int:
-    """Send what a file holds from `start` on, as far as its lines are whole; how far that is."""
+    """Upload what a file holds from `start` on, up to its last complete line; return the position reached."""
     with path.open("rb") as file:
         file.seek(start)
         while data := file.read(PART):
@@ -103,7 +109,10 @@ def _reached(found: dict[str, list[tuple[int, int, str]]]) -> dict[str, int]:
 
 
 def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    """The pieces that give the file from its beginning without a gap; they overlap where two processes sent some."""
+    """Return the pieces that cover the file from its beginning without a gap.
+
+    Pieces overlap where two processes uploaded the same bytes.
+    """
     chosen: list[tuple[int, int, str]] = []
     waiting = sorted(spans, reverse=True)
     reached, best = 0, (0, 0, "")
@@ -121,10 +130,10 @@ def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]
 def stretches(
     vault: Vault, system: str, known: Iterable[Segment] = (), *, lenient: bool = False
 ) -> tuple[Segment, ...]:
-    """Everything of the log that is in the vault, as files of a snapshot; `known` ones are not read again.
+    """Return all of the log in the vault as segments of a snapshot; `known` ones are not read again.
 
-    A piece that can not be read raises Tampered or NotFound, unless it is `lenient`: then it is taken along, so that
-    what comes after it in its file has its place, and so are known ones that the vault has no more.
+    A piece that cannot be read raises Tampered or NotFound. With `lenient` it is included all the same, so that what
+    comes after it in its file keeps its place, and so are known segments that the vault no longer has.
     """
     known = tuple(known)
     parts = {stretch.part.key: stretch.part for stretch in known}
@@ -151,9 +160,9 @@ def _listed(vault: Vault, key: str) -> Part:
 
 
 def mend(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], known: Iterable[Segment]) -> set[str]:
-    """Send again, under their names, `damaged` pieces and those beside `known` ones that can not be read; which.
+    """Upload again, under their names, `damaged` segments and unreadable pieces that are not among `known`.
 
-    Only as far as the region's own file still has them.
+    Only where the region's own file still has those bytes. Returns the keys that were uploaded again.
     """
     wrong = {(stretch.of, stretch.start, stretch.end, stretch.part.key) for stretch in damaged}
     listed = {stretch.part.key for stretch in known}
@@ -178,11 +187,12 @@ def mend(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], know
 def lay_out(
     vault: Vault, system: str, stretches: Iterable[Segment], home: Path, *, tell: Callable[[str], None] | None = None
 ) -> int:
-    """Write the log of a database below `home` as it was; bytes written. What was laid out before is not fetched again.
+    """Write the log of a database below `home` as it was; return the bytes written.
 
-    Everything else that lies there goes aside first, to `event-log.before-<time>`: engines name their files anew in
-    each region, so one of the same name may be another one, and neither may stand in for the other. A piece that can
-    not be read raises Tampered or NotFound; with `tell`, that is told, and its place is left blank.
+    What an earlier call wrote is not fetched again. Everything else there is first moved aside, to
+    `event-log.before-<time>`: engines name their files anew in each region, so a file of the same name may be a
+    different one, and neither may stand in for the other. A piece that cannot be read raises Tampered or NotFound;
+    with `tell`, the loss is reported to it and the piece's place is left blank.
     """
     root = home / FOLDER
     record = state_file.read(root / LAID_OUT) or {}
@@ -207,7 +217,7 @@ def lay_out(
 
 
 def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
-    """Move away files that are not exactly what was laid out; those that are gone are forgotten."""
+    """Move aside files that are not exactly what was laid out; forget the record of those that are gone."""
     aside = root.with_name(f"{FOLDER}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     present = {path.relative_to(root).as_posix(): path for path in root.glob("*/*.jsonl")}
     for name, path in present.items():
@@ -220,7 +230,10 @@ def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
 
 
 class _Reader:
-    """Reads stretches. What can not be read is raised; or, where it is `lenient`, blank, and told in `lost`."""
+    """Reads segments of the log.
+
+    A segment that cannot be read raises; with `lenient`, its place is blank and `lost` says so.
+    """
 
     def __init__(self, vault: Vault, system: str, *, lenient: bool) -> None:
         self._vault = vault
@@ -238,7 +251,10 @@ class _Reader:
             return self._salvaged(stretch, error.what)
 
     def _salvaged(self, stretch: Segment, why: str) -> bytes:
-        """What the vault has of a stretch otherwise: sent again under the same name, or in other pieces."""
+        """Return what else the vault has of a segment.
+
+        That is: uploaded again under the same name, or in other pieces.
+        """
         if self._pieces is None:
             self._pieces = pieces(self._vault, self._system)
         whole, reached = bytearray(), stretch.start
@@ -264,7 +280,10 @@ class _Reader:
 
 
 def _append(stretches: Sequence[Segment], path: Path, reader: _Reader) -> int:
-    """Write stretches that overlap or follow each other; bytes written. They are on disk when this returns."""
+    """Write segments that overlap or follow each other; return the bytes written.
+
+    They are on disk when this returns.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with path.open("r+b" if path.exists() else "w+b") as file:

@@ -1,6 +1,7 @@
-"""What changed in the region's buckets since the last snapshot: signed notes, so that a restore can go beyond it.
+"""Records what changed in the region's buckets since the last snapshot, so that a restore can go beyond it.
 
-The copies themselves go first, a note last, so what a note names is in the vault.
+The records are signed notes. Copies of objects are uploaded first and the note last, so what a note names is in the
+vault.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _KEY = re.compile(r"/(\d{16})\.json$")
 
 
 def write(vault: Vault, s: Settings, system: str, at: datetime, entries: Sequence[Entry]) -> None:
-    """Note that these objects are new or other as of `at`."""
+    """Record that these objects are new or different as of `at`."""
     body = {"system": system, "at": at.isoformat(), "entries": [asdict(entry) for entry in entries]}
     try:
         vault.store.put(_key(system, at), manifests.signed(body, s), if_absent=True)
@@ -33,7 +34,10 @@ def write(vault: Vault, s: Settings, system: str, at: datetime, entries: Sequenc
 
 
 def since(vault: Vault, s: Settings, system: str, after: datetime, until: datetime | None) -> Inventory:
-    """Everything noted after `after`, up to `until`; the newest note of an object counts. Raises Tampered."""
+    """Return everything recorded after `after`, up to `until`; the newest note of an object counts.
+
+    Raises Tampered.
+    """
     found: Inventory = {}
     for key in _names(vault.store.names(f"journal/{system}/"), after, until):
         found |= index(Entry(**entry) for entry in _body(vault, key, s)["entries"])
@@ -43,9 +47,9 @@ def since(vault: Vault, s: Settings, system: str, after: datetime, until: dateti
 def trusted_until(
     vault: Vault, s: Settings, system: str, after: datetime, until: datetime | None
 ) -> tuple[datetime | None, str]:
-    """Up to when every note after `after` is whole and what it names is there, and what is wrong with the next one.
+    """Return until when every note after `after` is intact and what it names exists.
 
-    That is `until`, and nothing wrong, when all are.
+    The second value says what is wrong with the next note. When all are fine, they are `until` and an empty string.
     """
     named: dict[str, list[Entry]] = {}
     end, why = until, ""
@@ -63,7 +67,7 @@ def trusted_until(
 
 
 def _body(vault: Vault, key: str, s: Settings) -> dict[str, Any]:
-    """The newest version of a note that we signed: its writer can lay another one over it."""
+    """Return the newest version of a note that we signed: the vault's writer can write another one over it."""
     said: Tampered | None = None
     for data in vault.store.versions(key):
         try:
@@ -84,7 +88,7 @@ def _before(name: str) -> datetime:
 
 
 def _at(name: str) -> datetime:
-    """When a note was written."""
+    """Return when a note was written."""
     return _EPOCH + timedelta(microseconds=int(name[-21:-5]))
 
 

@@ -1,7 +1,7 @@
-"""The region's buckets, copied once by content, and the list of what lay where.
+"""Copies the region's buckets into the vault, once per content, and lists which object was where.
 
-Nothing is asked of an object that has the etag it had when it was last copied. What is new is read, hashed and kept
-under its hash, so the same content goes over once whatever its names are.
+An object that still has the etag it had when it was last copied is not read. What is new is read, hashed and stored
+under its hash, so the same content is uploaded once however many names it has.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from recovery.vault.manifest import Entry, Part
 from recovery.vault.vault import Vault, object_key
 
 Inventory = dict[tuple[str, str], Entry]
-#: What a store keeps for itself.
+#: Prefixes of a store's own objects, which are not copied.
 PASSED_OVER = ("health/",)
 _TRANSFERS = 8
 
 
 def buckets(s: Settings) -> dict[str, Store]:
-    """The region's buckets that are saved, by name."""
+    """Return the region's buckets that are backed up, by name."""
     return {name: ObjectStore.of(s, name) for name in (s.bucket, s.mlflow_bucket)}
 
 
@@ -42,10 +42,10 @@ def look(
     *,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Inventory:
-    """Everything in the region's buckets now; what was not known is copied into the vault first.
+    """Return everything in the region's buckets now, after copying what was not known into the vault.
 
-    `progress` is told objects copied and objects to copy. Raises StoreUnavailable when a listing fails: it ends
-    nothing early. Raises Tampered when an object is not what its name says.
+    `progress` is called with objects copied and objects to copy. Raises StoreUnavailable when a listing fails, never
+    returning a partial one. Raises Tampered when an object is not what its name says.
     """
     found: Inventory = {}
     fresh: list[tuple[str, Stored]] = []
@@ -76,7 +76,10 @@ def look(
 
 
 def stirred(stores: Mapping[str, Store], known: Inventory) -> bool:
-    """Whether anything in the buckets is new, other or gone since `known`; only listings are read."""
+    """Return whether anything in the buckets is new, different or gone since `known`.
+
+    Only listings are read.
+    """
     count = 0
     for bucket, store in stores.items():
         for stored in store.list(""):
@@ -108,7 +111,7 @@ def _copy(bucket: str, store: Store, stored: Stored, vault: Vault, kept: set[str
 
 
 def hash_in_name(key: str) -> str | None:
-    """The SHA-256 that the name of a content-addressed object promises."""
+    """Return the SHA-256 that the name of a content-addressed object promises; None for other objects."""
     if key.startswith("blobs/"):
         return key.rpartition("/")[2]
     if key.startswith("manifests/"):
@@ -125,7 +128,7 @@ def _expect(bucket: str, key: str, named: str | None, found: str) -> None:
 
 
 def keep_inventory(vault: Vault, inventory: Inventory) -> Part:
-    """Keep the list itself, by content too: an unchanged region's list is there already."""
+    """Upload the list itself, by content too: the list of an unchanged region is in the vault already."""
     rows = sorted(astuple(entry) for entry in inventory.values())
     lines = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
     data = zlib.compress(lines.encode(), 6)
@@ -135,7 +138,7 @@ def keep_inventory(vault: Vault, inventory: Inventory) -> Part:
 
 
 def read_inventory(vault: Vault, part: Part) -> Inventory:
-    """The list of a snapshot's objects. Raises NotFound or Tampered."""
+    """Return the list of a snapshot's objects. Raises NotFound or Tampered."""
     try:
         rows = [json.loads(line) for line in zlib.decompress(vault.read(part)).splitlines()]
     except (zlib.error, ValueError):
@@ -148,5 +151,5 @@ def index(entries: Iterable[Entry]) -> Inventory:
 
 
 def changed(before: Inventory, after: Inventory) -> Sequence[Entry]:
-    """Objects of `after` that are new or other than in `before`."""
+    """Return the objects of `after` that are new or different from those in `before`."""
     return [entry for name, entry in sorted(after.items()) if before.get(name) != entry]

@@ -1,7 +1,7 @@
-"""Ships the database's log, the event log and new objects to the vault all the time: `-m recovery.shipping.replicator`.
+"""Ships WAL, the event log and new objects to the vault continuously: `python -m recovery.shipping.replicator`.
 
-The database's log as it is written, the event log every few seconds, and what is new in the buckets, noted in the
-journal. Nothing that fails ends it: the standby may be away for a while, and the replication slot keeps the log.
+The WAL as it is written, the event log every few seconds, and what is new in the buckets, recorded in the journal. No
+failure ends it: the standby may be away for a while, and the replication slot keeps the WAL meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from recovery.vault.vault import Vault
 
 log = logging.getLogger("recovery.shipping.replicator")
 
-#: Seconds between two looks at the event log, and at the buckets.
+#: Seconds between two checks of the event log, and of the buckets.
 LOGS_EVERY, OBJECTS_EVERY = 3.0, 10.0
 #: Seconds to wait after something failed.
 AFTER_FAILURE = 5.0
@@ -32,7 +32,7 @@ HEARTBEAT = "feed.json"
 
 
 class Feed:
-    """One region's feed."""
+    """One region's replicator."""
 
     def __init__(self, s: Settings) -> None:
         self._s = s
@@ -44,7 +44,7 @@ class Feed:
         self._known: objects.Inventory | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`."""
+        """Run until `stop` is set."""
         works = [
             ("log", self._log, 0.0),
             ("events", self._events, LOGS_EVERY),
@@ -88,7 +88,7 @@ class Feed:
         return True
 
     def _demand(self) -> None:
-        """Raise Fenced unless this is the active region, so that nothing of an epoch that is over goes over."""
+        """Raise Fenced unless this is the active region, so that nothing of a past epoch is shipped."""
         self._fence.demand()
         if fence.read(self._s) is None and self._s.region != "primary":
             raise Fenced("without a lease the primary is the active region", remedy="start the control group")
@@ -106,7 +106,10 @@ class Feed:
         self._reached = event_log.ship(Vault.of(self._s), self._of(), self._s.region_home, self._reached)
 
     def _of(self) -> str:
-        """The database that log and events belong to. It is asked once: events go over also while it is down."""
+        """Return the system identifier of the database that WAL and events belong to.
+
+        It is read once, so that events are shipped also while the database is down.
+        """
         if self._system is None:
             self._system, _, _ = wal.identify(self._s)
         return self._system

@@ -1,9 +1,9 @@
-"""The database's log, streamed into the vault as it is written: no segment is waited for.
+"""Ships the write-ahead log (WAL) to the vault as it is written, without waiting for a full WAL segment file.
 
-A replication slot on the saved database keeps what is not in the vault yet, and what we tell it as flushed is what the
-vault has taken. Pieces lie at `wal/<system>/<timeline>/<start>-<end>` (positions in hexadecimal, sealed), each
-beginning where the one before ends. The first begins with a segment, because the server reads a segment's first page
-before anything else in it.
+A replication slot on the saved database keeps what is not in the vault yet; we report as flushed what the vault has
+stored. Pieces are at `wal/<system>/<timeline>/<start>-<end>` (positions in hexadecimal, encrypted), each beginning
+where the one before ends. The first begins at the start of a segment file, because the server reads the first page of
+such a file before anything else in it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from recovery.vault.vault import Vault
 
 SEGMENT = 16 << 20
 SLOT = "caravan_vault"
-#: Seconds that log may wait for company before it goes over.
+#: Longest time, in seconds, that WAL is collected before it is uploaded.
 SHIP_EVERY = 3.0
-#: Seconds within which the sender must hear from us.
+#: Longest time, in seconds, between two status messages to the WAL sender.
 _SAY_EVERY = 5.0
-#: Seconds that a snapshot waits for a sender that sends nothing.
+#: Seconds that a snapshot waits for a WAL sender that sends nothing.
 SILENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of log in the vault."""
+    """One segment of WAL in the vault: positions in bytes, and its key."""
 
     timeline: int
     start: int
@@ -45,13 +45,13 @@ class Piece:
 
 
 def lsn(text: str) -> int:
-    """'0/2000028' -> position in bytes."""
+    """Parse an LSN such as '0/2000028' into a position in bytes."""
     high, _, low = text.partition("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 
 def connect(s: Settings, *, replication: bool = False, database: str = "postgres") -> Any:
-    """A connection to the region's database; RecoveryError when it does not answer."""
+    """Connect to the region's database. Raises RecoveryError when it does not answer."""
     import psycopg2
     from psycopg2.extras import PhysicalReplicationConnection
 
@@ -69,7 +69,7 @@ def connect(s: Settings, *, replication: bool = False, database: str = "postgres
 
 
 def identify(s: Settings) -> tuple[str, int, int]:
-    """System identifier, timeline and flushed position of the region's database."""
+    """Return the system identifier, timeline and flushed position, in bytes, of the region's database."""
     with closing(connect(s)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT system_identifier FROM pg_control_system()), "
@@ -80,7 +80,7 @@ def identify(s: Settings) -> tuple[str, int, int]:
 
 
 def pieces(vault: Vault, system: str) -> list[Piece]:
-    """All log of a database in the vault, by timeline and position; a delete marker hides none."""
+    """Return all WAL of a database in the vault, by timeline and position; delete markers hide none."""
     found = []
     for key in vault.store.names(f"wal/{system}/"):
         timeline, _, span = key.removeprefix(f"wal/{system}/").partition("/")
@@ -90,7 +90,7 @@ def pieces(vault: Vault, system: str) -> list[Piece]:
 
 
 def unbroken(found: Iterable[Piece], timeline: int, start: int) -> list[Piece]:
-    """The pieces that cover the log from `start` on without a gap, as far as they go."""
+    """Return the pieces that cover the WAL from `start` on without a gap, as far as they reach."""
     chosen: list[Piece] = []
     reached = start
     for piece in found:
@@ -105,7 +105,7 @@ def segment_start(position: int) -> int:
 
 
 class Shipper:
-    """Streams one database's log into the vault, until told to stop or until a position is there."""
+    """Streams one database's WAL into the vault, until told to stop or until a position is there."""
 
     def __init__(self, s: Settings, vault: Vault) -> None:
         self._s = s
@@ -114,7 +114,10 @@ class Shipper:
         self.shipped = 0
 
     def ensure_slot(self) -> int:
-        """The position from which to stream. A slot that fell too far behind is made anew; that leaves a gap."""
+        """Return the position to stream from, creating the replication slot if needed.
+
+        A slot that fell too far behind is recreated, which leaves a gap in the WAL.
+        """
         # the vault is asked first: without one, a slot would only fill the disk
         here = [p for p in pieces(self._vault, self.system) if p.timeline == self.timeline]
         with closing(connect(self._s)) as connection, connection.cursor() as cursor:
@@ -132,7 +135,7 @@ class Shipper:
         return self.shipped
 
     def run(self, stop: threading.Event, *, until: int | None = None, going: Callable[[], bool] = lambda: True) -> None:
-        """Ship. Returns when `stop` is set or `going` says no, or when everything before `until` is in the vault.
+        """Ship WAL until `stop` is set, `going` returns False, or everything before `until` is in the vault.
 
         Raises Conflict when another shipper holds the slot, RecoveryError when the database goes away.
         """
@@ -198,7 +201,10 @@ class Shipper:
 def await_shipped(
     s: Settings, vault: Vault, until: int, *, seconds: float = 60.0, tell: Callable[[str], None] = lambda _t: None
 ) -> None:
-    """Until everything before `until` is in the vault: by the running shipper, else by our own hands."""
+    """Wait until everything before `until` is in the vault: shipped by the running shipper, or by this process.
+
+    Raises RecoveryError when the running shipper does not get there within `seconds`.
+    """
     deadline = time.monotonic() + seconds
     while True:
         shipper = Shipper(s, vault)
@@ -219,7 +225,7 @@ def await_shipped(
 
 
 def stretches(vault: Vault, system: str, timeline: int, start: int, until: int) -> tuple[Segment, ...]:
-    """The files that hold the log from `start` to `until`. Raises RecoveryError when there is a gap."""
+    """Return the segments that hold the WAL from `start` to `until`. Raises RecoveryError when there is a gap."""
 
     chosen = unbroken(pieces(vault, system), timeline, start)
     if not chosen or chosen[-1].end < until:
@@ -237,7 +243,10 @@ def stretches(vault: Vault, system: str, timeline: int, start: int, until: int) 
 
 
 def write_segments(parts: Iterator[tuple[int, bytes]], timeline: int, folder: Path) -> list[str]:
-    """Write log, given as (position, bytes), as the segment files a server reads; the names of the files."""
+    """Write WAL, given as (position, bytes), as the 16 MiB segment files that a server reads.
+
+    Returns the names of the files.
+    """
     names: list[str] = []
     folder.mkdir(parents=True, exist_ok=True)
     for start, data in parts:

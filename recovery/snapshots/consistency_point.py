@@ -1,7 +1,7 @@
-"""The cut: one position in the database's log at which our own tables had exactly these rows.
+"""Takes the consistency point: one WAL position at which our own tables had exactly these rows.
 
-For a few milliseconds our tables take no writes; meanwhile they are hashed and the position is read. A restore to that
-position must give the same hashes.
+For a few milliseconds our tables accept no writes; meanwhile they are hashed and the position is read. A restore to
+that position must give the same hashes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _SERVABLE = ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_
 
 @dataclass(frozen=True, kw_only=True)
 class ConsistencyPoint:
-    """Position, our tables there, the epoch, and what rows name: releases, and those of them that must be signed."""
+    """The WAL position, our tables there, the epoch, and the releases that rows name.
+
+    `signed` are those of the releases that must have a signature.
+    """
 
     position: int
     tables: tuple[Table, ...]
@@ -35,13 +38,19 @@ class ConsistencyPoint:
 
 
 def our_tables(cursor: Any) -> list[str]:
-    """Every table in our own database, Alembic's included; but for the fence, which is about a region and its time."""
+    """Return the names of all tables in our own database, Alembic's included.
+
+    Except for the fence, which is about a region and its time.
+    """
     cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
     return [name for (name,) in cursor.fetchall() if name != fence.name]
 
 
 def hash_tables(cursor: Any, names: Sequence[str]) -> tuple[Table, ...]:
-    """Row count and hash of each table; rows in the order of their text, whatever order they are stored in."""
+    """Return the row count and hash of each table.
+
+    Rows are taken in the order of their text, whatever order they are stored in.
+    """
     from psycopg2 import sql
 
     found = []
@@ -57,7 +66,7 @@ def hash_tables(cursor: Any, names: Sequence[str]) -> tuple[Table, ...]:
 
 
 def cut(s: Settings) -> ConsistencyPoint:
-    """Take the cut. Raises RecoveryError when our tables stay locked by another for ten seconds."""
+    """Take the consistency point. Raises RecoveryError when another session keeps our tables locked for ten seconds."""
     import psycopg2
     from psycopg2 import sql
 
@@ -98,7 +107,7 @@ def cut(s: Settings) -> ConsistencyPoint:
 
 
 def registered_digests(s: Settings) -> frozenset[str]:
-    """Digests that versions of the model registry stand for."""
+    """Return the digests that versions of the model registry stand for."""
     with closing(connect(s, database="mlflow")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('model_version_tags') IS NOT NULL")
         if not cursor.fetchone()[0]:
@@ -112,7 +121,7 @@ def registered_digests(s: Settings) -> frozenset[str]:
 
 
 def differences(expected: Iterable[Table], found: Iterable[Table]) -> list[str]:
-    """What is not as it was at the cut, one sentence per table."""
+    """Return what differs from the tables at the consistency point, one sentence per table."""
     present = {table.name: table for table in found}
     wrong = []
     for table in expected:

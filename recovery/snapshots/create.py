@@ -1,6 +1,6 @@
-"""Taking a snapshot: files first, then the database's position, then closure, the manifest last.
+"""Takes a snapshot: files first, then the consistency point, then the closure check, the manifest last.
 
-Killed anywhere, it leaves files that nobody names and no snapshot; the next one uses what is there already.
+If it is killed at any point, it leaves files that no manifest names and no snapshot; the next one reuses what is there.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from recovery.vault.encryption import fingerprint
 from recovery.vault.manifest import Backup, Objects, Snapshot, root_of
 from recovery.vault.vault import Vault
 
-#: Called with the step's name and what is to be said about it now.
+#: Called with the step's name and a message about its progress.
 Progress = Callable[[str, str], None]
-#: Seconds that a snapshot waits for another one, or for the feed, to be done with the vault.
+#: Seconds that a snapshot waits for another one, or for the replicator, to release the vault lock.
 PATIENCE = 120.0
 _NAMED = ("bucket", "mlflow_bucket", "shop", "feature_engine", "approvers_required", "canary_policy", "reviewers")
 
 
 def silent(_step: str, _what: str) -> None:
-    """No progress."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """A snapshot that was taken; `moved` bytes went over for it, in `seconds`."""
+    """A snapshot that was taken; `moved` is the bytes uploaded for it, in `seconds`."""
 
     snapshot: Snapshot
     moved: int
@@ -58,11 +58,11 @@ def create(
 ) -> Taken:
     """Take a snapshot of the region `s.region` into the vault.
 
-    The database goes over as an incremental backup on top of the snapshot before, unless that one is of another
-    cluster or the chain is long. A `full` one, as with `daily` the first of a day (UTC) is, believes nothing of those
-    before: the backup is a full one, every byte in the vault is read, and what is damaged there goes over again.
-    Raises NotWhole when something that a row names is missing, Tampered when an object of the region changed at rest,
-    Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
+    The database is uploaded as an incremental backup on top of the snapshot before, unless that one is of another
+    cluster or the chain is long. A `full` snapshot, which with `daily` the first of a day (UTC) also is, trusts
+    nothing of those before: the backup is a full one, every byte in the vault is read, and what is damaged there is
+    uploaded again. Raises NotWhole when something that a row names is missing, Tampered when an object of the region
+    changed at rest, Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
     """
     began, vault = time.monotonic(), Vault.of(s)
     with vault_lock.held(vault.store, f"snapshot of {s.region}", patience=PATIENCE):
@@ -153,7 +153,10 @@ def _database(
 
 
 def _serving(s: Settings) -> dict[str, Any]:
-    """The split of the traffic as it is routed now. What should be served is in the ledger, and the ledger counts."""
+    """Return the traffic split as it is routed now.
+
+    What should be served is in the ledger, and the ledger is authoritative.
+    """
     path = s.region_home / "edge" / "split.yaml"
     return {"split": path.read_text() if path.is_file() else ""}
 
@@ -166,7 +169,7 @@ def _versions(s: Settings) -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit of the code, as the image says it or as git does; empty where neither does."""
+    """Return the commit of the code, as the image or git reports it; empty when neither does."""
     if given := os.environ.get("CARAVAN_COMMIT"):
         return given
     asked = subprocess.run(

@@ -1,8 +1,8 @@
-"""What a new snapshot may build upon: as much of the one before as is whole.
+"""Checks what a new snapshot may build upon: the intact files of its parent, the snapshot before.
 
-What is known is not sent twice, and backups build on one another. So a copy that rotted in the vault, or that somebody
-removed with the store's own credential, would be missing from every snapshot to come: it is looked for first, and goes
-over again.
+Known content is not uploaded twice, and backups build on one another. So a copy that rotted in the vault, or that
+somebody removed with the store's own credential, would be missing from every later snapshot: such copies are looked
+for first, and uploaded again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from recovery.vault.vault import Vault, object_key, part_of
 
 @dataclass(frozen=True, kw_only=True)
 class ParentCheck:
-    """Objects, backups and pieces of the event log that need not go over; no backups, unless all of them are whole."""
+    """Objects, backups and segments of the event log that need not be uploaded again.
+
+    `backups` is empty unless all of them are intact.
+    """
 
     objects: Inventory
     backups: tuple[Backup, ...] = ()
@@ -31,9 +34,9 @@ class ParentCheck:
 def ground(
     vault: Vault, parent: Snapshot | None, home: Path, *, deep: bool, tell: Callable[[str], None]
 ) -> ParentCheck:
-    """Look at what `parent` holds in the vault, at every byte if `deep`.
+    """Check what `parent` holds in the vault, reading every byte if `deep`.
 
-    Pieces of the event log are mended at once, from the region's files below `home`.
+    Damaged pieces of the event log are uploaded again at once, from the region's files below `home`.
     """
     if deep:
         vault.checked = set()

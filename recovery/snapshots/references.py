@@ -1,4 +1,7 @@
-"""Closure: whatever a row or a pointer names is in the snapshot, with every file of it, and signed where it must be."""
+"""Checks closure: whatever a row or a pointer names is in the snapshot.
+
+That means every file of it, and its signature where it must be signed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _READS = 16
 
 
 def pointers(vault: Vault, inventory: Inventory, bucket: str) -> dict[str, str]:
-    """Digest per pointer (`refs/...`), read from the vault. Raises NotFound or Tampered."""
+    """Return the digest that each pointer (`refs/...`) names, read from the vault. Raises NotFound or Tampered."""
     found = [e for e in inventory.values() if e.bucket == bucket and e.key.startswith("refs/")]
     with ThreadPoolExecutor(_READS) as pool:
         return dict(pool.map(lambda entry: (entry.key, _digest(vault, entry)), found))
@@ -32,7 +35,7 @@ def missing(
     releases: Collection[str],
     signed: Collection[str],
 ) -> list[str]:
-    """What is not there, one sentence each; empty when the snapshot is closed."""
+    """Return what is missing, one sentence each; empty when the snapshot is closed."""
     wrong = []
     roots: dict[str, str] = {digest: f"release {digest[:12]}, which a row names," for digest in releases}
     for key, digest in pointers(vault, inventory, bucket).items():
@@ -54,7 +57,7 @@ def missing(
 
 
 def demand(sentences: Iterable[str]) -> None:
-    """Raise NotWhole when there is anything to say."""
+    """Raise NotWhole when there is any sentence."""
     said = list(sentences)
     if said:
         more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""

@@ -1,8 +1,8 @@
-"""What stays: the newest snapshots, whatever they need, and the last two that were restored and answered.
+"""Applies retention: keeps the newest snapshots, what they need, and the last two proven by a restore that answered.
 
-By sequence and not by clock. Everything is listed before anything is removed, and a listing that fails removes
-nothing. The writer can not remove: this takes the credential of the administrator of the store that keeps the
-snapshots, and passes the lock's governance. So it is a person's act, and no DAG or service can do it.
+Age goes by sequence, not by clock. Everything is listed before anything is removed, and a listing that fails removes
+nothing. The writer cannot remove: this takes the credential of the administrator of the store that holds the
+snapshots, and bypasses the governance lock. So a person does it, and no DAG or service can.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from recovery.vault.catalog import Catalog, manifest_key
 from recovery.vault.manifest import Snapshot
 from recovery.vault.vault import Vault, part_of
 
-#: Snapshots with a proof that stay whatever `keep` says.
+#: Number of proven snapshots that stay whatever `keep` says.
 PROVEN_KEPT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """Sequence numbers that went and that stay; files and bytes that went."""
+    """Sequence numbers that were removed and that stay; files and bytes that were removed."""
 
     snapshots: tuple[int, ...]
     kept: tuple[int, ...]
@@ -35,7 +35,7 @@ class Pruned:
 
 
 def prove(vault: Vault, s: Settings, snapshot: Snapshot, evidence: dict[str, object]) -> None:
-    """Write down, signed, that a snapshot was restored and answered."""
+    """Record, signed, that a snapshot was restored and answered."""
     at = datetime.now(UTC)
     body = {"sequence": snapshot.sequence, "root": snapshot.root, "at": at.isoformat(), "evidence": evidence}
     key = f"proofs/{snapshot.sequence:08d}-{int(at.timestamp() * 1e6):016d}.json"
@@ -43,7 +43,7 @@ def prove(vault: Vault, s: Settings, snapshot: Snapshot, evidence: dict[str, obj
 
 
 def proven(vault: Vault, s: Settings) -> list[int]:
-    """Snapshots that were restored and answered, newest first; proofs that are not ours do not count."""
+    """Return the snapshots that were restored and answered, newest first; proofs that we did not sign are ignored."""
     found = set()
     for name in vault.store.names("proofs/"):
         for data in vault.store.versions(name):
@@ -56,9 +56,10 @@ def proven(vault: Vault, s: Settings) -> list[int]:
 
 
 def prune(s: Settings, vault: Vault, *, keep: int, dry_run: bool = False) -> Pruned:
-    """Remove all but the newest `keep` snapshots, those that are proven and counted, and what only they named.
+    """Remove all but the newest `keep` snapshots and the last proven ones, and the files only the removed ones named.
 
-    `vault` with the credential of the administrator of the store that keeps it: no service's may remove.
+    `vault` must have the credential of the administrator of the store that holds it: no service's credential may
+    remove.
 
     Raises StoreUnavailable before anything is removed when a listing fails, RecoveryError when nothing valid would
     stay, Conflict while a snapshot is being taken, ArtifactError when the credential may not remove.
@@ -98,9 +99,9 @@ def _staying(sequences: Sequence[int], proofs: Sequence[int], keep: int) -> list
 
 
 def _named(vault: Vault, snapshots: Sequence[Snapshot], *, strict: bool = True) -> dict[str, int]:
-    """Every file that one of these snapshots needs, with its size.
+    """Return every file that one of these snapshots needs, with its size in bytes; the event log is left out.
 
-    Raises NotFound or Tampered when a list can not be read; unless `strict`, what it names stays unknown.
+    Raises NotFound or Tampered when a list cannot be read; unless `strict`, what it names stays unknown.
     """
     found: dict[str, int] = {}
     for one in snapshots:
@@ -116,14 +117,17 @@ def _named(vault: Vault, snapshots: Sequence[Snapshot], *, strict: bool = True) 
 
 
 def _noted(vault: Vault, s: Settings, staying: Sequence[Snapshot]) -> dict[str, int]:
-    """Copies of objects that came after the oldest snapshot that stays, and that no snapshot lists yet."""
+    """Return copies of objects newer than the oldest snapshot that stays, which no snapshot lists yet."""
     oldest = min(staying, key=lambda one: one.sequence)
     noted = journal.since(vault, s, oldest.system, oldest.at, None)
     return {part.key: part.size for part in map(part_of, noted.values())}
 
 
 def _outlived(vault: Vault, staying: Sequence[Snapshot]) -> dict[str, int]:
-    """Log of the database and notes that are older than anything that stays could need. The event log stays whole."""
+    """Return WAL and journal notes that are older than anything that stays could need.
+
+    The event log stays in full.
+    """
     oldest = min(staying, key=lambda one: one.sequence)
     start = min(one.backups[-1].start for one in staying if one.system == oldest.system)
     found = {}

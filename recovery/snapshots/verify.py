@@ -1,6 +1,6 @@
-"""Whether a snapshot is whole: signature, existence, size; with `deep` every byte, and every part unsealed.
+"""Verifies that a snapshot is complete: signature, existence, size; with `deep` every byte, decrypting every part.
 
-The first bad file is named by the error; `problems` goes on and names all of them.
+The error names the first bad file; `problems` names all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recovery.vault.vault import Vault, part_of
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was looked at, in files and bytes, and what is wrong, one sentence per file."""
+    """What was checked, in files and bytes, and what is wrong, one sentence per file."""
 
     files: int
     size: int
@@ -34,10 +34,10 @@ def verify(
     event_log: bool = True,
     progress: presence.Progress = presence.silent,
 ) -> Report:
-    """Look at every file of a snapshot. The manifest's own signature held when it was read.
+    """Check every file of a snapshot. The manifest's own signature was checked when it was read.
 
-    Without `deep`: each file is there with its size, the list of objects is the one that was signed, and everything
-    that its pointers name is in it. With `deep` also every byte. Pieces of the event log are passed over unless
+    Without `deep`: each file exists with its size, the list of objects is the one that was signed, and everything
+    that its pointers name is in it. With `deep`: also every byte. Pieces of the event log are skipped unless
     `event_log`.
     """
     try:
@@ -60,7 +60,7 @@ def verify(
 
 
 def demand(vault: Vault, snapshot: Snapshot, s: Settings, *, deep: bool = False, event_log: bool = True) -> None:
-    """Raise Tampered with the first bad file unless the snapshot is whole."""
+    """Raise Tampered with the first bad file unless the snapshot is complete."""
     report = verify(vault, snapshot, s, deep=deep, event_log=event_log)
     if report.problems:
         more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""

@@ -1,8 +1,8 @@
-"""Where snapshots lie: one bucket of the other region's store, versioned and locked, whose writer can not delete.
+"""Stores snapshots in one bucket of the other region's store: versioned, locked, and its writer cannot delete.
 
-The writer's credential may add and read. Object lock (governance, `RETENTION_DAYS`) keeps every version, and the
-bucket's policy denies the writer even delete markers. What a writer still can do is to write another version over
-an object, and disks rot: so nothing here is believed by its name (recovery/vault/vault.py).
+The writer's credential may add and read. Object lock (governance mode, `RETENTION_DAYS`) keeps every version, and the
+bucket's policy denies the writer even delete markers. The writer can still write another version over an object, and
+disks rot, so no object is trusted because of its name (recovery/vault/vault.py).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from contracts.settings import Settings
 RETENTION_DAYS = 14
 #: The name of the writer's identity in the store.
 WRITER = "snapshot-writer"
-#: Tries of a request, and seconds between ours: the store itself takes a quarter of a minute to give an object up.
+#: Attempts per request, and seconds between our attempts: the store itself takes 15 s to give up on an object.
 _ATTEMPTS, _PAUSES = 2, (2.0,)
-#: What SeaweedFS answers when the checksum of what it has does not fit.
+#: HTTP status that SeaweedFS answers when its stored bytes do not match their checksum.
 _DAMAGED = 500
-#: Written and read to tell a damaged object from an ill store.
+#: Key that is written and read back to tell a damaged object from a failing store.
 _PROBE = "health/probe"
 
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Versioned(Store, Protocol):
-    """The seam to the locked bucket; tests keep it in memory and break it on purpose."""
+    """The interface of the locked bucket; tests keep one in memory and break it on purpose."""
 
     def versions(self, key: str, *, skip: int = 0) -> Iterator[bytes]: ...
     def names(self, prefix: str) -> Iterator[str]: ...
@@ -43,10 +43,10 @@ class Versioned(Store, Protocol):
 
 
 class TellingStore(ObjectStore):
-    """A bucket that tells a damaged object from a store that is ill: both get the same answer."""
+    """A bucket that tells a damaged object from a failing store, although the store gives both the same answer."""
 
     def read(self, key: str) -> tuple[bytes, str]:
-        """An object's bytes and its etag. Raises NotFound, or Tampered when the store has damaged bytes of it."""
+        """Return an object's bytes and its etag. Raises NotFound, or Tampered when its stored bytes are damaged."""
         return self._asked(key, lambda: ObjectStore.read(self, key))
 
     def download(self, key: str, path: Path) -> None:
@@ -54,7 +54,10 @@ class TellingStore(ObjectStore):
         self._asked(key, lambda: ObjectStore.download(self, key, path))
 
     def _asked(self, key: str, ask: Callable[[], T]) -> T:
-        """What `ask` gives. Tampered only when it fails every time, and another object can be read each time."""
+        """Return what `ask` returns, retrying when the store fails.
+
+        Raises Tampered only when every attempt fails while another object can be read each time.
+        """
         for pause in (*_PAUSES, None):
             try:
                 return ask()
@@ -78,17 +81,20 @@ class TellingStore(ObjectStore):
 
 
 class LockedBucket(TellingStore):
-    """The bucket of snapshots, of which every version is kept."""
+    """The bucket of snapshots, which keeps every version of every object."""
 
     @classmethod
     def writer(cls, s: Settings) -> LockedBucket:
-        """Adds and reads; can not delete."""
+        """Open the bucket with the writer's credential, which adds and reads but cannot delete."""
         keys = {"s3_access_key": s.snapshot_access_key, "s3_secret_key": s.snapshot_secret_key}
         return cls._of(s.model_copy(update={**keys, "s3_endpoint": s.snapshot_url}))
 
     @classmethod
     def administrator(cls, s: Settings, access_key: str, secret_key: str, *, at: str = "") -> LockedBucket:
-        """With the credential of the administrator of the store `at`, which may pass the lock; no service has it."""
+        """Open the bucket with the credential of the administrator of the store `at`.
+
+        That credential may bypass the object lock; no service has it.
+        """
         keys = {"s3_access_key": SecretStr(access_key), "s3_secret_key": SecretStr(secret_key)}
         return cls._of(s.model_copy(update={**keys, "s3_endpoint": at or s.snapshot_url}))
 
@@ -98,7 +104,7 @@ class LockedBucket(TellingStore):
         return cls(plain._client, plain.bucket, where=s.s3_url)
 
     def ensure_locked(self) -> None:
-        """Create the bucket with its lock and its policy; harmless when they are there."""
+        """Create the bucket with its object lock and its policy; safe to repeat."""
         rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": RETENTION_DAYS}}
         statement = {
             "Sid": "TheWriterDoesNotDelete",
@@ -118,9 +124,9 @@ class LockedBucket(TellingStore):
             client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(policy))
 
     def versions(self, key: str, *, skip: int = 0) -> Iterator[bytes]:
-        """The content of every version of an object but the newest `skip`; newest first, whatever delete markers say.
+        """Yield the content of every version of an object, newest first, except the newest `skip`.
 
-        Of a damaged one it is empty.
+        Delete markers hide none. A damaged version yields empty bytes.
         """
         found = [version for name, version in self._versions(key) if name == key]
         for version in found[skip:]:
@@ -138,7 +144,7 @@ class LockedBucket(TellingStore):
             return b""
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Every name that ever had a version that is still there, in order; delete markers hide none."""
+        """Yield in order every name of which a version still exists; delete markers hide none."""
         last = ""
         for name, _ in self._versions(prefix):
             if name != last:
@@ -146,7 +152,7 @@ class LockedBucket(TellingStore):
             last = name
 
     def remove(self, key: str) -> None:
-        """Remove every version of an object, passing the lock. The store refuses it to the writer."""
+        """Remove every version of an object, bypassing the object lock. The store refuses this to the writer."""
         for name, version in list(self._versions(key)):
             if name == key:
                 with self._speaking(key):
@@ -163,7 +169,7 @@ class LockedBucket(TellingStore):
 
 
 def _is_outage(error: StoreUnavailable) -> bool:
-    """No answer, none in time, or one that says to come back: that is the store, not the object."""
+    """Return whether the store is at fault, not the object: no answer, none in time, or one that asks for a retry."""
     from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
     from botocore.exceptions import ConnectionError as NoConnection
 

@@ -1,4 +1,4 @@
-"""The snapshots there are: found by their manifests, believed by their signatures."""
+"""Lists the snapshots of a vault: found by their manifests, trusted by their signatures."""
 
 from __future__ import annotations
 
@@ -28,12 +28,18 @@ class Catalog:
         self._s = s
 
     def sequences(self) -> list[int]:
-        """Every sequence number that is taken, newest first, valid or not. Raises StoreUnavailable: never too few."""
+        """Return every sequence number that is taken, newest first, valid or not.
+
+        Raises StoreUnavailable instead of ever returning too few.
+        """
         found = (_KEY.match(name) for name in self._vault.store.names("snapshots/"))
         return sorted({int(match[1]) for match in found if match}, reverse=True)
 
     def read(self, sequence: int) -> Snapshot:
-        """A manifest whose signature holds. Raises NotFound, or Tampered when no version of it is what we signed."""
+        """Return a manifest whose signature is valid.
+
+        Raises NotFound, or Tampered when no version of it is what we signed.
+        """
         key, said = manifest_key(sequence), None
         for data in self._contents(key):
             try:
@@ -45,7 +51,7 @@ class Catalog:
         raise said or NotFound(f"there is no snapshot {sequence}", remedy="`caravan snapshot list` shows what there is")
 
     def newest_first(self) -> Iterator[Snapshot | tuple[int, str]]:
-        """Every snapshot; of one that is not valid its number, and why."""
+        """Yield every snapshot, newest first; for an invalid one, its number and the reason."""
         for sequence in self.sequences():
             try:
                 yield self.read(sequence)
@@ -53,12 +59,12 @@ class Catalog:
                 yield sequence, error.what
 
     def newest(self, system: str = "") -> Snapshot | None:
-        """The newest valid one; of that database, where one is named."""
+        """Return the newest valid snapshot, of the database `system` if given; None when there is none."""
         valid = (one for one in self.newest_first() if isinstance(one, Snapshot))
         return next((one for one in valid if system in ("", one.system)), None)
 
     def named(self, name: str) -> Snapshot:
-        """A snapshot by its id ('s000012'), its number, or 'newest'."""
+        """Return a snapshot by its id ('s000012'), its number, or 'newest'."""
         if name == "newest":
             found = self.newest()
             if found is None:
@@ -70,7 +76,7 @@ class Catalog:
         return self.read(int(match[1]))
 
     def before(self, at: datetime) -> Snapshot:
-        """The newest valid snapshot taken at or before `at`."""
+        """Return the newest valid snapshot taken at or before `at`. Raises NoRecoveryPoint when there is none."""
         for one in self.newest_first():
             if isinstance(one, Snapshot) and one.at <= at:
                 return one
@@ -79,7 +85,7 @@ class Catalog:
         )
 
     def add(self, snapshot: Snapshot) -> None:
-        """Make it visible: the last step of taking one. Raises Conflict when its number is taken."""
+        """Publish the manifest: the last step of taking a snapshot. Raises Conflict when its number is taken."""
         try:
             key = manifest_key(snapshot.sequence)
             self._vault.store.put(key, manifests.to_bytes(snapshot, self._s), if_absent=True)
@@ -89,7 +95,7 @@ class Catalog:
             ) from None
 
     def _contents(self, key: str) -> Iterator[bytes]:
-        """The newest version first; the others only when it does not hold."""
+        """Yield the newest version first, and the others only when that one is rejected."""
         with suppress(NotFound, Tampered):
             yield self._vault.store.get(key)
         yield from self._vault.store.versions(key)

@@ -1,4 +1,4 @@
-"""Room for snapshots: nothing removes them by itself, so somebody is told while there is time."""
+"""Warns while there is time that disk space for snapshots runs out: nothing removes them automatically."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEAST_FREE = 0.15
 
 
 def watch(s: Settings, *, now: datetime | None = None) -> None:
-    """Tell, once a day, when little of the disk of this stack is free, and what to do."""
+    """Alert, at most once a day, when little of this stack's disk is free, and say what to do."""
     disk, at = shutil.disk_usage(s.home), now or datetime.now(UTC)
     if disk.free >= LEAST_FREE * disk.total:
         return

@@ -1,7 +1,7 @@
-"""The manifest of a snapshot: what it holds, where, how large, with which hash; canonical and signed.
+"""Defines the manifest of a snapshot: which files it holds, where, their sizes and hashes; canonical and signed.
 
-It is written last, under the next sequence number and only if that is free, with its signature inside: so it exists
-exactly when the snapshot is whole, and a reader takes it whole or not at all.
+It is written last, under the next sequence number and only if that number is free, with its signature inside. So it
+exists exactly when the snapshot is complete, and a reader gets all of it or nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One file of a snapshot as it lies in the vault; `size` in bytes, sealed ones as sealed."""
+    """One file of a snapshot as stored in the vault; `size` in bytes, after encryption where it is encrypted."""
 
     key: str
     size: int
@@ -31,7 +31,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """Bytes `start` to `end` of something that only grows: the database's log, or one file of the event log."""
+    """Bytes `start` to `end` of something that only grows: the database's WAL, or one file of the event log."""
 
     of: str
     start: int
@@ -41,7 +41,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
-    """One base backup of the database, full or on top of the one before it; positions in bytes of log."""
+    """One base backup of the database, full or incremental on the one before it; positions in bytes of WAL."""
 
     kind: str  # full | incremental
     start: int
@@ -52,7 +52,7 @@ class Backup:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table of ours at the cut; `sha256` is over its rows in the order of their key."""
+    """One of our tables at the consistency point; `sha256` is over its rows as text, in the order of that text."""
 
     name: str
     rows: int
@@ -61,7 +61,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """Everything in the region's buckets: `inventory` lists it."""
+    """Everything in the region's buckets: `inventory` is the file that lists it, `size` is in bytes."""
 
     count: int
     size: int
@@ -70,7 +70,7 @@ class Objects:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One object of a region: where it lies there, and the content-addressed copy of it in the vault."""
+    """One object of a region: its place there, and the SHA-256 that addresses its copy in the vault."""
 
     bucket: str
     key: str
@@ -81,7 +81,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One recovery point. `cut` is the position in the database's log at which the tables were hashed."""
+    """One recovery point. `cut` is its consistency point: the WAL position at which the tables were hashed."""
 
     sequence: int
     parent: int | None
@@ -109,14 +109,14 @@ class Snapshot:
         return f"s{self.sequence:06d}"
 
     def parts(self) -> list[Part]:
-        """Every file but the copies of objects, each once."""
+        """Return every file except the copies of objects, each once."""
         found = [part for backup in self.backups for part in (*backup.parts, backup.manifest)]
         found += [stretch.part for stretch in (*self.log, *self.events)]
         return list({part.key: part for part in [*found, self.objects.inventory]}.values())
 
 
 def merkle_root(leaves: Iterable[tuple[str, int, str]]) -> str:
-    """Root of the binary hash tree over (name, size, SHA-256), in the order of names."""
+    """Return the root, in hexadecimal, of the binary hash tree over (name, size, SHA-256), in the order of names."""
     level = [hashlib.sha256(f"\0{name}\0{size}\0{sha}".encode()).digest() for name, size, sha in sorted(set(leaves))]
     while len(level) > 1:
         pairs = zip(level[::2], [*level[1::2], b""] if len(level) % 2 else level[1::2], strict=True)
@@ -125,23 +125,23 @@ def merkle_root(leaves: Iterable[tuple[str, int, str]]) -> str:
 
 
 def root_of(parts: Iterable[Part], entries: Iterable[Entry]) -> str:
-    """The root that a manifest with these files must have."""
+    """Return the Merkle root that a manifest with these files must have."""
     leaves = [(p.key, p.size, p.sha256) for p in parts]
     return merkle_root([*leaves, *((f"{e.bucket}/{e.key}", e.size, e.sha256) for e in entries)])
 
 
 def canonical(body: Any) -> bytes:
-    """The one way in which a body is written as bytes."""
+    """Return the one form in which a body is written as bytes."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def signed(body: dict[str, Any], s: Settings) -> bytes:
-    """`body` and our signature of it, as one document."""
+    """Return `body` and our signature of it as one document."""
     return canonical({"body": body, "signature": sign_bytes(canonical(body), s)})
 
 
 def opened(data: bytes, name: str, s: Settings) -> dict[str, Any]:
-    """The body of a signed document. Raises Tampered when a byte differs or no trusted key signed it."""
+    """Return the body of a signed document. Raises Tampered when a byte differs or no trusted key signed it."""
     try:
         document = json.loads(data)
         body, signature = dict(document["body"]), str(document["signature"])
@@ -154,13 +154,13 @@ def opened(data: bytes, name: str, s: Settings) -> dict[str, Any]:
 
 
 def to_bytes(snapshot: Snapshot, s: Settings) -> bytes:
-    """The manifest as it is kept."""
+    """Return the manifest, signed, as it is stored."""
     full_at = snapshot.full_at.isoformat() if snapshot.full_at else None
     return signed({**asdict(snapshot), "at": snapshot.at.isoformat(), "full_at": full_at, "format": FORMAT}, s)
 
 
 def from_bytes(data: bytes, name: str, s: Settings) -> Snapshot:
-    """A manifest that was kept. Raises Tampered."""
+    """Return the snapshot of a stored manifest. Raises Tampered when it is invalid or of another format."""
     body = opened(data, name, s)
     try:
         if body.pop("format") != FORMAT:

@@ -1,4 +1,4 @@
-"""Whether files are in the vault: by size, as the store lists them, or byte by byte."""
+"""Checks whether files are in the vault: by size, as the store lists them, or byte by byte."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from recovery.vault.vault import Vault, part_of
 
 #: Files that are read at the same time.
 _READS = 8
-#: Called with files done and files in all.
+#: Called with the number of files done and the total.
 Progress = Callable[[int, int], None]
 
 
 def silent(_done: int, _all: int) -> None:
-    """No progress."""
+    """Report no progress."""
 
 
 def damaged(
     vault: Vault, parts: Collection[Part], *, deep: bool = False, progress: Progress = silent
 ) -> dict[str, str]:
-    """What is wrong, by name, with each of these files of which no version is whole; `deep` reads every byte."""
+    """Return what is wrong, by name, with each of these files of which no version is intact.
+
+    With `deep`, every byte is read.
+    """
     parts = {part.key: part for part in parts}.values()
     look = _reread if deep else partial(_present, sizes=_sizes(vault, parts))
     found = {}
@@ -39,12 +42,12 @@ def damaged(
 
 
 def lacking(vault: Vault, entries: Collection[Entry]) -> str:
-    """What is wrong with the first of these objects that is not in the vault; nothing when all are."""
+    """Return what is wrong with the first of these objects that is not in the vault; empty when all are."""
     return next(iter(damaged(vault, [part_of(entry) for entry in entries]).values()), "")
 
 
 def _sizes(vault: Vault, parts: Collection[Part]) -> dict[str, int]:
-    """Sizes as the store lists them: a few listings instead of a question per file."""
+    """Return sizes as the store lists them: a few listings instead of one request per file."""
     # by what holds all of a database's parts, or of its event log: a file of the log has a folder of its own
     prefixes = {"/".join(part.key.split("/")[:2]) + "/" for part in parts if not part.key.startswith("objects/")}
     found = {key: stored.size for key, stored in vault.here("objects/").items()}

@@ -1,6 +1,6 @@
-"""Files of snapshots in the bucket that keeps them (recovery/vault/bucket.py), checked in both directions.
+"""Reads and writes the files of snapshots in their bucket (recovery/vault/bucket.py), checking both directions.
 
-Content is checked against a hash or a signature, and when the newest version does not fit, older ones are tried.
+Content is checked against a hash or a signature, and when the newest version does not match, older ones are tried.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ def object_key(sha256: str) -> str:
 
 
 def kept_here(s: Settings) -> Settings:
-    """`s`, asking for the vault in the region's own store: snapshots of the other region, from which it restores."""
+    """Return `s` with the vault in the region's own store.
+
+    That store holds the snapshots of the other region, from which this one restores.
+    """
     return s.model_copy(update={"snapshot_endpoint": s.snapshot_endpoint or s.s3_url})
 
 
 class Vault:
-    """Files of snapshots, checked in both directions.
+    """The files of snapshots, checked when written and when read.
 
-    `moved` counts the bytes that went up; `unreadable` are files that were asked for and of which no version was whole.
-    Where `checked` is a set, no copy is believed by its size: those in it were read, others are.
+    `moved` counts the bytes uploaded. `unreadable` holds the keys that were requested and of which no version was
+    intact. When `checked` is a set, a matching size is not enough to reuse a copy: keys in the set have been read,
+    others will be.
     """
 
     def __init__(self, store: Versioned, sealer: Sealer) -> None:
@@ -46,7 +50,10 @@ class Vault:
         return cls(LockedBucket.writer(s), Sealer.of(s))
 
     def keep(self, sha256: str, body: bytes | Path) -> bool:
-        """Keep the content `sha256` unless it is here, and whole as far as is known; False when it was."""
+        """Upload the content `sha256` unless the vault holds it, intact as far as is known.
+
+        Returns False when the vault held it already.
+        """
         size, key = len(body) if isinstance(body, bytes) else body.stat().st_size, object_key(sha256)
         present = self.store.head(key)
         here = present is not None and present.size == size and key not in self.unreadable
@@ -61,7 +68,7 @@ class Vault:
         return True
 
     def _whole(self, part: Part) -> bool:
-        """Whether a version of a file is what it should be, by its bytes."""
+        """Return whether some version of a file is what it should be, judged by its bytes."""
         try:
             with tempfile.TemporaryDirectory(prefix="caravan-vault-") as folder:
                 self.download_part(part, Path(folder))
@@ -70,7 +77,10 @@ class Vault:
         return True
 
     def keep_sealed(self, data: bytes, key: str, *, over: bool = False) -> Part:
-        """Keep `data` sealed under `key`, which must be free, unless it goes `over` what can not be read there."""
+        """Upload `data`, encrypted, under `key`.
+
+        The key must be free, except with `over`, which writes over what cannot be read there.
+        """
         sealed = self.sealer.seal(data, key)
         part = Part(key=key, size=len(sealed), sha256=hashlib.sha256(sealed).hexdigest())
         self.store.put(key, sealed, if_absent=not over)
@@ -79,7 +89,10 @@ class Vault:
         return part
 
     def read(self, part: Part) -> bytes:
-        """The bytes of a part as kept, or as they were before somebody wrote over them. NotFound or Tampered."""
+        """Return the bytes of a part as stored, or as they were before somebody wrote over them.
+
+        Raises NotFound or Tampered.
+        """
         try:
             data = self.store.get(part.key)
         except (NotFound, Tampered) as error:
@@ -87,7 +100,10 @@ class Vault:
         return data if _is(data, part) else self._older(part)
 
     def _older(self, part: Part, error: CaravanError | None = None) -> bytes:
-        """As `read` does, when the newest version is not it; what was `error` about that one."""
+        """Return what `read` does, from an older version, when the newest is not the right one.
+
+        `error` is what reading the newest raised.
+        """
         for older in self.store.versions(part.key, skip=0 if isinstance(error, NotFound) else 1):
             if _is(older, part):
                 return older
@@ -97,13 +113,14 @@ class Vault:
         raise error or Tampered(f"{part.key} differs from the manifest", remedy="take the snapshot before it")
 
     def unsealed(self, part: Part) -> bytes:
-        """What was sealed in a part."""
+        """Return the decrypted content of a part."""
         return self.sealer.unseal(self.read(part), part.key)
 
     def unlisted(self, key: str) -> bytes:
-        """A sealed part that no manifest lists yet, as it is kept: the newest version that unseals under its name.
+        """Return an encrypted part that no manifest lists yet, as stored.
 
-        Raises NotFound, or Tampered when no version of it is what we sealed.
+        It is the newest version that decrypts under its name. Raises NotFound, or Tampered when no version of it is
+        what we encrypted.
         """
         said: Tampered | None = None
         for data in self.store.versions(key):
@@ -117,11 +134,14 @@ class Vault:
         raise said or NotFound(f"{key} is not in the vault", remedy="take the snapshot before it")
 
     def download(self, entry: Entry, folder: Path) -> Path:
-        """A verified copy of an object in a temporary file in `folder`; memory stays bounded. Raises as `read` does."""
+        """Download a verified copy of an object into a temporary file in `folder`; memory stays bounded.
+
+        Raises as `read` does.
+        """
         return self.download_part(part_of(entry), folder)
 
     def download_part(self, part: Part, folder: Path) -> Path:
-        """The same of any file of the vault, as it is kept."""
+        """Download any file of the vault in the same way, as stored."""
         handle, name = tempfile.mkstemp(dir=folder, prefix=".object-")
         os.close(handle)
         path = Path(name)
@@ -137,12 +157,12 @@ class Vault:
         return path
 
     def here(self, prefix: str) -> dict[str, Stored]:
-        """Everything below a prefix, by name."""
+        """Return everything below a prefix, by name."""
         return {stored.key: stored for stored in self.store.list(prefix)}
 
 
 def part_of(entry: Entry) -> Part:
-    """The copy of an object as a file of the vault."""
+    """Return the copy of an object as a file of the vault."""
     return Part(key=object_key(entry.sha256), size=entry.size, sha256=entry.sha256)
 
 

@@ -1,7 +1,7 @@
-"""Who may add to or take from the vault now: one object, moved by compare-and-set, that runs out by itself.
+"""Holds the exclusive, expiring write lock of the vault: one object, moved by compare-and-set.
 
-What is being copied is not named by any snapshot yet, so nothing may be removed meanwhile. A holder renews its lease;
-one that died on this machine is noticed at once, one elsewhere when its lease runs out.
+Files that are being copied are not named by any snapshot yet, so nothing may be removed meanwhile. The holder renews
+the lock. A holder that died on this machine is noticed at once, one elsewhere when its lock expires.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from artifacts.publish import Store
 from contracts.errors import CaravanError, Conflict, NotFound, Tampered
 
 KEY = "leases/vault.json"
-#: Seconds until the lease of a holder that is not heard of is free again, and between two renewals.
+#: Seconds until the lock of a holder that stops renewing it expires, and seconds between two renewals.
 LASTS, RENEW_EVERY = 60.0, 15.0
 
 
 @contextmanager
 def held(store: Store, what: str, *, patience: float = 0.0, clock: Callable[[], float] = time.time) -> Iterator[None]:
-    """Hold the vault for `what`. Raises Conflict, naming the holder, when somebody else does for `patience` seconds."""
+    """Hold the vault lock for `what`.
+
+    Raises Conflict, naming the holder, when somebody else still holds it after `patience` seconds.
+    """
     deadline = clock() + patience
     while True:
         try:
@@ -78,7 +81,7 @@ class _VaultLock:
 
 
 def _read(store: Store) -> tuple[bytes, str]:
-    """The lease and its etag; one that is damaged, and that nobody writes anew, is over."""
+    """Return the lock object and its etag; a damaged one that nobody renews counts as expired."""
     try:
         return store.read(KEY)
     except Tampered:
@@ -91,7 +94,7 @@ def _read(store: Store) -> tuple[bytes, str]:
 
 
 def _died(present: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that is no more."""
+    """Return whether the holder was a process of this machine that no longer exists."""
     if present["host"] != socket.gethostname():
         return False
     try:

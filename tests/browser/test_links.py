@@ -17,7 +17,7 @@ import pytest
 
 from artifacts.registry import mlflow_client, mlflow_page
 from caravan.cli.airflow_api import Airflow
-from caravan.cli.demo import addresses
+from caravan.cli.demo.demo import addresses
 from caravan.stack import up
 from contracts.settings import API_PAGE, Settings
 from tests.browser.pages import close_assistant, in_mlflow, into_airflow

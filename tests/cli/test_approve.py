@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from caravan.cli import approve, release, sign_in
+from caravan.cli.release import approve, release, sign_in
 from caravan.stack import credentials
 from contracts.errors import CaravanError, NotApproved, NotFound, SettingsError
 from contracts.settings import Settings

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner
 
-from caravan.cli.canary import follow
-from caravan.cli.canary_frame import bar, frame
 from caravan.cli.main import app
+from caravan.cli.release.canary import follow
+from caravan.cli.release.canary_frame import bar, frame
 from contracts.release import NOTES
 from contracts.settings import Settings
 from releases.overview import Overview, let_by
@@ -141,7 +141,7 @@ def test_who_let_a_release_as_it_stood_at_a_row() -> None:
 
 @pytest.mark.stack
 def test_the_command_looks_once_at_a_running_region(stack: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caravan.cli.canary.settings", lambda: stack)
+    monkeypatch.setattr("caravan.cli.release.canary.settings", lambda: stack)
     result = CliRunner().invoke(app, ["canary", "watch", "--once"])
     assert result.exit_code == 0, f"{result.output} {result.exception}"
     assert "traffic" in result.output

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from caravan.cli import demo, demo_answers, demo_release
-from caravan.cli.demo_shop import DemoShop
+from caravan.cli.demo import demo, rollout, sample_answers
+from caravan.cli.demo.generated_shop import DemoShop
 from caravan.cli.main import app
 from contracts.errors import CaravanError, ReleaseError, SettingsError
 from contracts.settings import Settings
@@ -51,8 +51,8 @@ def release_of(
     """Whether it was refused, the releases that went on their way, and what was said."""
     days, brought, console = iter(serving), list[str](), Console(record=True, width=200, quiet=False)
     monkeypatch.setattr(demo, "_serving", lambda *_: str(day) if (day := next(days)) else None)
-    monkeypatch.setattr(demo_release, "left", lambda *_: left)
-    monkeypatch.setattr(demo_release, "release", lambda _c, _s, digest, _e: brought.append(digest))
+    monkeypatch.setattr(rollout, "left", lambda *_: left)
+    monkeypatch.setattr(rollout, "release", lambda _c, _s, digest, _e: brought.append(digest))
     refused = demo._release_of(console, console.print, Settings(), SHOP, nights, Gated(), MADE)  # type: ignore[arg-type]
     return refused, brought, console.export_text()
 
@@ -117,11 +117,11 @@ def answer(release: str, status: int = 200) -> httpx.Response:
 
 
 def test_the_edge_may_take_a_moment_to_answer_with_the_champion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_answers.time, "sleep", lambda _: None)
+    monkeypatch.setattr(sample_answers.time, "sleep", lambda _: None)
     answers = iter([answer("", 503), answer("old"), answer("new")])
-    assert demo_answers.answer_of(lambda: next(answers), "new")["release"] == "new"
+    assert sample_answers.answer_of(lambda: next(answers), "new")["release"] == "new"
     with pytest.raises(CaravanError, match="the edge answers with release old, the champion is new"):
-        demo_answers.answer_of(lambda: answer("old"), "new", patience=0.0)
+        sample_answers.answer_of(lambda: answer("old"), "new", patience=0.0)
 
 
 @pytest.mark.parametrize("end", ["2999-01-01", "2026-02-29", "tomorrow"])

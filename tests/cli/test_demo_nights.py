@@ -9,8 +9,9 @@ import pytest
 import typer
 from rich.console import Console
 
-from caravan.cli import chain, demo_nights
-from caravan.cli.demo_nights import Nights
+from caravan.cli import chain
+from caravan.cli.demo import two_nights
+from caravan.cli.demo.two_nights import Nights
 from contracts.errors import StackError
 from contracts.settings import Settings
 
@@ -150,6 +151,6 @@ def test_the_schedules_own_run_of_last_midnight_is_waited_for_and_no_older_one(m
         slept.append(seconds)
         airflow.runs.append({**old, "dag_run_id": "new", "run_after": f"{today}T00:00:00Z"})
 
-    monkeypatch.setattr(demo_nights.time, "sleep", sleep)
+    monkeypatch.setattr(two_nights.time, "sleep", sleep)
     ours.let_the_schedule_pass()
     assert len(slept) == 1

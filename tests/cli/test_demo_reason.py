@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from caravan.cli.demo_reason import reason
+from caravan.cli.demo.reason import reason
 
 NDCG = "ndcg_at_10_per_shopper"
 

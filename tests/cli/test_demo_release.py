@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from artifacts.ledger import Move, Place
-from caravan.cli import demo_release
+from caravan.cli.demo import rollout
 from contracts.errors import ReleaseError, StackError
 from contracts.settings import Settings
 from serving.replay.sessions import Session, Step
@@ -40,7 +40,7 @@ class Region:
         )  # fmt: skip
 
     def pause(self, _seconds: float) -> None:
-        if self.road and self.state("", "") in demo_release.IN_FLIGHT:
+        if self.road and self.state("", "") in rollout.IN_FLIGHT:
             self.add(self.road.pop(0))
 
     # the ledger
@@ -76,10 +76,10 @@ class Region:
 
 
 def bring(region: Region, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(demo_release.time, "sleep", region.pause)
-    monkeypatch.setattr(demo_release, "reason_for", lambda *_: "what the figures say")
+    monkeypatch.setattr(rollout.time, "sleep", region.pause)
+    monkeypatch.setattr(rollout, "reason_for", lambda *_: "what the figures say")
     said: list[str] = []
-    demo_release.bring(said.append, Settings(home=NOWHERE), region, DIGEST, reviewer=region, admin=region)  # type: ignore[arg-type]
+    rollout.bring(said.append, Settings(home=NOWHERE), region, DIGEST, reviewer=region, admin=region)  # type: ignore[arg-type]
     return said
 
 
@@ -142,8 +142,8 @@ def room(state: str, policy: str) -> tuple[Region, list[str], Place]:
 
 def test_an_older_demos_release_is_brought_to_its_end_first(monkeypatch: pytest.MonkeyPatch) -> None:
     region, said, place = room("canary_5", "demo")
-    monkeypatch.setattr(demo_release.time, "sleep", region.pause)
-    demo_release.make_room(said.append, Settings(home=NOWHERE), region, place)  # type: ignore[arg-type]
+    monkeypatch.setattr(rollout.time, "sleep", region.pause)
+    rollout.make_room(said.append, Settings(home=NOWHERE), region, place)  # type: ignore[arg-type]
     assert "of a demo before this one is on its way (canary_5)" in said[0]
     assert region.state("", "") == "rolled_back"
 
@@ -151,7 +151,7 @@ def test_an_older_demos_release_is_brought_to_its_end_first(monkeypatch: pytest.
 def test_a_release_on_its_way_for_days_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     region, said, place = room("canary_5", "default")
     with pytest.raises(ReleaseError, match="that takes days") as refused:
-        demo_release.make_room(said.append, Settings(home=NOWHERE), region, place)  # type: ignore[arg-type]
+        rollout.make_room(said.append, Settings(home=NOWHERE), region, place)  # type: ignore[arg-type]
     assert "caravan release stop" in refused.value.remedy
 
 
@@ -161,7 +161,7 @@ def test_a_release_on_its_way_for_days_is_not_waited_for(monkeypatch: pytest.Mon
 def test_only_a_demos_own_release_of_the_day_is_taken_up(policy: str, day: str, found: str | None) -> None:
     region, _, place = room("canary_5", policy)
     region.places = lambda *_args, **_more: [place]  # type: ignore[attr-defined]
-    assert demo_release.left(Settings(home=NOWHERE), region, day, lambda _: "d") == found  # type: ignore[arg-type]
+    assert rollout.left(Settings(home=NOWHERE), region, day, lambda _: "d") == found  # type: ignore[arg-type]
 
 
 def test_an_answer_that_is_not_taken_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_a_frozen_shop_says_who_froze_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_controller_that_gives_no_sign_of_life_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_release, "SILENCE", 0.0)
+    monkeypatch.setattr(rollout, "SILENCE", 0.0)
     with pytest.raises(StackError, match="the controller has been silent"):
         bring(Region("shadow", asked=False), monkeypatch)
 
@@ -192,7 +192,7 @@ def test_a_controller_that_gives_no_sign_of_life_is_given_up(monkeypatch: pytest
 @pytest.mark.parametrize(("shoppers", "people"), [(50, 1000), (600, 1200), (999, 1998), (1000, 1000), (1500, 1500)])
 def test_enough_people_come_for_an_arm_of_one_percent_and_known_ones_first(shoppers: int, people: int) -> None:
     recorded = [Session(f"s{n}", (Step("view", "a"),)) for n in range(shoppers)]
-    came = demo_release.with_guests(recorded)
+    came = rollout.with_guests(recorded)
     assert came[:shoppers] == recorded
     assert len({session.user_id for session in came}) == people
 
@@ -200,7 +200,7 @@ def test_enough_people_come_for_an_arm_of_one_percent_and_known_ones_first(shopp
 def test_shoppers_leave_when_the_demo_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
 
-    class Quiet(demo_release.Shoppers):
+    class Quiet(rollout.Shoppers):
         def __init__(self) -> None:
             self._stop, self.report = threading.Event(), None
 

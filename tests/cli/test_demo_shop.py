@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.cli import demo_answers, demo_shop
-from caravan.cli.demo_shop import DemoShop, Place, keep, kept, last_day, place_of
+from caravan.cli.demo import generated_shop, sample_answers
+from caravan.cli.demo.generated_shop import DemoShop, Place, keep, kept, last_day, place_of
 from contracts.errors import DataError, SettingsError
 from contracts.settings import Settings
 from ingestion.landing.table_reader import read_catalog
@@ -62,11 +62,11 @@ def test_a_new_home_takes_the_shop_and_the_same_demo_finds_it_again(tmp_path: Pa
 
 
 def test_on_a_later_day_the_same_shop_goes_on_with_the_same_days_before(tmp_path: Path) -> None:
-    first = demo_shop.made(place(tmp_path, shop()))
+    first = generated_shop.made(place(tmp_path, shop()))
     before = [path.read_bytes() for path in first.events]
     later = place(tmp_path, shop(end=END + timedelta(days=3)))
     assert (later.own, later.shop.opening, later.shop.before) == (False, shop().opening, END + timedelta(days=2))
-    again = demo_shop.made(later)
+    again = generated_shop.made(later)
     assert [path.read_bytes() for path in again.events][: len(before)] == before
     assert again.events[-1].stem == "2026-03-31"
 
@@ -128,10 +128,10 @@ def test_titles_belong_to_histories_whatever_was_asked_for_before(
 
 
 def test_every_item_of_the_shown_history_has_its_title_in_the_shops_catalog(tmp_path: Path) -> None:
-    one, two = (demo_shop.made(place(tmp_path, shop(seed=seed))) for seed in (7, 8))
+    one, two = (generated_shop.made(place(tmp_path, shop(seed=seed))) for seed in (7, 8))
     titles = {str(r["item_id"]): str(r["title"]) for r in read_catalog([one.catalog]).to_pylist()}
-    _, history, _ = demo_answers.choose(pq.read_table(one.events[-1]))
-    demo_answers.belongs([{"item_id": item, "title": titles[item]} for item in history], titles)
+    _, history, _ = sample_answers.choose(pq.read_table(one.events[-1]))
+    sample_answers.belongs([{"item_id": item, "title": titles[item]} for item in history], titles)
     others = read_catalog([two.catalog]).to_pylist()[:1]
     with pytest.raises(DataError, match="is no item of this shop"):
-        demo_answers.belongs(others, titles)
+        sample_answers.belongs(others, titles)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from caravan.cli.forget import _end, _regions
-from caravan.cli.forget import forget as command
+from caravan.cli.recovery.forget import _end, _regions
+from caravan.cli.recovery.forget import forget as command
 from contracts.errors import ErasureUnfinished, SettingsError
 from contracts.settings import Settings
 from recovery.erasure.forget import Report

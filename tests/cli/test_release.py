@@ -194,7 +194,7 @@ def test_the_emergency_command_asks_both_and_can_be_tried(
         asked.append((user, password_file.read_text() if password_file else "typed"))
         return user
 
-    monkeypatch.setattr("caravan.cli.sign_in.person", person)
+    monkeypatch.setattr("caravan.cli.release.sign_in.person", person)
     monkeypatch.setenv("CARAVAN_SECOND_PASSWORD", "second secret")
     case(ledger)
     words = ("emergency", FIRST[:12], "--reason", "prices are wrong", "--as", "reviewer", "--and", "admin")
@@ -217,8 +217,8 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
     s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     awaited: list[str] = []
-    monkeypatch.setattr("caravan.cli.rollback._arrive", lambda _s, _region, digest: awaited.append(digest))
-    monkeypatch.setattr("caravan.cli.oncall.person_or_os_user", lambda _s, user, **_: (user, True))
+    monkeypatch.setattr("caravan.cli.release.rollback._arrive", lambda _s, _region, digest: awaited.append(digest))
+    monkeypatch.setattr("caravan.cli.release.oncall.person_or_os_user", lambda _s, user, **_: (user, True))
     case(ledger).move("approved", "champion")
     case(ledger, SECOND).move("approved", "shadow", "canary_1")
     words = ("stop", SECOND[:12], "--reason", "odd answers")
@@ -243,8 +243,8 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
 def test_who_stops_a_release_while_nobody_can_sign_in_is_told_of(
     s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caravan.cli.rollback._arrive", lambda *_: None)
-    monkeypatch.setattr("caravan.cli.oncall.answering", lambda _s: False)
+    monkeypatch.setattr("caravan.cli.release.rollback._arrive", lambda *_: None)
+    monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: False)
     case(ledger).move("approved", "champion")
     case(ledger, SECOND).move("approved", "shadow")
     assert run("stop", SECOND[:12], "--reason", "odd answers").exit_code == 0

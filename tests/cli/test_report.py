@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from caravan.cli.report import demand_writable
+from caravan.cli.evaluate.report import demand_writable
 from contracts.errors import SettingsError
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from caravan.cli.rehearse import end
+from caravan.cli.recovery.rehearse import end
 from contracts.errors import RecoveryError, RestoreRefused
 from contracts.settings import Settings
 from recovery.drills import rehearsal

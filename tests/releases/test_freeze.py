@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.ledger import Ledger
-from caravan.cli.freeze import left, moment
 from caravan.cli.main import app
+from caravan.cli.release.freeze import left, moment
 from contracts.errors import SettingsError
 from contracts.settings import Settings
 from releases.rollout.freeze import freeze, frozen, thaw
@@ -66,8 +66,8 @@ def test_the_commands_freeze_and_thaw(stack: Settings, ledger: Ledger, monkeypat
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
     for module in ("freeze", "release"):
         monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
-    monkeypatch.setattr("caravan.cli.oncall.answering", lambda _s: True)
-    monkeypatch.setattr("caravan.cli.sign_in.person", lambda _s, user, **_: user)
+    monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: True)
+    monkeypatch.setattr("caravan.cli.release.sign_in.person", lambda _s, user, **_: user)
     run = CliRunner().invoke
     assert "nothing is frozen" in run(app, ["thaw", "--reason", "early"]).output
     said = run(app, ["freeze", "--until", "2h", "--reason", "sale weekend", "--as", "reviewer"])

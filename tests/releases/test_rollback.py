@@ -242,7 +242,7 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     for module in ("rollback", "release"):
         monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
     # neither Airflow nor MLflow answers tonight
-    monkeypatch.setattr("caravan.cli.oncall.answering", lambda _s: False)
+    monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: False)
     monkeypatch.setattr("monitoring.alerts._path", lambda _s: tmp_path / "alerts.jsonl")
     command = ["release", "rollback", "--reason", "carts fell"]
     before = live.ledger.history(live.source)

@@ -16,7 +16,7 @@ import pytest
 from artifacts.ledger import Ledger
 from artifacts.registry import Registry
 from caravan.cli.airflow_api import Airflow
-from caravan.cli.demo_release import Shoppers
+from caravan.cli.demo.rollout import Shoppers
 from contracts.settings import Settings
 from ingestion.sources.shop import MadeShop
 from tests.browser import pages

@@ -65,7 +65,7 @@ def test_leave_one_out_beats_popularity_and_counts_what_it_asked(s: Settings) ->
 
 def test_sessions_ask_every_prefix_of_the_given_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the command, as a person runs it."""
-    from caravan.cli import evaluate_recommend
+    from caravan.cli.evaluate import recommend
     from training import recipes
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -83,7 +83,7 @@ def test_sessions_ask_every_prefix_of_the_given_sessions(tmp_path: Path, monkeyp
     import typer
 
     app = typer.Typer()
-    app.command()(evaluate_recommend.recommend)
+    app.command()(recommend.recommend)
     out = tmp_path / "out" / "report.json"
     arguments = [
         *("--events", str(tmp_path / "events.parquet"), "--catalog", str(tmp_path / "catalog.parquet")),

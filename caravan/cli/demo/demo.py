@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artifacts.ledger import Ledger
-    from caravan.cli.demo_nights import Nights
-    from caravan.cli.demo_shop import DemoShop, Place
+    from caravan.cli.demo.generated_shop import DemoShop, Place
+    from caravan.cli.demo.two_nights import Nights
     from ingestion.sources.shop import MadeShop
 
 #: How old features may be in a demo of a day that is long over.
@@ -44,7 +44,7 @@ def demo(
     """
     from rich.console import Console
 
-    from caravan.cli.demo_shop import DemoShop, last_day
+    from caravan.cli.demo.generated_shop import DemoShop, last_day
 
     console, began, home = Console(), time.monotonic(), settings().home
     # once: the clock may pass midnight meanwhile
@@ -70,9 +70,10 @@ def demo(
 def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[Place, bool]:
     """All stages; where the shop lives, and whether its second night's release was refused."""
     from artifacts.ledger import Ledger
-    from caravan.cli import demo_answers, demo_release, demo_shop, release
     from caravan.cli.airflow_api import Airflow
-    from caravan.cli.demo_nights import Nights
+    from caravan.cli.demo import generated_shop, rollout, sample_answers
+    from caravan.cli.demo.two_nights import Nights
+    from caravan.cli.release import release
     from recovery.file_lock import alone
 
     heading("1 of 5  start the stack")
@@ -80,20 +81,20 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     s, shop = settings(), place.shop
     with alone(place.home / "demo" / "lock", _another_demo):
         heading(f"2 of 5  a shop of {shop.shoppers:,} shoppers and {shop.items:,} items, {shop.opening} to {shop.end}")
-        airflow = Airflow.of(s, patience=demo_release.SILENCE)
+        airflow = Airflow.of(s, patience=rollout.SILENCE)
         airflow.ensure_ready("nightly")
         nights = Nights(airflow, s, lambda text: console.print(text, soft_wrap=True, highlight=False))
-        if demo_shop.kept(place.home) is None:
+        if generated_shop.kept(place.home) is None:
             nights.let_the_schedule_pass()
-        demo_shop.keep(place)
-        made = demo_shop.made(place)
+        generated_shop.keep(place)
+        made = generated_shop.made(place)
         _land(console, s, made)
 
         refused = _release_of(console, heading, s, shop, nights, Ledger.of(s), made)
         airflow.close()
         heading("5 of 5  what a shopper sees, and what the ledger says")
         champion = Ledger.of(s).champion(s.shop)
-        demo_answers.show(console, s, made, champion.digest if champion else "")
+        sample_answers.show(console, s, made, champion.digest if champion else "")
         console.print()
         release.history(source=s.shop)
         _show_addresses(console, s)
@@ -106,14 +107,15 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
 
 def _start(console: Any, wanted: DemoShop) -> Place:
     """Bring up the stack of the home that has this shop, or may have it; this process works there from now on."""
-    from caravan.cli import demo_shop, stack
+    from caravan.cli import stack
+    from caravan.cli.demo import generated_shop
 
     def taken(s: Settings) -> bool:
         if not (s.home / "regions" / s.region).is_dir():
             return False
         stack.up(region=None, control=True)
         settings.cache_clear()  # the secrets exist now
-        return demo_shop.has_another_shop(settings())
+        return generated_shop.has_another_shop(settings())
 
     if wanted.end < datetime.now(UTC).date() - timedelta(days=1):
         # Its shoppers have been away for as long: by the real clock whoever has not come back yet would be stale, and
@@ -121,9 +123,9 @@ def _start(console: Any, wanted: DemoShop) -> Place:
         os.environ.setdefault("CARAVAN_FEATURE_AGE_LIMIT", str(PAST.total_seconds()))
         settings.cache_clear()
     s = settings()
-    place = demo_shop.place_of(s, wanted, taken=taken, usable=demo_shop.can_listen)
+    place = generated_shop.place_of(s, wanted, taken=taken, usable=generated_shop.can_listen)
     if place.own:
-        here = demo_shop.kept(s.home)
+        here = generated_shop.kept(s.home)
         console.print(
             f"{s.home} has another shop ({here or s.shop}), and a region serves one: this demo gets its own home.\n"
             f"    export {place.variables}\nlets every command speak to it.",
@@ -158,7 +160,7 @@ def _release_of(
     made: MadeShop,
 ) -> bool:  # fmt: skip
     """The two nights, and the second one's release on its way; True when that one was refused and the first serves."""
-    from caravan.cli import demo_release
+    from caravan.cli.demo import rollout
 
     serving = _serving(s, ledger)
     if serving is None:
@@ -179,7 +181,7 @@ def _release_of(
         console.print(f"done before: a release of {serving} serves all shoppers")
         return False
     try:
-        digest = demo_release.left(s, ledger, end, lambda found: _day_of(s, found))
+        digest = rollout.left(s, ledger, end, lambda found: _day_of(s, found))
         if digest is not None:
             console.print(f"the night is over: its release {digest[:12]} is {ledger.state(s.shop, digest)}")
         else:
@@ -199,7 +201,7 @@ def _release_of(
             f"release of {serving} goes on serving, and no shopper noticed. Another shop: `caravan demo --seed N`."
         )
         return True
-    demo_release.release(console, s, digest, made.events[-REPLAYED:])
+    rollout.release(console, s, digest, made.events[-REPLAYED:])
     return False
 
 

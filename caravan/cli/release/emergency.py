@@ -29,8 +29,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, 
 def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_run: DryRun = False) -> None:
     """Let a release go on at once: no minimum exposure, no proof. Signature, ABORT and the record stay."""
     from artifacts.ledger import Ledger
-    from caravan.cli import sign_in
-    from caravan.cli.approve import at_once, resolve
+    from caravan.cli.release import sign_in
+    from caravan.cli.release.approve import at_once, resolve
     from releases.approval import emergency as rules_of
     from releases.approval.approval import Rules
     from releases.rollback import serving_source
@@ -57,7 +57,7 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
 
 def _second(s: Settings, user: str) -> str:
     """Sign the second person in: not with the first one's password."""
-    from caravan.cli import sign_in
+    from caravan.cli.release import sign_in
 
     path = Path(os.environ[SECOND_FILE]) if os.environ.get(SECOND_FILE) else None
     if path is None and (password := os.environ.get(SECOND)):
@@ -71,7 +71,7 @@ def _with_password(s: Settings, user: str, password: str) -> str:
     """Hand a password over in a private file, which is what the sign-in reads."""
     import tempfile
 
-    from caravan.cli import sign_in
+    from caravan.cli.release import sign_in
 
     with tempfile.NamedTemporaryFile("w", prefix="caravan-", suffix=".secret") as file:  # made with mode 0600
         file.write(password)
@@ -90,7 +90,7 @@ def _foresee(
     named: str,
 ) -> None:
     """Print what would happen; no password is asked for. Exit code 1 when it would be refused."""
-    from caravan.cli.approve import at_once
+    from caravan.cli.release.approve import at_once
     from releases.approval import emergency as rules_of
     from releases.rollback import serving_source
     from releases.rollout.freeze import frozen

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from caravan.cli.demo_reason import reason_for
+from caravan.cli.demo.reason import reason_for
 from contracts.errors import ReleaseError, StackError
 from contracts.release import IN_FLIGHT
 

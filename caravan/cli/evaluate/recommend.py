@@ -29,7 +29,7 @@ def recommend(
     recipe: Annotated[str, typer.Option(help="Name of the training recipe.")] = "default",
 ) -> None:
     """Train a recipe and rank the whole catalog: HR, NDCG, MRR, recall and coverage beside two baselines."""
-    from caravan.cli.report import demand_writable, write
+    from caravan.cli.evaluate.report import demand_writable, write
     from contracts.errors import SettingsError
     from contracts.settings import read_settings
     from ingestion.landing.table_reader import read_catalog, read_events

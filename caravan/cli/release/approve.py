@@ -41,7 +41,7 @@ def reject(
 
 def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, approves: bool, dry_run: bool) -> None:
     from artifacts.ledger import Ledger
-    from caravan.cli import sign_in
+    from caravan.cli.release import sign_in
     from releases.approval import approval
     from releases.approval.approval import Answer, Rules
     from releases.rollback import serving_source

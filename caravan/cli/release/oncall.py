@@ -36,7 +36,7 @@ def unsigned() -> str:
 
 def person_or_os_user(s: Settings, user: str, *, password_file: Path | None = None) -> tuple[str, bool]:
     """Who acts, and whether the sign-in vouches for it. NotApproved for a wrong password."""
-    from caravan.cli import sign_in
+    from caravan.cli.release import sign_in
 
     if not answering(s):
         return unsigned(), False

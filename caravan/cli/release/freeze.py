@@ -25,7 +25,7 @@ def freeze(
 ) -> None:
     """Let no release start a canary, take another step or become champion. ABORT and rollback still act."""
     from artifacts.ledger import Ledger
-    from caravan.cli.oncall import person_or_os_user
+    from caravan.cli.release.oncall import person_or_os_user
     from releases.rollout import freeze as rules
     from releases.text import reason_given
 
@@ -41,7 +41,7 @@ def freeze(
 def thaw(reason: Reason, user: As = "oncall") -> None:
     """End a freeze before its time."""
     from artifacts.ledger import Ledger
-    from caravan.cli import sign_in
+    from caravan.cli.release import sign_in
     from releases.rollout import freeze as rules
     from releases.text import reason_given
 

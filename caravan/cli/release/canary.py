@@ -34,7 +34,7 @@ def watch(
 
     from artifacts.database import engine
     from artifacts.ledger import Ledger
-    from caravan.cli.canary_frame import frame
+    from caravan.cli.release.canary_frame import frame
     from releases.overview import look
     from releases.rollout.region import LiveRegion
 

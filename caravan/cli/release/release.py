@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caravan.cli import approve, emergency, rollback
+from caravan.cli.release import approve, emergency, rollback
 from contracts.errors import IllegalMove, NotFound, SettingsError
 from contracts.exit_codes import REFUSED
 from contracts.settings import settings
@@ -130,7 +130,7 @@ def stop(
     dry_run: rollback.DryRun = False,
 ) -> None:
     """Take a release off its way to the shoppers. Needs no approval; waits until they all have the champion."""
-    from caravan.cli.oncall import person_or_os_user
+    from caravan.cli.release.oncall import person_or_os_user
     from monitoring import alerts
     from releases import rollback as back
     from releases.rollout.region import LiveRegion

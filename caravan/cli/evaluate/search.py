@@ -36,7 +36,7 @@ def search(
     """Search the whole catalog for every judged query: NDCG, recall, MRR and latency; unjudged is irrelevant."""
     import numpy as np
 
-    from caravan.cli.report import demand_writable, write
+    from caravan.cli.evaluate.report import demand_writable, write
     from contracts.errors import NotEnoughData
     from contracts.settings import read_settings
     from ingestion.landing.table_reader import read_catalog, read_judgments

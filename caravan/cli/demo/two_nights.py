@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from caravan.cli import chain
 from caravan.cli.airflow_api import ENDED, Airflow
-from caravan.cli.demo_release import POLICY
+from caravan.cli.demo.rollout import POLICY
 from contracts.errors import StackError
 
 if TYPE_CHECKING:
