@@ -1,0 +1,1 @@
+"""Reads Parquet, CSV and JSON lines alike."""

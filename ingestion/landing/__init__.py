@@ -1,0 +1,1 @@
+"""Brings files into the lake, checked row by row."""

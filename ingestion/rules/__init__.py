@@ -1,0 +1,1 @@
+"""Says what a row must be, and sets aside what is not."""

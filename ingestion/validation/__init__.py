@@ -1,0 +1,1 @@
+"""Makes the clean partition of a day from all that landed."""

@@ -1,0 +1,1 @@
+"""Rehearses the loss of a region, with faults, and reports it."""

@@ -1,0 +1,1 @@
+"""Erases a shopper from every place of a region."""

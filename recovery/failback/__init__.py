@@ -1,0 +1,1 @@
+"""Brings the former region back, with what it had accepted."""

@@ -1,0 +1,1 @@
+"""Holds and renews the lease that says which region is active."""

@@ -1,0 +1,1 @@
+"""Restores a region from the vault, step by step."""

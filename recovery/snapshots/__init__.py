@@ -1,0 +1,1 @@
+"""Takes, verifies and retains snapshots."""

@@ -1,0 +1,1 @@
+"""Keeps snapshots: the locked bucket, its encryption, its manifests, and the vault lock."""

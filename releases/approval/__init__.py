@@ -1,0 +1,1 @@
+"""Asks people about a release, and takes their answer."""

@@ -1,0 +1,1 @@
+"""Moves an approved release through shadow and canary to champion, or back."""

@@ -1,0 +1,1 @@
+"""Holds a release in memory: its columns, programs and search index."""

@@ -1,0 +1,1 @@
+"""Configures Envoy in front of the engines and of the regions."""

@@ -1,0 +1,1 @@
+"""Loads, verifies, warms and swaps one release."""

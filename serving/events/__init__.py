@@ -1,0 +1,1 @@
+"""Logs what shoppers did and what they were answered."""

@@ -1,0 +1,1 @@
+"""Serves an engine over HTTP: routes, admission, errors, metrics."""

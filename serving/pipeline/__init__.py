@@ -1,0 +1,1 @@
+"""Makes an answer of a query, stage by stage."""

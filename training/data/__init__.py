@@ -1,0 +1,1 @@
+"""Reads what a training learns from, and what it is asked afterwards."""

@@ -1,0 +1,1 @@
+"""Measures challenger, champion and baselines on the same questions."""

@@ -1,0 +1,1 @@
+"""The demo: a generated shop, two nights, a release on its way."""

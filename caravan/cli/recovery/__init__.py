@@ -1,0 +1,1 @@
+"""Commands on regions, snapshots and erasure."""
