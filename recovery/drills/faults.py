@@ -1,8 +1,7 @@
-"""What a rehearsal may break before it restores, and mending it again.
+"""Breaks something before a rehearsal restores, and mends it afterwards.
 
-Some faults lie in the vault. Others take services of the active region away for as long as the rehearsal lasts:
-shoppers go on getting answers with `database-down` and `object-store-down`, and none with `edge-cut-off` and
-`region-down`.
+Some faults are in the vault. Others stop services of the active region for as long as the rehearsal lasts: shoppers
+still get answers with `database-down` and `object-store-down`, and none with `edge-cut-off` and `region-down`.
 """
 
 from __future__ import annotations
@@ -33,23 +32,23 @@ _STORES = ("postgres", "redis", "s3")
 _REST = (
     "mlflow", "keeper", "engine", "engine-control", "engine-canary", "engine-former", "controller", "feed", "edge",
 )  # fmt: skip
-#: What each takes away, in the order in which it is started again.
+#: The services that each fault stops, in the order in which they are started again.
 DOWN: dict[str, tuple[tuple[str, ...], ...]] = {
     "database-down": (("postgres",),),
     "object-store-down": (("s3",),),
     "edge-cut-off": (("edge",),),
     "region-down": (_STORES, _REST),
 }
-#: Seconds by which a slow store's every answer is late.
+#: Seconds by which every answer of a slow store is late.
 LATE = 0.1
 _CHUNK = 1 << 16
 
 
 @contextmanager
 def broken(fault: str, vault: Vault, active: Settings, machine: Machine, target: Settings) -> Iterator[Settings]:
-    """Break it, for the block; the settings with which `target` is to be restored. Services run again afterwards.
+    """Apply the fault for the `with` block; yield the settings with which `target` is to be restored.
 
-    What can not be undone is done to a snapshot that is taken for it.
+    Services run again afterwards. Damage that cannot be undone is done to a snapshot taken for it.
     """
     garbage = b'{"not": "a manifest"}'
     if fault == "newest-overwritten":
@@ -70,7 +69,7 @@ def broken(fault: str, vault: Vault, active: Settings, machine: Machine, target:
 
 
 class SlowProxy:
-    """A way to a TCP server on which everything it says arrives `late` seconds later; closed with `close`."""
+    """A proxy to a TCP server that delays everything the server sends by `late` seconds. End it with `close`."""
 
     def __init__(self, url: str, late: float) -> None:
         behind = urlsplit(url)

@@ -1,7 +1,7 @@
-"""Questions that shoppers asked, asked again: recent sessions and searches out of the event log.
+"""Repeats questions that shoppers asked: recent sessions and searches from the event log.
 
-The log has no names of people, so a recorded session is asked as what it saw, by nobody in particular. The engines are
-told that it is a shadow's question: nothing of it is counted or logged as a shopper's.
+The log has no names of people, so a recorded session is asked by the items it saw, for nobody in particular. The
+requests are marked as a shadow's: the engines count and log nothing of them as a shopper's.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from serving import reach
 from serving.edge.listener import SHADOW
 
 _ASKERS = 4
-#: So often is asked, when the online store did not answer in time.
+#: How often a question is asked while the online store does not answer in time.
 _TRIES = 5
-#: Items of a session that are asked with it.
+#: How many items of a session are sent with its question.
 _LATEST = 5
 
 Asked = TypeVar("Asked")
@@ -37,7 +37,7 @@ class Question:
 
 
 def recorded(folder: Path, count: int) -> list[Question]:
-    """The newest `count` of them, without repetition; newest first."""
+    """Return the newest `count` questions, without repetition, newest first."""
     sessions: dict[str, list[str]] = {}
     found: dict[Question, None] = {}
     for path in sorted(folder.glob("*/*.jsonl"), reverse=True):
@@ -55,12 +55,12 @@ def recorded(folder: Path, count: int) -> list[Question]:
 
 
 def stood_in(body: dict[str, Any]) -> bool:
-    """Whether an answer stands in for the one there is, as a machine that is busy for a moment gives it."""
+    """Check whether an answer is a fallback for a late online store, as a briefly busy machine gives it."""
     return str(body.get("fallback_reason") or "").startswith("online-store")
 
 
 def answer_of(ask: Callable[[], httpx.Response]) -> dict[str, Any]:
-    """The answer; while it only stands in for one, `ask` is called again. Raises httpx.HTTPError for a refusal."""
+    """Return the answer; call `ask` again while it is only a fallback. Raises httpx.HTTPError for a refusal."""
     body: dict[str, Any] = {}
     for _ in range(_TRIES):
         body = ask().raise_for_status().json()
@@ -70,10 +70,10 @@ def answer_of(ask: Callable[[], httpx.Response]) -> dict[str, Any]:
 
 
 def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, address: str = "", **options: Any) -> list[Asked]:
-    """What `ask` says for each number below `count`, in order; `options` are httpx.Client's.
+    """Return what `ask` says for each number below `count`, in order; `options` are httpx.Client's.
 
-    Every asker has a client of its own: one that is shared takes a connection for dropped by the server, and closes it
-    under the thread that reads from it, when the answer comes between two looks of its pool.
+    Every thread has its own client. A shared one takes a connection for dropped by the server when the answer arrives
+    between two checks of its pool, and closes it under the thread that reads from it.
     """
 
     def some(first: int) -> list[Asked]:
@@ -86,7 +86,7 @@ def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, address: s
 
 
 def answers(address: str, questions: Sequence[Question]) -> list[tuple[str, tuple[str, ...]]]:
-    """Release and items of each answer, in order. Raises RecoveryError when the engine does not answer one."""
+    """Return release and items of each answer, in order. Raises RecoveryError when the engine does not answer one."""
     return by_several(
         lambda client, number: _answer(client, number, questions[number]),
         len(questions),

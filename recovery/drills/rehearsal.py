@@ -1,7 +1,7 @@
-"""A rehearsal: the passive region is restored as if the active one were lost, and must answer as that one does.
+"""Rehearses a failover: restores the passive region as if the active one were lost, and compares their answers.
 
-The lease stays where it is, and the restored region stays closed. Nothing is taken from the active region but its
-answers to compare with, and no shopper notices, unless the fault says so (recovery/drills/faults.py). What it shows is
+The region lease stays where it is, and the restored region stays closed. Nothing is taken from the active region but
+its answers to compare with, and no shopper notices, unless the fault says so (recovery/drills/faults.py). The result is
 scored, written as a page and kept beside the snapshots.
 """
 
@@ -41,9 +41,9 @@ from recovery.snapshots.create import create
 from recovery.vault.catalog import Catalog
 from recovery.vault.vault import Vault, kept_here
 
-#: A rehearsal should not be older than this, in seconds: one a week, and a day to mend it.
+#: Seconds after which the last rehearsal is too old: one a week, and a day to repair a failed one.
 OVERDUE = 8 * 86400.0
-#: Seconds in which the feed has surely sent what was acknowledged before: two looks of it at the event log.
+#: Seconds within which the replicator certainly sends what was acknowledged before: two of its looks at the event log.
 SENT = 6.0
 
 
@@ -57,7 +57,7 @@ def rehearse(
     human_actions: int = 1,
     progress: Progress = silent,
 ) -> tuple[Score, Path]:
-    """Restore `target.region` and compare; the score, and the page. The score says what is not as it should be.
+    """Restore `target.region` and compare answers; return the score, which lists what is wrong, and the page's path.
 
     Raises RestoreRefused when the region is the active one, and what a restore raises, after alerting.
     """
@@ -91,7 +91,7 @@ def rehearse(
 
 
 def _has_its_own(target: Settings) -> bool:
-    """Whether the region was the active one since it was restored last: what it accepted may be nowhere else."""
+    """Check whether the region was active since its last restore: what it accepted then may be nowhere else."""
     if fence.read(target) is None:
         return False  # there never was a lease
     try:
@@ -107,17 +107,17 @@ def _has_its_own(target: Settings) -> bool:
 
 
 def _another(who: str) -> None:
-    """What the one at work has stopped must not be started under it."""
+    """Refuse a second rehearsal: it must not start what the running one has stopped. Raises RestoreRefused."""
     raise RestoreRefused(f"another rehearsal is under way ({who})", remedy="wait until it is done")
 
 
 def folder(s: Settings) -> Path:
-    """Where pages lie: beside both regions, so that neither takes them along."""
+    """Return the folder of the pages: beside both regions, so that neither region's snapshots include it."""
     return s.home / "rehearsals"
 
 
 def overdue(s: Settings, now: datetime | None = None) -> str | None:
-    """What to tell the on-call engineer, or None: when the last good rehearsal was too long ago."""
+    """Return what to tell the on-call engineer when the last good rehearsal was too long ago, else None."""
     good = [facts for facts in kept(folder(s)) if not facts["failures"]]
     if not good:
         return "no rehearsal has shown yet that this region can be restored"
@@ -184,7 +184,7 @@ def _event_ids(s: Settings) -> set[str]:
 
 
 def _told_at(s: Settings) -> datetime | None:
-    """When the region's database was last told that it may be written: how far behind a restored one is."""
+    """Return when the region's database was last told that it may be written: how far behind a restored one is."""
     try:
         with region_database(s).connect() as connection:
             found: datetime | None = connection.execute(select(fence_table.c.told_at)).scalar()

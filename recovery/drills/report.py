@@ -1,4 +1,4 @@
-"""What a drill or a rehearsal has shown, as figures and as one page that an auditor can read."""
+"""Reports what a drill or a rehearsal has shown, as figures and as one page for an auditor."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-#: What is aimed at, in seconds.
+#: The objectives, in seconds.
 RPO, RTO = 60.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One drill or rehearsal. Times in seconds.
+    """The result of one drill or rehearsal. Times in seconds.
 
-    `rpo`: newest acknowledged write minus newest restored one. `first_answer`, `full_capacity`: from the fault to the
-    first correct answer, and until everything runs. `different`: questions answered otherwise than before, of `asked`.
-    `corrupt`: files whose bytes were not theirs. `human_actions`: what a person had to do.
-    `lost_events`: of those that were acknowledged some seconds before the fault, so that the feed had its time.
+    - `rpo`: newest acknowledged write minus newest restored one.
+    - `first_answer`, `full_capacity`: from the fault to the first correct answer, and until everything runs.
+    - `different`: questions answered otherwise than before, of `asked`.
+    - `corrupt`: files whose bytes were not the expected ones.
+    - `human_actions`: what a person had to do.
+    - `lost_events`: of those acknowledged some seconds before the fault, so that the replicator had its time.
     """
 
     kind: str
@@ -44,7 +46,7 @@ class Score:
     rto: float = RTO  # the first answer is wanted within so many seconds
 
     def failures(self) -> list[str]:
-        """What is not as it should be; empty when all is well."""
+        """Return what is wrong; empty when all is well."""
         found = list(self.problems)
         if self.rpo > RPO:
             found.append(f"{self.rpo:.0f} s of writes are missing, more than {RPO:.0f}")
@@ -61,12 +63,12 @@ class Score:
         return found
 
     def facts(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the score as JSON values, for programs."""
         return asdict(self) | {"at": self.at.isoformat(), "failures": self.failures()}
 
 
 def keep(score: Score, folder: Path) -> Path:
-    """Write `<kind>-<time>.json` and `.html` below `folder`; the page."""
+    """Write `<kind>-<time>.json` and `.html` below `folder`; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{score.kind}-{score.at:%Y%m%dT%H%M%S}.html"
     path.with_suffix(".json").write_text(json.dumps(score.facts(), indent=1))
@@ -75,13 +77,13 @@ def keep(score: Score, folder: Path) -> Path:
 
 
 def kept(folder: Path) -> list[dict[str, Any]]:
-    """Facts of every one that was kept, newest first."""
+    """Return the facts of every score that was kept, newest first."""
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     return sorted(found, key=lambda facts: str(facts["at"]), reverse=True)
 
 
 def page(score: Score) -> str:
-    """One page without anything from elsewhere."""
+    """Render one HTML page that loads nothing from elsewhere."""
     failures = score.failures()
     verdict = "Nothing was lost beyond the aims" if not failures else "Not as it should be"
     in_time = score.first_answer <= score.rto
@@ -129,7 +131,7 @@ def _row(name: str, about: dict[str, Any], longest: float) -> str:
 
 
 def table(scores: Sequence[dict[str, Any]]) -> str:
-    """Many of them as Markdown, oldest first."""
+    """Render many scores as a Markdown table, oldest first."""
     lines = ["| when | fault | RPO s | first answer s | full s | answers | rows lost | green |", "|" + "---|" * 8]
     for facts in sorted(scores, key=lambda one: str(one["at"])):
         green = "yes" if not facts["failures"] else "; ".join(facts["failures"])

@@ -1,1 +1,1 @@
-"""Erases a shopper from every place of a region."""
+"""Erases a shopper from every place in a region."""

@@ -1,7 +1,7 @@
-"""Erasing a shopper: written down first, then removed place by place, then looked for again.
+"""Erases a shopper: records the erasure, removes the rows place by place, then looks again.
 
-Each place is looked at, erased and looked at again, because others write meanwhile. A place that does not answer stops
-no other; what was written down lets the same command finish it later, and every restore applies it again.
+Each place is searched, erased and searched again, because others write meanwhile. A place that does not answer does not
+stop the others: the recorded entry lets the same command finish it later, and every restore applies it again.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from recovery.vault import vault_lock
 from recovery.vault.encryption import Sealer
 from recovery.vault.vault import Vault
 
-#: Called with the place and what is done there now.
+#: Called with the place's name and what is being done there.
 Progress = Callable[[str, str], None]
-#: Looks and removals before what comes anew counts as left.
+#: Rounds of removing and looking again, after which what is still found counts as left.
 _ROUNDS = 3
-#: What is signed can not be written again. Releases made since format 2 of the bundle hold no row of a shopper.
+#: Signed kinds, which cannot be rewritten. Releases made since format 2 of the bundle hold no row of a shopper.
 SIGNED = ("release",)
-#: Seconds to wait for a snapshot or the feed to be done with the vault.
+#: Seconds to wait for a snapshot or the replicator to finish with the vault.
 _PATIENCE = 120.0
 
 
 def silent(_place: str, _what: str) -> None:
-    """No progress."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found, and what is left, in rows, lines or keys per kind; `unreached` says why, per place."""
+    """Rows, lines or keys found and left, per kind. `unreached` gives the error per place that did not answer."""
 
     region: str
     found: Mapping[str, int]
@@ -58,14 +58,14 @@ class Report:
 def look(
     s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
 ) -> Report:
-    """What a region holds of them; nothing is removed and nothing written down."""
+    """Count what a region holds of the erased shoppers, without removing or recording anything."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=0)
 
 
 def erase(
     s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
 ) -> Report:
-    """Remove their rows from a region, and look again."""
+    """Remove the shoppers' rows from a region, and look again."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=_ROUNDS)
 
 
@@ -95,9 +95,9 @@ def _go(region: str, among: Iterable[Place], whom: ErasureSubject, progress: Pro
 
 
 def keeping(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, Vault | None]:
-    """The list of erasures of a region, and the vault. Raises ErasureUnfinished when there is no vault to ask.
+    """Return the region's list of erasures, and the vault. Raises ErasureUnfinished when the vault cannot be asked.
 
-    `without_vault` keeps the list in the region's own store alone, from which later snapshots take it along.
+    `without_vault` keeps the list in the region's own store only; later snapshots copy it from there.
     """
     own = ObjectStore.of(s)
     if without_vault:
@@ -114,7 +114,7 @@ def keeping(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, V
 
 
 def foresee(s: Settings, regions: Sequence[RegionName], shopper: str, *, progress: Progress = silent) -> list[Report]:
-    """What these regions hold of one shopper; nothing is removed and nothing written down."""
+    """Return the dry run: what these regions hold of one shopper. Nothing is removed and nothing is recorded."""
     entry = Erasure(pseudonym=pseudonym_of(shopper, s), at=datetime.now(UTC), by="", reason="", region=s.region)
     whom = whom_of([entry], shopper)
     return [look(_of(s, region), whom, progress=_named(progress, region)) for region in regions]
@@ -124,10 +124,12 @@ def forget(
     s: Settings, regions: Sequence[RegionName], shopper: str, *, by: str, reason: str, without_vault: bool = False,
     progress: Progress = silent,
 ) -> list[Report]:  # fmt: skip
-    """Erase one shopper, named as the shop does or by pseudonym, from these regions; a report of each.
+    """Erase one shopper, named by the shop's identifier or by pseudonym, from these regions; return one report per
+    region.
 
-    Written down before anything is removed. Running it again finishes what could not be reached. Raises SettingsError
-    before anything is written down, ErasureUnfinished without a vault, Conflict while a snapshot is being taken.
+    The erasure is recorded before anything is removed. Running it again finishes what could not be reached. Raises
+    SettingsError before anything is recorded, ErasureUnfinished without a vault, Conflict while a snapshot is being
+    taken.
     """
     pseudonym, reason = pseudonym_of(shopper, s), checked_reason(reason, shopper)
     listed, vault = keeping(s, without_vault=without_vault)
@@ -142,7 +144,7 @@ def forget(
 def again(
     s: Settings, regions: Sequence[RegionName], *, without_vault: bool = False, progress: Progress = silent
 ) -> list[Report]:
-    """Apply the whole list to these regions: what was brought in since, and what an earlier run did not reach."""
+    """Apply the whole list to these regions: to rows brought in since, and to what an earlier run did not reach."""
     listed, vault = keeping(s, without_vault=without_vault)
     with undisturbed(vault, s):
         whom = latest(listed.entries())
@@ -150,7 +152,7 @@ def again(
 
 
 def whom_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
-    """Those of the list; `shopper`, where it is given in the clear, is looked for in the edge's logs too."""
+    """Return the shoppers of these entries. A `shopper` in the clear is also searched for in the edge's logs."""
     until = latest(entries)
     clear = {} if not shopper or shopper in until else dict.fromkeys([shopper], next(iter(until)))
     return ErasureSubject(until, clear=clear)
@@ -166,6 +168,6 @@ def _named(progress: Progress, region: str) -> Progress:
 
 @contextmanager
 def undisturbed(vault: Vault | None, s: Settings) -> Iterator[None]:
-    """No snapshot is taken meanwhile: half of an erasure would not be closed."""
+    """Hold the vault lock, so that no snapshot is taken meanwhile: it could capture an erasure half done."""
     with vault_lock.held(vault.store, f"erasure in {s.region}", patience=_PATIENCE) if vault else nullcontext():
         yield

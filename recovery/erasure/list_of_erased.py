@@ -1,8 +1,8 @@
-"""The list of shoppers who were erased: outside of snapshots, and applied again after every restore.
+"""Keeps the list of erased shoppers: outside snapshots, and applied again after every restore.
 
-An entry is written before anything is removed, into the vault and into the region's own store, under
-`erasures/<microseconds>-<random>`. It is sealed, so the list itself names nobody who lacks the snapshot key, and bound
-to its name. The vault's writer can not delete it. A list that can not be read whole is an error, never a short list.
+An entry is written before anything is removed, into the vault and into the region's own store, as
+`erasures/<microseconds>-<random>`. It is encrypted and bound to its name, so the list names nobody to a reader without
+the snapshot key. The vault's writer cannot delete it. A list that cannot be read whole is an error, never a short list.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from serving.events.ingest import FUTURE
 
 PREFIX = "erasures/"
 FORMAT = 1
-#: What says it happened up to this long after an erasure counts as before it: a shop's clock may run ahead this far.
+#: Events dated up to this long after an erasure count as before it: a shop's clock may run ahead this far.
 AHEAD: timedelta = FUTURE
 
 
@@ -41,7 +41,7 @@ class Erasure:
 
     @property
     def until(self) -> datetime:
-        """Rows up to here go. Whoever comes back later is a new shopper."""
+        """Return the time up to which rows are removed. A shopper who comes back later is a new shopper."""
         return self.at + AHEAD
 
 
@@ -54,7 +54,7 @@ class ErasureList:
         self._vault = vault
 
     def add(self, erasure: Erasure) -> str:
-        """Write one down, in the vault first; the entry's name. Raises StoreUnavailable."""
+        """Write one entry, to the vault first; return its name. Raises StoreUnavailable."""
         name = f"{PREFIX}{int(erasure.at.timestamp() * 1e6):016d}-{secrets.token_hex(4)}"
         body = {**asdict(erasure), "at": erasure.at.isoformat(), "format": FORMAT}
         sealed = self._sealer.seal(json.dumps(body, sort_keys=True).encode(), name)
@@ -63,9 +63,9 @@ class ErasureList:
         return name
 
     def entries(self) -> list[Erasure]:
-        """Every entry, oldest first; what only one of the two had is then in both.
+        """Return every entry, oldest first, and copy those that only one of the two stores had to the other.
 
-        Raises StoreUnavailable or NotFound when a store can not be listed, Tampered for an entry that is not ours.
+        Raises StoreUnavailable or NotFound when a store cannot be listed, Tampered for an entry that we did not write.
         """
         kept: dict[str, bytes] = {}
         found: dict[str, Erasure] = {}
@@ -83,7 +83,7 @@ class ErasureList:
         return sorted(there | {stored.key for stored in (self._own.list(PREFIX) if self._own is not None else ())})
 
     def _versions(self, name: str) -> Iterator[bytes]:
-        """What either store holds of an entry: one that is damaged in one of them may be whole in the other."""
+        """Yield what either store holds of an entry: one that is damaged in one store may be whole in the other."""
         if self._vault is not None:
             yield from self._vault.versions(name)
         if self._own is not None:
@@ -91,7 +91,9 @@ class ErasureList:
                 yield self._own.get(name)
 
     def _opened(self, name: str, versions: Iterable[bytes]) -> tuple[bytes, Erasure]:
-        """The newest version that we sealed."""
+        """Return the newest version that we encrypted, as bytes and decoded. Raises Tampered or NotFound when there is
+        none.
+        """
         said: Exception = NotFound(f"{name} is listed and has no content", remedy="look at the vault's store")
         for data in versions:
             try:
@@ -105,7 +107,7 @@ class ErasureList:
 
 
 def latest(entries: Iterable[Erasure]) -> dict[str, datetime]:
-    """Per pseudonym the moment up to which its rows go."""
+    """Return, per pseudonym, the time up to which its rows are removed."""
     found: dict[str, datetime] = {}
     for entry in entries:
         found[entry.pseudonym] = max(entry.until, found.get(entry.pseudonym, entry.until))
@@ -113,19 +115,24 @@ def latest(entries: Iterable[Erasure]) -> dict[str, datetime]:
 
 
 def pseudonym_of(shopper: str, s: Settings) -> str:
-    """The pseudonym of an identifier as the shop sends it; a pseudonym is taken as it is. Raises SettingsError."""
+    """Return the pseudonym of an identifier as the shop sends it; a pseudonym is returned as it is. Raises
+    SettingsError.
+    """
     if not shopper:
         raise SettingsError("no shopper is named", remedy="give the identifier as the shop sends it, or a pseudonym")
     return shopper if PSEUDONYM.match(shopper) else Pseudonymizer(s.secret("pseudonym_key")).hash(shopper)
 
 
 def checked_reason(reason: str, shopper: str) -> str:
-    """`reason`, unless it names the shopper: it is kept, and the clear identifier never is. Raises SettingsError."""
+    """Return `reason` with blanks collapsed, cut to 500 characters. Raises SettingsError when it names the shopper.
+
+    The reason is kept, and the clear identifier never is.
+    """
     if re.search(rf"(?<!\w){re.escape(shopper)}(?!\w)", reason, re.IGNORECASE):
         raise SettingsError("the reason names the shopper", remedy="say it without the identifier: a ticket's number")
     return " ".join(reason.split())[:500]
 
 
 def covers(entries: Iterable[Erasure], pseudonym: str) -> Erasure | None:
-    """The newest entry of a shopper."""
+    """Return the newest entry of a shopper, or None."""
     return max((e for e in entries if e.pseudonym == pseudonym), key=lambda e: e.at, default=None)

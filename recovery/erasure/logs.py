@@ -1,13 +1,12 @@
-"""Erased shoppers in the logs below a region's home: their lines become blanks of the same length.
+"""Erases shoppers from the logs below a region's home: their lines become blanks of the same length.
 
-Engines and Envoy append while we work, and readers remember how far they have read: the feed, the nightly collection
-and the controller. So a file keeps its name and its size, and each of its other lines its place. Every reader passes
-over blank lines. What is about to be blanked is written down first, so that a power cut in the middle is made good by
-the next look.
+The engines and Envoy append meanwhile, and the readers (the replicator, the nightly collection and the controller)
+remember their offsets. So a file keeps its name and size, and every other line its offset; all readers skip blank
+lines. The lines to blank are recorded first, so that after a power cut the next look finishes the work.
 
-The edge's logs know a shopper only by an opaque id, which may be the clear identifier, when the shop sends that, or a
-cookie. Lines go by that id, or by the request in which the shopper was shown something. A cookie belongs to the shopper
-when no request with it showed something to anybody else.
+The edge's logs know a shopper only by an opaque id: the clear identifier, if the shop sends it, or a cookie. Lines are
+matched by that id, or by the request in which the shopper was shown something. A cookie belongs to the shopper when no
+request with it showed something to anybody else.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from serving.edge.listener import ACCESS_LOG
 from serving.events.answer_log import FOLDER as ANSWERS
 
 JOURNAL = ".erasing.json"
-#: In this order: the edge's logs are linked to a shopper by the event log, so that one goes last.
+#: Blanked in this order: the event log links the edge's logs to a shopper, so it is last.
 KINDS = {
     "edge log": f"logs/{ACCESS_LOG}*",
     "answer log": f"{ANSWERS}*/*/*.jsonl",
     "event log": f"{EVENTS}*/*/*.jsonl",
 }
-#: A last line without its end may still be being written; after so many seconds it is torn.
+#: A last line without a newline may still be being written; after this many seconds it counts as torn.
 _TORN_AFTER = 60.0
 
 Line = dict[str, Any]
-#: Where a line begins and ends in its file, in bytes, its line feed left out.
+#: Byte offsets in the file where a line begins and ends, without its newline.
 Span = tuple[int, int]
 
 
 @dataclass
 class Found:
-    """What is to be blanked, per kind of log and file."""
+    """The lines to blank, per kind of log and file."""
 
     spans: dict[str, dict[Path, list[Span]]] = field(default_factory=dict)
 
@@ -56,7 +55,7 @@ class Found:
 
 
 def look(home: Path, whom: ErasureSubject) -> Found:
-    """Every line of the erased below a region's home; one that was begun to be blanked is blanked first."""
+    """Find every line of the erased below a region's home, after finishing any blanking that was interrupted."""
     finish(home)
     requests, opaque = _links(home, whom)
     found = Found()
@@ -68,7 +67,7 @@ def look(home: Path, whom: ErasureSubject) -> Found:
 
 
 def blank(home: Path, found: Found) -> None:
-    """Blank what was found, one kind after the other; what is written is on disk when this returns."""
+    """Blank the lines that were found, one kind after the other; all of it is on disk when this returns."""
     for kind in KINDS:
         files = found.spans.get(kind, {})
         if files:
@@ -85,7 +84,7 @@ def blank(home: Path, found: Found) -> None:
 
 
 def finish(home: Path) -> None:
-    """Blank what was written down and not done to its end."""
+    """Finish the blanking recorded in the journal file, if there is any."""
     journal = home / JOURNAL
     if not journal.exists():
         return
@@ -109,7 +108,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Where each line begins, and the line without its line feed; a last one without its end only when it is torn."""
+    """Yield the offset of each line, and the line without its newline; an unfinished last line only if it is torn."""
     start = 0
     try:
         with path.open("rb") as file:
@@ -147,7 +146,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 def of_events(whom: ErasureSubject) -> Callable[[bytes], bool]:
-    """Whether a line of the event log goes; one that can not be read goes when it names an erased shopper."""
+    """Return a test whether an event log line is removed; an unreadable one is if it names an erased shopper."""
     names = [name.encode() for name in whom.until]
 
     def goes(line: bytes) -> bool:
@@ -167,14 +166,16 @@ def of_events(whom: ErasureSubject) -> Callable[[bytes], bool]:
 
 
 def _any_in(names: list[bytes], line: bytes, whom: ErasureSubject) -> bool:
-    """A cheap look before a line is read: one name is searched for, many are looked up."""
+    """Check cheaply, before a line is parsed: a single name is searched for, several are looked up."""
     if len(names) == 1:
         return names[0] in line
     return any(found in whom.until for found in NAMES.findall(line.decode(errors="replace")))
 
 
 def _of_edge(requests: dict[str, datetime], opaque: dict[str, datetime]) -> Callable[[bytes], bool]:
-    """Whether a line of the edge's or the answer log goes: by its request, or by the shopper's opaque id."""
+    """Return a test whether a line of the edge's or the answer log is removed: by request, or by the shopper's opaque
+    id.
+    """
 
     def goes(line: bytes) -> bool:
         read = _parsed(line)
@@ -190,7 +191,10 @@ def _of_edge(requests: dict[str, datetime], opaque: dict[str, datetime]) -> Call
 
 
 def _links(home: Path, whom: ErasureSubject) -> tuple[dict[str, datetime], dict[str, datetime]]:
-    """The requests in which the erased were shown something, and the opaque ids that are theirs alone."""
+    """Return the requests in which the erased were shown something, and the opaque ids that are theirs alone.
+
+    Both map to the time up to which lines are removed.
+    """
     opaque = dict(whom.until) | {clear: whom.until[name] for clear, name in whom.clear.items() if name in whom.until}
     requests: dict[str, datetime] = {}
     for line in _read(home, "event log"):

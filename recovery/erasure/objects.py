@@ -1,9 +1,9 @@
-"""Erased shoppers in a region's buckets: partitions are published again without them, and what held them goes.
+"""Erases shoppers from a region's buckets: publishes partitions again without them, and removes the old files.
 
-Every object is looked at, not only what a pointer names: a partition that was replaced long ago still lies there. A
-partition that a pointer names is published without the rows, the pointer is moved by compare-and-set, and then the old
+Every object is searched, not only what a pointer names: a partition that was replaced long ago is still there. A
+partition that a pointer names is published without the rows, and the pointer is moved by compare-and-set. Then the old
 manifest is removed, and those files with rows of the shopper that no other manifest names. A listing that fails removes
-nothing. Other manifests that name the old digest as what they were made from stay as history.
+nothing. Other manifests that name the old digest as their origin stay as history.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from recovery.erasure.rows import ErasureSubject, count, without
 from recovery.shipping.objects import PASSED_OVER
 
 _TRANSFERS = 8
-#: Objects that hold no row: pointers, signatures, and our own sealed list.
+#: Objects that hold no row: pointers, signatures, and our own encrypted list.
 _NEVER = (*PASSED_OVER, "refs/", "signatures/", list_of_erased.PREFIX)
-#: What landed comes before what is made of it, so that a day can name what it is made of now.
+#: Landed tables are rewritten before what is made from them, so that each day can name its new origin.
 _FIRST = ("landing-events", "events")
 
 
@@ -53,7 +53,7 @@ class Found:
     manifests: dict[str, Manifest] = field(default_factory=dict)
 
     def held_by(self, bucket: str) -> dict[str, int]:
-        """Rows per manifest that names a file with some."""
+        """Return the number of rows per manifest, for manifests that name a file with some."""
         blobs = {key: rows for (of, key), rows in self.rows.items() if of == bucket}
         found = {
             digest: sum(blobs.get(blob_key(file.sha256), 0) for file in manifest.files)
@@ -62,7 +62,7 @@ class Found:
         return {digest: rows for digest, rows in found.items() if rows}
 
     def by_table(self, bucket: str) -> Counter[str]:
-        """Rows per table of the lake, or kind of artifact, or bucket; a file that no manifest names is `unnamed`."""
+        """Count rows per lake table, kind of artifact, or bucket; files that no manifest names are `unnamed files`."""
         found: Counter[str] = Counter()
         named: set[str] = set()
         for digest, rows in self.held_by(bucket).items():
@@ -86,7 +86,10 @@ class Buckets:
         self._folder = folder
 
     def look(self, whom: ErasureSubject) -> Found:
-        """Everything that holds rows of the erased. Raises StoreUnavailable: a listing never ends early. Tampered."""
+        """Find every object with rows of the erased.
+
+        Raises StoreUnavailable, because a listing never ends early, and Tampered.
+        """
         keys = [
             (name, stored.key)
             for name, store in self._stores.items()
@@ -134,7 +137,7 @@ class Buckets:
         return _Copy(store, key, self._folder)
 
     def _again(self, manifest: Manifest, whom: ErasureSubject, now: Mapping[str, str]) -> str | None:
-        """Publish a partition without the rows; its digest. None when a file in it can not be written again."""
+        """Publish a partition without the rows; return its digest, or None when a file in it cannot be rewritten."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".erasing-") as folder:
             root, gone = Path(folder), dict[str, pa.Table]()
@@ -152,7 +155,9 @@ class Buckets:
             return publish(self._lake, root, kind=manifest.kind, meta=meta).digest
 
     def _remove(self, found: Found, old: Mapping[str, Manifest]) -> None:
-        """First what names, then what is named; nothing that anything else names. All is listed anew before."""
+        """Remove the manifests, then the files they named, unless something else names them. Lists everything again
+        first.
+        """
         pointed = {digest for _, digest in self._pointers()}
         going = [digest for digest in old if digest not in pointed]
         present = self._manifests(found.manifests)
@@ -172,7 +177,7 @@ class Buckets:
                     yield name, digest
 
     def _manifests(self, known: Mapping[str, Manifest]) -> dict[str, Manifest]:
-        """Every manifest there is now. Raises Tampered for one that is not what its name says."""
+        """Read every manifest there is now. Raises Tampered for one whose content does not match its name."""
         listed = [s.key.rpartition("/")[2].removesuffix(".json") for s in self._lake.list("manifests/")]
 
         def read(digest: str) -> Manifest | None:
@@ -185,7 +190,7 @@ class Buckets:
 
 
 class _Copy:
-    """A copy of an object in a file that goes with the block."""
+    """A temporary copy of an object, removed at the end of the `with` block."""
 
     def __init__(self, store: Store, key: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +210,7 @@ class _Copy:
 
 
 def sources(store: Store) -> list[str]:
-    """Shops that have a lake in this store."""
+    """Return the shops that have a lake in this store."""
     return sorted({name.split("/")[1] for name in refs(store, "lake")})
 
 
@@ -215,14 +220,14 @@ def _order(manifest: Manifest) -> int:
 
 
 def _renamed(value: Any, now: Mapping[str, str]) -> Any:
-    """`value` with digests of partitions that were published again as they are now."""
+    """Return `value` with the digests of partitions that were published again replaced by the new ones."""
     if isinstance(value, dict):
         return {name: _renamed(inner, now) for name, inner in value.items()}
     return now.get(value, value) if isinstance(value, str) else value
 
 
 def _write(table: pa.Table, path: Path, name: str) -> None:
-    """As the room that owns the table writes it, so that making it again gives the same bytes."""
+    """Write the table as the package that owns it does, so that making it again gives the same bytes."""
     if name in SCHEMAS:
         tables.write(table.to_batches(), SCHEMAS[name], path)
     else:
@@ -230,7 +235,7 @@ def _write(table: pa.Table, path: Path, name: str) -> None:
 
 
 def _recounted(meta: dict[str, Any], path: str, stays: pa.Table, gone: pa.Table) -> dict[str, Any]:
-    """Counts of rows in a manifest, less what went. What `landing-files` says of a file as it came stays."""
+    """Reduce the row counts in a manifest by what was removed. What `landing-files` says of the original file stays."""
     if meta.get("table") == "landing-files":
         return meta
     fewer: Iterable[str] = ("read",) if path == QUARANTINED else ("read", "kept", "rows")

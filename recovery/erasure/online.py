@@ -1,4 +1,4 @@
-"""Erased shoppers in the online store, and in the verified copies that a region keeps on its disk."""
+"""Erases shoppers from the online store, and from the verified copies that a region keeps on its disk."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from feature_repo.registry import lock
 from feature_repo.store import ONLINE_VIEWS
 from recovery.erasure.rows import NAMES, ErasureSubject, count
 
-#: Folders in the cache that are being filled begin with a dot; what was left by a crash is older than this, seconds.
+#: Cache folders that are being filled begin with a dot; one older than this many seconds was left by a crash.
 _LEFT_AFTER = 3600.0
 _REWRITE_WAIT = 60.0
 _BYTES = re.compile(NAMES.pattern.encode())
 
 
 def keys(s: Settings, whom: ErasureSubject) -> list[bytes]:
-    """Every key of the online store that stands for an erased shopper. Raises FeatureError."""
+    """Return every key of the online store that belongs to an erased shopper. Raises FeatureError."""
     import redis
 
     try:
@@ -37,9 +37,9 @@ def keys(s: Settings, whom: ErasureSubject) -> list[bytes]:
 
 
 def remove(s: Settings, sources: Iterable[str], whom: ErasureSubject) -> None:
-    """Remove them, then let the store write its log on disk anew, which still has the values. Raises FeatureError.
+    """Remove those keys, then let the store rewrite its log on disk, which still has the values. Raises FeatureError.
 
-    Source by source under the lock of `materialize`: one that is under way ends first, and the next one reads what the
+    Works source by source under the lock of `materialize`: a run under way ends first, and the next one reads what the
     lake has now.
     """
     import redis
@@ -78,7 +78,7 @@ def _keys(client: Any, whom: ErasureSubject) -> Iterator[bytes]:
 
 
 def _is_old(client: Any, key: bytes, until: datetime) -> bool:
-    """Whether anything in a shopper's features is of before `until`; a shopper who came back has only what is new."""
+    """Check whether any feature of a shopper dates from before `until`; one who came back has only newer ones."""
     if client.type(key) != b"hash":
         return True
     fields = client.hgetall(key)
@@ -97,7 +97,7 @@ def _moment(us: int) -> datetime:
 
 
 def rewrite_log(client: Any) -> None:
-    """Let the store write its log on disk anew, without what was removed from it. Raises FeatureError."""
+    """Let the store rewrite its log on disk without the removed values, and wait for it. Raises FeatureError."""
     import redis
 
     if not client.info("persistence").get("aof_enabled"):
@@ -119,7 +119,7 @@ def _silent() -> FeatureError:
 
 
 def copies(cache: Path, whom: ErasureSubject) -> dict[Path, int]:
-    """Files below a region's cache with rows of the erased; rows each."""
+    """Return the files below a region's cache that hold rows of the erased, with the number of rows in each."""
     found = {}
     for path in sorted(cache.rglob("*")):
         # releases are as they were signed; the bucket has them too, and says so
@@ -138,7 +138,9 @@ def copies(cache: Path, whom: ErasureSubject) -> dict[Path, int]:
 
 
 def drop(cache: Path, found: Iterable[Path]) -> None:
-    """Remove copies; whoever needs one fetches it again. A published directory goes whole, its mark first."""
+    """Remove copies; whoever needs one fetches it again. A published directory is removed whole, its verified mark
+    first.
+    """
     for path in found:
         top, *rest = path.relative_to(cache).parts
         if top == "objects" and len(rest) > 1:

@@ -1,4 +1,4 @@
-"""The places of one region where rows of shoppers lie, each with a look and a removal."""
+"""Lists the places of one region where rows of shoppers are, each with a look and a removal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Place(Protocol):
     name: str
 
     def look(self, whom: ErasureSubject) -> Counter[str]:
-        """Rows, lines or keys of the erased, by what they are called to a person."""
+        """Count rows, lines or keys of the erased, by the kind that people are shown."""
 
     def erase(self, whom: ErasureSubject) -> None:
         """Remove what the last look found."""
@@ -27,7 +27,7 @@ class Place(Protocol):
 
 @dataclass
 class Logs:
-    """Event log, answer log and the edge's log, below the region's home."""
+    """The event log, the answer log and the edge's log, below the region's home."""
 
     s: Settings
     name: str = "logs"
@@ -44,7 +44,7 @@ class Logs:
 
 @dataclass
 class Objects:
-    """Lake, feature tables and everything else in the region's buckets."""
+    """The lake, the feature tables and everything else in the region's buckets."""
 
     buckets: Buckets
     name: str = "object store"
@@ -79,7 +79,7 @@ class Online:
 
 @dataclass
 class Copies:
-    """Verified copies on the region's disk."""
+    """The verified copies on the region's disk."""
 
     s: Settings
     name: str = "copies"
@@ -92,5 +92,5 @@ class Copies:
 
 
 def places(s: Settings) -> list[Place]:
-    """All of a region; what is made from something comes after it."""
+    """Return all places of a region; what is derived from another place comes after it."""
     return [Logs(s), Objects.of(s), Online(s), Copies(s)]

@@ -1,4 +1,4 @@
-"""Which rows of a file are those of erased shoppers, and the file without them."""
+"""Decides which rows of a file belong to erased shoppers, and returns the file without them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BYTES = re.compile(NAMES.pattern.encode())
 _NO_ONE = re.compile(r'"user_id":')
 #: A quarantined row as JSON; see ingestion.rules.quarantine.
 _AS_JSON = "row"
-#: Columns that say when. Rows of a feature table stand for the day that ends at their time.
+#: Time columns, and how far back a row's time reaches: feature rows cover the day that ends at theirs.
 _TIMES = {"event_time": timedelta(0), "event_timestamp": timedelta(days=1)}
 _MAGIC = b"PAR1"
 _OVERLAP = 64
@@ -32,10 +32,10 @@ _CHUNK = 1 << 22
 
 @dataclass
 class ErasureSubject:
-    """Erased shoppers: `until` is the moment per pseudonym up to which rows go.
+    """Erased shoppers: `until` gives, per pseudonym, the time up to which rows are removed.
 
-    `clear` are identifiers as the shop sends them, with their pseudonyms: looked for in the edge's logs, and only ever
-    in memory. `sessions` are hashed sessions of theirs, found on the way.
+    `clear` maps identifiers as the shop sends them to pseudonyms: searched for in the edge's logs, and only ever in
+    memory. `sessions` are hashed sessions of the shoppers, found on the way.
     """
 
     until: Mapping[str, datetime]
@@ -43,7 +43,7 @@ class ErasureSubject:
     sessions: set[str] = field(default_factory=set)
 
     def goes(self, name: str | None, at: datetime | None) -> bool:
-        """Whether a row that names this pseudonym and this time goes; one without a time does."""
+        """Check whether a row with this pseudonym and time is removed; a row without a time is."""
         until = self.until.get(name or "")
         return until is not None and (at is None or at <= until)
 
@@ -54,7 +54,7 @@ def is_table(path: Path) -> bool:
 
 
 def count(path: Path, whom: ErasureSubject) -> int:
-    """Rows of the erased in a file; of a file that is no table, how often they are named. Raises Tampered."""
+    """Count the rows of the erased in a file; in a file that is no table, how often they are named. Raises Tampered."""
     if not is_table(path):
         return _named(path, whom)
     try:
@@ -68,14 +68,17 @@ def count(path: Path, whom: ErasureSubject) -> int:
 
 
 def without(path: Path, whom: ErasureSubject) -> tuple[pa.Table, pa.Table]:
-    """The rows of a table that stay, in their order, and those that go."""
+    """Return the rows of a table that stay, in their order, and those that are removed."""
     table = pq.read_table(path)
     going = pa.array(gone(table, whom))
     return table.filter(pc.invert(going)), table.filter(going)
 
 
 def gone(rows: pa.Table | pa.RecordBatch, whom: ErasureSubject) -> Mask:
-    """The rows that go. Sessions of the erased are remembered; a row that names nobody but one of them goes too."""
+    """Return a mask of the rows to remove.
+
+    Remembers sessions of the erased; a row that names nobody but one of these sessions is removed too.
+    """
     names = rows.schema.names
     going: Mask = np.zeros(rows.num_rows, bool)
     if whom.until:
@@ -113,7 +116,7 @@ def _goes(text: str, whom: ErasureSubject) -> bool:
 
 
 def _named(path: Path, whom: ErasureSubject) -> int:
-    """How often the erased are named in a file of any form, in bounded memory."""
+    """Count how often the erased are named in a file of any format, in bounded memory."""
     wanted = {name.encode() for name in whom.until}
     times, before = 0, b""
     with path.open("rb") as file:

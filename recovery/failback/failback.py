@@ -1,7 +1,8 @@
-"""Failing back: the former region is rebuilt from the active one, and takes over in a planned switch.
+"""Fails back: rebuilds the former region from the active one, which then hands over in a planned switch.
 
-The long work is done while the active region serves. Then it is drained: it still answers, and takes no writes. What
-changed since goes over in a last snapshot, the other region is restored to exactly that, and the next epoch is its.
+The long work is done while the active region serves. Then that region is drained: it still answers, and takes no
+writes. A last snapshot carries what changed since, the other region is restored to exactly that, and the next epoch is
+its own.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from recovery.restore.recovery_point import Point
 from recovery.restore.steps import STEPS as RESTORE
 from recovery.snapshots import create as taking
 
-#: Seconds until the active region's keeper must have told it that it is drained, in renewals of its lease.
+#: Lease durations within which the active region's lease daemon must have told it that it is drained.
 PATIENCE = 2.0
 
 
 @dataclass(kw_only=True)
 class Failback:
-    """One way back under way: `target` is to be the active region again."""
+    """One failback in progress: `target` is to be the active region again."""
 
     target: Settings
     machine: Machine
@@ -46,7 +47,7 @@ class Failback:
 
     @property
     def active(self) -> Settings:
-        """The region that serves now."""
+        """Return the settings of the region that serves now."""
         return self.target.model_copy(update={"region": other(self.target.region)})
 
     def tell(self, what: str) -> None:
@@ -56,7 +57,7 @@ class Failback:
 def fail_back(
     target: Settings, machine: Machine, others: Machine, *, reason: str, through: str = "", progress: Progress = silent
 ) -> dict[str, Any]:
-    """Make `target.region` the active one again; what each step did. Run again, it goes on where it was.
+    """Make `target.region` the active one again; return what each step did. A repeated run resumes where it stopped.
 
     Raises RestoreRefused, RecoveryError, and what the stores raise. Before the step `open` nothing is lost by stopping:
     `give_up` lets the active region take writes again.
@@ -91,7 +92,7 @@ def fail_back(
 
 
 def give_up(target: Settings) -> str:
-    """Let the region that was drained take writes again."""
+    """Let the region that was drained take writes again; return what was done."""
     with closing(RegionLease.of(target)) as active:
         held = active.look()
         if held is None or held.region == target.region or not held.draining:
@@ -101,7 +102,7 @@ def give_up(target: Settings) -> str:
 
 
 def look(run: Failback) -> str:
-    """Refuse unless the other region is the active one, and start the stores of this one."""
+    """Refuse unless the other region is the active one, and start the stores of this one. Raises RestoreRefused."""
     held = _look(run.target)
     if held.region == run.target.region:
         raise RestoreRefused(f"{held.region} is the active region already", remedy="there is nothing to fail back")
@@ -110,17 +111,17 @@ def look(run: Failback) -> str:
 
 
 def reconcile(run: Failback) -> str:
-    """What this region had accepted and the other one lacks goes over first."""
+    """Copy to the active region what this region had accepted and the other one lacks, before anything else."""
     return str(bringing.reconcile(run.target, run.active, actor="recovery", tell=run.tell))
 
 
 def copy(run: Failback) -> str:
-    """The bulk of it, while the active region serves and takes writes."""
+    """Copy the bulk of the data, while the active region serves and takes writes."""
     return _snapshot(run)
 
 
 def drain(run: Failback) -> str:
-    """From here on no writes, until the switch is done; wait until the region itself says so."""
+    """Stop writes until the switch is done, and wait until the region itself reports it. Raises RecoveryError."""
     with closing(RegionLease.of(run.target)) as active:
         held = active.look()
         assert held is not None  # noqa: S101 - looked at before
@@ -136,20 +137,20 @@ def drain(run: Failback) -> str:
 
 
 def last_copy(run: Failback) -> str:
-    """What changed since, exactly, and no more than that: shoppers wait to be heard."""
+    """Copy exactly what changed since, and no more: shoppers' events wait meanwhile."""
     said = _snapshot(run, daily=False)
     run.state["snapshot"] = said.split()[0]
     return said
 
 
 def protect(run: Failback) -> str:
-    """The first snapshot of the region that serves now: it goes to the other one."""
+    """Take the first snapshot of the region that serves now, into the store of the other one."""
     taken = taking.create(run.target, run.machine, progress=lambda _step, what: run.tell(what))
     return f"{taken.snapshot.id} is in the store of {other(run.target.region)}"
 
 
 def _restored(name: str) -> Callable[[Failback], str]:
-    """One step of the restore to the last copy."""
+    """Return a function that runs one step of the restore to the last copy."""
 
     def step(run: Failback) -> str:
         done = restoring.restore(
@@ -162,7 +163,7 @@ def _restored(name: str) -> Callable[[Failback], str]:
     return step
 
 
-#: The order of a failback: its own steps, those of a restore, and the first snapshot the other way round.
+#: The steps of a failback, in order: its own, those of a restore, and the first snapshot in the other direction.
 STEPS: dict[str, Callable[[Failback], str]] = {
     "look": look,
     "reconcile": reconcile,

@@ -1,8 +1,8 @@
-"""What a region had accepted and the restore of the other one did not have: brought over before it is rebuilt.
+"""Copies what a region had accepted and the restore of the other one lacked, before the region is rebuilt.
 
-Between the last bytes that reached the vault and its loss a region goes on accepting. When its disks are still there,
-nothing of that has to stay lost: events go into the active region's event log, rows of the ledger beside its chain as
-notes, and what the buckets hold under the name of its content into its buckets. Doing it again adds nothing.
+A region goes on accepting between the last bytes that reached the vault and its loss. If its disks survive, none of
+that need be lost: events go into the active region's event log, ledger rows beside its chain as notes, and
+content-addressed objects into its buckets. Repeating it adds nothing.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from recovery.shipping import event_log, objects
 from recovery.vault.bucket import TellingStore
 from recovery.vault.vault import Vault, kept_here
 
-#: Names that promise their content; pointers are the active region's own.
+#: Prefixes of content-addressed names; pointers are the active region's own.
 _BY_CONTENT = ("blobs/", "manifests/")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
-    """What was brought over; `rows` are moves and notes of the ledger."""
+    """Counts of what was copied; `rows` are moves and notes of the ledger."""
 
     events: int
     rows: int
@@ -51,7 +51,7 @@ class Reconciled:
 
 
 def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[[str], None]) -> Reconciled:
-    """Bring over what `former` accepted and `active` lacks. Their databases and object stores must answer."""
+    """Copy what `former` accepted and `active` lacks. Their databases and object stores must answer."""
     count = bring_objects(TellingStore.of(former), ObjectStore.of(active), tell)
     tell(f"{count} objects")
     rows = _rows(former, active, actor)
@@ -68,9 +68,9 @@ def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[
 
 
 def bring_objects(former: Store, active: Store, tell: Callable[[str], None]) -> int:
-    """Copy what only `former` has under the name of its content; how many.
+    """Copy the content-addressed objects that only `former` has; return how many.
 
-    One that a disk has damaged is left behind, and so is a manifest that would name what is not there.
+    An object damaged on disk is left behind, and so is a manifest that names a file which is not there.
     """
     count = 0
     for prefix in _BY_CONTENT:
@@ -95,13 +95,16 @@ def bring_objects(former: Store, active: Store, tell: Callable[[str], None]) -> 
 
 
 def _lacking(manifest: Path, active: Store) -> str:
-    """A file that the manifest names and the store lacks."""
+    """Return the path of a file that the manifest names and the store lacks, or an empty string."""
     files = Manifest.from_bytes(manifest.read_bytes()).files
     return next((file.path for file in files if active.head(blob_key(file.sha256)) is None), "")
 
 
 def _rows(former: Settings, active: Settings, actor: str) -> int:
-    """Rows are chained, so they can not be put in between: each becomes a note that holds it whole."""
+    """Add each ledger row that `active` lacks as a note that holds it whole; return how many.
+
+    Rows are chained, so they cannot be inserted in between.
+    """
     database = region_database(former)
     with answering():
         if not inspect(database).has_table(moves.name):  # a disk that was lost: a new database, without our tables
@@ -132,7 +135,7 @@ def _row(move: Move) -> dict[str, Any]:
 def unknown(
     former: Settings, active: Settings, erased: ErasureSubject
 ) -> tuple[dict[str, list[bytes]], dict[str, list[dict[str, Any]]], int]:
-    """Events that only `former` logged: lines per day, events per shop, how many. Nothing of erased shoppers."""
+    """Find events that only `former` logged: lines per day, events per shop, and how many. Omits erased shoppers."""
     theirs, ours = former.region_home / event_log.FOLDER, active.region_home / event_log.FOLDER
     known = {str(event["event_id"]) for path in ours.glob("*/*.jsonl") for _, event in event_log.events(path)}
     days: dict[str, list[bytes]] = {}
@@ -151,7 +154,7 @@ def unknown(
 
 
 def _add(folder: Path, name: str, lines: list[bytes]) -> None:
-    """One more file of the log, there whole or not at all."""
+    """Write one more file of the log, atomically: it is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{sum(1 for _ in folder.glob(f'{name}-*')):06d}.jsonl"
     part = path.with_suffix(".part")

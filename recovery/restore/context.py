@@ -1,4 +1,4 @@
-"""One restore under way: what its steps share."""
+"""Holds the state of one restore in progress, shared by its steps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from recovery.machine import Machine
 from recovery.restore.recovery_point import Chosen, Point
 from recovery.vault.vault import Vault
 
-#: Called with a step's name, what it does now, and seconds since the restore began.
+#: Called with the step's name, what it is doing, and the seconds since the restore began.
 Progress = Callable[[str, str, float], None]
 
 
 def silent(_step: str, _what: str, _seconds: float) -> None:
-    """No progress."""
+    """Report no progress."""
 
 
 @dataclass(kw_only=True)
 class Restore:
-    """The region to restore, from where, to which point; `plan` is what was decided, also by a run before this one."""
+    """The region to restore, the vault to restore from, and the recovery point.
+
+    `plan` is what was decided, possibly by an earlier run.
+    """
 
     s: Settings
     machine: Machine
@@ -53,5 +56,5 @@ class Restore:
         return self.chosen
 
 
-#: Does one step and says what it did.
+#: Does one step and returns what it did.
 Step = Callable[[Restore], str]

@@ -1,7 +1,7 @@
-"""The database of the target region, replaced by the one of the snapshot and the log after it.
+"""Replaces the target region's database by the snapshot's, with the log after it.
 
-Everything is laid out beside the present data, and takes its place by a rename; the former data stay as `data.before`
-until the restored server has answered. Doing it again from the start is always right.
+Everything is unpacked beside the present data and takes its place by a rename; the former data stay as `data.before`
+until the restored server has answered. Starting over is always safe.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from recovery.shipping import base_backup, wal
 from recovery.snapshots import consistency_point
 from recovery.vault.vault import Vault
 
-#: Longest replay of log, in seconds.
+#: Longest log replay, in seconds.
 PATIENCE = 1800.0
 _TIMELINE = "recovery_target_timeline"
 _SHORT = "recovery ended before configured recovery target was reached"
@@ -41,8 +41,8 @@ def restore(
 ) -> None:
     """Put the snapshot's cluster in place and replay the log. The service must be stopped, and is left stopped.
 
-    `epoch` is the one that begins with it, 0 for a region that stays closed: the database's new timeline is not below.
-    Raises NotFound or Tampered when a part is bad, RecoveryError when the server does not come up.
+    `epoch` is the one that begins with this restore, 0 for a region that stays closed: the database's new timeline is
+    not below it. Raises NotFound or Tampered when a part is bad, RecoveryError when the server does not come up.
     """
     cluster = machine.cluster()
     folder = cluster.data.parent
@@ -84,7 +84,7 @@ def restore(
 
 
 def _check_files(data: Path) -> None:
-    """Raise Tampered unless the files are those of the server's own list (pg_verifybackup of some builds crashes)."""
+    """Raise Tampered unless the files match the server's own manifest (pg_verifybackup of some builds crashes)."""
     for about in json.loads((data / "backup_manifest").read_bytes())["Files"]:
         path = data / checked(about["Path"])
         if not path.is_file() or path.stat().st_size != about["Size"] or sha256_of(path) != about["Checksum"]:
@@ -94,9 +94,9 @@ def _check_files(data: Path) -> None:
 
 
 def _log(vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> Iterator[tuple[int, bytes]]:
-    """(position, log): up to the snapshot's cut as the manifest lists it, and on from there as far as it goes.
+    """Yield (position, log): as the manifest lists it up to the consistency point, and after that as far as it goes.
 
-    After the cut the log ends before the first piece that no version of is whole, and that is told.
+    After the consistency point the log ends before the first piece of which no version is whole, and that is reported.
     """
     snapshot = chosen.snapshot
     listed = {stretch.part.key: stretch.part for stretch in snapshot.log}
@@ -143,7 +143,7 @@ def _in_utc(at: datetime) -> str:
 
 
 def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tell: Callable[[str], None]) -> None:
-    """Start the server by hand, wait until it has replayed and writes again, check the cut, stop it."""
+    """Start the server by hand, wait until it has replayed and takes writes, check the consistency point, stop it."""
     try:
         _start(machine, cluster)
         _until_replayed(s, cluster, tell)
@@ -185,7 +185,7 @@ def _until_replayed(s: Settings, cluster: Cluster, tell: Callable[[str], None]) 
 
 
 def check_cut(s: Settings, chosen: Chosen) -> None:
-    """Raise Tampered unless our tables are what they were at the cut."""
+    """Raise Tampered unless our tables hash as they did at the consistency point."""
     with closing(wal.connect(s, database="caravan")) as connection, connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
         found = consistency_point.hash_tables(cursor, [table.name for table in chosen.snapshot.tables])

@@ -1,4 +1,4 @@
-"""Erasures are applied again to all that a restore brought back: a snapshot knows nothing of those after it."""
+"""Applies erasures again to everything a restore brought back: a snapshot does not know the later ones."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from recovery.restore.context import Restore
 
 
 def apply(run: Restore) -> str:
-    """A step of a restore: lay out the event log, and apply the whole list to all that came; what was done.
+    """Unpack the event log, and apply the whole list of erasures to all that was restored; return what was done.
 
-    Raises what reading the list raises, and RecoveryError when a row is left: without either nothing may be served.
+    A step of a restore. Raises what reading the list raises, and RecoveryError when a row is left: in neither case may
+    anything be served.
     """
     s = run.s
     logs.finish(s.region_home)  # what was begun belongs to the log that was here before

@@ -1,4 +1,4 @@
-"""The step of a restore that denies the other region its writes, before anything is restored."""
+"""Denies the other region its writes before anything is restored, and opens the restored one afterwards."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from contracts.settings import Settings
 from recovery.region_lease.lease import RegionLease
 from recovery.restore.context import Restore
 
-#: A restore without the control group is good for so many seconds; its keeper asks for a lease as soon as it can.
+#: Seconds for which a restore without the control group may write; its lease daemon asks for a lease once it can.
 UNTIL_CONTROL_IS_BACK = 10 * 365 * 86400.0
 #: Seconds for which a restored database takes rows before a planned switch is done.
 SWITCH = 1800.0
-#: Seconds in which the global edge surely sees that a region answers.
+#: Seconds within which the global edge certainly sees that a region answers.
 SEEN = 3.0
 
 
 def active_epoch(s: Settings) -> int | None:
-    """The epoch in which the region is the active one, None when it is not: by the lease, else as it was last told.
+    """Return the epoch in which the region is active, or None: from the region lease, else from what it was last told.
 
-    What it was told may be old: a region that was lost and is not up yet still believes to be what it was.
+    What it was told may be old: a region that was lost and is not up yet still believes it is active.
     """
     try:
         with closing(RegionLease.of(s)) as active:
@@ -40,7 +40,9 @@ def active_epoch(s: Settings) -> int | None:
 
 
 def fence_off(run: Restore) -> str:
-    """From here on the other region can not write any more, in whatever state it wakes up; a new epoch begins."""
+    """Take the region lease and begin a new epoch: from here on the other region cannot write, whatever state it wakes
+    in.
+    """
     assert run.plan is not None  # noqa: S101 - chosen before
     if run.rehearsal:
         return "a rehearsal: the lease stays where it is"
@@ -71,7 +73,7 @@ def _drained(run: Restore, active: RegionLease) -> str:
 
 
 def hand_over(run: Restore) -> None:
-    """The last step of a planned switch: from now on the restored region is the active one."""
+    """Make the restored region the active one: the last step of a planned switch."""
     if not run.planned:
         return
     assert run.plan is not None  # noqa: S101 - chosen before
@@ -85,13 +87,13 @@ def hand_over(run: Restore) -> None:
 
 
 def _tell(s: Settings, epoch: int, standing: Standing) -> None:
-    """What the region's keeper would tell it at its next look."""
+    """Write what the region's lease daemon would tell it at its next look."""
     until = fence.boottime() + s.lease_seconds / 2
     fence.write(s, Right(region=s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()))
 
 
 def _without_control(run: Restore) -> int:
-    """The epoch that begins although nobody can deny the other region its lease."""
+    """Return the epoch that begins although nobody can deny the other region its lease. Raises RestoreRefused."""
     right, away = fence.read(run.s), other(run.s.region)
     known = max(run.choice.snapshot.epoch, right.epoch if right else 0)
     if known == 0:
@@ -114,7 +116,7 @@ def _without_control(run: Restore) -> int:
 
 
 def open_database(run: Restore) -> None:
-    """Let rows of the new epoch be written: the restored fence is that of the lost region."""
+    """Allow rows of the new epoch: the fence in the restored database is still that of the lost region."""
     epoch = (run.plan or {}).get("epoch")
     if not epoch:
         return

@@ -1,4 +1,4 @@
-"""What answers, asked from outside, and waiting until it does."""
+"""Checks from outside what answers, and waits until it does."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from contracts.region import RegionName
 from contracts.settings import Settings
 from serving import reach
 
-#: Seconds that engines and edge may take until they answer with the champion.
+#: Seconds that the engines and the edge may take to answer with the champion.
 PATIENCE = 120.0
 
 
 def ready(s: Settings, address: str) -> str | None:
-    """The release that serves at an address of this region; None when none does."""
+    """Return the release that serves at an address of this region, or None."""
     try:
         with reach.as_shop(s, address, timeout=2.0) as client:
             body = client.get("/readyz").json()
@@ -38,7 +38,7 @@ def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
 
 
 def answering(s: Settings, region: RegionName) -> list[str]:
-    """Which doors of another region still take connections."""
+    """Return which ports of another region (database, edge) still take connections."""
     ports, found = s.ports_of(region), []
     for name, port in (("database", ports.postgres), ("edge", ports.edge)):
         with socket.socket() as trial:

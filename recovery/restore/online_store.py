@@ -1,7 +1,7 @@
-"""The online store of a restored region: it is derived, so it is made again and never stored.
+"""Rebuilds the online store of a restored region: it is derived data, so it is never backed up.
 
-The newest feature tables of each shop are materialized; then the events that engines had accepted since are pushed
-again. A shopper's history is a set under one order, so pushing what is there already changes nothing.
+The newest feature tables of each shop are materialized; then the events that the engines had accepted since are pushed
+again. A shopper's history is a set in one order, so pushing an event twice changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BATCH = 500
 
 
 def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
-    """Empty the online store and fill it again from tables and laid-out log; what was done. Raises FeatureError."""
+    """Empty the online store, refill it from tables and the unpacked log; return what was done. Raises FeatureError."""
     _empty(s)
     rows, days = 0, {}
     for source in _sources(s):
@@ -43,9 +43,10 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
 
 
 def lay_out_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
-    """The event log as far as it is in the vault; bytes written. What engines of this region had logged goes aside.
+    """Unpack the event log as far as the vault has it; return bytes written. This region's own event log is moved
+    aside.
 
-    A piece that can not be read is left blank, and that is told, unless the snapshot's very state was asked for.
+    A segment that cannot be read is left blank and reported, unless exactly the snapshot's state was asked for.
     """
     system, stretches = chosen.snapshot.system, chosen.snapshot.events
     if chosen.exact:
@@ -55,7 +56,7 @@ def lay_out_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str],
 
 
 def _empty(s: Settings) -> None:
-    """What is online came from nowhere we know; all of it is made again."""
+    """Empty the online store: the origin of its content is unknown, and all is made again. Raises FeatureError."""
     import redis
 
     host, port = s.redis_address
@@ -68,7 +69,7 @@ def _empty(s: Settings) -> None:
 
 
 def _sources(s: Settings) -> list[str]:
-    """Shops that have every table which is read online."""
+    """Return the shops that have every table that is read online."""
     found: dict[str, set[str]] = {}
     for name in refs(ObjectStore.of(s), "lake"):
         source, table, _ = name.removeprefix("lake/").split("/", 2)
@@ -79,7 +80,7 @@ def _sources(s: Settings) -> list[str]:
 def _events(
     folder: Path, days: dict[str, str], *, until: datetime | None
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Batches of one shop's logged events, of the days that its feature tables do not cover."""
+    """Yield batches of one shop's logged events, for the days that its feature tables do not cover. Raises Tampered."""
     waiting: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*/*.jsonl")):
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Which moment a restore goes to, and from what: the newest valid snapshot that reaches it, and the log after it."""
+"""Chooses the recovery point: the newest valid snapshot that reaches the moment asked for, and the log after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recovery.vault.vault import Vault
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """What was asked for: the newest state there is, one snapshot's, or the state at a moment."""
+    """The recovery point that was asked for: the newest state, a snapshot's state, or the state at a moment."""
 
     asked: str
     snapshot: str = ""
@@ -25,7 +25,7 @@ class Point:
 
     @classmethod
     def parse(cls, text: str) -> Point:
-        """'newest', a snapshot's id, or a time in ISO 8601 (UTC unless it says otherwise). Raises RecoveryError."""
+        """Parse 'newest', a snapshot's id, or an ISO 8601 time (UTC unless it says otherwise). Raises RecoveryError."""
         if text == "newest":
             return cls(asked=text)
         if text.removeprefix("s").isdigit():
@@ -41,9 +41,10 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """From what a restore goes: `log_end` is where the log in the vault ends; `passed_over` says which, and why.
+    """The chosen recovery point: the snapshot, and how far the log after it is replayed.
 
-    `cut_short` says why `at` is earlier than what was asked for.
+    `log_end` is where the log in the vault ends, `passed_over` which snapshots were skipped and why, and `cut_short`
+    why `at` is earlier than what was asked for.
     """
 
     snapshot: Snapshot
@@ -57,10 +58,11 @@ class Chosen:
 def choose(
     vault: Vault, s: Settings, point: Point, *, sound: Callable[[Snapshot], None], tell: Callable[[str], None]
 ) -> Chosen:
-    """The snapshot to restore. One that `sound` refuses is passed over for an older one, and that is told. Where a
-    note of what came after it is damaged, or an object that it names, the restore goes to the moment before that note.
+    """Choose the snapshot to restore. One that `sound` refuses is passed over for an older one, and that is reported.
 
-    Raises NoRecoveryPoint when none is left, NotFound or Tampered when the very snapshot that was named can not serve.
+    Where a journal note of what came after the snapshot is damaged, or an object that the note names, the restore goes
+    to the moment before that note. Raises NoRecoveryPoint when no snapshot is left, NotFound or Tampered when the
+    snapshot that was named cannot be used.
     """
     catalog = Catalog(vault, s)
     if point.snapshot:
@@ -93,13 +95,13 @@ def choose(
 
 
 def log_end(vault: Vault, snapshot: Snapshot) -> int:
-    """Where the log that is in the vault ends, without a gap from the snapshot on."""
+    """Return the position where the log in the vault ends, without a gap after the snapshot."""
     pieces = wal.unbroken(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
     return max([snapshot.cut, *(piece.end for piece in pieces)])
 
 
 def as_plan(chosen: Chosen) -> dict[str, Any]:
-    """For the state file and for people."""
+    """Return the plan as JSON values, for the state file and for people."""
     return {
         "snapshot": chosen.snapshot.id,
         "taken_at": chosen.snapshot.at.isoformat(),
@@ -112,7 +114,7 @@ def as_plan(chosen: Chosen) -> dict[str, Any]:
 
 
 def of_plan(plan: dict[str, Any], snapshot: Snapshot) -> Chosen:
-    """What `as_plan` wrote down, of that snapshot."""
+    """Rebuild the choice from what `as_plan` returned, for that snapshot."""
     return Chosen(
         snapshot=snapshot,
         exact=plan["exact"],

@@ -1,7 +1,7 @@
-"""Restoring a region from the vault: named steps in one order, each safe to do again.
+"""Restores a region from the vault, in named steps in a fixed order, each safe to repeat.
 
-Nothing of the lost region is asked for anything. What was decided and done is kept in a file of the target region: a
-restore that was killed at any point goes on in the step it was in, to the same snapshot, and ends in the same state.
+The lost region is not asked for anything. What was decided and done is kept in a file of the target region: a restore
+that was killed resumes in the step it was in, to the same snapshot, and ends in the same state.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from recovery.restore.recovery_point import Point, as_plan
 from recovery.restore.steps import STEPS, check_keys, decide, look_first
 from recovery.vault.vault import Vault, kept_here
 
-#: An unfinished restore that began longer ago is not gone on with: its newest snapshot is not the newest any more.
+#: Seconds after which an unfinished restore is not resumed: its newest snapshot is no longer the newest.
 GONE_ON_WITH = 6 * 3600.0
-#: Steps that are done again when a restore is gone on with: they only look, and the others need what they see.
+#: Steps that are repeated when a restore resumes: they only look, and the others need what they see.
 ALWAYS = ("preflight", "choose", "keys", "fence")
-#: Steps that read every byte of the snapshot: one that is damaged is found out here, and an older one taken.
+#: Steps that read every byte of the snapshot: damage is found here, and an older snapshot is taken.
 READING = ("database", "artifacts", "erasures")
 
 
@@ -61,10 +61,10 @@ def restore(
     name: str = "",
     progress: Progress = silent,
 ) -> Done:
-    """Restore the region `s.region` to `point`; only up to the step `through`, when it is given.
+    """Restore the region `s.region` to `point`, in full or only up to the step `through`.
 
-    A restore to the same point that began within `GONE_ON_WITH` seconds and did not end is gone on with; so is one of
-    the same `name`, which may have ended. Raises RestoreRefused before anything is changed, NoRecoveryPoint, Tampered,
+    An unfinished restore to the same recovery point is resumed if it began within `GONE_ON_WITH` seconds; so is one of
+    the same `name`, even if it has ended. Raises RestoreRefused before anything is changed, NoRecoveryPoint, Tampered,
     RecoveryError, and what the stores raise.
     """
     if through and through not in STEPS:
@@ -110,7 +110,7 @@ def restore(
 
 
 def _go(run: Restore, state: dict[str, Any], path: Path, names: list[str]) -> None:
-    """Do the steps that are not done, and write down each."""
+    """Run the steps that are not done, and record each."""
     for name in names:
         run.step = name
         if name in state["steps"] and name not in ALWAYS:
@@ -129,7 +129,7 @@ def _go(run: Restore, state: dict[str, Any], path: Path, names: list[str]) -> No
 def foresee(
     s: Settings, machine: Machine, point: Point, *, although_alive: bool = False, although_active: bool = False
 ) -> dict[str, Any]:
-    """What a restore would do, without doing any of it. Raises what would refuse it."""
+    """Return the plan of a restore without doing any of it. Raises what would refuse the restore."""
     run = Restore(
         s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, although_alive=although_alive,
         although_active=although_active, epoch_before=_unfinished_epoch(s),
@@ -147,18 +147,18 @@ def foresee(
 
 
 def replaced(state: dict[str, Any]) -> bool:
-    """Whether the restore has begun to replace what the region holds."""
+    """Check whether the restore has begun to replace what the region holds."""
     return bool(set(state["steps"]) - set(ALWAYS)) or state.get("now", "") not in ("", *ALWAYS)
 
 
 def _unfinished_epoch(s: Settings) -> int | None:
-    """The epoch that a restore of the region has begun, when it did not end."""
+    """Return the epoch that an unfinished restore of the region began, or None."""
     state = facts.read(state_file(s)) or {}
     return None if state.get("ended_at") else state.get("epoch")
 
 
 def _goes_on(state: dict[str, Any], point: Point, name: str, kind: str) -> bool:
-    """Whether the restore that was begun is the one that is asked for now."""
+    """Check whether the restore that was begun is the one asked for now."""
     if state["asked"] != point.asked or state.get("kind") != kind:
         return False
     if name and state.get("name") == name:
@@ -168,15 +168,15 @@ def _goes_on(state: dict[str, Any], point: Point, name: str, kind: str) -> bool:
 
 
 def _up_to(through: str) -> list[str]:
-    """Names of the steps, to the one named; all of them without."""
+    """Return the names of the steps up to and including `through`; all of them when it is empty."""
     names = list(STEPS)
     return names[: names.index(through) + 1] if through else names
 
 
 def _another(path: Path, name: str, progress: Progress) -> Callable[[str], None]:
-    """What is done while another process restores this region: wait when it does the very same, else refuse.
+    """Return what to do while another process restores this region: wait for the same restore, else refuse.
 
-    A task of Airflow that was killed may leave its restore at work; the next try must neither fail nor disturb it.
+    An Airflow task that was killed may leave its restore running; the retry must neither fail nor disturb it.
     """
     began = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""The steps of a restore, in their order. Each may be done again from its beginning."""
+"""Runs the steps of a restore, in order. Each may be repeated from its beginning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from serving import reach
 from serving.edge import edge
 from serving.edge.listener import SHADOW
 
-#: Whoever writes to the stores, before the stores.
+#: Services that write to the stores; stopped before the stores.
 WRITERS = ("controller", "feed", "engine", "engine-control", "engine-canary", "engine-former", "mlflow")
 _TRANSFERS = 8
 _PROBES = 8
@@ -40,13 +40,13 @@ _SERVING: tuple[State, ...] = ("champion",)
 
 
 def preflight(run: Restore) -> str:
-    """Start the target's object store, and see whether this restore may be done at all."""
+    """Start the target's object store, and check whether this restore may be done at all."""
     run.machine.start("s3", "redis")
     return look_first(run)
 
 
 def look_first(run: Restore) -> str:
-    """Raise RestoreRefused unless the target is no live primary and has room; what was found."""
+    """Return what was found; raise RestoreRefused if the other region is alive, or the target active or full."""
     away = other(run.s.region)
     alive = answering(run.s, away)
     if alive and not run.although_alive:
@@ -67,7 +67,7 @@ def look_first(run: Restore) -> str:
 
 
 def decide(run: Restore) -> str:
-    """Choose once; a restore that is gone on with keeps to the snapshot and the end of log that it began with."""
+    """Choose the recovery point once; a restore that resumes keeps its snapshot and its end of log."""
 
     def sound(snapshot: Snapshot) -> None:
         if (why := run.damaged.get(snapshot.id)) is not None:
@@ -89,7 +89,7 @@ def decide(run: Restore) -> str:
 
 
 def check_keys(run: Restore) -> str:
-    """Raise RestoreRefused unless we have the very keys the snapshot was taken with, told by their fingerprints."""
+    """Raise RestoreRefused unless our keys are those the snapshot was taken with, compared by their fingerprints."""
     snapshot = run.choice.snapshot
     if snapshot.region == run.s.region:
         raise RestoreRefused(
@@ -111,7 +111,7 @@ def check_keys(run: Restore) -> str:
 
 
 def replace_database(run: Restore) -> str:
-    """The database of the snapshot, and the log after it, in place of the target's."""
+    """Replace the target's database by the snapshot's and the log after it."""
     if not run.choice.exact and run.choice.at is None:
         # what the other region wrote while its lease ran out belongs to it
         run.chosen = replace(run.choice, log_end=log_end(run.vault, run.choice.snapshot))
@@ -126,7 +126,7 @@ def replace_database(run: Restore) -> str:
 
 
 def artifacts(run: Restore) -> str:
-    """Everything the buckets held, under its names, in the target's buckets; pointers that were not there go."""
+    """Copy everything the buckets held to the target's buckets, under the same names; remove pointers not among it."""
     wanted = _inventory(run)
     stores = {bucket: ObjectStore.of(run.s, bucket) for bucket in (run.s.bucket, run.s.mlflow_bucket)}
     present: dict[tuple[str, str], Stored] = {}
@@ -165,7 +165,7 @@ def artifacts(run: Restore) -> str:
 
 
 def registry(run: Restore) -> str:
-    """The model registry answers, its aliases are the ledger's, and each version has its files."""
+    """Start the model registry, set its aliases from the ledger, and check that each version has its files."""
     run.machine.start("mlflow")
     store, versions = ObjectStore.of(run.s), registered_digests(run.s)
     lost = [digest for digest in versions if store.head(manifest_key(digest)) is None]
@@ -180,12 +180,12 @@ def registry(run: Restore) -> str:
 
 
 def online_features(run: Restore) -> str:
-    """The online store, filled anew from the newest feature tables and the events that came after them."""
+    """Refill the online store from the newest feature tables and the events that came after them."""
     return online_store.refill(run.s, run.choice, run.tell)
 
 
 def engines(run: Restore) -> str:
-    """The engine follows the ledger's champion; what was on its way is rolled back: no canary survives its region."""
+    """Start the engine with the ledger's champion; roll back releases in flight: no canary survives its region."""
     fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
     for place in () if run.rehearsal else ledger.places(among=IN_FLIGHT):
@@ -206,7 +206,7 @@ def engines(run: Restore) -> str:
 
 
 def probe(run: Restore) -> str:
-    """The engine answers a set of questions with the champion, each with items; so the snapshot is proven."""
+    """Ask the engine a set of questions; when the champion answers each with items, mark the snapshot as proven."""
     champion = _champion(Ledger.of(run.s))
     if champion is None:
         return "nothing to ask"
@@ -231,7 +231,7 @@ def probe(run: Restore) -> str:
 
 
 def open_edge(run: Restore) -> str:
-    """All shoppers to the champion's engine."""
+    """Route all shoppers to the champion's engine."""
     champion = _champion(Ledger.of(run.s))
     folder = run.s.region_home / "edge"
     folder.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,7 @@ def open_edge(run: Restore) -> str:
 
 
 def open_for_writes(run: Restore) -> str:
-    """Last of all: the controller, and the engines of a canary."""
+    """Start the controller and the engines of a canary, last of all."""
     if run.rehearsal:
         run.machine.start("engine-control", "engine-canary", "engine-former")
         return "all engines run; the region stays closed"
@@ -258,7 +258,7 @@ def open_for_writes(run: Restore) -> str:
     return "the controller runs"
 
 
-#: The order of a restore.
+#: The steps of a restore, in order.
 STEPS: dict[str, Step] = {
     "preflight": preflight,
     "choose": decide,
@@ -277,7 +277,7 @@ STEPS: dict[str, Step] = {
 
 
 def _inventory(run: Restore) -> objects.Inventory:
-    """What lay in the buckets at the point: the snapshot's list, and what was noted after it."""
+    """Return what the buckets held at the recovery point: the snapshot's list, and what was noted after it."""
     chosen = run.choice
     found = objects.read_inventory(run.vault, chosen.snapshot.objects.inventory)
     if chosen.exact:

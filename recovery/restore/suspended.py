@@ -1,6 +1,7 @@
-"""What a rehearsal has stopped of the active region, written down before it is stopped.
+"""Records what a rehearsal stops of the active region, before it stops it.
 
-A rehearsal that is killed can not start it again. The next one of that region does, and `caravan up`.
+A rehearsal that is killed cannot start these services again. The next rehearsal of that region does, and so does
+`caravan up`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def stop(s: Settings, machine: Machine, groups: Sequence[Sequence[str]]) -> None
 
 
 def start_again(s: Settings, machine: Machine) -> list[str]:
-    """Start what is written down, by whomever it was stopped; their names."""
+    """Start the recorded services, whoever stopped them; return their names."""
     groups = (state_file.read(path(s)) or {}).get("groups", [])
     for group in groups:
         machine.start(*group)
@@ -34,5 +35,5 @@ def start_again(s: Settings, machine: Machine) -> list[str]:
 
 
 def forget(s: Settings) -> None:
-    """All of the region runs again."""
+    """Remove the record: the whole region runs again."""
     path(s).unlink(missing_ok=True)
