@@ -32,7 +32,7 @@ def s(stack: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
     monkeypatch.setattr("monitoring.alerts._path", lambda _s: tmp_path / "alerts.jsonl")
     for module in ("release", "rollback", "emergency", "approve"):
-        monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
+        monkeypatch.setattr(f"caravan.cli.release.{module}.settings", lambda: stack)
     return stack
 
 

@@ -65,7 +65,7 @@ def test_the_last_word_counts_and_a_freeze_ends_by_itself(ledger: Ledger) -> Non
 def test_the_commands_freeze_and_thaw(stack: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
     for module in ("freeze", "release"):
-        monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
+        monkeypatch.setattr(f"caravan.cli.release.{module}.settings", lambda: stack)
     monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: True)
     monkeypatch.setattr("caravan.cli.release.sign_in.person", lambda _s, user, **_: user)
     run = CliRunner().invoke

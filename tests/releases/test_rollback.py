@@ -240,7 +240,7 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     )
     live.await_serving(second)
     for module in ("rollback", "release"):
-        monkeypatch.setattr(f"caravan.cli.{module}.settings", lambda: stack)
+        monkeypatch.setattr(f"caravan.cli.release.{module}.settings", lambda: stack)
     # neither Airflow nor MLflow answers tonight
     monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: False)
     monkeypatch.setattr("monitoring.alerts._path", lambda _s: tmp_path / "alerts.jsonl")
