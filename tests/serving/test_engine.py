@@ -290,7 +290,7 @@ def test_serving_needs_neither_torch_nor_training(bundle: Path) -> None:
 import sys
 from pathlib import Path
 import serving.__main__, serving.bootstrap, serving.edge.edge
-from serving.engine import Engine
+from serving.engine.engine import Engine
 Engine().load(Path({str(bundle)!r}), digest="0" * 64, meta={{"source": "shop"}})
 loaded = {{name.split(".")[0] for name in sys.modules}}
 forbidden = {{"torch", "training", "transformers", "mlflow", "airflow", "feast", "pandas"}} & loaded

@@ -92,7 +92,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     checkpoint.write(path, b"old")
     script = (
-        "import resource, signal, sys; from pathlib import Path; from training import checkpoint;"
+        "import resource, signal, sys; from pathlib import Path; from training.jobs import checkpoint;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
         "checkpoint.write(Path(sys.argv[1]), b'new' * 10_000)"

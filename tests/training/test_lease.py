@@ -28,7 +28,7 @@ LONG = builders.recipe(max_epochs=10_000, max_steps=10**6, patience=10_000, chec
 HOLD = """
 import sys, time
 from pathlib import Path
-from training import lease
+from training.jobs import lease
 claim = lease.take(Path(sys.argv[1]), lasts=float(sys.argv[2]), attempt="holder", say=print)
 print("held", flush=True)
 while True:

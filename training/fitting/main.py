@@ -72,7 +72,7 @@ class Reporter:
                 f"validation NDCG@10 {entry['validation_ndcg_at_10']:.4f}"
             )
         if len(progress.curve) > self._epochs_told:
-            checkpoint.write(self._folder / job.CURVE, job.to_json(progress.curve))
+            checkpoint.write(self._folder / job.CURVE, job.to_json(progress.curve), allowed=self._claim.demand)
         self._epochs_told = len(progress.curve)
 
     def say(self, line: str) -> None:
