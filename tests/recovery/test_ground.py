@@ -11,6 +11,7 @@ from recovery.restore.recovery_point import Point, choose
 from recovery.shipping import event_log, objects
 from recovery.snapshots import retention, verify
 from recovery.snapshots.parent_check import ParentCheck, ground
+from recovery.vault import presence
 from recovery.vault.manifest import Snapshot
 from recovery.vault.vault import object_key, part_of
 from tests.recovery.vaults import SmallRegion
@@ -83,7 +84,7 @@ def test_a_deep_look_believes_no_copy_that_the_snapshot_before_does_not_list(reg
     copied = region.look().values()  # by the feed, after the snapshot
     region.memory.rot(object_key(next(e.sha256 for e in copied if digest in e.key)), 3)
     inventory = mended(region, base(region, one, deep=True))
-    assert not verify.damaged(region.vault, [part_of(entry) for entry in inventory.values()], deep=True)
+    assert not presence.damaged(region.vault, [part_of(entry) for entry in inventory.values()], deep=True)
 
 
 @pytest.mark.parametrize("rotten", [True, False])
