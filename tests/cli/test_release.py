@@ -217,7 +217,7 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
     s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     awaited: list[str] = []
-    monkeypatch.setattr("caravan.cli.release.rollback._arrive", lambda _s, _region, digest: awaited.append(digest))
+    monkeypatch.setattr("caravan.cli.release.rollback.arrive", lambda _s, _region, digest: awaited.append(digest))
     monkeypatch.setattr("caravan.cli.release.oncall.person_or_os_user", lambda _s, user, **_: (user, True))
     case(ledger).move("approved", "champion")
     case(ledger, SECOND).move("approved", "shadow", "canary_1")
@@ -243,7 +243,7 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
 def test_who_stops_a_release_while_nobody_can_sign_in_is_told_of(
     s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caravan.cli.release.rollback._arrive", lambda *_: None)
+    monkeypatch.setattr("caravan.cli.release.rollback.arrive", lambda *_: None)
     monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: False)
     case(ledger).move("approved", "champion")
     case(ledger, SECOND).move("approved", "shadow")
