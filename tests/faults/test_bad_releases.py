@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from contracts.settings import Settings
 from releases.rollback import rollback
 from tests.faults.bad_releases import CASES, judged
 from tests.scenarios.live_canary import LiveCanary
@@ -15,14 +13,6 @@ from tests.scenarios.live_canary import LiveCanary
 #: Seconds in which a rollback must have reached all shoppers.
 WITHIN = 10.0
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def shop(stack: Settings) -> Iterator[LiveCanary]:
-    it = LiveCanary(stack)
-    with it.controlled():
-        it.champion()
-        yield it
 
 
 @pytest.mark.timeout(900)

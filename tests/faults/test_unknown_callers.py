@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from contracts.release import State
-from contracts.settings import Settings
 from monitoring import outcomes, shadow
 from monitoring.canary_judge import Decision
 from monitoring.log_tail import Tail
@@ -39,14 +37,6 @@ def test_a_reader_that_counts_everybody_is_found_out(module: object, monkeypatch
     assert unknown_callers.run(seed=0, count=5).failures
 
 
-@pytest.fixture(scope="module")
-def shop(stack: Settings) -> Iterator[LiveCanary]:
-    it = LiveCanary(stack)
-    with it.controlled():
-        it.champion()
-        yield it
-
-
 @pytest.mark.stack
 @pytest.mark.slow
 @pytest.mark.timeout(600)
@@ -57,7 +47,7 @@ def test_at_a_running_edge_they_do_not_count(
     """A good release becomes champion and one that answers nonsense does not, on the word of the shop's shoppers."""
     release, meddlers = shop.release(change=spoil), Meddlers(shop.s)
     log = LiveRegion(shop.s).access_log
-    tail = Tail(log, lambda line: datetime.fromisoformat(line["time"]).timestamp(), time.time())
+    tail = Tail(log, unknown_callers.time_of, time.time())
     with shop.traffic(), meddlers.meddling():
         shop.approve(release)
         shop.wait(release, "champion", "rolled_back", seconds=400)

@@ -114,7 +114,7 @@ def judged(folder: Path, lines: Lines) -> Judged:
     state = begin(POLICY, release=WATCHED.canary, at=0.0)
     outcomes, verdicts, before = [], [], 0.0
     for now in LOOKS:
-        _append(log, [line for line in edge if before <= _time(line) < now])
+        _append(log, [line for line in edge if before <= time_of(line) < now])
         _append(engine_log, [line for line in engine if before <= line["t"] < now])
         before = now
         outcomes.append(reader.outcomes(POLICY, now=now))
@@ -131,7 +131,8 @@ def _append(path: Path, lines: list[dict[str, Any]]) -> None:
         file.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _time(line: dict[str, Any]) -> float:
+def time_of(line: dict[str, Any]) -> float:
+    """When the edge wrote it, in seconds since 1970."""
     return datetime.fromisoformat(line["time"]).timestamp()
 
 

@@ -58,13 +58,8 @@ def old_home(commit: str) -> Iterator[OldHome]:
 
 def _give_to_its_server(data: Path) -> None:
     """What was packed as one user's belongs to the server's here."""
-    for folder, _, files in os.walk(data):
-        Path(folder).chmod(0o700)
-        for name in files:
-            Path(folder, name).chmod(0o600)
-    os.chown(data, os.getuid(), os.getgid())
+    data.chmod(0o700)
     server = postgres.server_user(data)
     if server is not None:
-        for folder, names, files in os.walk(data):
-            for path in (Path(folder), *(Path(folder, name) for name in (*names, *files))):
-                os.chown(path, server.pw_uid, server.pw_gid)
+        for path in (data, *data.rglob("*")):
+            os.chown(path, server.pw_uid, server.pw_gid)

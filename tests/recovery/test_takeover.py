@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -19,12 +19,15 @@ from recovery.restore.restore import restore
 from recovery.snapshots.verify import verify
 from recovery.vault.catalog import Catalog
 from serving import reach
+from tests import waiting
 from tests.conftest import free_offset
 from tests.recovery.old_home import OldHome, old_home
 from tests.scenarios.drill import vault_of
+from tests.scenarios.nights import ended
 
 pytestmark = [pytest.mark.stack, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1500)]
 COMMIT = "64f8502"
+until = partial(waiting.until, seconds=120.0, every=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +54,6 @@ def airflow(taken_over: tuple[Settings, list[str]]) -> Iterator[Airflow]:
     client.close()
 
 
-def until(what: Callable[[], object], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.5)
-
-
 def test_new_keys_are_said_and_the_data_are_whole(home: OldHome, taken_over: tuple[Settings, list[str]]) -> None:
     s, said = taken_over
     assert any("caravan_token_key" in line and "were made" in line for line in said)
@@ -70,9 +66,7 @@ def test_new_keys_are_said_and_the_data_are_whole(home: OldHome, taken_over: tup
     for day in lake.partitions("events"):
         assert lake.fetch("events", day).is_dir()
     until(lambda: reach.get(s.engine_address, "/readyz").json()["release"] == home.champion)
-    answered = httpx.post(
-        f"{s.edge_address}/recommend", json={"user_id": "anna"}, headers={"authorization": f"Bearer {s.shop_key}"}
-    )
+    answered = httpx.post(f"{s.edge_address}/recommend", json={"user_id": "anna"}, headers=reach.shop_headers(s))
     assert answered.json()["release"] == home.champion
 
 
@@ -104,11 +98,10 @@ def test_a_half_trained_night_ends(home: OldHome, taken_over: tuple[Settings, li
     """It goes on from its checkpoint, or begins again and says so."""
     run = home.half_trained_run
     airflow.ensure_ready("nightly")
-    until(lambda: airflow.run("nightly", run)["state"] in ENDED, 600)
-    if airflow.run("nightly", run)["state"] == "failed":  # the time of a night is over: somebody starts it again
+    if ended(airflow, run, patience=600)["state"] == "failed":  # the time of a night is over: somebody starts it again
         airflow.call("POST", f"/dags/nightly/dagRuns/{run}/clear", json={"dry_run": False, "only_failed": False})
-        until(lambda: airflow.run("nightly", run)["state"] not in ENDED, 30)
-        until(lambda: airflow.run("nightly", run)["state"] in ENDED, 600)
+        until(lambda: airflow.run("nightly", run)["state"] not in ENDED, seconds=30)
+        ended(airflow, run, patience=600)
     tasks = {task["task_id"]: task for task in airflow.tasks("nightly", run)}
     assert tasks["train"]["state"] == "success"
     told = " ".join(str(e.get("event")) for e in airflow.log("nightly", run, "train", tasks["train"]["try_number"]))

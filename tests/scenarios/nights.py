@@ -10,9 +10,9 @@ from caravan.cli.airflow_api import ENDED, Airflow
 PATIENCE = 1200
 
 
-def ended(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str, Any]:
+def ended(airflow: Airflow, run_id: str, dag: str = "nightly", *, patience: float = PATIENCE) -> dict[str, Any]:
     """The run, once it has ended; its failed tasks' errors are in the assertion's message."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while (run := airflow.run(dag, run_id))["state"] not in ENDED:
         assert time.monotonic() < deadline, f"{run_id} is still {run['state']}"
         time.sleep(1)

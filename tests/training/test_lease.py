@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -18,11 +19,14 @@ import pytest
 
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import read_settings
+from tests import waiting
 from tests.training import builders
 from training.fitting import launch
 from training.jobs import job, lease
 
 LASTS = 1.5
+#: Longest wait for what two processes come to, on a busy machine.
+until = partial(waiting.until, seconds=90.0)
 #: Long enough to be stopped in the middle of it, however fast the machine.
 LONG = builders.recipe(max_epochs=10_000, max_steps=10**6, patience=10_000, checkpoint_seconds=0.05)
 HOLD = """
@@ -35,13 +39,6 @@ while True:
     claim.renew()
     time.sleep(0.05)
 """
-
-
-def until(condition: Callable[[], object], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.02)
 
 
 @contextmanager
