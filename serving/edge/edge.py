@@ -19,7 +19,7 @@ from contracts.errors import SettingsError
 from contracts.region import SLOTS
 from contracts.settings import Settings
 from contracts.sockets import SCHEME
-from serving.edge import callers
+from serving.edge import callers, envoy
 from serving.edge.envoy import TYPE, Yaml, address_of
 from serving.edge.listener import (
     ACCESS_LOG,
@@ -201,23 +201,8 @@ def cluster(name: str, url: str) -> Yaml:
         "circuit_breakers": {
             "thresholds": [{"max_connections": 512, "max_pending_requests": 512, "max_requests": 512}]
         },
-        "health_checks": [
-            {
-                "timeout": "1s",
-                "interval": "1s",
-                "no_traffic_interval": "1s",
-                "unhealthy_threshold": 2,
-                "healthy_threshold": 1,
-                "http_health_check": {"path": "/readyz"},
-            }
-        ],
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"idle_timeout": "5s"},
-                "explicit_http_config": {"http_protocol_options": {}},
-            }
-        },
+        "health_checks": [envoy.health_check("/readyz", every=1, failures=2)],
+        "typed_extension_protocol_options": envoy.http_1(),
     }
 
 

@@ -42,6 +42,25 @@ def listener(name: str, address: Yaml, manager: Yaml, **more: Any) -> Yaml:
     return {"name": name, "address": address, **more, "filter_chains": [chain]}
 
 
+def health_check(path: str, *, every: int, failures: int) -> Yaml:
+    """A member is asked for `path` all `every` seconds; it is left out after so many failures, until it answers."""
+    return {
+        "timeout": "1s",
+        "interval": f"{every}s",
+        "no_traffic_interval": f"{every}s",
+        "unhealthy_threshold": failures,
+        "healthy_threshold": 1,
+        "http_health_check": {"path": path},
+    }
+
+
+def http_1() -> Yaml:
+    """HTTP/1.1 to the members of a cluster, over connections that are given up before those would close them."""
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    options = {"common_http_protocol_options": {"idle_timeout": "5s"}}
+    return {name: {"@type": f"{TYPE}{name}", **options, "explicit_http_config": {"http_protocol_options": {}}}}
+
+
 def address_of(host: str, port: int) -> Yaml:
     return {"socket_address": {"address": host, "port_value": port}}
 

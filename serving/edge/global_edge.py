@@ -15,7 +15,7 @@ from contracts.region import RegionName
 from contracts.settings import Settings
 from serving.edge import admin, envoy
 from serving.edge.edge import replace_file
-from serving.edge.envoy import TYPE, Yaml, address_of
+from serving.edge.envoy import Yaml, address_of
 
 #: Seconds between two looks at a region; so many failures, and shoppers go to the other one.
 LOOK_EVERY, FAILURES = 1, 2
@@ -78,21 +78,6 @@ def _regions(edges: list[str]) -> Yaml:
         "load_assignment": {"cluster_name": "regions", "endpoints": endpoints},
         # without it, a cluster with no healthy member gets requests all the same
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        "health_checks": [
-            {
-                "timeout": "1s",
-                "interval": f"{LOOK_EVERY}s",
-                "no_traffic_interval": f"{LOOK_EVERY}s",
-                "unhealthy_threshold": FAILURES,
-                "healthy_threshold": 1,
-                "http_health_check": {"path": "/active"},
-            }
-        ],
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"idle_timeout": "5s"},
-                "explicit_http_config": {"http_protocol_options": {}},
-            }
-        },
+        "health_checks": [envoy.health_check("/active", every=LOOK_EVERY, failures=FAILURES)],
+        "typed_extension_protocol_options": envoy.http_1(),
     }
