@@ -13,34 +13,27 @@ import json
 import random
 import statistics
 import sys
-import time
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
-#: Rounds, and requests in each, at so many a second.
-ROUNDS, REQUESTS, RATE = 8, 600, 100
+from tests.bench.load import Request, Result, offer
+
+#: Rounds, the seconds of each, and requests a second.
+ROUNDS, SECONDS, RATE = 8, 6.0, 100.0
 #: Shoppers of the demo's shop.
 SHOPPERS = 1_500
 
 
-def latencies(url: str, key: str, count: int) -> list[float]:
-    """Milliseconds of `count` requests, the shortest first. Raises RuntimeError for an answer that is no 200."""
-    at, draw = urlsplit(url), random.Random(count)
-    client = HTTPConnection(str(at.hostname), at.port, timeout=5)
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    found, began = [], time.perf_counter()
-    for number in range(count):
-        time.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-        body = json.dumps({"user_id": f"shopper-{draw.randrange(SHOPPERS):07d}", "k": 10})
-        sent = time.perf_counter()
-        client.request("POST", "/recommend", body, headers)
-        answer = client.getresponse()
-        answer.read()
-        found.append((time.perf_counter() - sent) * 1e3)
-        if answer.status != 200:
-            raise RuntimeError(f"{url} answered {answer.status}")
-    return sorted(found)
+def recommend(number: int) -> Request:
+    user = f"shopper-{random.Random(number).randrange(SHOPPERS):07d}"
+    return "POST", "/recommend", json.dumps({"user_id": user, "k": 10}).encode()
+
+
+def one_round(url: str, key: str) -> Result:
+    """Raises RuntimeError unless every answer is a 200: a refusal is quick, and would flatter."""
+    found = offer(url, recommend, rate=RATE, seconds=SECONDS, key=key)
+    if found.failed or not found.latencies:
+        raise RuntimeError(f"{url} answered {found.statuses}")
+    return found
 
 
 def main() -> int:
@@ -51,18 +44,15 @@ def main() -> int:
     options = parser.parse_args()
     keys = [file.read_text().strip() if file else "" for file in (options.key_of_first, options.key_of_second)]
     pairs = list(zip(options.urls, keys, strict=True))
-    for url, key in pairs:
-        latencies(url, key, 200)
-    p50: dict[str, list[float]] = {url: [] for url in options.urls}
-    p99: dict[str, list[float]] = {url: [] for url in options.urls}
+    for pair in pairs:  # each warms up
+        one_round(*pair)
+    rounds: dict[str, list[Result]] = {url: [] for url in options.urls}
     for turn in range(ROUNDS):
         for url, key in pairs if turn % 2 else reversed(pairs):
-            found = latencies(url, key, REQUESTS)
-            p50[url].append(statistics.median(found))
-            p99[url].append(found[int(0.99 * len(found))])
-    for name, figures in (("p50", p50), ("p99", p99)):
-        first, second = (statistics.median(figures[url]) for url in options.urls)
-        print(f"{name}: {first:.2f} ms and {second:.2f} ms, ratio {second / first:.2f}")
+            rounds[url].append(one_round(url, key))
+    for q in (0.5, 0.99):
+        first, second = (statistics.median(found.quantile(q) for found in rounds[url]) for url in options.urls)
+        print(f"p{q * 100:.0f}: {first:.2f} ms and {second:.2f} ms, ratio {second / first:.2f}")
     return 0
 
 

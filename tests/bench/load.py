@@ -88,7 +88,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def _offer(
-    host: str, port: int, make: Callable[[int], Request], rate: float, seconds: float, seed: int
+    host: str, port: int, make: Callable[[int], Request], rate: float, seconds: float, seed: int, headers: str
 ) -> Result:
     loop = asyncio.get_running_loop()
     draw = random.Random(seed)
@@ -98,7 +98,7 @@ async def _offer(
     async def one(number: int, due: float) -> None:
         method, path, body = make(number)
         connection: _Connection | None = None
-        head = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n{headers}"
         data = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
         try:
             async with asyncio.timeout(PATIENCE - (perf_counter() - due)):
@@ -135,13 +135,16 @@ async def _offer(
     return result
 
 
-def offer(url: str, make: Callable[[int], Request], *, rate: float, seconds: float, seed: int = 0) -> Result:
-    """Send `make(0)`, `make(1)`, ... to `url` at `rate` per second for `seconds`."""
+def offer(
+    url: str, make: Callable[[int], Request], *, rate: float, seconds: float, seed: int = 0, key: str = ""
+) -> Result:
+    """Send `make(0)`, `make(1)`, ... to `url` at `rate` per second for `seconds`; `key`: the shop's, for an edge."""
     import uvloop
 
     host, _, port = url.removeprefix("http://").partition(":")
+    headers = f"authorization: Bearer {key}\r\n" if key else ""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_offer(host, int(port), make, rate, seconds, seed))
+        return runner.run(_offer(host, int(port), make, rate, seconds, seed, headers))
 
 
 def highest_rate(
