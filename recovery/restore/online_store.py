@@ -32,8 +32,6 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
     rows, days = 0, {}
     for source in _sources(s):
         tell(f"materializing {source}")
-        # the registry came with paths of the lost region
-        store.apply(s, source)
         days[source] = Lake.of(s, source).partitions(store.ONLINE_VIEWS[0])[-1]
         rows += store.materialize(s, source, days[source]).rows
     pushed = 0
