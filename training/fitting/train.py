@@ -75,7 +75,7 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
             line = {"start_from": None, "full_training_day": day}
     for other in _half_done(folder):
         log.info(
-            "begins again beside %s: half-done with other inputs, or by an earlier version; it stays as it is", other
+            "does not go on with the half-done training in %s: it has other inputs, or is of an earlier version", other
         )
     path = job.write(folder, recipe, data, key=key)
     tags = {"caravan.day": day, "caravan.source": source, "caravan.recipe": recipe.name}
