@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ def test_a_room_imports_only_from_below(room: str, path: Path) -> None:
         assert LAYER[name] < LAYER[room], f"{path.relative_to(ROOT)} imports {name}"
 
 
+@cache
 def dotted(path: Path) -> set[str]:
     """Whole names that a file imports, of modules or of what is in them; all of them, wherever they stand."""
     found: set[str] = set()

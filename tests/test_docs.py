@@ -56,6 +56,13 @@ def test_every_floor_is_a_word_of_the_glossary() -> None:
     assert {folder for folder in folders if (ROOT / folder).is_dir()} <= named
 
 
+def test_the_floors_shown_are_those_that_hold() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    shown = re.findall(r"^\| `(\w+)/` \| (.* → .*) \|$", text, re.MULTILINE)
+    floors = {room: [set(floor.strip("()").split(", ")) for floor in row.split(" → ")] for room, row in shown}
+    assert floors == {room: [floor for floor in FLOORS[room] if floor != {"__main__"}] for room in FLOORS}
+
+
 def test_the_map_names_every_room() -> None:
     readme = (ROOT / "README.md").read_text()
     for folder in ROOT.iterdir():

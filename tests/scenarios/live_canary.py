@@ -34,6 +34,7 @@ from serving import reach
 from serving.edge import edge
 from serving.events.answer_log import FOLDER
 from serving.replay import replay
+from serving.replay.plan import ReplayPlan
 from serving.replay.report import Report
 from serving.replay.sessions import Session
 from serving.replay.sessions import Step as Taken
@@ -205,7 +206,7 @@ class LiveCanary:
     def traffic(self, rate: float = 50.0, shoppers: int = 5000, seconds: float = 300.0) -> Iterator[None]:
         """Replayed shoppers, until the block ends."""
         stop = threading.Event()
-        plan = replay.ReplayPlan(
+        plan = ReplayPlan(
             url=self.s.edge_address, key=self.s.shop_key, rate=rate, duration=seconds, shoppers=40, fresh_shoppers=True
         )
 
