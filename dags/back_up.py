@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
 from caravan_airflow import assets
-from caravan_airflow.form import back_up_params
+from caravan_airflow.ui.forms import back_up_params
 
 DOC = """
 ### A recovery point
@@ -54,14 +54,14 @@ with DAG(
 
     @task(outlets=[assets.SNAPSHOT], doc_md="Takes the snapshot. Killed anywhere, it leaves the one before the newest.")
     def snapshot(**context: Any) -> Any:
-        from caravan_airflow import recovering
+        from caravan_airflow.recovery import tasks
 
-        return recovering.back_up(context)
+        return tasks.back_up(context)
 
     @task(doc_md="Existence, size and closure of everything in it; every byte when it is a full one.")
     def verify(taken: Any) -> Any:
-        from caravan_airflow import recovering
+        from caravan_airflow.recovery import tasks
 
-        return recovering.verify(taken)
+        return tasks.verify(taken)
 
     verify(snapshot())

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, chain, task
-from caravan_airflow.form import fail_back_params
-from caravan_airflow.recovering import FAILBACK
+from caravan_airflow.recovery.tasks import FAILBACK
+from caravan_airflow.ui.forms import fail_back_params
 
 DOC = """
 ### Back to the region that was lost
@@ -66,8 +66,8 @@ with DAG(
 
     @task(doc_md="One step.")
     def step(**context: Any) -> Any:
-        from caravan_airflow import recovering
+        from caravan_airflow.recovery import tasks
 
-        return recovering.back(context, context["ti"].task_id)
+        return tasks.back(context, context["ti"].task_id)
 
     chain(*(step.override(task_id=name, doc_md=SAYS.get(name, OF_THE_RESTORE))() for name in FAILBACK))

@@ -1,6 +1,6 @@
 """`nightly`: one day of one shop, from landed events to a release that people are asked about. Wiring only.
 
-The work is in the rooms; plugins/caravan_airflow/tasks.py calls them. Between tasks travel identifiers, never data.
+plugins/caravan_airflow/nightly/tasks.py calls the rooms that do the work; identifiers travel between tasks, not data.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, task
 from caravan_airflow import assets
-from caravan_airflow.form import nightly_params
-from caravan_airflow.links import DriftReportLink, MlflowLink, ReleaseRunLink
 from caravan_airflow.retries import REFUSALS_ARE_FINAL
+from caravan_airflow.ui.forms import nightly_params
+from caravan_airflow.ui.links import DriftReportLink, MlflowLink, ReleaseRunLink
 
 DOC = """
 ### One night of a shop
@@ -70,7 +70,7 @@ with DAG(
         "Fails when a column was lost or retyped, or nothing usable came.",
     )
     def validate(**context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.validate(context)
 
@@ -81,7 +81,7 @@ with DAG(
         doc_md="Builds the day's feature tables: activity, affinity, recent sequence, popularity, item text vectors.",
     )
     def features(clean: dict[str, str], **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.features(context, clean)
 
@@ -91,7 +91,7 @@ with DAG(
         doc_md="Applies the feature definitions and brings the online store up to the end of the day.",
     )
     def materialize(tables: dict[str, str], **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.materialize(context, tables)
 
@@ -103,7 +103,7 @@ with DAG(
         doc_md="Trains the recipe in a child process (torchrun). A killed trainer resumes from its checkpoint.",
     )
     def train(tables: dict[str, str], **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.train(context, tables)
 
@@ -116,7 +116,7 @@ with DAG(
         "last-item neighbours, with bootstrap intervals.",
     )
     def evaluate(model: str, **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.evaluate(context, model)
 
@@ -127,7 +127,7 @@ with DAG(
         doc_md="Lets a challenger go on to `register`, or refuses it with the reasons: then `champion_stays` is next.",
     )
     def gate(evaluation: str, **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.gate(context, evaluation)
 
@@ -138,7 +138,7 @@ with DAG(
         "A refusal is an answer, and the night is a success.",
     )
     def champion_stays(verdict: str, **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.champion_stays(context, verdict)
 
@@ -150,7 +150,7 @@ with DAG(
         "alias `challenger`.",
     )
     def register(evaluation: str, **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.register(context, evaluation)
 
@@ -162,7 +162,7 @@ with DAG(
         "when a later day serves. The region's very first release is not asked about: this waits until it serves.",
     )
     def offer(release: str, **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.offer(context, release)
 
@@ -175,7 +175,7 @@ with DAG(
         "was serving: too few rows say 'not enough data', never 'drift'. Runs however the night went.",
     )
     def report(evaluation: str, release: str, **context: Any) -> Any:
-        from caravan_airflow import tasks
+        from caravan_airflow.nightly import tasks
 
         return tasks.report(context, evaluation, release)
 

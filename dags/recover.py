@@ -7,9 +7,9 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, TriggerRule, chain, task
-from caravan_airflow.form import recover_params
-from caravan_airflow.recovering import CONFIRMATIONS, STEPS
+from caravan_airflow.recovery.tasks import CONFIRMATIONS, STEPS
 from caravan_airflow.retries import REFUSALS_ARE_FINAL
+from caravan_airflow.ui.forms import recover_params
 
 DOC = """
 ### The region is lost: the other one takes over
@@ -70,21 +70,21 @@ with DAG(
 
     @task.branch(doc_md="What would be done, and whether two people must confirm it.")
     def look(**context: Any) -> Any:
-        from caravan_airflow import recovering
+        from caravan_airflow.recovery import tasks
 
-        return recovering.look(context)
+        return tasks.look(context)
 
     @task(doc_md="Two different people, by Airflow's own record of the answers.")
     def two_people(**context: Any) -> Any:
-        from caravan_airflow import recovering
+        from caravan_airflow.recovery import tasks
 
-        return recovering.two_people(context)
+        return tasks.two_people(context)
 
     @task(doc_md="One step.")
     def step(**context: Any) -> Any:
-        from caravan_airflow import recovering
+        from caravan_airflow.recovery import tasks
 
-        return recovering.step(context, context["ti"].task_id)
+        return tasks.step(context, context["ti"].task_id)
 
     seen, confirmed = look(), two_people()
     for asked in CONFIRMATIONS:

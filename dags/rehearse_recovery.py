@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, task
-from caravan_airflow.form import rehearsal_params
+from caravan_airflow.ui.forms import rehearsal_params
 
 DOC = """
 ### Could the other region take over?
@@ -46,8 +46,8 @@ with DAG(
 
     @task(doc_md="Restores, compares, scores and writes the page; red when something is not as it should be.")
     def rehearse(**context: Any) -> Any:
-        from caravan_airflow import recovering
+        from caravan_airflow.recovery import tasks
 
-        return recovering.rehearse(context)
+        return tasks.rehearse(context)
 
     rehearse()

@@ -10,11 +10,11 @@ from typing import Any
 
 from airflow.sdk import DAG, TriggerRule, task
 from caravan_airflow import assets
-from caravan_airflow.approval import ASKED_AGAIN, ATTEMPTS, ReleaseApproval
-from caravan_airflow.form import release_params
-from caravan_airflow.links import DriftReportLink, MlflowLink, TrainingRunLink
+from caravan_airflow.release.approval import ASKED_AGAIN, ATTEMPTS, ReleaseApproval
+from caravan_airflow.release.waits import LedgerWait
 from caravan_airflow.retries import REFUSALS_ARE_FINAL
-from caravan_airflow.waits import LedgerWait
+from caravan_airflow.ui.forms import release_params
+from caravan_airflow.ui.links import DriftReportLink, MlflowLink, TrainingRunLink
 
 DOC = """
 ### One release, until it is champion
@@ -75,18 +75,18 @@ with DAG(
 
     @task(doc_md="Reads ledger, evaluation, gate and drift; writes the review brief into its log, with links.")
     def brief(**context: Any) -> Any:
-        from caravan_airflow import releasing
+        from caravan_airflow.release import tasks
 
-        return releasing.brief(context)
+        return tasks.brief(context)
 
     @task(
         trigger_rule=TriggerRule.ALL_DONE,
         doc_md="Ends the request for approval when this run waits no more, with a note of what the ledger says.",
     )
     def close_request(**context: Any) -> Any:
-        from caravan_airflow import releasing
+        from caravan_airflow.release import tasks
 
-        return releasing.close_request(context)
+        return tasks.close_request(context)
 
     written = brief()
     approval = ReleaseApproval(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from tests.test_architecture import FLOORS
+from tests.test_architecture import FLOOR_FOLDERS, FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -52,15 +52,16 @@ def test_every_floor_is_a_word_of_the_glossary() -> None:
     text = (ROOT / "docs" / "glossary.md").read_text()
     named = {place.rstrip("/") for place in re.findall(r"`([a-z_/]+(?:\.py|/))`", text)}
     assert [place for place in named if not (ROOT / place).exists()] == []
-    folders = {f"{room}/{name}" for room in FLOORS for floor in FLOORS[room] for name in floor}
-    assert {folder for folder in folders if (ROOT / folder).is_dir()} <= named
+    folders = [FLOOR_FOLDERS[room] / name for room in FLOORS for floor in FLOORS[room] for name in floor]
+    assert {str(folder.relative_to(ROOT)) for folder in folders if folder.is_dir()} <= named
 
 
 def test_the_floors_shown_are_those_that_hold() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    shown = re.findall(r"^\| `(\w+)/` \| (.* → .*) \|$", text, re.MULTILINE)
+    shown = re.findall(r"^\| `([\w/]+)/` \| (.* → .*) \|$", text, re.MULTILINE)
     floors = {room: [set(floor.strip("()").split(", ")) for floor in row.split(" → ")] for room, row in shown}
-    assert floors == {room: [floor for floor in FLOORS[room] if floor != {"__main__"}] for room in FLOORS}
+    folders = {room: str(folder.relative_to(ROOT)) for room, folder in FLOOR_FOLDERS.items()}
+    assert floors == {folders[room]: [floor for floor in FLOORS[room] if floor != {"__main__"}] for room in FLOORS}
 
 
 def test_the_map_names_every_room() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from caravan.stack import credentials
+from caravan.stack.keys import credentials
 from contracts.errors import CaravanError, StackError
 from contracts.settings import Settings
 

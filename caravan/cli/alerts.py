@@ -23,7 +23,7 @@ def alerts(
     from rich.console import Console
     from rich.markup import escape
 
-    from caravan.cli import tables
+    from caravan.cli.console import tables
     from monitoring.alerts import Alert, told
     from recovery.drills.rehearsal import overdue
 

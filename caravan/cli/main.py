@@ -7,10 +7,10 @@ import sys
 
 import typer
 
-from caravan.cli import alerts, chain, replay, stack
+from caravan.cli import alerts, nightly, replay, stack
+from caravan.cli.console.ending import tell
 from caravan.cli.data import data, features
 from caravan.cli.demo import demo
-from caravan.cli.ending import tell
 from caravan.cli.evaluate import recommend, search
 from caravan.cli.recovery import fail_back, forget, recover, region, rehearse, snapshot
 from caravan.cli.release import canary, freeze, release
@@ -38,8 +38,8 @@ for _command in (
     data.ingest,
     data.convert,
     data.validate,
-    chain.nightly,
-    chain.backfill,
+    nightly.nightly,
+    nightly.backfill,
 ):
     app.command()(_command)
 app.command()(demo.demo)

@@ -82,8 +82,8 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines to begin with.")] = 100,
 ) -> None:
     """Print the end of a service's log."""
-    from caravan.stack import supervisor
     from caravan.stack.lifecycle import programs
+    from caravan.stack.supervision import supervisor
     from contracts.settings import settings
 
     known = programs(settings())

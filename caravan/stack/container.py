@@ -16,8 +16,10 @@ import os
 import sys
 from collections.abc import Callable
 
-from caravan.stack import credentials, environment, mlflow_server, region
-from caravan.stack.postgres import Cluster, ensure_databases
+from caravan.stack.host import environment
+from caravan.stack.keys import credentials
+from caravan.stack.services import mlflow_server, region
+from caravan.stack.services.postgres import Cluster, ensure_databases
 from contracts.errors import SettingsError
 from contracts.settings import Settings, settings
 
@@ -31,7 +33,7 @@ def set_up(s: Settings) -> None:
 
 def control(s: Settings) -> None:
     """Make the databases of Airflow and of the lease, unless they exist."""
-    from caravan.stack.control import ensure_control_databases
+    from caravan.stack.services.control import ensure_control_databases
 
     ensure_control_databases(_server(s, s.control_database_host), s)
 

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from caravan.stack import control as control_group
-from caravan.stack import credentials, folders, processes, starting, supervisor
-from caravan.stack import region as region_group
-from caravan.stack.program import Program
-from caravan.stack.starting import Progress
+from caravan.stack.host.program import Program
+from caravan.stack.keys import credentials
+from caravan.stack.services import control as control_group
+from caravan.stack.services import region as region_group
+from caravan.stack.supervision import folders, processes, starting, supervisor
+from caravan.stack.supervision.starting import Progress
 from contracts.errors import SettingsError, StackError
 from contracts.region import RegionName
 from contracts.settings import Settings

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from caravan.stack import binaries, credentials, lifecycle, postgres, region
+from caravan.stack import lifecycle
+from caravan.stack.host import binaries
+from caravan.stack.keys import credentials
+from caravan.stack.services import postgres, region
 from contracts.errors import SettingsError, StackError
 from contracts.settings import Settings
 from recovery.machine import Cluster

@@ -23,9 +23,10 @@ import numpy as np
 
 from artifacts.object_store import ObjectStore
 from artifacts.publish import point, publish
-from caravan.stack import binaries, credentials
+from caravan.stack.host import binaries
+from caravan.stack.keys import credentials
 from caravan.stack.machine import EmbeddedMachine
-from caravan.stack.region import DATABASES
+from caravan.stack.services.region import DATABASES
 from contracts.settings import Settings
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore

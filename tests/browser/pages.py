@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from artifacts.registry import model_name
-from caravan.stack import credentials
+from caravan.stack.keys import credentials
 from contracts.settings import Settings
 from releases.approval.mlflow_app import TAG
 from tests.browser.screenshots import browser

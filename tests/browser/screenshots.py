@@ -1,9 +1,9 @@
 """Pictures for the docs, taken from the running stack: `python -m tests.browser.screenshots`.
 
-The graphs of the newest `nightly` runs with a release and with a refusal in the Airflow UI, the newest champion's
-version in the MLflow registry, and the newest request for approval of a release that a night trained, so that its brief
-has its own figures. The stack must have had two nights, as `caravan demo` leaves it, and a refused one. Needs
-Debian's chromium, or another one named in CHROMIUM.
+The graph of the newest `nightly` run of each ending in the Airflow UI, the newest champion's version in the MLflow
+registry, and the newest request for approval of a release that a night trained, so that its brief has its own figures.
+The stack must have had two nights, as `caravan demo` leaves it; for an ending that no night had yet there is no new
+picture, which is said. Needs Debian's chromium, or another one named in CHROMIUM.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from caravan.cli.airflow_api import Airflow
-from caravan.stack import credentials
+from caravan.stack.keys import credentials
 from contracts.errors import NotFound
 from contracts.settings import Settings, settings
 from tests.conftest import REPOSITORY
@@ -28,6 +28,13 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+#: Pictures of nights, by how the note of a night begins.
+GRAPHS = {
+    "released": "nightly_graph.png",
+    "refused": "nightly_refused.png",
+    "nothing landed": "nightly_nothing_landed.png",
+    "crashed": "nightly_crashed.png",
+}
 #: Milliseconds a page may take on a busy machine.
 PATIENCE = 240_000.0
 
@@ -38,11 +45,16 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     airflow = Airflow.of(s)
     request = newest_request(airflow, asked_by_nights(s))
-    run, refused = (newest_run(airflow, ending) for ending in ("released", "refused"))
+    run = newest_run(airflow, "released")
     with browser() as context:
         page = signed_in(s, context)
         airflow_request(s, page, request, IMAGES / "airflow_approval.png")
-    for shown, name in ((run, "nightly_graph.png"), (refused, "nightly_refused.png")):
+    for ending, name in GRAPHS.items():
+        try:
+            shown = newest_run(airflow, ending)
+        except NotFound as error:
+            print(f"{name} stays as it is: {error}")
+            continue
         with browser() as context:
             airflow_graph(s, signed_in(s, context), shown, IMAGES / name)
     with browser({"username": s.mlflow_username, "password": s.secret("mlflow_password")}) as context:
@@ -53,14 +65,14 @@ def newest_run(airflow: Airflow, ending: str) -> dict[str, Any]:
     """The newest run that ended like this, as its note says. Raises NotFound."""
     found = airflow.call("GET", "/dags/nightly/dagRuns", params={"order_by": "-start_date", "limit": 50})
     for run in found["dag_runs"]:
-        if str(run["note"]).startswith(f"{ending}:"):
+        if str(run["note"]).startswith((f"{ending}:", f"{ending} in ")):
             return dict(run)
-    raise NotFound(f"there is no run of nightly that was {ending}", remedy="`caravan nightly` makes one")
+    raise NotFound(f"no run of nightly ended as: {ending}", remedy="`caravan nightly` makes one")
 
 
 def asked_by_nights(s: Settings) -> set[str]:
     """The runs of `release` that the nightly chain starts, of those releases that were trained and measured."""
-    from caravan_airflow.offering import run_name
+    from caravan_airflow.nightly.offering import run_name
 
     from artifacts.ledger import Ledger
     from artifacts.object_store import ObjectStore

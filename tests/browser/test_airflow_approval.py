@@ -18,7 +18,8 @@ import pytest
 
 from artifacts.ledger import Ledger
 from caravan.cli.airflow_api import Airflow
-from caravan.stack import credentials, up
+from caravan.stack import up
+from caravan.stack.keys import credentials
 from contracts.settings import Settings
 from tests.browser.screenshots import CHROMIUM, browser
 from tests.scenarios import made_release

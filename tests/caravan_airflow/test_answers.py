@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from caravan_airflow.answers import Caller, take, unrecorded
+from caravan_airflow.release.answers import Caller, take, unrecorded
 
 from artifacts.ledger import Ledger
 from contracts.errors import NotApproved, NotFound

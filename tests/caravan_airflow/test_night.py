@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caravan_airflow import night
-from caravan_airflow.night import ending, nothing_new
+from caravan_airflow.nightly import night_ending
+from caravan_airflow.nightly.night_ending import ending, nothing_new
 
 from contracts.errors import StoreUnavailable
 from contracts.settings import Settings, read_settings
@@ -100,7 +100,7 @@ def test_the_sentence_of_a_refused_night_names_what_serves() -> None:
 def test_a_crash_is_noted_and_told_once(s: Settings, pages: Pages) -> None:
     left = {("train", "error"): "TrainingError: training ended with code -9 -> run it again"}
     for _ in range(2):
-        night.end(context(CRASHED, left))
+        night_ending.end(context(CRASHED, left))
     assert pages.notes["run"].startswith(
         "crashed in train: TrainingError: training ended with code -9 -> run it again\n"
     )
@@ -110,7 +110,7 @@ def test_a_crash_is_noted_and_told_once(s: Settings, pages: Pages) -> None:
 
 
 def test_a_killed_task_left_no_word_and_is_told_all_the_same(s: Settings, pages: Pages) -> None:
-    night.end(context(CRASHED, {}))
+    night_ending.end(context(CRASHED, {}))
     assert "ended without a word" in alerts.told(s)[0].text
 
 
@@ -125,7 +125,7 @@ def test_a_killed_task_left_no_word_and_is_told_all_the_same(s: Settings, pages:
 def test_other_endings_are_noted_and_no_alert(
     s: Settings, pages: Pages, states: dict[str, str], left: dict[tuple[str, str], str], note: str
 ) -> None:
-    night.end(context(states, left))
+    night_ending.end(context(states, left))
     assert pages.notes["run"].startswith(note)
     assert pages.notes.get("champion_stays") == ("nothing new tonight" if states is REFUSED else None)
     assert alerts.told(s) == []
@@ -135,7 +135,7 @@ def test_other_endings_are_noted_and_no_alert(
 def test_a_backfill_and_another_source_are_noted_and_alarm_nobody(
     s: Settings, pages: Pages, other: dict[str, str]
 ) -> None:
-    night.end(context(CRASHED, {}, **other))
+    night_ending.end(context(CRASHED, {}, **other))
     assert pages.notes["run"].startswith("crashed in train")
     assert alerts.told(s) == []
 
@@ -147,11 +147,11 @@ def test_a_page_that_can_not_be_written_leaves_the_night_as_it_is(
         raise StoreUnavailable("Airflow is away")
 
     monkeypatch.setattr("caravan_airflow.service.Service.of", away)
-    assert night.end(context(CRASHED, {})).kind == "crashed"
+    assert night_ending.end(context(CRASHED, {})).kind == "crashed"
     assert len(alerts.told(s)) == 1
 
 
 def test_a_long_note_keeps_what_it_is_about(pages: Pages) -> None:
-    night.end(context(REFUSED, {("champion_stays", "says"): "because " * 500}))
+    night_ending.end(context(REFUSED, {("champion_stays", "says"): "because " * 500}))
     assert len(pages.notes["run"]) <= 1000
     assert pages.notes["run"].endswith(f"shop, {DAY}, recipe tiny; started by schedule")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from caravan_airflow import offering
-from caravan_airflow.steps import Run
+from caravan_airflow.nightly import offering
+from caravan_airflow.step import Run
 
 from artifacts.ledger import Ledger
 from contracts.errors import ReleaseError, ServingError

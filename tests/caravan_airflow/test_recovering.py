@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caravan_airflow import commands, recovering
+from caravan_airflow.recovery import commands, tasks
 
 from contracts.errors import CaravanError, RestoreRefused
 from contracts.exit_codes import code_of
@@ -32,12 +32,12 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def test_the_tasks_are_the_steps_of_the_command() -> None:
-    assert tuple(STEPS) == recovering.STEPS
-    assert tuple(failback.STEPS) == recovering.FAILBACK
+    assert tuple(STEPS) == tasks.STEPS
+    assert tuple(failback.STEPS) == tasks.FAILBACK
 
 
 def test_the_form_offers_every_fault() -> None:
-    from caravan_airflow.form import rehearsal_params
+    from caravan_airflow.ui.forms import rehearsal_params
 
     assert rehearsal_params()["fault"].schema["enum"] == list(faults.FAULTS)
 
@@ -64,7 +64,7 @@ class Answers:
     """Airflow's record of who answered."""
 
     def __init__(self, *names: str | None, chosen: str = "Approve") -> None:
-        self.names, self.chosen = dict(zip(recovering.CONFIRMATIONS, names, strict=True)), chosen
+        self.names, self.chosen = dict(zip(tasks.CONFIRMATIONS, names, strict=True)), chosen
 
     def __enter__(self) -> Answers:
         return self
@@ -86,9 +86,9 @@ class Instance:
 def test_less_than_two_people_are_refused(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("caravan_airflow.service.Service.of", lambda _s: answers)
     with pytest.raises(RestoreRefused, match="one person is not enough"):
-        recovering.two_people({"ti": Instance})
+        tasks.two_people({"ti": Instance})
 
 
 def test_two_people_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("caravan_airflow.service.Service.of", lambda _s: Answers("anna", "berta"))
-    assert recovering.two_people({"ti": Instance}) == "anna and berta"
+    assert tasks.two_people({"ti": Instance}) == "anna and berta"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caravan_airflow import releasing
+from caravan_airflow.release import tasks
 
 from contracts.settings import Settings
 from releases.approval.review_summary import Brief
@@ -19,11 +19,11 @@ def briefed(monkeypatch: pytest.MonkeyPatch, *road: Any) -> RowLedger:
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
     monkeypatch.setattr("artifacts.object_store.ObjectStore.of", lambda _s: None)
     monkeypatch.setattr("releases.approval.review_summary.brief", lambda *_: Brief(title="may it?", text="a brief"))
-    monkeypatch.setattr(releasing, "here", Settings)
-    monkeypatch.setattr(releasing, "links", lambda *_: {})
-    monkeypatch.setattr(releasing, "_await_drift", lambda *_: None)
+    monkeypatch.setattr(tasks, "here", Settings)
+    monkeypatch.setattr(tasks, "links", lambda *_: {})
+    monkeypatch.setattr(tasks, "_await_drift", lambda *_: None)
     context = {"params": {"source": "shop", "digest": DIGEST}, "ti": SimpleNamespace(xcom_push=pytest.fail)}
-    assert releasing.brief(context) == DIGEST
+    assert tasks.brief(context) == DIGEST
     return ledger
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType
-from caravan_airflow.steps import RECIPES, Outcome, Run, chosen, step
+from caravan_airflow.step import RECIPES, Outcome, Run, chosen, step
 from hypothesis import given
 from hypothesis import strategies as st
 

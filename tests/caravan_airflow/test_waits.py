@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caravan_airflow.releasing import close, notice, why_closed
+from caravan_airflow.release.tasks import close, notice, why_closed
 
 from contracts.errors import StackError
 from releases.approval.approval import Rules
@@ -21,9 +21,9 @@ SCRIPT = """
 import asyncio, json, sys
 sys.path.insert(0, "plugins")
 from caravan_airflow import triggers
-from caravan_airflow.approval import ASKED_AGAIN, AskAgain, ReleaseApproval, _form
+from caravan_airflow.release.approval import ASKED_AGAIN, AskAgain, ReleaseApproval, _form
 from releases.progress import Look
-from caravan_airflow.waits import stopped
+from caravan_airflow.release.waits import stopped
 from contracts.errors import NotApproved
 from tests.caravan_airflow.ledger_rows import DIGEST, rows
 

@@ -14,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from caravan.cli.release import approve, release, sign_in
-from caravan.stack import credentials
+from caravan.stack.keys import credentials
 from contracts.errors import CaravanError, NotApproved, NotFound, SettingsError
 from contracts.settings import Settings
 from tests.releases.parts import Case, alone, gated

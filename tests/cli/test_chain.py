@@ -9,7 +9,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from caravan.cli import chain
+from caravan.cli import nightly
 from contracts.errors import SettingsError, StackError
 from contracts.settings import Settings
 
@@ -64,15 +64,15 @@ class FakeAirflow:
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Console:
     console = Console(record=True, width=200, force_terminal=False, quiet=False)
-    monkeypatch.setattr(chain, "console", console)
-    monkeypatch.setattr(chain, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(nightly, "console", console)
+    monkeypatch.setattr(nightly, "POLL_SECONDS", 0.0)
     return console
 
 
 def start(monkeypatch: pytest.MonkeyPatch, airflow: FakeAirflow, **options: Any) -> None:
-    monkeypatch.setattr(chain, "settings", lambda: Settings())
-    monkeypatch.setattr(chain.Airflow, "of", lambda s: airflow)
-    chain.nightly(**{"day": "2026-01-01", "source": "shop", "recipe": "quick", "wait": True, **options})
+    monkeypatch.setattr(nightly, "settings", lambda: Settings())
+    monkeypatch.setattr(nightly.Airflow, "of", lambda s: airflow)
+    nightly.nightly(**{"day": "2026-01-01", "source": "shop", "recipe": "quick", "wait": True, **options})
 
 
 def test_a_green_run_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
@@ -152,7 +152,7 @@ def test_a_night_of_which_nothing_landed_says_so_with_the_remedy(
 
 
 def test_a_night_that_has_to_wait_says_for_which_one(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
-    monkeypatch.setattr(chain, "QUEUED", 0.0)
+    monkeypatch.setattr(nightly, "QUEUED", 0.0)
     airflow = FakeAirflow([{"train": "success"}])
     airflow.queued = 3
     start(monkeypatch, airflow)
@@ -170,7 +170,7 @@ def test_following_outlives_an_airflow_that_is_away_for_a_while(
 
 
 def test_an_airflow_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
-    monkeypatch.setattr(chain, "SILENCE", 0.0)
+    monkeypatch.setattr(nightly, "SILENCE", 0.0)
     with pytest.raises(StackError):
         start(monkeypatch, FakeAirflow([{"train": "running"}, StackError("away")]))
 
@@ -192,8 +192,8 @@ def test_a_recipe_or_policy_that_is_none_is_refused_before_airflow_is_asked(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, str], words: str
 ) -> None:
     airflow = FakeAirflow([])
-    monkeypatch.setattr(chain.Airflow, "of", classmethod(lambda *_a, **_k: airflow))
-    for start in (lambda: chain.nightly(**options), lambda: chain.backfill("2026-01-01", "2026-01-02", **options)):
+    monkeypatch.setattr(nightly.Airflow, "of", classmethod(lambda *_a, **_k: airflow))
+    for start in (lambda: nightly.nightly(**options), lambda: nightly.backfill("2026-01-01", "2026-01-02", **options)):
         with pytest.raises(SettingsError, match=words):
             start()
     assert airflow.started == []

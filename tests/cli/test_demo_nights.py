@@ -9,7 +9,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from caravan.cli import chain
+from caravan.cli import nightly
 from caravan.cli.demo import two_nights
 from caravan.cli.demo.two_nights import Nights
 from contracts.errors import StackError
@@ -61,8 +61,8 @@ class FakeAirflow:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(chain, "console", Console(quiet=True))
+    monkeypatch.setattr(nightly, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(nightly, "console", Console(quiet=True))
 
 
 def nights(airflow: FakeAirflow) -> tuple[Nights, list[str]]:
@@ -134,7 +134,7 @@ def test_a_night_that_is_refused_ends_as_the_command_nightly_does(monkeypatch: p
     def conclude(*_: object) -> None:
         raise typer.Exit(3)
 
-    monkeypatch.setattr(chain, "conclude", conclude)
+    monkeypatch.setattr(nightly, "conclude", conclude)
     ours, _ = nights(FakeAirflow())
     with pytest.raises(typer.Exit):
         ours.run(date(2026, 1, 2))

@@ -218,7 +218,7 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
 ) -> None:
     awaited: list[str] = []
     monkeypatch.setattr("caravan.cli.release.rollback.arrive", lambda _s, _region, digest: awaited.append(digest))
-    monkeypatch.setattr("caravan.cli.release.oncall.person_or_os_user", lambda _s, user, **_: (user, True))
+    monkeypatch.setattr("caravan.cli.release.sign_in.person_or_os_user", lambda _s, user, **_: (user, True))
     case(ledger).move("approved", "champion")
     case(ledger, SECOND).move("approved", "shadow", "canary_1")
     words = ("stop", SECOND[:12], "--reason", "odd answers")
@@ -244,7 +244,7 @@ def test_who_stops_a_release_while_nobody_can_sign_in_is_told_of(
     s: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("caravan.cli.release.rollback.arrive", lambda *_: None)
-    monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: False)
+    monkeypatch.setattr("caravan.cli.release.sign_in.answering", lambda _s: False)
     case(ledger).move("approved", "champion")
     case(ledger, SECOND).move("approved", "shadow")
     assert run("stop", SECOND[:12], "--reason", "odd answers").exit_code == 0

@@ -17,7 +17,7 @@ from socketserver import UnixStreamServer
 import psutil
 import pytest
 
-from caravan.stack import binaries
+from caravan.stack.host import binaries
 from tests.doors import walk
 from tests.doors.judge import as_nobody, is_open, standing_open
 from tests.doors.listening import doors

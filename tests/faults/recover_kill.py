@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 import psutil
-from caravan_airflow.recovering import STEPS
+from caravan_airflow.recovery.tasks import STEPS
 
 from artifacts import state_file as facts
-from caravan.stack import supervisor
+from caravan.stack.supervision import supervisor
 from contracts.settings import Settings
 from recovery.drills.report import keep
 from recovery.restore.restore import state_file

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from caravan.stack.binaries import redis_server
+from caravan.stack.host.binaries import redis_server
 from contracts.settings import Settings, read_settings
 
 PASSWORD = "12e345"  # Feast would read it as a number, were it not quoted

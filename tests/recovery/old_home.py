@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from caravan.stack import postgres
+from caravan.stack.services import postgres
 from contracts.release import State
 from tests.conftest import REPOSITORY
 

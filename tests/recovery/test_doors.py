@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from caravan.stack import lifecycle, processes, supervisor
+from caravan.stack import lifecycle
+from caravan.stack.supervision import processes, supervisor
 from contracts.settings import Settings
 from tests.doors import walk
 from tests.doors.judge import as_nobody, standing_open

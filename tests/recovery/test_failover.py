@@ -15,8 +15,8 @@ import pytest
 
 from artifacts.ledger import Ledger
 from caravan.cli.airflow_api import Airflow
-from caravan.stack import supervisor
 from caravan.stack.machine import EmbeddedMachine
+from caravan.stack.supervision import supervisor
 from contracts.errors import CaravanError, Fenced
 from contracts.settings import Settings
 from recovery.drills.rehearsal import rehearse

@@ -11,7 +11,8 @@ import pytest
 from artifacts.lake import Lake
 from artifacts.ledger import Ledger
 from caravan.cli.airflow_api import ENDED, Airflow
-from caravan.stack import down, key_inventory, up
+from caravan.stack import down, up
+from caravan.stack.keys import key_inventory
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings, read_settings
 from recovery.restore.recovery_point import Point

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from artifacts.ledger import Ledger, Move
 from artifacts.registry import Registry, mlflow_client, model_name
-from caravan.stack import supervisor
+from caravan.stack.supervision import supervisor
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import registration

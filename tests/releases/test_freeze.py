@@ -66,7 +66,7 @@ def test_the_commands_freeze_and_thaw(stack: Settings, ledger: Ledger, monkeypat
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _s: ledger)
     for module in ("freeze", "release"):
         monkeypatch.setattr(f"caravan.cli.release.{module}.settings", lambda: stack)
-    monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: True)
+    monkeypatch.setattr("caravan.cli.release.sign_in.answering", lambda _s: True)
     monkeypatch.setattr("caravan.cli.release.sign_in.person", lambda _s, user, **_: user)
     run = CliRunner().invoke
     assert "nothing is frozen" in run(app, ["thaw", "--reason", "early"]).output

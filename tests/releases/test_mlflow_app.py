@@ -20,7 +20,9 @@ from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from artifacts.registry import DIGEST_TAG, mlflow_client
-from caravan.stack import credentials, environment, mlflow_server, region
+from caravan.stack.host import environment
+from caravan.stack.keys import credentials
+from caravan.stack.services import mlflow_server, region
 from contracts.settings import Settings
 from releases.approval.mlflow_app import TAG
 from tests.releases.parts import Case, alone, gated

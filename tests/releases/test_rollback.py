@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from artifacts.ledger import Ledger
 from caravan.cli.main import app
-from caravan.stack import supervisor
+from caravan.stack.supervision import supervisor
 from contracts.errors import Conflict, IllegalMove, NotFound, ServingError, SettingsError, StoreUnavailable
 from contracts.release import State
 from contracts.settings import Settings, read_settings
@@ -242,7 +242,7 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     for module in ("rollback", "release"):
         monkeypatch.setattr(f"caravan.cli.release.{module}.settings", lambda: stack)
     # neither Airflow nor MLflow answers tonight
-    monkeypatch.setattr("caravan.cli.release.oncall.answering", lambda _s: False)
+    monkeypatch.setattr("caravan.cli.release.sign_in.answering", lambda _s: False)
     monkeypatch.setattr("monitoring.alerts._path", lambda _s: tmp_path / "alerts.jsonl")
     command = ["release", "rollback", "--reason", "carts fell"]
     before = live.ledger.history(live.source)

@@ -156,7 +156,7 @@ def _files(standby: Settings, digests: set[Any], champion: str) -> list[str]:
 
 def main() -> int:
     """A drill on a stack of its own, with a live view; opens the page. Exit code 1 when it did not go well."""
-    from caravan.cli.steps import StepBoard
+    from caravan.cli.console.step_board import StepBoard
     from tests.scenarios.two_regions import two_regions
 
     with StepBoard() as board:

@@ -21,7 +21,7 @@ from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
 from artifacts.signature import sign
-from caravan.stack import supervisor
+from caravan.stack.supervision import supervisor
 from contracts.release import State
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step

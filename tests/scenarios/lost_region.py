@@ -26,7 +26,7 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
 from artifacts.registry import Registry, mlflow_client
 from artifacts.signature import sign
-from caravan.stack import supervisor
+from caravan.stack.supervision import supervisor
 from contracts.errors import CaravanError
 from contracts.settings import Settings
 from feature_repo.store import materialize

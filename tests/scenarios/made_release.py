@@ -13,7 +13,7 @@ from typing import Any
 from artifacts.ledger import Ledger
 from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
-from caravan.stack import supervisor
+from caravan.stack.supervision import supervisor
 from contracts import release as files
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings

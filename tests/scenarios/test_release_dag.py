@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
-from caravan_airflow.answers import Caller, take
+from caravan_airflow.release.answers import Caller, take
 from caravan_airflow.service import Service
 
 from artifacts.ledger import Ledger
 from caravan.cli.airflow_api import ENDED, Airflow
-from caravan.stack import credentials
+from caravan.stack.keys import credentials
 from contracts.errors import CaravanError, NotApproved
 from contracts.release import State
 from contracts.settings import Settings

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from caravan.stack import binaries, container, credentials
-from caravan.stack.region import programs
+from caravan.stack import container
+from caravan.stack.host import binaries
+from caravan.stack.keys import credentials
+from caravan.stack.services.region import programs
 from contracts.region import ControlPorts, RegionName, RegionPorts
 from contracts.settings import Settings
 

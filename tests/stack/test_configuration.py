@@ -15,8 +15,11 @@ import pytest
 from supervisor.options import ServerOptions
 
 from artifacts import database
-from caravan.stack import control, credentials, environment, folders, postgres, processes, region, supervisor
-from caravan.stack.program import Program
+from caravan.stack.host import environment
+from caravan.stack.host.program import Program
+from caravan.stack.keys import credentials
+from caravan.stack.services import control, postgres, region
+from caravan.stack.supervision import folders, processes, supervisor
 from contracts import sockets
 from contracts.errors import StackError
 from contracts.settings import Settings

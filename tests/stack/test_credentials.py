@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from caravan.stack import credentials, key_inventory
+from caravan.stack.keys import credentials, key_inventory
 from contracts.errors import SettingsError
 from contracts.settings import Settings, read_settings
 

@@ -14,8 +14,10 @@ import pytest
 
 from artifacts.object_store import ObjectStore
 from caravan import stack
-from caravan.stack import credentials, processes, region, supervisor
-from caravan.stack.program import Program
+from caravan.stack.host.program import Program
+from caravan.stack.keys import credentials
+from caravan.stack.services import region
+from caravan.stack.supervision import processes, supervisor
 from contracts.errors import PortTaken, StackError
 from contracts.settings import Settings
 from tests.conftest import free_offset

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.stack import processes
+from caravan.stack.supervision import processes
 from contracts.errors import PortTaken
 from contracts.region import ControlPorts, RegionPorts
 from tests.conftest import OFFSETS

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from caravan.stack import credentials
+from caravan.stack.keys import credentials
 from contracts.region import ControlPorts, RegionPorts
 from contracts.settings import Settings
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from caravan.stack import lifecycle, processes, starting, supervisor
-from caravan.stack.environment import MARKER
-from caravan.stack.program import Program
+from caravan.stack import lifecycle
+from caravan.stack.host.environment import MARKER
+from caravan.stack.host.program import Program
+from caravan.stack.supervision import processes, starting, supervisor
 from contracts.errors import StackError
 from contracts.settings import Settings
 

@@ -176,8 +176,8 @@ def place_of(
 
 def can_listen(home: Path, offset: int) -> bool:
     """Whether a stack in this home can have the ports at `offset`: it has them already, or nobody has."""
-    from caravan.stack import supervisor
-    from caravan.stack.processes import check_ports
+    from caravan.stack.supervision import supervisor
+    from caravan.stack.supervision.processes import check_ports
 
     there = read_settings(home=home, port_offset=offset)
     if supervisor.runs(there):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from caravan.cli import chain
+from caravan.cli import nightly
 from caravan.cli.airflow_api import ENDED, Airflow
 from caravan.cli.demo.rollout import POLICY
 from contracts.errors import StackError
@@ -52,14 +52,14 @@ class Nights:
             self._say(f"started {self._page(run_id)}")
 
         def look() -> list[dict[str, Any]]:
-            run = self._airflow.run(chain.DAG, run_id)
+            run = self._airflow.run(nightly.DAG, run_id)
             if run["state"] == "queued":
                 self._clear_the_way(run_id)
             return [run]
 
-        chain.follow(self._airflow, look, done=lambda runs: runs[0]["state"] in ENDED)
-        chain.conclude(self._airflow, self._s, [self._airflow.run(chain.DAG, run_id)])
-        offered = self._airflow.left(chain.DAG, run_id, "offer", "return_value")
+        nightly.follow(self._airflow, look, done=lambda runs: runs[0]["state"] in ENDED)
+        nightly.conclude(self._airflow, self._s, [self._airflow.run(nightly.DAG, run_id)])
+        offered = self._airflow.left(nightly.DAG, run_id, "offer", "return_value")
         return str(offered) if offered else None
 
     def let_the_schedule_pass(self) -> None:
@@ -71,7 +71,7 @@ class Nights:
         today, deadline = datetime.now(UTC).date().isoformat(), time.monotonic() + SCHEDULE_PATIENCE
         newest = {"run_type": "scheduled", "order_by": "-run_after", "limit": 1}
         while time.monotonic() < deadline:
-            runs = self._airflow.call("GET", f"/dags/{chain.DAG}/dagRuns", params=newest)["dag_runs"]
+            runs = self._airflow.call("GET", f"/dags/{nightly.DAG}/dagRuns", params=newest)["dag_runs"]
             if runs and str(runs[0]["run_after"])[:10] >= today and runs[0]["state"] in ENDED:
                 return
             self._tell("schedule", "waiting for the schedule's own first run, which finds nothing to do")
@@ -83,9 +83,9 @@ class Nights:
     def _start(self, conf: dict[str, str]) -> str:
         note = f"{conf['source']}, {conf['day']}; started with `caravan demo`"
         try:
-            return self._airflow.trigger(chain.DAG, conf, note=note)
+            return self._airflow.trigger(nightly.DAG, conf, note=note)
         except StackError:  # on a busy machine it may have been done all the same
-            return self._under_way(conf) or self._airflow.trigger(chain.DAG, conf, note=note)
+            return self._under_way(conf) or self._airflow.trigger(nightly.DAG, conf, note=note)
 
     def _clear_the_way(self, ours: str) -> None:
         for run in self._active():
@@ -94,7 +94,7 @@ class Nights:
                 continue
             if run["run_type"] == "scheduled":
                 day = str(run["logical_date"])[:10]
-                self._airflow.stop(chain.DAG, name, note=MADE_WAY.format(day=day))
+                self._airflow.stop(nightly.DAG, name, note=MADE_WAY.format(day=day))
                 self.stopped.append(day)
                 self._say(f"the schedule's night of {day} makes way for the demo's: {self._page(name)}")
             else:
@@ -104,7 +104,7 @@ class Nights:
     def _active(self) -> list[dict[str, Any]]:
         """Nights that run or wait for their turn, the one that began first at the head."""
         params = {"state": ["running", "queued"], "order_by": "run_after", "limit": 100}
-        return list(self._airflow.call("GET", f"/dags/{chain.DAG}/dagRuns", params=params)["dag_runs"])
+        return list(self._airflow.call("GET", f"/dags/{nightly.DAG}/dagRuns", params=params)["dag_runs"])
 
     def _tell(self, about: str, line: str) -> None:
         """Say it now and then, not with every look."""
@@ -113,7 +113,7 @@ class Nights:
             self._say(line)
 
     def _page(self, run_id: str) -> str:
-        return f"{self._s.airflow_address}/dags/{chain.DAG}/runs/{run_id}"
+        return f"{self._s.airflow_address}/dags/{nightly.DAG}/runs/{run_id}"
 
 
 def _is(run: dict[str, Any], conf: dict[str, str]) -> bool:

@@ -22,7 +22,7 @@ def fail_back(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Bring over what the region had accepted, rebuild it from the active one, switch. Run it again to go on."""
-    from caravan.cli.steps import StepBoard
+    from caravan.cli.console.step_board import StepBoard
     from caravan.stack.machine import EmbeddedMachine
     from recovery.failback import failback
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from caravan.cli.ending import tell
+from caravan.cli.console.ending import tell
 from contracts.errors import ErasureUnfinished, SettingsError
 from contracts.region import RegionName, named
 from contracts.settings import Settings, settings
@@ -82,7 +82,7 @@ def _actor() -> str:
 def _board(quiet: bool) -> Any:
     from contextlib import nullcontext
 
-    from caravan.cli.steps import StepBoard
+    from caravan.cli.console.step_board import StepBoard
 
     return nullcontext(lambda _place, _what: None) if quiet else StepBoard()
 
@@ -110,7 +110,7 @@ def _show(reports: list[Report], *, as_json: bool, foreseen: bool) -> None:
         return
     from rich.console import Console
 
-    from caravan.cli.tables import plain
+    from caravan.cli.console.tables import plain
 
     if not any(report.found or report.unreached for report in reports):
         typer.echo(f"nothing is found in {' and '.join(report.region for report in reports)}")

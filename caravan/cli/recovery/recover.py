@@ -36,7 +36,7 @@ def recover(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Restore a region and let it serve. Uses only that region's resources; run it again after whatever stopped it."""
-    from caravan.cli.steps import StepBoard
+    from caravan.cli.console.step_board import StepBoard
     from caravan.stack.machine import EmbeddedMachine
     from recovery.restore.recovery_point import Point
     from recovery.restore.restore import foresee, restore

@@ -35,7 +35,7 @@ def rehearse(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Restore the passive region, compare its answers with the active one's, write a page. Exit code 1: not well."""
-    from caravan.cli.steps import StepBoard
+    from caravan.cli.console.step_board import StepBoard
     from caravan.stack.machine import EmbeddedMachine
     from recovery.drills.faults import FAULTS
     from recovery.drills.rehearsal import rehearse as carry_out

@@ -59,7 +59,7 @@ def list_them(region: Region = "", as_json: Json = False) -> None:
     """Every snapshot, newest first; those that are not valid with the reason."""
     from rich.console import Console
 
-    from caravan.cli.tables import plain, when
+    from caravan.cli.console.tables import plain, when
     from recovery.snapshots.retention import proven
     from recovery.vault.catalog import Catalog
     from recovery.vault.manifest import Snapshot
@@ -179,7 +179,7 @@ def prune(
 
 def _administered(s: Settings) -> Vault:
     """The vault of the region `s.region`, with the credential of the administrator of the other region's store."""
-    from caravan.stack.region import store_administrator
+    from caravan.stack.services.region import store_administrator
     from contracts.region import other
     from recovery.vault.bucket import LockedBucket
     from recovery.vault.encryption import Sealer
@@ -213,6 +213,6 @@ def _board(quiet: bool) -> AbstractContextManager[Callable[[str, str], None]]:
     """One line per step, which changes in place on a terminal; nothing beside JSON."""
     if quiet:
         return nullcontext(lambda _step, _what: None)
-    from caravan.cli.steps import StepBoard
+    from caravan.cli.console.step_board import StepBoard
 
     return StepBoard()

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from caravan.cli import tables
-from caravan.cli.tables import SHORT
+from caravan.cli.console import tables
+from caravan.cli.console.tables import SHORT
 from contracts.release import CANARY_SHARE
 from releases.rollout.routing_wait import SILENT
 from serving.edge.edge import SLOTS

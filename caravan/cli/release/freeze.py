@@ -25,7 +25,8 @@ def freeze(
 ) -> None:
     """Let no release start a canary, take another step or become champion. ABORT and rollback still act."""
     from artifacts.ledger import Ledger
-    from caravan.cli.release.oncall import person_or_os_user
+    from caravan.cli.console.tables import time_left
+    from caravan.cli.release.sign_in import person_or_os_user
     from releases.rollout import freeze as rules
     from releases.text import reason_given
 
@@ -34,7 +35,7 @@ def freeze(
     ledger = Ledger.of(s)
     person, _ = person_or_os_user(s, user)
     move = rules.freeze(ledger, until=end, person=person, reason=reason)
-    typer.echo(f"frozen by {person} until {end:%Y-%m-%d %H:%M} UTC ({left(end, move.at)}): {reason}")
+    typer.echo(f"frozen by {person} until {end:%Y-%m-%d %H:%M} UTC ({time_left(end, move.at)}): {reason}")
     typer.echo("training and judging go on; `caravan release rollback` works; `caravan thaw` ends it")
 
 
@@ -71,11 +72,3 @@ def moment(text: str, now: datetime | None = None) -> datetime:
     if end > at + LONGEST:
         raise SettingsError(f"{text} is more than {LONGEST.days} days away", remedy="freeze again when it is over")
     return end
-
-
-def left(end: datetime, now: datetime) -> str:
-    """How long it is until `end`, in words."""
-    minutes = max(0, round((end - now).total_seconds() / 60))
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes // 1440} days"

@@ -30,7 +30,7 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from caravan.cli import tables
+    from caravan.cli.console import tables
     from releases.overview import listed
     from releases.rollout.freeze import frozen
 
@@ -62,7 +62,7 @@ def show(digest: Annotated[str, typer.Argument(help="A digest, or its beginning.
     """The whole story of one release, with the evidence of every step."""
     from rich.console import Console
 
-    from caravan.cli import tables
+    from caravan.cli.console import tables
 
     moves = [move for move in _ledger().history() if move.digest and move.digest.startswith(digest.strip().lower())]
     found = {move.digest for move in moves}
@@ -130,7 +130,7 @@ def stop(
     dry_run: rollback.DryRun = False,
 ) -> None:
     """Take a release off its way to the shoppers. Needs no approval; waits until they all have the champion."""
-    from caravan.cli.release.oncall import person_or_os_user
+    from caravan.cli.release.sign_in import person_or_os_user
     from monitoring import alerts
     from releases import rollback as back
     from releases.rollout.region import LiveRegion
@@ -189,7 +189,7 @@ def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -
     from rich.console import Console
     from rich.markup import escape
 
-    from caravan.cli import tables
+    from caravan.cli.console import tables
     from releases.overview import let_by
 
     story = ledger.history(crowned.source, crowned.digest)
@@ -242,7 +242,7 @@ def _ledger() -> Ledger:
 def _story(console: Any, moves: list[Move], *, title: str, releases: bool = False) -> None:
     from rich.markup import escape
 
-    from caravan.cli import tables
+    from caravan.cli.console import tables
 
     titles = ["when (UTC)", *(["release"] if releases else []), "to", "by", "why"]
     table = tables.plain(*titles, title=title)

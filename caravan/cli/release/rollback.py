@@ -37,7 +37,7 @@ def rollback(
 ) -> None:
     """Go back to the champion before. Needs no approval; stops what is on its way; waits until shoppers have it."""
     from artifacts.ledger import Ledger
-    from caravan.cli.release.oncall import person_or_os_user
+    from caravan.cli.release.sign_in import person_or_os_user
     from monitoring import alerts
     from releases import rollback as back
     from releases.rollout.region import LiveRegion

@@ -1,7 +1,11 @@
-"""Who is at the command line: a name and a password, checked by Airflow, or by MLflow where Airflow does not answer."""
+"""Signs a person in at the command line: by Airflow, or by MLflow where Airflow does not answer.
+
+In an incident where neither answers, the user of this machine acts, and is recorded as not signed in.
+"""
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 
@@ -13,7 +17,8 @@ from contracts.settings import Settings
 
 #: Where the password may come from, when nobody is there to type it.
 PASSWORD, PASSWORD_FILE = "CARAVAN_USER_PASSWORD", "CARAVAN_USER_PASSWORD_FILE"
-PATIENCE = 15.0
+#: Seconds a sign-in may take, and seconds an answer may take before a sign-in counts as down.
+SIGN_IN_TIMEOUT_S, ANSWER_TIMEOUT_S = 15.0, 2.0
 
 
 def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
@@ -22,7 +27,7 @@ def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
     if not user:
         raise SettingsError("nobody is named", remedy="say who you are: --as reviewer")
     password = _password(user, password_file)
-    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+    with httpx.Client(timeout=SIGN_IN_TIMEOUT_S, trust_env=False) as client:
         if (known := _airflow(client, s, user, password)) is not None:
             where = "Airflow"
         elif (known := _mlflow(client, s, user, password)) is not None:
@@ -36,6 +41,34 @@ def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
     if not known:
         raise NotApproved(f"{where} does not let {user} in with this password", remedy="check the name and password")
     return user
+
+
+def answering(s: Settings) -> bool:
+    """True when Airflow or MLflow answers, so that a password can be checked."""
+    with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False) as client:
+        for url in (f"{s.airflow_address}/api/v2/version", f"{s.mlflow_address}/health"):
+            try:
+                if not client.get(url).is_server_error:
+                    return True
+            except httpx.TransportError:
+                continue
+    return False
+
+
+def unsigned() -> str:
+    """What is recorded when nobody can check who it is."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"oncall (os user {user[:64]}, not signed in)"
+
+
+def person_or_os_user(s: Settings, user: str, *, password_file: Path | None = None) -> tuple[str, bool]:
+    """Who acts, and whether the sign-in vouches for it. NotApproved for a wrong password."""
+    if not answering(s):
+        return unsigned(), False
+    return person(s, user, password_file=password_file), True
 
 
 def _password(user: str, file: Path | None) -> str:

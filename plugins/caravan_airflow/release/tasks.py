@@ -150,7 +150,7 @@ def why_closed(moves: list[Move]) -> str:
 
 def close(service: Service, run: str, told: str, *, patience: float = CLOSE_PATIENCE, pause: float = 0.5) -> str:
     """Wait until an answer in hand is written down; end what still asks, and leave a note. The state afterwards."""
-    from caravan_airflow.answers import TASK
+    from caravan_airflow.release.answers import TASK
 
     deadline = time.monotonic() + patience
     while True:

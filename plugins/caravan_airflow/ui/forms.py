@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from caravan_airflow.steps import RECIPES, ROLLOUTS, SOURCE_PATTERN
+from caravan_airflow.step import RECIPES, ROLLOUTS, SOURCE_PATTERN
 from contracts.release import DIGEST
 from contracts.settings import settings
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from caravan.stack.environment import MARKER
+from caravan.stack.host.environment import MARKER
 from contracts.errors import PortTaken, StackError
 
 

@@ -68,11 +68,17 @@ def said(move: Move) -> str:
 
 def banner(held: Move, now: datetime) -> str:
     """A freeze in force, to be seen first."""
-    from caravan.cli.release.freeze import left
-
     end = datetime.fromisoformat(held.evidence["until"])
-    text = escape(f" FROZEN until {when(end)} UTC ({left(end, now)}) by {held.actor}: {held.reason} ")
+    text = escape(f" FROZEN until {when(end)} UTC ({time_left(end, now)}) by {held.actor}: {held.reason} ")
     return f"[bold white on blue]{text}[/]"
+
+
+def time_left(end: datetime, now: datetime) -> str:
+    """How long it is until `end`, in words."""
+    minutes = max(0, round((end - now).total_seconds() / 60))
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes // 1440} days"
 
 
 def evidence(body: Mapping[str, Any]) -> list[str]:

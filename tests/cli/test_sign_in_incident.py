@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from caravan.cli.release.oncall import answering, person_or_os_user
+from caravan.cli.release.sign_in import answering, person_or_os_user
 from contracts.errors import NotApproved
 from contracts.settings import Settings, read_settings
 from tests.serving.live import free_port

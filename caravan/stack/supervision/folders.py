@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from caravan.stack import postgres, supervisor
+from caravan.stack.services import postgres
+from caravan.stack.supervision import supervisor
 from contracts.errors import StackError
 from contracts.settings import Settings
 from contracts.sockets import make_short_folder, socket_path

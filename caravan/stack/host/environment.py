@@ -10,7 +10,7 @@ from contracts.settings import Settings
 
 #: Every process of a stack carries this variable; its value is the stack's home.
 MARKER = "CARAVAN_STACK"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 _OTHERS_BUSINESS = re.compile(
     r"_?(AIRFLOW|MLFLOW|AWS|PG|FEAST|SUPERVISOR|PYTEST|COV|CARAVAN|TORCHELASTIC)[A-Z_]*|PYTHONPATH|VIRTUAL_ENV|[a-z]+_proxy",

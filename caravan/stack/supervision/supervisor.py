@@ -20,9 +20,9 @@ from typing import Any
 
 import psutil
 
-from caravan.stack import binaries, environment
-from caravan.stack.private_files import write_private
-from caravan.stack.program import Program
+from caravan.stack.host import binaries, environment
+from caravan.stack.host.private_files import write_private
+from caravan.stack.host.program import Program
 from contracts.errors import StackError
 from contracts.settings import Settings
 from contracts.sockets import socket_path as socket_for

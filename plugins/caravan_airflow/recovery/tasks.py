@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from caravan_airflow.active import here
-from caravan_airflow.commands import caravan
+from caravan_airflow.recovery.commands import caravan
 from contracts.errors import RestoreRefused
 from contracts.region import other
 

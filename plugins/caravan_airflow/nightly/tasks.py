@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from caravan_airflow.active import here
-from caravan_airflow.steps import NothingToDo, Outcome, Run, step
+from caravan_airflow.step import NothingToDo, Outcome, Run, step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,12 +146,12 @@ def gate(run: Run, evaluation: str) -> Outcome:
 def champion_stays(run: Run, verdict: str) -> Outcome:
     """The gate refused: says so, and what serves; the verdict's digest again."""
     from artifacts.ledger import Ledger
-    from caravan_airflow import night
+    from caravan_airflow.nightly import night_ending
     from monitoring import nights
 
     s = here()
     refused = nights.read(_store(), verdict)
-    return Outcome(made=verdict, says=night.nothing_new(run.source, Ledger.of(s).served(), refused.says))
+    return Outcome(made=verdict, says=night_ending.nothing_new(run.source, Ledger.of(s).served(), refused.says))
 
 
 @step
@@ -191,7 +191,7 @@ def register(run: Run, evaluation: str) -> Outcome:
 def offer(run: Run, release: str) -> Outcome:
     """The region's first release goes to the shoppers; people are asked about every later one. The release's digest."""
     from artifacts.ledger import Ledger
-    from caravan_airflow import offering
+    from caravan_airflow.nightly import offering
     from caravan_airflow.service import Service
 
     s = here()
@@ -211,9 +211,9 @@ def offer(run: Run, release: str) -> Outcome:
 
 def report(context: Mapping[str, Any], evaluation: str | None, release: str | None) -> Any:
     """How the night ended, on its run and as alerts; then the drift of the day."""
-    from caravan_airflow import night
+    from caravan_airflow.nightly import night_ending
 
-    night.end(context)
+    night_ending.end(context)
     return drift(context, evaluation, release)
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.database import server_holds
-from caravan.stack import binaries, probe
-from caravan.stack.private_files import write_private
-from caravan.stack.program import Program
+from caravan.stack.host import binaries, probe
+from caravan.stack.host.private_files import write_private
+from caravan.stack.host.program import Program
 from contracts.errors import StackError
 
 _PASSING_FOLDERS = {"dac_read_search": 2, "dac_override": 1}

@@ -25,7 +25,7 @@ RECIPES = tuple(names())
 ROLLOUTS = ("default", "demo")
 SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
-#: XCom keys under which a step leaves its links; plugins/caravan_airflow/links.py turns them into buttons.
+#: XCom keys under which a step leaves its links; plugins/caravan_airflow/ui/links.py turns them into buttons.
 LINKS = {"mlflow": "MLflow", "report": "Drift report", "release": "Release run"}
 
 #: XCom keys under which a step leaves what it has to say for the night, and the error it failed with.

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from caravan.stack import binaries, credentials, environment, inner_tls, probe
-from caravan.stack.mlflow_server import mlflow
-from caravan.stack.postgres import Cluster, ensure_databases
-from caravan.stack.private_files import write_private
-from caravan.stack.program import Program
+from caravan.stack.host import binaries, environment, probe
+from caravan.stack.host.private_files import write_private
+from caravan.stack.host.program import Program
+from caravan.stack.keys import credentials, inner_tls
+from caravan.stack.services.mlflow_server import mlflow
+from caravan.stack.services.postgres import Cluster, ensure_databases
 from contracts.region import SLOTS
 from contracts.settings import Settings
 from contracts.sockets import SCHEME

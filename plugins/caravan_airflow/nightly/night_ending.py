@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from caravan_airflow.steps import ERROR, SAYS, chosen
+from caravan_airflow.step import ERROR, SAYS, chosen
 from contracts.errors import CaravanError
 from contracts.exit_codes import FAULT, UNANSWERED, code_of_name
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from artifacts.ledger import Move
-    from caravan_airflow.steps import Run
+    from caravan_airflow.step import Run
 
 log = logging.getLogger(__name__)
 

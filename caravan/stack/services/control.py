@@ -18,11 +18,12 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from caravan.stack import binaries, credentials, environment, probe
-from caravan.stack.environment import REPOSITORY
-from caravan.stack.postgres import Cluster, ensure_databases
-from caravan.stack.private_files import write_private
-from caravan.stack.program import Program
+from caravan.stack.host import binaries, environment, probe
+from caravan.stack.host.environment import REPOSITORY
+from caravan.stack.host.private_files import write_private
+from caravan.stack.host.program import Program
+from caravan.stack.keys import credentials
+from caravan.stack.services.postgres import Cluster, ensure_databases
 from contracts.errors import StackError
 from contracts.settings import Settings
 from serving.edge import admin

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caravan.stack.private_files import write_private
+from caravan.stack.host.private_files import write_private
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -2,7 +2,7 @@
 
 A file `caravan_<name>` is read by `contracts.settings` as the setting `<name>`; the others belong to one
 service alone. A secret that the environment already gives is not generated. No secret is ever printed.
-`python -m caravan.stack.credentials` makes them without starting anything, for `docker-compose.yaml`.
+`python -m caravan.stack.keys.credentials` makes them without starting anything, for `docker-compose.yaml`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import get_args
 
 from pydantic import SecretStr
 
-from caravan.stack import key_inventory as inventory
-from caravan.stack.private_files import write_private
+from caravan.stack.host.private_files import write_private
+from caravan.stack.keys import key_inventory as inventory
 from contracts.errors import SettingsError
 from contracts.region import RegionName
 from contracts.settings import Settings, secrets_folder

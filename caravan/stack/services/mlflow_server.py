@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from caravan.stack import binaries, credentials, environment, probe
-from caravan.stack.private_files import write_private
-from caravan.stack.program import Program
+from caravan.stack.host import binaries, environment, probe
+from caravan.stack.host.private_files import write_private
+from caravan.stack.host.program import Program
+from caravan.stack.keys import credentials
 from contracts.errors import StackError
 from contracts.settings import Settings
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artifacts.ledger import Ledger
-    from caravan_airflow.steps import Run
+    from caravan_airflow.step import Run
     from contracts.settings import Settings
 
 log = logging.getLogger(__name__)

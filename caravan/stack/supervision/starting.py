@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from caravan.stack import supervisor
-from caravan.stack.program import Program
+from caravan.stack.host.program import Program
+from caravan.stack.supervision import supervisor
 from contracts.errors import StackError
 from contracts.settings import Settings
 

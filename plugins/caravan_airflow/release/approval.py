@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from artifacts.ledger import Ledger
-    from caravan_airflow.answers import Caller
+    from caravan_airflow.release.answers import Caller
     from releases.approval.approval import Rules
 
 #: Attempts to answer, all of one request together.
@@ -64,7 +64,7 @@ class ReleaseApproval(ApprovalOperator):
         from airflow.sdk.exceptions import AirflowSkipException
 
         from artifacts.ledger import Ledger
-        from caravan_airflow import answers, releasing
+        from caravan_airflow.release import answers, tasks
         from releases.approval.approval import AWAITING, Rules, ask
 
         s = here()
@@ -78,7 +78,7 @@ class ReleaseApproval(ApprovalOperator):
                 return None
         if state not in AWAITING:
             raise AirflowSkipException(f"the release is {state or 'not in the ledger'}: no answer is awaited")
-        request = releasing.request(s, ledger, rules, source, digest)
+        request = tasks.request(s, ledger, rules, source, digest)
         self.subject, self.body = request.subject, request.body
         self.params = _form(digest)
         if request.notice:  # Airflow keeps the text of the first attempt: a note tells what came of it
@@ -91,7 +91,7 @@ class ReleaseApproval(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         from artifacts.ledger import Ledger
-        from caravan_airflow import answers
+        from caravan_airflow.release import answers
         from caravan_airflow.service import Service
         from releases.approval.approval import AWAITING, Rules, expire, unsettled
 
@@ -129,7 +129,7 @@ def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller
 
     Airflow kills an attempt that is answered in the very second in which it began to wait.
     """
-    from caravan_airflow import answers
+    from caravan_airflow.release import answers
     from caravan_airflow.service import Service
 
     with Service.of(here()) as service:
@@ -143,7 +143,7 @@ def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller
 
 
 def _note(operator: ReleaseApproval, context: Context, text: str) -> None:
-    from caravan_airflow import answers
+    from caravan_airflow.release import answers
     from caravan_airflow.service import Service
 
     operator.log.info("%s", text)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from caravan.stack.private_files import write_private
+from caravan.stack.host.private_files import write_private
 from contracts.errors import SettingsError, Tampered
 from contracts.settings import Settings
 from recovery.vault.encryption import fingerprint
