@@ -73,7 +73,7 @@ def write(s: Settings, right: Right) -> None:
 
 
 def read(s: Settings) -> Right | None:
-    """The region's right, None when it never had a lease. A file that can not be read is a right that has ended."""
+    """The region's right, None when it never had a lease. A file that cannot be read is a right that has ended."""
     facts = state_file.read(path(s))
     if facts is None and not path(s).exists():
         return None

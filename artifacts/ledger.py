@@ -99,7 +99,7 @@ class Ledger:
         """
         if to not in MOVES[expected]:
             raise IllegalMove(
-                f"a release can not go from {expected or 'nothing'} to {to}",
+                f"a release cannot go from {expected or 'nothing'} to {to}",
                 remedy=f"it can go to: {', '.join(sorted(MOVES[expected])) or 'nowhere'}",
             )
         at = now or datetime.now(UTC)

@@ -67,7 +67,7 @@ class Manifest:
             )
             return cls(kind=str(body["kind"]), files=files, meta=dict(body["meta"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Tampered(f"a manifest can not be read: {error}", remedy="restore it from a snapshot") from None
+            raise Tampered(f"a manifest cannot be read: {error}", remedy="restore it from a snapshot") from None
 
     @classmethod
     def describe(cls, directory: Path, *, kind: str, meta: dict[str, Any] | None = None) -> Manifest:

@@ -172,4 +172,4 @@ def _parse(ref: str, data: bytes) -> str:
     try:
         return str(json.loads(data)["digest"])
     except (ValueError, KeyError, TypeError):
-        raise Tampered(f"the pointer {ref} can not be read", remedy="restore it from a snapshot") from None
+        raise Tampered(f"the pointer {ref} cannot be read", remedy="restore it from a snapshot") from None

@@ -2,7 +2,7 @@
 
 What is signed is the canonical manifest, which names every file with its size and SHA-256: one small signature
 covers the whole release. It lies at `signatures/<digest>.json` (a Sigstore bundle), because signing the same
-manifest twice gives different bytes and so can not be part of what the digest names.
+manifest twice gives different bytes and so cannot be part of what the digest names.
 """
 
 from __future__ import annotations

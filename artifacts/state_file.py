@@ -17,7 +17,7 @@ def write(path: Path, facts: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The facts; None where there are none, or where they can not be understood."""
+    """The facts; None where there are none, or where they cannot be understood."""
     try:
         return dict(json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):

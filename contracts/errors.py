@@ -4,7 +4,7 @@ CaravanError
 ├── SettingsError            a setting or a secret is missing or out of range
 ├── StackError               a local service did not start, stop or answer
 │   └── PortTaken            another process listens where a service of ours should
-├── DataError                what came in can not be used
+├── DataError                what came in cannot be used
 │   ├── UnreadableFile       a file is truncated, of an unknown format, or lacks a required column
 │   ├── SchemaChanged        a partition has lost or retyped a column
 │   ├── EmptyPartition       a day without a single usable row
@@ -32,7 +32,7 @@ CaravanError
 │   ├── RestoreRefused       the target, the keys or the space do not allow this restore
 │   └── ErasureUnfinished    a shopper is not gone from every place yet
 ├── Fenced                   another region may write now; this one may not any more
-└── ServingError             a request or a release that the engine can not serve
+└── ServingError             a request or a release that the engine cannot serve
     ├── DeadlineExceeded     no answer within the time a shopper waits
     └── ReleaseRefused       a release that failed verification or warm-up
 """
@@ -65,7 +65,7 @@ class PortTaken(StackError):
 
 
 class DataError(CaravanError):
-    """What came in can not be used."""
+    """What came in cannot be used."""
 
 
 class UnreadableFile(DataError):
@@ -177,7 +177,7 @@ class Fenced(CaravanError):
 
 
 class ServingError(CaravanError):
-    """A request or a release that the engine can not serve."""
+    """A request or a release that the engine cannot serve."""
 
 
 class DeadlineExceeded(ServingError):

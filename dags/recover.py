@@ -22,7 +22,7 @@ failure clear the failed task, or start the run again with the same point.
 | look | says what the restore would do, and what refuses it |
 | first_person, second_person | only when the other region still answers: two different people must confirm |
 | preflight … keys | the newest snapshot that is whole, the right keys, room |
-| fence | from here on the other region can not write, in whatever state it wakes up; a new epoch begins |
+| fence | from here on the other region cannot write, in whatever state it wakes up; a new epoch begins |
 | database … features | everything the snapshot and the log after it hold |
 | engines, probe | the champion, and questions it must answer |
 | edge, open | shoppers, and last of all writes |
@@ -37,7 +37,7 @@ SAYS = {
     "fence": "Denies the other region its lease and waits until it has run out. Then the next epoch begins here.",
     "database": "Base backups combined, the log replayed to the point, the ledger's chain verified.",
     "artifacts": "The buckets, each object verified; pointers last.",
-    "erasures": "Shoppers who were erased since the snapshot are erased again; stops when that can not be read.",
+    "erasures": "Shoppers who were erased since the snapshot are erased again; stops when that cannot be read.",
     "registry": "MLflow, its aliases set to what the ledger says.",
     "features": "Event log laid out, the online store filled anew.",
     "engines": "What was on its way is rolled back; the engine serves the ledger's champion.",

@@ -136,7 +136,7 @@ def values() -> Any:
     path = f"{feast.submodule_search_locations[0]}/protos/feast/types/Value_pb2.py"
     spec = importlib.util.spec_from_file_location("caravan_feast_values", path)
     if spec is None or spec.loader is None:
-        raise FeatureError(f"{path} can not be loaded", remedy="pip install -r requirements.txt")
+        raise FeatureError(f"{path} cannot be loaded", remedy="pip install -r requirements.txt")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

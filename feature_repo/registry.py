@@ -76,7 +76,7 @@ def feature_store(s: Settings, source: str) -> Any:
 def _close_duckdb_at_exit() -> None:
     """Have the connection that Feast opens through Ibis closed before the interpreter ends.
 
-    A Python function that it registered there is held by the connection, and holds it: DuckDB's binding can not undo
+    A Python function that it registered there is held by the connection, and holds it: DuckDB's binding cannot undo
     that, and tells of it, object by object, on standard error.
     """
     import ibis

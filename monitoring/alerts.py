@@ -32,7 +32,7 @@ class Alert:
 def tell(
     s: Settings, *, part: str, severity: Severity, text: str, about: str = "", now: datetime | None = None
 ) -> Alert:
-    """Write an alert; what can not be written is logged all the same, and stops nobody."""
+    """Write an alert; what cannot be written is logged all the same, and stops nobody."""
     alert = Alert(at=now or datetime.now(UTC), part=part, severity=severity, text=text, about=about)
     log.warning("alert (%s) from %s: %s", severity, part, text)
     line = json.dumps({**asdict(alert), "at": alert.at.isoformat()}) + "\n"

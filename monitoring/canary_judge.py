@@ -169,7 +169,7 @@ def _check(policy: CanaryPolicy, state: CanaryState) -> None:
 
 
 def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, state: CanaryState, now: float) -> Evidence:
-    """Evidence of one guardrail. Late counts can still abort, unusable ones can not; neither can prove."""
+    """Evidence of one guardrail. Late counts can still abort, unusable ones cannot; neither can prove."""
     peak = state.peaks.get(guardrail.name, 0.0)
     problem = "no outcomes" if tally is None else tally.problem(state.tallies.get(guardrail.name))
     if tally is None or problem is not None:

@@ -62,7 +62,7 @@ def log_e_proof(canary: ArrayLike, control: ArrayLike, shoppers: ArrayLike, *, r
     """log e against "canary rate >= max(ratio x control rate, delta)"; events per arm, settled canary shoppers.
 
     `shoppers` counts those whose outcome is known: every shopper with an event, and every other whose time to have
-    one is over. With delta 0 a rate can not be "rare": only the ratio is bet on.
+    one is over. With delta 0 a rate cannot be "rare": only the ratio is bet on.
     """
     c, k = np.asarray(canary, dtype=np.float64), np.asarray(control, dtype=np.float64)
     clean = np.maximum(np.asarray(shoppers, dtype=np.float64) - c, 0.0)

@@ -84,7 +84,7 @@ class Tally:
     canary_stall: float = 0
 
     def problem(self, earlier: Tally | None = None) -> str | None:
-        """Why these counts can not be judged, or None. `earlier`: the last counts that could; they never go down."""
+        """Why these counts cannot be judged, or None. `earlier`: the last counts that could; they never go down."""
         for field in fields(self)[:4]:
             value = getattr(self, field.name)
             if value is None or not math.isfinite(value) or value < 0 or value != int(value):
@@ -111,7 +111,7 @@ class Outcomes:
     tallies: Mapping[str, Tally]
 
     def problem(self) -> str | None:
-        """Why the number of exposed shoppers can not be used, or None."""
+        """Why the number of exposed shoppers cannot be used, or None."""
         for arm, value in (("control", self.control_shoppers), ("canary", self.canary_shoppers)):
             if value is None or not math.isfinite(value) or value < 0 or value != int(value):
                 return f"exposed {arm} shoppers are {value}, not a count"

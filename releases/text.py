@@ -8,7 +8,7 @@ LONGEST = 1000
 
 
 def reason_given(text: str) -> str:
-    """`text` on one line, without what a database or a terminal can not take; SettingsError when nothing is left."""
+    """`text` on one line, without what a database or a terminal cannot take; SettingsError when nothing is left."""
     found = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST]
     if not found:
         raise SettingsError("no reason is given", remedy="say in a few words why: --reason '…'")

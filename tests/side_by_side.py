@@ -6,7 +6,7 @@ this order, so the last one takes what the others leave. A fourth one would be t
 replayed then wait too long. Each is printed whole; the common stack's while it runs.
 
 What failed is run once more, alone, and that counts: many tests expect real engines to answer in time, which a machine
-that does three things at once can not promise. Both runs are printed.
+that does three things at once cannot promise. Both runs are printed.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
     decision = decide(report, evaluation_digest, margin=s.gate_margin)
     if not decision.passed:
         raise GateRefused(
-            f"an evaluation of {source} that the gate refuses can not become a release: {' '.join(decision.reasons)}",
+            f"an evaluation of {source} that the gate refuses cannot become a release: {' '.join(decision.reasons)}",
             remedy="train again, on other data or with another recipe",
         )
     made_from = json.loads((evaluated / INPUTS).read_text())

@@ -1,4 +1,4 @@
-"""A column as it came in becomes a column of the contract; what can not be converted is marked, never guessed.
+"""A column as it came in becomes a column of the contract; what cannot be converted is marked, never guessed.
 
 A conversion returns the new column and a mask of the rows that held something but nothing usable. Files of
 text (CSV, JSON lines) arrive as strings, Parquet as whatever its writer chose.

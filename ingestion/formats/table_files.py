@@ -127,7 +127,7 @@ def _bytes_of(path: Path, max_bytes: int) -> bytes:
     try:
         about = path.stat()
     except (OSError, ValueError) as error:
-        raise UnreadableFile(f"{whole} can not be opened: {error}", remedy="check the path") from None
+        raise UnreadableFile(f"{whole} cannot be opened: {error}", remedy="check the path") from None
     if not stat.S_ISREG(about.st_mode):
         raise UnreadableFile(f"{whole} is not a regular file", remedy="name the files one by one")
     if about.st_size > max_bytes:
@@ -135,7 +135,7 @@ def _bytes_of(path: Path, max_bytes: int) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UnreadableFile(f"{whole} can not be read: {error.strerror}", remedy="check its permissions") from None
+        raise UnreadableFile(f"{whole} cannot be read: {error.strerror}", remedy="check its permissions") from None
     if data[:2] == b"\x1f\x8b":
         data = _gunzip(data, name, max_bytes)
     if not data:

@@ -61,7 +61,7 @@ def _header(line: bytes, name: str, columns: Sequence[str] | None) -> tuple[list
     try:
         header = [c.strip() for c in next(csv.reader([text], delimiter=delimiter, strict=True))]
     except csv.Error as error:
-        raise UnreadableFile(f"the header of {name} can not be read: {error}", remedy="check its quotes") from None
+        raise UnreadableFile(f"the header of {name} cannot be read: {error}", remedy="check its quotes") from None
     if len(header) > _MAX_COLUMNS:
         raise UnreadableFile(f"{name} has {len(header)} columns", remedy=f"at most {_MAX_COLUMNS} are read")
     twice = sorted({c for c in header if header.count(c) > 1 and c})

@@ -73,7 +73,7 @@ def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
 
 
 def _of_source(data: bytes, source: str) -> bytes:
-    """Lines that say another source belong to another lake; one that can not be read belongs to everybody."""
+    """Lines that say another source belong to another lake; one that cannot be read belongs to everybody."""
     mine = []
     for line in data.splitlines(keepends=True):
         try:

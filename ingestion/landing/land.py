@@ -130,7 +130,7 @@ class _Lander:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error("%s could not be landed: %s\n%s", name, type(error).__name__, where)
             raise UnreadableFile(
-                f"{name} holds something that can not be read ({type(error).__name__})",
+                f"{name} holds something that cannot be read ({type(error).__name__})",
                 remedy="see the log for where, and export it again without it",
             ) from error
 
@@ -188,7 +188,7 @@ class _Lander:
             try:
                 batch = digest()
             except (OSError, ValueError) as error:
-                raise UnreadableFile(f"{name} can not be opened: {error}", remedy="check the path") from None
+                raise UnreadableFile(f"{name} cannot be opened: {error}", remedy="check the path") from None
             return land_one(batch, name, read)
         except DataError as error:
             if batch:
@@ -208,7 +208,7 @@ def land(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> LandingReport:
-    """Land files in the contract; a file that can not be used is reported as refused and the others go in.
+    """Land files in the contract; a file that cannot be used is reported as refused and the others go in.
 
     `replace`: what other files brought for the days of these ones is withdrawn. Rows dated later than `now`
     (default: the clock) are quarantined.

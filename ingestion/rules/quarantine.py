@@ -67,7 +67,7 @@ def counts(reasons: pa.Array | pa.ChunkedArray) -> dict[str, int]:
 
 
 def _showable(rows: pa.Table) -> pa.Table:
-    """`rows` with times as text: one that no calendar has can not become a Python object."""
+    """`rows` with times as text: one that no calendar has cannot become a Python object."""
     for at, column in enumerate(rows.schema):
         if pa.types.is_temporal(column.type):
             values = rows.column(at)

@@ -37,7 +37,7 @@ LINE_REASONS: Final[dict[str, str]] = {
     "wrong_column_count": "the line has more or fewer values than the header",
     "not_an_object": "the JSON line is not an object",
     "nested_value": "a value is a list or an object, or `attributes` are nested too deep",
-    "empty_session": "a session of a public data set without a single event, or with counts that can not be",
+    "empty_session": "a session of a public data set without a single event, or with counts that cannot be",
 }
 
 Rule = Callable[[Any], Column]

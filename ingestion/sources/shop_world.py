@@ -201,7 +201,7 @@ class World:
 
     @cached_property
     def item_ids(self) -> pa.Array:
-        """Ids that no shop of another seed has, so that its catalog can not pass for this one's."""
+        """Ids that no shop of another seed has, so that its catalog cannot pass for this one's."""
         numbers = pc.utf8_lpad(pa.array(self.item).cast(pa.string()), 7, "0")
         return pc.binary_join_element_wise(f"item-{self.plan.seed}", numbers, "-")
 

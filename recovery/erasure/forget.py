@@ -84,7 +84,7 @@ def _go(region: str, among: Iterable[Place], whom: ErasureSubject, progress: Pro
                 place.erase(whom)
                 before, last = last, place.look(whom)
                 if last == before:
-                    break  # it does not go: it lies in what can not be changed
+                    break  # it does not go: it lies in what cannot be changed
             progress(place.name, f"{here.total()} found" + (f", {last.total()} left" if rounds else ""))
             found += here | last
             left += last if rounds else Counter()
@@ -107,7 +107,7 @@ def keeping(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, V
         next(iter(vault.store.list("erasures/")), None)
     except CaravanError as error:
         raise ErasureUnfinished(
-            f"the vault can not be asked, so a restore would bring the shopper back: {error.what}",
+            f"the vault cannot be asked, so a restore would bring the shopper back: {error.what}",
             remedy="start the region that keeps the snapshots, or say --without-vault where there is none",
         ) from error
     return ErasureList(Sealer.of(s), own=own, vault=vault.store), vault

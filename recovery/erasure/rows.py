@@ -64,7 +64,7 @@ def count(path: Path, whom: ErasureSubject) -> int:
                 return 0
             return sum(int(gone(batch, whom).sum()) for batch in file.iter_batches(columns=columns))
     except (pa.ArrowException, OSError) as error:
-        raise Tampered(f"a table can not be read: {error}", remedy="restore it from a snapshot, then again") from None
+        raise Tampered(f"a table cannot be read: {error}", remedy="restore it from a snapshot, then again") from None
 
 
 def without(path: Path, whom: ErasureSubject) -> tuple[pa.Table, pa.Table]:

@@ -119,7 +119,7 @@ class LeaseDaemon:
             fence.stamp(self._database, self._s.region, epoch, seconds)
             self._closed = epoch if standing != "active" else None
         except SQLAlchemyError:
-            # being restored, not up yet, or without our tables: what can not be written needs no fence
+            # being restored, not up yet, or without our tables: what cannot be written needs no fence
             log.debug("the database was not told", exc_info=True)
 
     def _left(self) -> str:

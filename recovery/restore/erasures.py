@@ -28,12 +28,12 @@ def apply(run: Restore) -> str:
         run.tell(text)
 
     laid_out = f"{online_store.lay_out_log(s, run.vault, run.choice, tell)} bytes of event log"
-    laid_out += f", {len(lost)} pieces of it blank, since they can not be read" if lost else ""
+    laid_out += f", {len(lost)} pieces of it blank, since they cannot be read" if lost else ""
     try:
         entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()
     except (Tampered, NotFound) as error:  # no snapshot is to blame, and an older one would not help
         raise RecoveryError(
-            f"the list of erased shoppers can not be read: {error.what}",
+            f"the list of erased shoppers cannot be read: {error.what}",
             remedy="bring that object back from another copy; a rerun goes on here",
         ) from error
     if not entries:

@@ -183,4 +183,4 @@ def unpack(vault: Vault, backup: Backup, folder: Path, *, progress: Callable[[in
         with tarfile.open(fileobj=io.BufferedReader(_Stream(bring()), PART), mode="r|") as tar:
             tar.extractall(folder, filter="data")
     except tarfile.TarError as error:
-        raise Tampered(f"a base backup can not be unpacked: {error}", remedy="take the snapshot before it") from error
+        raise Tampered(f"a base backup cannot be unpacked: {error}", remedy="take the snapshot before it") from error

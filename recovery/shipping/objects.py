@@ -142,7 +142,7 @@ def read_inventory(vault: Vault, part: Part) -> Inventory:
     try:
         rows = [json.loads(line) for line in zlib.decompress(vault.read(part)).splitlines()]
     except (zlib.error, ValueError):
-        raise Tampered(f"{part.key} can not be read", remedy="take the snapshot before it") from None
+        raise Tampered(f"{part.key} cannot be read", remedy="take the snapshot before it") from None
     return index(Entry(bucket=b, key=k, size=n, etag=e, sha256=h) for b, k, n, e, h in rows)
 
 

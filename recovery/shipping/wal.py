@@ -152,7 +152,7 @@ class Shipper:
                 raise Conflict("another process ships this database's log", remedy="let it go on") from error
             except psycopg2.Error as error:
                 raise RecoveryError(
-                    f"the database's log can not be streamed: {str(error).strip()}",
+                    f"the database's log cannot be streamed: {str(error).strip()}",
                     remedy="see `caravan logs postgres`",
                 ) from error
 

@@ -147,7 +147,7 @@ def _database(
             return (*before, base_backup.take(s, vault, machine, prefix, before[-1], progress=read))
         except RecoveryError as error:
             # summaries of the log are kept for ten days, and a failover starts another timeline
-            progress("database", f"in full, because it can not be incremental: {error.what}")
+            progress("database", f"in full, because it cannot be incremental: {error.what}")
             prefix = f"{prefix}-full"
     return (base_backup.take(s, vault, machine, prefix, None, progress=read),)
 

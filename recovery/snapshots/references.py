@@ -81,5 +81,5 @@ def _digest(vault: Vault, entry: Entry) -> str:
         return str(json.loads(vault.read(part_of(entry)))["digest"])
     except (ValueError, KeyError, TypeError):
         raise Tampered(
-            f"the pointer {entry.key} can not be read", remedy="move it again, then take the snapshot"
+            f"the pointer {entry.key} cannot be read", remedy="move it again, then take the snapshot"
         ) from None

@@ -66,7 +66,7 @@ class TellingStore(ObjectStore):
                     raise
                 if pause is None:
                     raise Tampered(
-                        f"{key} can not be read, though the store answers: its bytes are damaged",
+                        f"{key} cannot be read, though the store answers: its bytes are damaged",
                         remedy="take the snapshot before it; `caravan snapshot create --full` sends it again",
                     ) from error
                 time.sleep(pause)

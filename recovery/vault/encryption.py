@@ -70,7 +70,7 @@ class Sealer:
                 except InvalidTag:
                     continue
         raise Tampered(
-            f"{name} can not be unsealed: it was changed, or CARAVAN_SNAPSHOT_KEY is not the key it was sealed with",
+            f"{name} cannot be unsealed: it was changed, or CARAVAN_SNAPSHOT_KEY is not the key it was sealed with",
             remedy="`caravan snapshot verify` names every bad file; the key's fingerprint is in the manifest",
         )
 

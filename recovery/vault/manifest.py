@@ -146,7 +146,7 @@ def opened(data: bytes, name: str, s: Settings) -> dict[str, Any]:
         document = json.loads(data)
         body, signature = dict(document["body"]), str(document["signature"])
     except (ValueError, KeyError, TypeError):
-        raise Tampered(f"{name} can not be read", remedy="take the snapshot before it") from None
+        raise Tampered(f"{name} cannot be read", remedy="take the snapshot before it") from None
     # whatever parses to the same, but is written otherwise, is not what we wrote
     if canonical({"body": body, "signature": signature}) != data or not verify_bytes(canonical(body), signature, s):
         raise Tampered(f"{name} was changed, or is not signed by a key we trust", remedy="take the snapshot before it")

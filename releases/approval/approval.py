@@ -216,7 +216,7 @@ def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | No
         return "the answer came after the time to answer was over", again
     made_by = author(ledger, given.source, given.digest)
     if given.approves and rules.required > 1 and given.person == made_by and not before:
-        return f"{given.person} made this release and can not be the first to approve it", "ask another reviewer"
+        return f"{given.person} made this release and cannot be the first to approve it", "ask another reviewer"
     return None
 
 
@@ -240,7 +240,7 @@ def refuse(ledger: Ledger, given: Answer, why: str, *, now: datetime | None = No
 
 
 def _printable(text: str) -> str:
-    """`text` on one line, without what a database or a terminal can not take."""
+    """`text` on one line, without what a database or a terminal cannot take."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

@@ -46,7 +46,7 @@ def create_app(app: Flask | None = None) -> Any:
     app = app or mlflow.server.app
     if missing := sorted(set(_DOORS) - set(app.view_functions)):
         raise StackError(f"this MLflow does not know {', '.join(missing)}", remedy="use the version that is pinned")
-    # after MLflow's checks of host and origin, before its authentication, which would refuse who can not edit models
+    # after MLflow's checks of host and origin, before its authentication, which would refuse who cannot edit models
     app.before_request(guard)
     train_first(app)
     return create_basic_auth(app)
@@ -188,11 +188,11 @@ def _message(empty: Any) -> Any:
         raise
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
-    raise DataError("the request can not be read", remedy="send one JSON object of texts that can be stored")
+    raise DataError("the request cannot be read", remedy="send one JSON object of texts that can be stored")
 
 
 def _storable(text: str) -> bool:
-    """False for what PostgreSQL can not take: a NUL, also one that JSON has escaped, or half a surrogate pair."""
+    """False for what PostgreSQL cannot take: a NUL, also one that JSON has escaped, or half a surrogate pair."""
     return not re.search("\0|\\\\u0000|[\ud800-\udfff]", text)
 
 

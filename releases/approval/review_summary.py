@@ -123,7 +123,7 @@ def _origin(facts: Facts) -> str:
     against += "."
     text = f"Made by **{by}**{day}{recipe}. {against}"
     if facts.missing:
-        text += f"\n\n**Its files can not be read: {plain(facts.missing)}. Do not approve it.**"
+        text += f"\n\n**Its files cannot be read: {plain(facts.missing)}. Do not approve it.**"
     return text
 
 

@@ -44,7 +44,7 @@ STEPS: tuple[State, ...] = ("canary_1", "canary_5", "canary_25", "canary_50")
 
 
 class Controller:
-    """One region's controller. Two of them can not harm: the ledger lets one of two moves win."""
+    """One region's controller. Two of them cannot harm: the ledger lets one of two moves win."""
 
     def __init__(
         self,

@@ -94,7 +94,7 @@ class LiveRegion:
             known = set(pq.read_table(folder / ITEMS, columns=["item_id"])["item_id"].to_pylist())
             return frozenset(known | _items_of_lake(self._s, source))
         except (CaravanError, OSError) as error:
-            log.warning("the catalog of %s can not be read: %s", source, error)
+            log.warning("the catalog of %s cannot be read: %s", source, error)
             return None
 
     def _ask(self, slot: str) -> Readiness:

@@ -80,7 +80,7 @@ def load(directory: Path, *, digest: str, source: str, meta: dict[str, Any] | No
 
 
 def _refusal(digest: str, problem: str) -> ReleaseRefused:
-    return ReleaseRefused(f"release {digest[:12]} can not be served: {problem}", remedy="publish a whole release")
+    return ReleaseRefused(f"release {digest[:12]} cannot be served: {problem}", remedy="publish a whole release")
 
 
 def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Release:

@@ -241,4 +241,4 @@ class Follower(threading.Thread):
                 manifest.verify(directory)
                 self._engine.load(directory, digest=manifest.digest, meta=manifest.meta)
         except (CaravanError, OSError, json.JSONDecodeError) as error:
-            log.warning("the release served last can not be used: %s", error)
+            log.warning("the release served last cannot be used: %s", error)

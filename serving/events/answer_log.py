@@ -1,6 +1,6 @@
 """The answer log: one line per answer and per delivery of events, for those who judge a release by them.
 
-It tells what the edge's access log can not: which items were shown, whether the answer was a fallback, empty or made
+It tells what the edge's access log cannot: which items were shown, whether the answer was a fallback, empty or made
 from stale features, and what shoppers did. Lines carry the edge's opaque shopper id and the arm the edge meant; the
 request id joins a shadow's answers with the champion's. Nobody waits for it, and a power cut may cost its last lines:
 the event log, not this one, holds what must not be lost.

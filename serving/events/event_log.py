@@ -111,7 +111,7 @@ class EventLog:
             try:
                 self._write(b"".join(entry.lines for entry in batch))
             except OSError as error:
-                log.error("the event log can not be written: %s", error)
+                log.error("the event log cannot be written: %s", error)
                 problem = ServingError(f"the events could not be written: {error.strerror}", remedy="send them again")
                 for entry in batch:
                     entry.done.set_exception(problem)

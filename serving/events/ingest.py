@@ -67,7 +67,7 @@ class Intake:
         self._known: OrderedDict[str, Future[None]] = OrderedDict()
 
     async def take(self, events: list[Any], source: str, watch: Watch, *, by: Caller = SHOP) -> Receipt:
-        """Judge and keep `events`, sent by `by`. Raises ServingError when they can not be written; nothing is lost.
+        """Judge and keep `events`, sent by `by`. Raises ServingError when they cannot be written; nothing is lost.
 
         Raises Fenced where another region is the active one. It is asked again before anything is acknowledged, because
         a process may sleep in between; what is on disk by then is brought over at failback.

@@ -18,7 +18,7 @@ def log_impressions(
 ) -> None:
     """One `impression` per item shown, position from 0; identifiers are hashed already.
 
-    The ids are ours, not the request's, so that a repeated request id can not make two impressions one.
+    The ids are ours, not the request's, so that a repeated request id cannot make two impressions one.
     """
     shown = uuid.uuid4().hex
     now = stamp(datetime.now(UTC))

@@ -45,14 +45,14 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 
 
-#: What a request of others than the shop's server can not change: from two answers they would learn what was bought.
+#: What a request of others than the shop's server cannot change: from two answers they would learn what was bought.
 DEFAULTS = {name: RecommendRequest.model_fields[name].default for name in ("hide_purchased", "hide_seen")}
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
-        400: "The request can not be read.",
+        400: "The request cannot be read.",
         401: "The shop's key or a shopper's token is missing or wrong.",
         403: "The token is another shopper's.",
         413: "The body is too large.",

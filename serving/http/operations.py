@@ -20,7 +20,7 @@ HEALTH: list[str | Enum] = ["Whether it answers"]
 
 
 class NotReady(ServingError):
-    """No release serves yet, or what is asked for can not be made here."""
+    """No release serves yet, or what is asked for cannot be made here."""
 
 
 def add_tokens(app: FastAPI, parts: Parts) -> None:

@@ -22,7 +22,7 @@ Filter = Callable[[Candidates, Query], Split]
 
 
 def unavailable(candidates: Candidates, query: Query) -> Split:
-    """Items that can not be had now."""
+    """Items that cannot be had now."""
     del query
     if candidates.available.all():
         return _nothing(candidates)

@@ -1,6 +1,6 @@
 """An open-loop load generator: requests leave when they are due, whether or not earlier ones were answered.
 
-Latency counts from the moment a request was due, so a server that falls behind can not hide it by slowing the
+Latency counts from the moment a request was due, so a server that falls behind cannot hide it by slowing the
 generator down. Who waited for `PATIENCE` seconds hangs up; an answer that comes later is none.
 """
 

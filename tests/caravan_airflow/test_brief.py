@@ -137,7 +137,7 @@ def test_a_long_sentence_of_the_gate_is_not_cut() -> None:
 def test_what_is_missing_is_said() -> None:
     text = compose(facts(evaluation={}, gate={}, lineage={}, meta={}, missing="it is *gone*")).text
     assert "There is no evaluation" in text
-    assert r"Its files can not be read: it is \*gone\*. Do not approve it." in text
+    assert r"Its files cannot be read: it is \*gone\*. Do not approve it." in text
     assert "There is no drift report" in text
     assert "measured against" not in text
 

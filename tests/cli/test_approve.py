@@ -100,7 +100,7 @@ def test_mlflow_says_it_where_airflow_does_not_answer(s: Settings, monkeypatch: 
     assert refused.value.remedy
     with pytest.raises(NotApproved, match="nobody can check who you are"):
         sign_in.person(s.model_copy(update={"mlflow_url": NOBODY}), "viewer", password_file=Path(file_of(s, "viewer")))
-    with pytest.raises(SettingsError, match="can not be read"):
+    with pytest.raises(SettingsError, match="cannot be read"):
         sign_in.person(s, "viewer", password_file=Path("/nowhere/at/all"))
     with pytest.raises(SettingsError, match="nobody is named"):
         sign_in.person(s, " ")

@@ -1,4 +1,4 @@
-"""A report that can not be written is refused before the work."""
+"""A report that cannot be written is refused before the work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contracts.errors import SettingsError
 def test_what_can_not_be_written_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "report.json"):
-        with pytest.raises(SettingsError, match="can not be written"):
+        with pytest.raises(SettingsError, match="cannot be written"):
             demand_writable(path)
     demand_writable(tmp_path / "new" / "report.json")
     assert list((tmp_path / "new").iterdir()) == []

@@ -48,7 +48,7 @@ def as_nobody(script: str, text: str) -> str:
     prefix = [setpriv, *who]
     able = (p for p in (own, "/usr/bin/python3") if not subprocess.run([*prefix, p, "-c", ""], check=False).returncode)
     if (python := next(able, None)) is None:
-        pytest.skip(f"somebody else can not run {own}")
+        pytest.skip(f"somebody else cannot run {own}")
     command = [*prefix, python, "-I", "-c", script]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, cwd="/", timeout=300)
     assert done.returncode == 0, done.stderr

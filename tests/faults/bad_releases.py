@@ -91,7 +91,7 @@ def shuffled(bundle: Path) -> None:
 
 
 def crashing(bundle: Path) -> None:
-    """A program that can not be loaded."""
+    """A program that cannot be loaded."""
     (bundle / files.SEQUENCE_PROGRAM).write_bytes(b"\x08 not a program")
 
 

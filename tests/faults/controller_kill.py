@@ -124,7 +124,7 @@ def _judged(it: FolderRegion, ledger: Ledger, source: str, *, settled: bool = Fa
         for move in ledger.history(source)
         if move.to_state not in NOTES and move.to_state not in MOVES[move.from_state]
     ]
-    split = edge.read_split(it.folder)  # raises nothing: a split whose weights are wrong can not be made
+    split = edge.read_split(it.folder)  # raises nothing: a split whose weights are wrong cannot be made
     if split is None:
         return [*problems, "there is no split"]
     on_its_way = [place for place in places if place.state in CANARY_SHARE]

@@ -1,4 +1,4 @@
-"""Promoters who race: of each pair of moves that can not both be, one wins, and there is never a second champion.
+"""Promoters who race: of each pair of moves that cannot both be, one wins, and there is never a second champion.
 
 Case `seed + n` is made from that number alone: some releases stand before their last step, and processes that know
 nothing of each other promote and roll back at the same moment, on the real database. All cases of one `run` share one

@@ -171,7 +171,7 @@ def test_a_name_that_is_not_utf_8_costs_no_file(tmp_path: Path) -> None:
     assert "bad\ufffd.csv lacks" in everything(where)
     with pytest.raises(UnreadableFile) as caught:
         read_file(names[2], EVENT_SCHEMA)
-    assert "caf\ufffd/absent\ufffd can not be opened" in caught.value.what
+    assert "caf\ufffd/absent\ufffd cannot be opened" in caught.value.what
 
 
 @pytest.mark.parametrize("kind", [OverflowError, AttributeError, MemoryError])
@@ -192,7 +192,7 @@ def test_what_nobody_foresaw_costs_one_file(
     where = lake(tmp_path)
     report = landed(where, tmp_path, parquet(rows(5), tmp_path / "a"), parquet(rows(5, day=1), tmp_path / "b"))
     assert [file.status for file in report.files[:2]] == ["refused", "landed"]
-    assert f"a holds something that can not be read ({kind.__name__})" in report.files[0].reason
+    assert f"a holds something that cannot be read ({kind.__name__})" in report.files[0].reason
     assert "in fails_once" in caplog.text
     assert "clear-user" not in everything(where) + caplog.text
 

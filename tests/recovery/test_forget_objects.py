@@ -179,7 +179,7 @@ def test_a_partition_that_was_replaced_long_ago_goes_too(tmp_path: Path) -> None
 
 
 def test_what_another_manifest_names_stays_and_is_told(lake: Lake, tmp_path: Path) -> None:
-    """A release is signed and can not be written again: its rows are left, and counted."""
+    """A release is signed and cannot be written again: its rows are left, and counted."""
     store = lake.store
     assert isinstance(store, MemoryStore)
     with tempfile.TemporaryDirectory() as folder:

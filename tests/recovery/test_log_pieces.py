@@ -166,7 +166,7 @@ def test_a_restore_ends_before_a_note_that_can_not_be_trusted(region: SmallRegio
     elif damage == "an object of another size":
         region.memory.remove(copies[1])
         region.memory.put(copies[1], b"short")
-    else:  # a listing can not tell
+    else:  # a listing cannot tell
         region.memory.rot(copies[1], 3)
         assert chosen(region, "newest", told).at is None
         with pytest.raises(Tampered):

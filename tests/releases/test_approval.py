@@ -156,7 +156,7 @@ def test_two_people_must_approve_where_two_are_required(case: Case) -> None:
 
 def test_the_author_is_not_the_first_of_two(stack: Settings) -> None:
     case = gated(stack, author="reviewer")
-    with pytest.raises(NotApproved, match="can not be the first"):
+    with pytest.raises(NotApproved, match="cannot be the first"):
         case.answer("reviewer", TWO)
     assert case.answer("oncall", TWO).missing == 1
     assert case.answer("reviewer", TWO).state == "approved"

@@ -216,7 +216,7 @@ def test_a_registry_that_was_changed_behind_the_ledger_is_refused(stack: Setting
 
 def test_two_approvers(strict_door: Door, stack: Settings) -> None:
     case = gated(stack, register=True, author="oncall")
-    refused(strict_door.tag("oncall", case, f"approve {case.digest[:12]} mine"), 403, "can not be the first")
+    refused(strict_door.tag("oncall", case, f"approve {case.digest[:12]} mine"), 403, "cannot be the first")
     answer = strict_door.tag("reviewer", case, f"approve {case.digest[:12]} fine")
     assert answer.status_code == 200, answer.text
     assert case.state == "gated"

@@ -15,7 +15,7 @@ from tests.serving.parts import client
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of 60 items in five categories; items 3 and 8 can not be had."""
+    """A bundle of 60 items in five categories; items 3 and 8 cannot be had."""
     return tiny_release.build(tmp_path_factory.mktemp("bundle"), 60, unavailable=(3, 8))
 
 

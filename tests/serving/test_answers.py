@@ -174,7 +174,7 @@ async def test_search_fuses_words_and_meaning_and_remembers_queries(http: httpx.
     ids = [item["item_id"] for item in answers[0]["items"]]
     assert "i-00059" in ids  # by meaning: its title has no lamp
     assert "i-00000" in ids  # by its words
-    assert "i-00003" not in ids  # can not be had
+    assert "i-00003" not in ids  # cannot be had
     assert [answer["fallback"] for answer in answers] == [False] * 3
     assert [answer["items"] for answer in answers] == [answers[0]["items"]] * 3
     assert encoder.texts == ["lamp"]

@@ -248,7 +248,7 @@ def test_without_the_object_store_the_engine_starts_with_what_it_served_last(reg
 
 
 def test_loading_a_broken_folder_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseRefused, match="can not be served"):
+    with pytest.raises(ReleaseRefused, match="cannot be served"):
         Engine().load(tmp_path, digest="0" * 64, meta={"source": "shop"})
 
 

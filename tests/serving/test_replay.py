@@ -203,7 +203,7 @@ def test_searches_and_similar_items() -> None:
         ("/search", {"q": "walnut lamp & more", "k": "10", "user_id": "s-1"}),
         ("/recommend", {}),
         ("/similar/a b", {"k": "10"}),
-        ("/recommend", {}),  # an item with a slash can not be in a path
+        ("/recommend", {}),  # an item with a slash cannot be in a path
     ]
     assert edge.events()[0]["query"] == "walnut lamp & more"
     assert row(report, "search").events == {"search": 1}

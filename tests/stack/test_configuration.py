@@ -82,7 +82,7 @@ def test_a_path_that_supervisor_would_bend_is_refused(tmp_path: Path, name: str)
 
 def test_a_home_that_can_not_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StackError, match="can not be made"):
+    with pytest.raises(StackError, match="cannot be made"):
         folders.make(Settings(home=tmp_path / "file" / "home"), ["primary"])
 
 

@@ -71,7 +71,7 @@ def test_the_childs_error_reaches_the_parent(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     path = job.write(tmp_path / "job", builders.recipe(), builders.data(), key="broken")
     (tmp_path / "job" / job.DATA).write_bytes(b"not safetensors")
-    with pytest.raises(TrainingError, match=r"job.json can not be read"):
+    with pytest.raises(TrainingError, match=r"job.json cannot be read"):
         launch.run(read_settings(home=tmp_path), path, say=lambda _: None)
 
 

@@ -85,4 +85,4 @@ def read(path: Path) -> tuple[Recipe, TrainingData, str]:
         )  # fmt: skip
         return Recipe.from_dict(about["recipe"]), data, str(about["key"])
     except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
-        raise TrainingError(f"the job {path} can not be read: {error}", remedy="delete its folder and retry") from error
+        raise TrainingError(f"the job {path} cannot be read: {error}", remedy="delete its folder and retry") from error

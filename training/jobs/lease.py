@@ -1,7 +1,7 @@
 """Who trains in a folder now: claims with rising numbers, renewed while training goes on, that run out by themselves.
 
 A lock of the kernel is held by a process that was stopped (SIGSTOP, a frozen machine) for as long as it exists, and
-whoever waits for it can not even say for whom. Here the one who waits names the holder, and goes on in its place once
+whoever waits for it cannot even say for whom. Here the one who waits names the holder, and goes on in its place once
 no sign of life has come for the lease's time, whatever the clocks say. The holder that wakes up late finds a newer
 claim than its own, and writes nothing any more.
 """

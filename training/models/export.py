@@ -40,7 +40,7 @@ def load_model(folder: Path, text: npt.NDArray[np.float32] | None) -> SequenceMo
         model = SequenceModel(config, touched, torch.from_numpy(text) if config.text_dim and text is not None else None)
         model.load_state_dict(load_file(folder / job.WEIGHTS))
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise TrainingError(f"the model in {folder} can not be read: {error}", remedy="train it again") from error
+        raise TrainingError(f"the model in {folder} cannot be read: {error}", remedy="train it again") from error
     if config.text_dim and text is None:
         raise TrainingError(f"the model in {folder} needs the text vectors of its items", remedy="train it again")
     return model.eval()

@@ -21,7 +21,7 @@ def demand_writable(path: Path) -> None:
             path.unlink()
     except OSError as error:
         raise SettingsError(
-            f"{path} can not be written: {error.strerror}", remedy="name a file in a folder of yours"
+            f"{path} cannot be written: {error.strerror}", remedy="name a file in a folder of yours"
         ) from None
 
 

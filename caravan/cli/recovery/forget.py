@@ -55,7 +55,7 @@ def forget(
         _show(found, as_json=as_json, foreseen=True)
         if dry_run:
             return
-        typer.confirm("Erase this shopper? It can not be undone.", abort=True)
+        typer.confirm("Erase this shopper? It cannot be undone.", abort=True)
     with _board(as_json) as board:
         reports = forgetting.forget(
             s, regions, shopper, by=_actor(), reason=reason, without_vault=without_vault, progress=board

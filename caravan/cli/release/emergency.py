@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SECOND, SECOND_FILE = "CARAVAN_SECOND_PASSWORD", "CARAVAN_SECOND_PASSWORD_FILE"
 
 Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why it can not wait; it stays in the ledger.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why it cannot wait; it stays in the ledger.")]
 First = Annotated[str, typer.Option("--as", help="The first reviewer; asked for the password.")]
 Other = Annotated[str, typer.Option("--and", help="The second reviewer; asked for the password.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and what would refuse it.")]

@@ -77,7 +77,7 @@ def _password(user: str, file: Path | None) -> str:
         try:
             found = path.expanduser().read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"the password file {path} can not be read", remedy="name another") from error
+            raise SettingsError(f"the password file {path} cannot be read", remedy="name another") from error
     else:
         found = os.environ.get(PASSWORD) or str(typer.prompt(f"Password of {user}", hide_input=True, err=True))
     if not found:

@@ -139,7 +139,7 @@ def renew(s: Settings, names: Sequence[str]) -> None:
         if name in inventory.IRREPLACEABLE or name not in makers or _content(folder / name):
             can = ", ".join(sorted(one for one in makers if one not in inventory.IRREPLACEABLE))
             raise SettingsError(
-                f"{name} can not be made anew: it is there, or no new one would open what there is",
+                f"{name} cannot be made anew: it is there, or no new one would open what there is",
                 remedy=f"lost ones of these can: {can}; for others see docs/recovery.md, *Keys that are gone*",
             )
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def read(s: Settings, name: str) -> str:
         return (directory(s) / name).read_text().strip()
     except OSError as error:
         raise SettingsError(
-            f"the secret {name} can not be read ({error.strerror})", remedy="start the stack with `caravan up`"
+            f"the secret {name} cannot be read ({error.strerror})", remedy="start the stack with `caravan up`"
         ) from None
 
 

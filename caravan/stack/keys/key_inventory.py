@@ -27,7 +27,7 @@ FIRST = (
     "airflow_reviewer_password", "airflow_oncall_password", "airflow_viewer_password", "mlflow_reviewer_password",
     "mlflow_oncall_password", "mlflow_viewer_password",
 )  # fmt: skip
-#: Without these, data that there are can not be read, believed or named again: no new one takes their place.
+#: Without these, data that there are cannot be read, believed or named again: no new one takes their place.
 IRREPLACEABLE = frozenset({
     "caravan_pseudonym_key", "caravan_signing_key", "caravan_verify_keys", "caravan_snapshot_key",
     "postgres_superuser_password",
@@ -35,7 +35,7 @@ IRREPLACEABLE = frozenset({
 
 
 def required(s: Settings) -> frozenset[str]:
-    """Names of the keys that this home can not do without: none while there are no data."""
+    """Names of the keys that this home cannot do without: none while there are no data."""
     recorded = _names(s)
     if recorded is not None:
         return recorded
@@ -88,6 +88,6 @@ def _names(s: Settings) -> frozenset[str] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError):
         raise SettingsError(
-            f"{path}, the inventory of this home's keys, can not be read",
+            f"{path}, the inventory of this home's keys, cannot be read",
             remedy="docs/recovery.md, *Keys that are gone*",
         ) from None

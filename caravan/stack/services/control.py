@@ -1,6 +1,6 @@
 """The control group: Airflow, a PostgreSQL of its own, and the edge in front of the regions.
 
-A restore replaces a region's whole database, so the thing that conducts it can not keep its memory there.
+A restore replaces a region's whole database, so the thing that conducts it cannot keep its memory there.
 Airflow's settings go into an `airflow.cfg` of mode 0600: with `AIRFLOW_HOME=<home>/control/airflow` every
 `airflow` command works on this installation.
 """

@@ -137,7 +137,7 @@ def run_as(cluster: Cluster) -> list[str]:
         able = [name for name, bit in _PASSING_FOLDERS.items() if held >> bit & 1]
         if not able:
             raise StackError(
-                f"PostgreSQL runs as the user {user.pw_name} (it refuses root), who can not enter {walled}",
+                f"PostgreSQL runs as the user {user.pw_name} (it refuses root), who cannot enter {walled}",
                 remedy=f"chmod o+x {walled}, or set CARAVAN_HOME and install where {user.pw_name} can go, "
                 "or run `caravan up` as a normal user",
             )
@@ -149,7 +149,7 @@ def run_as(cluster: Cluster) -> list[str]:
 
 
 def _first_closed_folder(paths: Sequence[Path], user: pwd.struct_passwd) -> Path | None:
-    """The first folder on the way to one of `paths` that `user` can not enter."""
+    """The first folder on the way to one of `paths` that `user` cannot enter."""
     for path in paths:
         for folder in reversed(path.parents):
             try:

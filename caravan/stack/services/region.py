@@ -111,7 +111,7 @@ def _object_store(s: Settings) -> Program:
             "credentials": [{"accessKey": s.secret("s3_access_key"), "secretKey": s.secret("s3_secret_key")}],
             "actions": [f"{right}:{name}" for name in (s.bucket, s.mlflow_bucket) for right in RIGHTS],
         }
-        # may add to the snapshots and read them; what it wrote, it can not take away (see recovery/vault/bucket.py)
+        # may add to the snapshots and read them; what it wrote, it cannot take away (see recovery/vault/bucket.py)
         writer = {
             "name": "snapshot-writer",
             "credentials": [
@@ -179,7 +179,7 @@ def _object_store(s: Settings) -> Program:
         prepare=prepare,
         ready=lambda _: probe.http(f"http://{s.host}:{ports.s3}/healthz") and _reads_back(s),
         finish=lambda: ensure_buckets(s),
-        # where it puts the first four can not be chosen
+        # where it puts the first four cannot be chosen
         leftovers=(*sockets, folder / "filer.sock", folder / "s3.sock"),
         is_store=True,
         # asked to stop, its filer waits 15 s for subscribers that live in the same process

@@ -25,7 +25,7 @@ _BENT = re.compile(r"[\[\]*?%]|\s[;#]")
 
 
 def make(s: Settings, regions: Sequence[str]) -> None:
-    """The folders of a stack, for its owner only. Raises StackError where they can not be, with what to do."""
+    """The folders of a stack, for its owner only. Raises StackError where they cannot be, with what to do."""
     if _BENT.search(str(s.home)):
         raise StackError(
             f"the path {s.home} holds what supervisor reads as a pattern or a comment: [ ] * ? % ' ;' or ' #'",
@@ -35,7 +35,7 @@ def make(s: Settings, regions: Sequence[str]) -> None:
         _make(s, regions)
     except OSError as error:
         raise StackError(
-            f"{error.filename or s.home} can not be made: {error.strerror}",
+            f"{error.filename or s.home} cannot be made: {error.strerror}",
             remedy="set CARAVAN_HOME to a folder of yours",
         ) from None
 

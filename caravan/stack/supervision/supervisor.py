@@ -77,7 +77,7 @@ def write_group(s: Settings, group: str, programs: Iterable[Program]) -> None:
 def _plain(value: str) -> str:
     if '"' in value or "\n" in value or "\\" in value:
         raise StackError(
-            "a setting holds a quote, a backslash or a line break, which the supervisor's file can not carry",
+            "a setting holds a quote, a backslash or a line break, which the supervisor's file cannot carry",
             remedy="use other characters in paths and secrets",
         )
     return value

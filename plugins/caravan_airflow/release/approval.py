@@ -35,7 +35,7 @@ class AskAgain(Exception):
     """The answer did not settle it: the request is put again."""
 
 
-#: An unsettled request is put again at once; no answer in time, or a release that can not be read, is final.
+#: An unsettled request is put again at once; no answer in time, or a release that cannot be read, is final.
 ASKED_AGAIN = ExceptionRetryPolicy(
     rules=[
         RetryRule(

@@ -107,7 +107,7 @@ NAMES = {"mlflow": "MLflow version", "run": "training run", "report": "drift rep
 
 
 def links(s: Settings, source: str, written: Brief) -> dict[str, str]:
-    """Pages that show more; those that can not be told now are left out."""
+    """Pages that show more; those that cannot be told now are left out."""
     from artifacts.registry import mlflow_client, mlflow_page, model_name
 
     found: dict[str, str] = {}
