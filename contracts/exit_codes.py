@@ -48,10 +48,15 @@ def code_of(kind: type[BaseException]) -> int:
     return next((_CODES[above] for above in kind.__mro__ if above in _CODES), FAULT)
 
 
-def code_of_name(name: str) -> int:
-    """The exit code of an error by the name of its class, as a task's log has it."""
+def error_class(name: str) -> type[CaravanError]:
+    """Return the class of our error tree of this name, with or without its module; CaravanError for any other name."""
     kind = getattr(errors, name.rpartition(".")[2], None)
-    return code_of(kind) if isinstance(kind, type) and issubclass(kind, BaseException) else FAULT
+    return kind if isinstance(kind, type) and issubclass(kind, CaravanError) else CaravanError
+
+
+def code_of_name(name: str) -> int:
+    """Return the exit code of an error by the name of its class, as a task's log has it."""
+    return code_of(error_class(name))
 
 
 def worst(codes: list[int]) -> int:

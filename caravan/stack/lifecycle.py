@@ -19,7 +19,7 @@ from caravan.stack.supervision.starting import Progress
 from contracts.errors import SettingsError, StackError
 from contracts.region import RegionName
 from contracts.settings import Settings
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.restore import suspended
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
         began = time.monotonic()
         try:
             known = _known(s)
-        except SettingsError:  # keys are gone: whatever runs is stopped all the same, by the supervisor alone
+        except SettingsError:  # keys are gone: whatever runs is stopped all the same, by the supervisor hold
             known = []
         ours = processes.of_stack(s.home, supervisor.session(s))
         if supervisor.runs(s):
@@ -192,7 +192,7 @@ def _lock(s: Settings) -> Iterator[None]:
             f"another `caravan up` or `caravan down` works on {s.home} ({who})", remedy="wait until it is done"
         )
 
-    with alone(supervisor.run_folder(s) / "lock", refuse):
+    with hold(supervisor.run_folder(s) / "lock", refuse):
         yield
 
 

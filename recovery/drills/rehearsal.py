@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from artifacts import fence, state_file
+from artifacts import fence
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from artifacts.tables import fence as fence_table
@@ -28,14 +28,14 @@ from recovery.drills import probe_queries
 from recovery.drills.faults import FAULTS, broken
 from recovery.drills.report import Score, keep, kept
 from recovery.failback.reconcile import reconcile
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.region_lease.lease import RegionLease
-from recovery.restore import suspended
+from recovery.restore import state, suspended
 from recovery.restore.context import Progress, silent
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import replaced, restore
-from recovery.restore.restore import state_file as restore_state
 from recovery.shipping import event_log
 from recovery.snapshots.create import create
 from recovery.vault.catalog import Catalog
@@ -68,7 +68,7 @@ def rehearse(
             f"{target.region} is the active region: a rehearsal would replace it",
             remedy=f"rehearse with --region {active.region}",
         )
-    with alone(suspended.path(active).with_suffix(".lock"), _another):
+    with hold(suspended.path(active).with_suffix(".lock"), _another):
         if again := suspended.start_again(active, others):
             progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
         try:
@@ -100,10 +100,10 @@ def _has_its_own(target: Settings) -> bool:
     except StoreUnavailable:
         return True  # doing it again adds nothing
     ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
-    last = state_file.read(restore_state(target)) or {}
-    if not ends or not last or not replaced(last):
+    last = state.read(target)
+    if not ends or last is None or not replaced(last):
         return bool(ends)
-    return bool(datetime.fromisoformat(str(last["began_at"])) < max(ends))
+    return bool(datetime.fromisoformat(last.began_at) < max(ends))
 
 
 def _another(who: str) -> None:
@@ -148,10 +148,11 @@ def _rehearsed(
     time.sleep(SENT)
     with broken(fault, vault, active, others, target) as seen:
         at, since = datetime.now(UTC), time.monotonic()
-        done = restore(
-            seen, machine, Point.parse("newest"), reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
-            rehearsal=True, name=f"rehearsal-{at.timestamp()}", progress=progress,
+        options = RestoreOptions(
+            mode=RestoreMode.REHEARSAL, reason=f"rehearsal: {FAULTS[fault]}", name=f"rehearsal-{at.timestamp()}",
+            although_alive=True,
         )  # fmt: skip
+        done = restore(seen, machine, Point.parse("newest"), options, progress=progress)
         full = time.monotonic() - since
     first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
     after = probe_queries.answers(target.engine_address, asked)

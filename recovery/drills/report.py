@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ class Score:
     different: int
     corrupt: int
     human_actions: int
-    steps: dict[str, dict[str, Any]]
+    steps: Mapping[str, Mapping[str, Any]]
     problems: tuple[str, ...] = ()
     rto: float = RTO  # the first answer is wanted within so many seconds
 
@@ -121,7 +121,7 @@ def _tile(name: str, value: str, note: str, well: bool) -> str:
     return f"<div{kind}><span>{name}</span><b>{html.escape(value)}</b><small>{note}</small></div>"
 
 
-def _row(name: str, about: dict[str, Any], longest: float) -> str:
+def _row(name: str, about: Mapping[str, Any], longest: float) -> str:
     seconds = float(about["seconds"])
     return (
         f"<tr><th>{html.escape(name)}</th><td class='n'>{seconds:.1f} s</td>"

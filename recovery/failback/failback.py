@@ -19,17 +19,19 @@ from contracts.errors import RecoveryError, RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.failback import reconcile as bringing
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.region_lease.lease import Lease, RegionLease
 from recovery.restore import restore as restoring
 from recovery.restore.context import Progress, silent
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.steps import STEPS as RESTORE
 from recovery.snapshots import create as taking
+from recovery.snapshots.create import Taken
 
 #: Lease durations within which the active region's lease daemon must have told it that it is drained.
-PATIENCE = 2.0
+DRAIN_TIMEOUT_LEASES = 2.0
 
 
 @dataclass(kw_only=True)
@@ -64,7 +66,7 @@ def fail_back(
     """
     run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
     path = target.region_home / "recovery" / "failback.json"
-    with alone(
+    with hold(
         path.with_suffix(".lock"), lambda who: run.tell(f"another process is at this failback; waiting for it ({who})")
     ):
         present = _look(target)
@@ -117,7 +119,7 @@ def reconcile(run: Failback) -> str:
 
 def copy(run: Failback) -> str:
     """Copy the bulk of the data, while the active region serves and takes writes."""
-    return _snapshot(run)
+    return _said_of(run, _snapshot(run))
 
 
 def drain(run: Failback) -> str:
@@ -126,7 +128,7 @@ def drain(run: Failback) -> str:
         held = active.look()
         assert held is not None  # noqa: S101 - looked at before
         active.drain(held.region, held.epoch)
-    until = time.monotonic() + PATIENCE * run.target.lease_seconds
+    until = time.monotonic() + DRAIN_TIMEOUT_LEASES * run.target.lease_seconds
     while (right := fence.read(run.active)) is None or right.standing != "draining":
         if time.monotonic() > until:
             raise RecoveryError(
@@ -138,9 +140,9 @@ def drain(run: Failback) -> str:
 
 def last_copy(run: Failback) -> str:
     """Copy exactly what changed since, and no more: shoppers' events wait meanwhile."""
-    said = _snapshot(run, daily=False)
-    run.state["snapshot"] = said.split()[0]
-    return said
+    taken = _snapshot(run, daily=False)
+    run.state["snapshot"] = taken.snapshot.id
+    return _said_of(run, taken)
 
 
 def protect(run: Failback) -> str:
@@ -153,9 +155,12 @@ def _restored(name: str) -> Callable[[Failback], str]:
     """Return a function that runs one step of the restore to the last copy."""
 
     def step(run: Failback) -> str:
+        options = RestoreOptions(
+            mode=RestoreMode.PLANNED, reason=run.reason, through=name, name=f"failback-{run.state['from_epoch']}",
+            although_alive=True,
+        )  # fmt: skip
         done = restoring.restore(
-            run.target, run.machine, Point.parse(run.state["snapshot"]), reason=run.reason, although_alive=True,
-            planned=True, through=name, name=f"failback-{run.state['from_epoch']}",
+            run.target, run.machine, Point.parse(run.state["snapshot"]), options,
             progress=lambda _step, what, _seconds: run.tell(what),
         )  # fmt: skip
         return str(done.steps[name]["said"])
@@ -175,8 +180,11 @@ STEPS: dict[str, Callable[[Failback], str]] = {
 }
 
 
-def _snapshot(run: Failback, *, daily: bool = True) -> str:
-    taken = taking.create(run.active, run.others, daily=daily, progress=lambda _step, what: run.tell(what))
+def _snapshot(run: Failback, *, daily: bool = True) -> Taken:
+    return taking.create(run.active, run.others, daily=daily, progress=lambda _step, what: run.tell(what))
+
+
+def _said_of(run: Failback, taken: Taken) -> str:
     return f"{taken.snapshot.id} of {run.active.region}, {taken.moved / 1e6:.1f} MB moved"
 
 

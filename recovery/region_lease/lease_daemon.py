@@ -41,26 +41,26 @@ class LeaseDaemon:
             s.database_url("caravan"), pool_size=1, max_overflow=0, pool_pre_ping=True,
             connect_args={"connect_timeout": 3, "options": "-c statement_timeout=3000 -c lock_timeout=3000"},
         )  # fmt: skip
-        self._said = ""
+        self._logged = ""
         self._closed: int | None = None  # the epoch for which our database was told that it is over
         self._stamping: threading.Thread | None = None
-        self.doing = "starting"
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set."""
         while not stop.is_set():
             try:
-                self.doing = self.once()
+                state, left = self.once(), ""
             except StoreUnavailable:
-                self.doing = "the control group does not answer: " + self._left()
+                state, left = "the control group does not answer", f": {self._left()}"
             except CaravanError as error:
-                self.doing = error.what
+                state, left = error.what, ""
             except Exception:
                 log.exception("a look failed")
-            if self.doing.split(";")[0] != self._said:
-                self._said = self.doing.split(";")[0]
-                log.info("%s", self.doing)
-            self._beat()
+                state, left = "a look failed", ""
+            if state != self._logged:  # what is left of the right changes every second, and is not logged again
+                self._logged = state
+                log.info("%s%s", state, left)
+            self._beat(state + left)
             stop.wait(self._s.lease_seconds / RENEWALS)
 
     def once(self) -> str:
@@ -129,8 +129,8 @@ class LeaseDaemon:
         left = right.until - fence.boottime()
         return f"may write for another {left:.0f} s" if right.standing == "active" and left > 0 else "takes no writes"
 
-    def _beat(self) -> None:
-        state_file.write(self._s.region_home / HEARTBEAT, {"at": time.time(), "doing": self.doing})
+    def _beat(self, doing: str) -> None:
+        state_file.write(self._s.region_home / HEARTBEAT, {"at": time.time(), "doing": doing})
 
 
 def main() -> None:

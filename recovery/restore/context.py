@@ -10,6 +10,7 @@ from typing import Any
 from contracts.errors import RestoreRefused
 from contracts.settings import Settings
 from recovery.machine import Machine
+from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Chosen, Point
 from recovery.vault.vault import Vault
 
@@ -32,12 +33,7 @@ class Restore:
     machine: Machine
     vault: Vault
     point: Point
-    reason: str = ""
-    although_alive: bool = False
-    control_is_lost: bool = False
-    rehearsal: bool = False  # the lease stays where it is, and the restored region stays closed
-    although_active: bool = False
-    planned: bool = False  # a switch of two living regions: the other one is drained, and answers until the last step
+    options: RestoreOptions = field(default_factory=RestoreOptions)
     progress: Progress = silent
     plan: dict[str, Any] | None = None
     epoch_before: int | None = None  # the one that an unfinished run before this one began

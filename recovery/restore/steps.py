@@ -49,16 +49,18 @@ def look_first(run: Restore) -> str:
     """Return what was found; raise RestoreRefused if the other region is alive, or the target active or full."""
     away = other(run.s.region)
     alive = answering(run.s, away)
-    if alive and not run.although_alive:
+    if alive and not run.options.although_alive:
         raise RestoreRefused(
             f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
-            remedy="stop it first (two active regions lose writes), or say --although-alive",
+            remedy="stop it first (two active regions lose writes); --although-alive, or that box of Airflow's form, "
+            "goes on all the same",
         )
     epoch, own = fencing.active_epoch(run.s), {(run.plan or {}).get("epoch"), run.epoch_before}
-    if epoch is not None and epoch not in own and not run.although_active:
+    if epoch is not None and epoch not in own and not run.options.although_active:
         raise RestoreRefused(
             f"{run.s.region} is the active region, epoch {epoch}: a restore replaces all it took since",
-            remedy="`caravan region` shows who is active; to give that up on purpose say --although-active",
+            remedy="`caravan region` shows who is active; --although-active, or that box of Airflow's form, gives that "
+            "up on purpose",
         )
     free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free
     if free < 1 << 30:
@@ -188,10 +190,10 @@ def engines(run: Restore) -> str:
     """Start the engine with the ledger's champion; roll back releases in flight: no canary survives its region."""
     fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
-    for place in () if run.rehearsal else ledger.places(among=IN_FLIGHT):
+    for place in () if run.options.rehearsal else ledger.places(among=IN_FLIGHT):
         ledger.move(
             place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
-            reason=f"the region was restored: {run.reason}"[:2000],
+            reason=f"the region was restored: {run.options.reason}"[:2000],
         )  # fmt: skip
     champion = _champion(ledger)
     if champion is None:
@@ -245,13 +247,15 @@ def open_edge(run: Restore) -> str:
 
 def open_for_writes(run: Restore) -> str:
     """Start the controller and the engines of a canary, last of all."""
-    if run.rehearsal:
+    if run.options.rehearsal:
         run.machine.start("engine-control", "engine-canary", "engine-former")
         return "all engines run; the region stays closed"
     fencing.open_database(run)
     snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
     evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
-    Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=run.reason or "a restore", evidence=evidence)
+    Ledger.of(run.s).note(
+        "", "", "took_over", actor="recovery", reason=run.options.reason or "a restore", evidence=evidence
+    )
     fencing.hand_over(run)
     run.machine.start("engine-control", "engine-canary", "engine-former", "controller", "feed")
     suspended.forget(run.s)

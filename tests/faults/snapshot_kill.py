@@ -20,6 +20,7 @@ from artifacts.publish import fetch, point, publish, resolve
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError
 from contracts.settings import Settings
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.snapshots import verify
@@ -66,8 +67,8 @@ def _restored(s: Settings, catalog: Catalog) -> list[str]:
     assert newest is not None
     try:
         done = restore(
-            standby, EmbeddedMachine(standby), Point.parse(newest.id), reason="after a kill", although_alive=True,
-            rehearsal=True,
+            standby, EmbeddedMachine(standby), Point.parse(newest.id),
+            RestoreOptions(mode=RestoreMode.REHEARSAL, reason="after a kill", although_alive=True),
         )  # fmt: skip
     except CaravanError as error:
         return [f"{newest.id} does not restore: {error}"]

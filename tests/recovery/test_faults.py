@@ -19,7 +19,7 @@ from contracts.errors import RecoveryError, RestoreRefused
 from contracts.settings import Settings
 from recovery.drills import rehearsal
 from recovery.drills.faults import DOWN, SlowProxy, broken
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.restore import suspended
 from recovery.vault.vault import Vault
@@ -79,7 +79,7 @@ def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, mo
 
 def test_a_second_rehearsal_does_not_start_what_the_first_has_stopped(here: Settings) -> None:
     services, standby = Services(), here.model_copy(update={"region": "standby"})
-    with alone(suspended.path(here).with_suffix(".lock"), lambda _who: None):
+    with hold(suspended.path(here).with_suffix(".lock"), lambda _who: None):
         suspended.stop(here, cast(Machine, services), DOWN["edge-cut-off"])
         with pytest.raises(RestoreRefused, match="another rehearsal"):
             rehearsal.rehearse(standby, cast(Machine, None), cast(Machine, services))

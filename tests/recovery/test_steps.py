@@ -14,9 +14,10 @@ from artifacts import fence
 from artifacts.fence import Right
 from contracts.errors import RestoreRefused, StoreUnavailable, Tampered
 from contracts.settings import Settings
-from recovery.restore import fencing
+from recovery.restore import fencing, state
 from recovery.restore import restore as restoring
-from recovery.restore.context import Restore, Step
+from recovery.restore.context import Progress, Restore, Step, silent
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.steps import look_first
 from tests.recovery.vaults import settings
@@ -57,19 +58,26 @@ def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings().model_copy(update={"home": tmp_path, "region": "standby"})
 
 
-def go(s: Settings, road: Road, monkeypatch: pytest.MonkeyPatch, to: str = "newest") -> restoring.Done:
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
-    return restoring.restore(s, None, Point.parse(to), reason="a test")  # type: ignore[arg-type]
+def go(s: Settings, road: Road, to: str = "newest") -> restoring.Done:
+    return restore(s, road.steps(), to)
+
+
+def restore(
+    s: Settings, steps: dict[str, Step], to: str = "newest", progress: Progress = silent, **options: Any
+) -> restoring.Done:
+    """Restore with these steps, on a machine that none of them needs."""
+    asked = RestoreOptions(**{"reason": "a test"} | options)
+    return restoring.restore(s, None, Point.parse(to), asked, steps=steps, progress=progress)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("where", NAMES)
-def test_killed_in_any_step_it_goes_on_there(s: Settings, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_killed_in_any_step_it_goes_on_there(s: Settings, where: str) -> None:
     road = Road(killed_in=where)
     with pytest.raises(Killed):
-        go(s, road, monkeypatch)
+        go(s, road)
     before = list(road.ran)
-    plan = json.loads(restoring.state_file(s).read_text()).get("plan")
-    done = go(s, road, monkeypatch)
+    plan = json.loads(state.path_of(s).read_text()).get("plan")
+    done = go(s, road)
     again = road.ran[len(before) :]
     changing = [name for name in NAMES if name not in restoring.ALWAYS]
     assert [name for name in [*before, *again] if name in changing] == changing
@@ -77,46 +85,39 @@ def test_killed_in_any_step_it_goes_on_there(s: Settings, monkeypatch: pytest.Mo
     assert where not in changing or done.plan == plan  # before anything was replaced it is chosen anew
 
 
-def test_a_restore_that_ended_is_not_gone_on_with(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_that_ended_is_not_gone_on_with(s: Settings) -> None:
     road = Road()
-    go(s, road, monkeypatch)
-    go(s, road, monkeypatch)
+    go(s, road)
+    go(s, road)
     assert road.ran == [*NAMES, *NAMES]
 
 
-def test_another_point_begins_anew(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_point_begins_anew(s: Settings) -> None:
     road = Road(killed_in="artifacts")
     with pytest.raises(Killed):
-        go(s, road, monkeypatch)
-    go(s, road, monkeypatch, to="s1")
+        go(s, road)
+    go(s, road, to="s1")
     assert road.ran.count("database") == 2
 
 
-def test_a_rehearsal_that_was_killed_is_no_beginning_of_a_recovery(
-    s: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rehearsal_that_was_killed_is_no_beginning_of_a_recovery(s: Settings) -> None:
     road = Road(killed_in="engines")
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
     with pytest.raises(Killed):
-        restoring.restore(s, None, Point.parse("newest"), reason="practice", rehearsal=True)  # type: ignore[arg-type]
-    go(s, road, monkeypatch)
+        restore(s, road.steps(), reason="practice", mode=RestoreMode.REHEARSAL)
+    go(s, road)
     assert road.ran.count("database") == 2
 
 
-def test_what_was_decided_before_anything_was_replaced_is_decided_anew(
-    s: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_decided_before_anything_was_replaced_is_decided_anew(s: Settings) -> None:
     road = Road(killed_in="keys")
     with pytest.raises(Killed):
-        go(s, road, monkeypatch)
-    first = json.loads(restoring.state_file(s).read_text())["plan"]
-    assert go(s, road, monkeypatch).plan != first
+        go(s, road)
+    first = json.loads(state.path_of(s).read_text())["plan"]
+    assert go(s, road).plan != first
 
 
 @pytest.mark.parametrize("where", restoring.READING)
-def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(
-    s: Settings, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
+def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(s: Settings, where: str) -> None:
     road, told = Road(), []
 
     def choose(run: Restore) -> str:
@@ -131,25 +132,19 @@ def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(
             raise Tampered("a byte is another", remedy="take an older one")
         return "whole"
 
-    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "choose": choose, where: damaged})
+    steps = {**road.steps(), "choose": choose, where: damaged}
 
-    def restore(to: str) -> restoring.Done:
-        return restoring.restore(
-            s,
-            None,
-            Point.parse(to),
-            reason="x",
-            progress=lambda _step, what, _s: told.append(what),  # type: ignore[arg-type]
-        )
+    def tell(_step: str, what: str, _seconds: float) -> None:
+        told.append(what)
 
-    assert restore("newest").plan == {"snapshot": "s000001"}
+    assert restore(s, steps, progress=tell).plan == {"snapshot": "s000001"}
     assert any("damaged: a byte is another" in what for what in told)
     assert road.ran.count("database") == 2
     with pytest.raises(Tampered):  # who names a snapshot gets no other
-        restore("s000002")
+        restore(s, steps, "s000002", tell)
 
 
-def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings) -> None:
     """The choice avoids the file, so the snapshot itself may serve to a moment before the file came."""
     road, seen = Road(), list[tuple[set[str], dict[str, str]]]()
 
@@ -166,10 +161,10 @@ def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings, monkeypatc
         road.ran.append("artifacts")
         raise Killed
 
-    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "choose": choose, "artifacts": bring})
+    steps = {**road.steps(), "choose": choose, "artifacts": bring}
     for _ in range(2):  # the second time by another process
         with pytest.raises(Killed):
-            restoring.restore(s, None, Point.parse("newest"), reason="x")  # type: ignore[arg-type]
+            restore(s, steps)
     assert seen == [(set(), {}), *[({"objects/aa/aa"}, {})] * 2]
     assert road.ran.count("database") == 2
 
@@ -180,8 +175,10 @@ def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkey
     s.region_home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
 
-    def look(**about: Any) -> str:
-        return look_first(Restore(s=s, machine=None, vault=None, point=Point.parse("newest"), **about))  # type: ignore[arg-type]
+    def look(*, although_active: bool = False, **about: Any) -> str:
+        options = RestoreOptions(although_active=although_active)
+        run = Restore(s=s, machine=None, vault=None, point=Point.parse("newest"), options=options, **about)  # type: ignore[arg-type]
+        return look_first(run)
 
     with pytest.raises(RestoreRefused, match="standby is the active region, epoch 2"):
         look()
@@ -220,23 +217,21 @@ def test_without_control_it_counts_what_the_region_was_told(s: Settings, monkeyp
     assert fencing.active_epoch(s) == 2
 
 
-def test_two_at_once_are_refused(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_once_are_refused(s: Settings) -> None:
     road = Road()
 
-    def second(run: Restore) -> str:
+    def second(_run: Restore) -> str:
         with pytest.raises(RestoreRefused, match="under way"):
-            restoring.restore(s, run.machine, run.point, reason="another")
+            restore(s, road.steps(), reason="another")
         return "refused"
 
-    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "database": second})
-    done = restoring.restore(s, None, Point.parse("newest"), reason="a test")  # type: ignore[arg-type]
+    done = restore(s, {**road.steps(), "database": second})
     assert done.steps["database"]["said"] == "refused"
 
 
-def test_the_same_restore_in_another_process_is_waited_for(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_restore_in_another_process_is_waited_for(s: Settings) -> None:
     """A task that was killed left its restore at work; the next try finds every step done, and does none again."""
     road, told = Road(), []
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
     context = multiprocessing.get_context("fork")
     begun, may_end = context.Event(), context.Event()
 
@@ -246,8 +241,7 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings, monkeypa
         return "at last"
 
     def first() -> None:
-        restoring.STEPS["database"] = slow
-        restoring.restore(s, None, Point.parse("newest"), reason="first", through="database", name="r")  # type: ignore[arg-type]
+        restore(s, {**road.steps(), "database": slow}, reason="first", through="database", name="r")
 
     def progress(_step: str, what: str, _seconds: float) -> None:
         told.append(what)
@@ -256,25 +250,16 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings, monkeypa
     process = context.Process(target=first)
     process.start()
     assert begun.wait(20)
-    done = restoring.restore(
-        s,
-        None,
-        Point.parse("newest"),
-        reason="again",
-        through="database",
-        name="r",
-        progress=progress,  # type: ignore[arg-type]
-    )
+    done = restore(s, road.steps(), progress=progress, reason="again", through="database", name="r")
     process.join()
     assert "waiting" in told[0]
     assert done.steps["database"]["said"] == "at last"
     assert "database" not in road.ran
 
 
-def test_a_step_done_before_does_not_lead_on_to_the_next(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_done_before_does_not_lead_on_to_the_next(s: Settings) -> None:
     road = Road()
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
     for _ in range(2):
-        restoring.restore(s, None, Point.parse("newest"), reason="x", through="database", name="r")  # type: ignore[arg-type]
+        restore(s, road.steps(), through="database", name="r")
     assert road.ran[-1] != "artifacts"
     assert "artifacts" not in road.ran

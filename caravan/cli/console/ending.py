@@ -17,5 +17,6 @@ def tell(error: CaravanError, *, as_json: bool = False) -> int:
     if error.remedy:
         typer.secho(f"  try: {error.remedy}", err=True)
     if as_json:
-        typer.echo(json.dumps({"outcome": OUTCOMES[code], "what": error.what, "remedy": error.remedy}))
+        kind = type(error).__name__
+        typer.echo(json.dumps({"outcome": OUTCOMES[code], "error": kind, "what": error.what, "remedy": error.remedy}))
     return code

@@ -74,12 +74,12 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     from caravan.cli.demo import generated_shop, rollout, sample_answers
     from caravan.cli.demo.two_nights import Nights
     from caravan.cli.release import release
-    from recovery.file_lock import alone
+    from recovery.file_lock import hold
 
     heading("1 of 5  start the stack")
     place = _start(console, wanted)
     s, shop = settings(), place.shop
-    with alone(place.home / "demo" / "lock", _another_demo):
+    with hold(place.home / "demo" / "lock", _another_demo):
         heading(f"2 of 5  a shop of {shop.shoppers:,} shoppers and {shop.items:,} items, {shop.opening} to {shop.end}")
         airflow = Airflow.of(s, patience=rollout.SILENCE)
         airflow.ensure_ready("nightly")

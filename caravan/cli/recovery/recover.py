@@ -38,21 +38,25 @@ def recover(
     """Restore a region and let it serve. Uses only that region's resources; run it again after whatever stopped it."""
     from caravan.cli.console.step_board import StepBoard
     from caravan.stack.machine import EmbeddedMachine
+    from recovery.restore.options import RestoreOptions
     from recovery.restore.recovery_point import Point
-    from recovery.restore.restore import foresee, restore
+    from recovery.restore.restore import plan_restore, restore
 
     if not reason and not dry_run:
         raise SettingsError("a restore needs a reason", remedy='give one: --reason "the primary is gone"')
     s = settings().model_copy(update={"region": named(region)})
     machine, point = EmbeddedMachine(s), Point.parse(to)
+    options = RestoreOptions(
+        reason=reason, through=through, name=name, although_alive=although_alive, although_active=although_active,
+        control_is_lost=control_is_lost,
+    )  # fmt: skip
     if dry_run:
-        plan = foresee(s, machine, point, although_alive=although_alive, although_active=although_active)
+        plan = plan_restore(s, machine, point, options)
         typer.echo(json.dumps(plan, indent=None if as_json else 2))
         return
     with StepBoard() as board:
         done = restore(
-            s, machine, point, reason=reason, although_alive=although_alive, although_active=although_active,
-            control_is_lost=control_is_lost, through=through, name=name,
+            s, machine, point, options,
             progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
         )  # fmt: skip
     if as_json:

@@ -127,4 +127,5 @@ def verify(taken: Mapping[str, Any]) -> str:
 
 
 def _where(params: Mapping[str, Any]) -> list[str]:
-    return ["recover", "--region", str(params["region"]), "--to", str(params["to"])]
+    allowed = ["--although-active"] if params.get("although_active") else []
+    return ["recover", "--region", str(params["region"]), "--to", str(params["to"]), *allowed]

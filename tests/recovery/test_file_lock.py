@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 
 
-def hold(lock: Path, held: Event) -> None:
-    with alone(lock, lambda _who: None):
+def hold_until_killed(lock: Path, held: Event) -> None:
+    with hold(lock, lambda _who: None):
         held.set()
         time.sleep(60)
 
@@ -23,7 +23,7 @@ def hold(lock: Path, held: Event) -> None:
 def holder(lock: Path) -> multiprocessing.Process:
     context = multiprocessing.get_context("fork")
     held = context.Event()
-    process = context.Process(target=hold, args=(lock, held))
+    process = context.Process(target=hold_until_killed, args=(lock, held))
     process.start()
     assert held.wait(10)
     return process  # type: ignore[return-value]
@@ -40,7 +40,7 @@ def test_who_died_is_not_in_the_way(tmp_path: Path) -> None:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
 
-    with alone(tmp_path / "a.lock", in_the_way, every=0.01):
+    with hold(tmp_path / "a.lock", in_the_way, every=0.01):
         assert len(waited) >= 3
 
 
@@ -51,7 +51,7 @@ def test_who_is_at_it_may_be_a_reason_to_refuse(tmp_path: Path) -> None:
         raise RuntimeError("not now")
 
     try:
-        with pytest.raises(RuntimeError, match="not now"), alone(tmp_path / "a.lock", in_the_way):
+        with pytest.raises(RuntimeError, match="not now"), hold(tmp_path / "a.lock", in_the_way):
             pytest.fail("it is held")
     finally:
         process.kill()
