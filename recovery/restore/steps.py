@@ -52,15 +52,13 @@ def look_first(run: Restore) -> str:
     if alive and not run.options.although_alive:
         raise RestoreRefused(
             f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
-            remedy="stop it first (two active regions lose writes); --although-alive, or that box of Airflow's form, "
-            "goes on all the same",
+            remedy="stop it first (two active regions lose writes); or --although-alive, a box of Airflow's form too",
         )
     epoch, own = fencing.active_epoch(run.s), {(run.plan or {}).get("epoch"), run.epoch_before}
     if epoch is not None and epoch not in own and not run.options.although_active:
         raise RestoreRefused(
             f"{run.s.region} is the active region, epoch {epoch}: a restore replaces all it took since",
-            remedy="`caravan region` shows who is active; --although-active, or that box of Airflow's form, gives that "
-            "up on purpose",
+            remedy="`caravan region` shows who is active; --although-active (a box in Airflow too) gives that up",
         )
     free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free
     if free < 1 << 30:
@@ -212,8 +210,8 @@ def probe(run: Restore) -> str:
     champion = _champion(Ledger.of(run.s))
     if champion is None:
         return "nothing to ask"
-    nobody = {"host": f"probe{SHADOW}"}  # no shopper saw these answers: they are not in the log of what was shown
-    with reach.client(run.s.engine_address, headers=nobody, timeout=5.0) as client:
+    unseen = {"host": f"probe{SHADOW}"}  # no shopper saw these answers: they are not in the log of what was shown
+    with reach.client(run.s.engine_address, headers=unseen, timeout=5.0) as client:
         for number in range(_PROBES):
             try:
                 answer = client.post("/recommend", json={"user_id": f"probe-{number}"})
@@ -253,9 +251,8 @@ def open_for_writes(run: Restore) -> str:
     fencing.open_database(run)
     snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
     evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
-    Ledger.of(run.s).note(
-        "", "", "took_over", actor="recovery", reason=run.options.reason or "a restore", evidence=evidence
-    )
+    reason = run.options.reason or "a restore"
+    Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=reason, evidence=evidence)
     fencing.hand_over(run)
     run.machine.start("engine-control", "engine-canary", "engine-former", "controller", "feed")
     suspended.forget(run.s)
