@@ -81,7 +81,7 @@ def up(
             supervisor.start(s)
         starting.start(s, [program for programs in wanted.values() for program in programs], progress)
         for region in regions:
-            suspended.forget(s.model_copy(update={"region": region}))
+            suspended.clear(s.model_copy(update={"region": region}))
     return s
 
 

@@ -25,8 +25,8 @@ from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
 from recovery.drills import probe_queries
-from recovery.drills.faults import FAULTS, broken
-from recovery.drills.report import Score, keep, kept
+from recovery.drills.faults import FAULTS, inject
+from recovery.drills.report import Score, read_scores, write_score
 from recovery.failback.reconcile import reconcile
 from recovery.file_lock import hold
 from recovery.machine import Machine
@@ -35,11 +35,11 @@ from recovery.restore import state, suspended
 from recovery.restore.context import Progress, silent
 from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
-from recovery.restore.restore import replaced, restore
+from recovery.restore.restore import has_replaced, restore
 from recovery.shipping import event_log
 from recovery.snapshots.create import create
 from recovery.vault.catalog import Catalog
-from recovery.vault.vault import Vault, kept_here
+from recovery.vault.vault import Vault, with_own_vault
 
 #: Seconds after which the last rehearsal is too old: one a week, and a day to repair a failed one.
 OVERDUE = 8 * 86400.0
@@ -80,11 +80,11 @@ def rehearse(
         except CaravanError as error:
             alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {error.what}")
             raise
-    page = keep(score, folder(target))
+    page = write_score(score, folder(target))
     if failures := score.failures():
         alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {failures[0]} (see {page})")
     with suppress(ArtifactError):
-        vault = Vault.of(kept_here(target))
+        vault = Vault.of(with_own_vault(target))
         for path in (page, page.with_suffix(".json")):
             vault.store.put(f"rehearsals/{path.name}", path.read_bytes())
     return score, page
@@ -101,7 +101,7 @@ def _has_its_own(target: Settings) -> bool:
         return True  # doing it again adds nothing
     ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
     last = state.read(target)
-    if not ends or last is None or not replaced(last):
+    if not ends or last is None or not has_replaced(last):
         return bool(ends)
     return bool(datetime.fromisoformat(last.began_at) < max(ends))
 
@@ -118,7 +118,7 @@ def folder(s: Settings) -> Path:
 
 def overdue(s: Settings, now: datetime | None = None) -> str | None:
     """Return what to tell the on-call engineer when the last good rehearsal was too long ago, else None."""
-    good = [facts for facts in kept(folder(s)) if not facts["failures"]]
+    good = [facts for facts in read_scores(folder(s)) if not facts["failures"]]
     if not good:
         return "no rehearsal has shown yet that this region can be restored"
     age = (now or datetime.now(UTC)) - datetime.fromisoformat(str(good[0]["at"]))
@@ -131,7 +131,7 @@ def _rehearsed(
     active: Settings, target: Settings, machine: Machine, others: Machine, fault: str, count: int,
     human_actions: int, progress: Progress,
 ) -> Score:  # fmt: skip
-    vault, began = Vault.of(kept_here(target)), time.monotonic()
+    vault, began = Vault.of(with_own_vault(target)), time.monotonic()
 
     def tell(what: str) -> None:
         progress("rehearsal", what, time.monotonic() - began)
@@ -146,7 +146,7 @@ def _rehearsed(
     rows, told = Ledger.of(active).history(), _told_at(active)
     events = _event_ids(active)
     time.sleep(SENT)
-    with broken(fault, vault, active, others, target) as seen:
+    with inject(fault, vault, active, others, target) as seen:
         at, since = datetime.now(UTC), time.monotonic()
         options = RestoreOptions(
             mode=RestoreMode.REHEARSAL, reason=f"rehearsal: {FAULTS[fault]}", name=f"rehearsal-{at.timestamp()}",

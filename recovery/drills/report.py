@@ -67,7 +67,7 @@ class Score:
         return asdict(self) | {"at": self.at.isoformat(), "failures": self.failures()}
 
 
-def keep(score: Score, folder: Path) -> Path:
+def write_score(score: Score, folder: Path) -> Path:
     """Write `<kind>-<time>.json` and `.html` below `folder`; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{score.kind}-{score.at:%Y%m%dT%H%M%S}.html"
@@ -76,7 +76,7 @@ def keep(score: Score, folder: Path) -> Path:
     return path
 
 
-def kept(folder: Path) -> list[dict[str, Any]]:
+def read_scores(folder: Path) -> list[dict[str, Any]]:
     """Return the facts of every score that was kept, newest first."""
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     return sorted(found, key=lambda facts: str(facts["at"]), reverse=True)

@@ -133,6 +133,6 @@ def checked_reason(reason: str, shopper: str) -> str:
     return " ".join(reason.split())[:500]
 
 
-def covers(entries: Iterable[Erasure], pseudonym: str) -> Erasure | None:
+def newest_entry(entries: Iterable[Erasure], pseudonym: str) -> Erasure | None:
     """Return the newest entry of a shopper, or None."""
     return max((e for e in entries if e.pseudonym == pseudonym), key=lambda e: e.at, default=None)

@@ -119,7 +119,7 @@ def reconcile(run: Failback) -> str:
 
 def copy(run: Failback) -> str:
     """Copy the bulk of the data, while the active region serves and takes writes."""
-    return _said_of(run, _snapshot(run))
+    return _describe(run, _snapshot(run))
 
 
 def drain(run: Failback) -> str:
@@ -142,7 +142,7 @@ def last_copy(run: Failback) -> str:
     """Copy exactly what changed since, and no more: shoppers' events wait meanwhile."""
     taken = _snapshot(run, daily=False)
     run.state["snapshot"] = taken.snapshot.id
-    return _said_of(run, taken)
+    return _describe(run, taken)
 
 
 def protect(run: Failback) -> str:
@@ -184,7 +184,7 @@ def _snapshot(run: Failback, *, daily: bool = True) -> Taken:
     return taking.create(run.active, run.others, daily=daily, progress=lambda _step, what: run.tell(what))
 
 
-def _said_of(run: Failback, taken: Taken) -> str:
+def _describe(run: Failback, taken: Taken) -> str:
     return f"{taken.snapshot.id} of {run.active.region}, {taken.moved / 1e6:.1f} MB moved"
 
 

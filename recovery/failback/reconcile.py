@@ -32,7 +32,7 @@ from recovery.erasure.list_of_erased import ErasureList, latest
 from recovery.erasure.rows import ErasureSubject
 from recovery.shipping import event_log, objects
 from recovery.vault.bucket import TellingStore
-from recovery.vault.vault import Vault, kept_here
+from recovery.vault.vault import Vault, with_own_vault
 
 #: Prefixes of content-addressed names; pointers are the active region's own.
 _BY_CONTENT = ("blobs/", "manifests/")
@@ -57,7 +57,7 @@ def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[
     rows = _rows(former, active, actor)
     tell(f"{rows} rows of the ledger")
     # in the vault of its own store lies the list as it was before the former region was lost
-    vault = Vault.of(kept_here(active))
+    vault = Vault.of(with_own_vault(active))
     entries = ErasureList(vault.sealer, own=ObjectStore.of(active), vault=vault.store).entries()
     days, fresh, many = unknown(former, active, ErasureSubject(latest(entries)))
     for day, lines in days.items():

@@ -27,7 +27,7 @@ def apply(run: Restore) -> str:
         lost.append(text)
         run.tell(text)
 
-    laid_out = f"{online_store.lay_out_log(s, run.vault, run.choice, tell)} bytes of event log"
+    laid_out = f"{online_store.unpack_event_log(s, run.vault, run.choice, tell)} bytes of event log"
     laid_out += f", {len(lost)} pieces of it blank, since they cannot be read" if lost else ""
     try:
         entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()

@@ -40,17 +40,17 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
     return f"{rows} rows of {len(days)} shops materialized, {pushed} histories pushed"
 
 
-def lay_out_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
+def unpack_event_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
     """Unpack the event log as far as the vault has it; return bytes written. This region's own event log is moved
     aside.
 
     A segment that cannot be read is left blank and reported, unless exactly the snapshot's state was asked for.
     """
-    system, stretches = chosen.snapshot.system, chosen.snapshot.events
+    system, segments = chosen.snapshot.system, chosen.snapshot.events
     if chosen.exact:
-        return event_log.lay_out(vault, system, stretches, s.region_home)
-    stretches = event_log.stretches(vault, system, stretches, lenient=True)
-    return event_log.lay_out(vault, system, stretches, s.region_home, tell=tell)
+        return event_log.unpack(vault, system, segments, s.region_home)
+    segments = event_log.list_segments(vault, system, segments, lenient=True)
+    return event_log.unpack(vault, system, segments, s.region_home, tell=tell)
 
 
 def _empty(s: Settings) -> None:

@@ -96,7 +96,7 @@ def choose(
 
 def log_end(vault: Vault, snapshot: Snapshot) -> int:
     """Return the position where the log in the vault ends, without a gap after the snapshot."""
-    pieces = wal.unbroken(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
+    pieces = wal.contiguous(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
     return max([snapshot.cut, *(piece.end for piece in pieces)])
 
 

@@ -18,12 +18,12 @@ from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.restore import state
 from recovery.restore.context import Progress, Restore, Step, silent
-from recovery.restore.health import answering
+from recovery.restore.health import answering_parts
 from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Point, as_plan
 from recovery.restore.state import RestoreState, StepDone
 from recovery.restore.steps import STEPS, check_keys, decide, look_first
-from recovery.vault.vault import Vault, kept_here
+from recovery.vault.vault import Vault, with_own_vault
 
 #: Seconds after which an unfinished restore is not resumed: its newest snapshot is no longer the newest.
 RESUMED_WITHIN_S = 6 * 3600.0
@@ -62,7 +62,7 @@ def restore(
     with hold(state.path_of(s).with_suffix(".lock"), _another(s, options.name, progress)):
         saved = _begin(s, point, options)
         run = Restore(
-            s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, options=options, progress=progress,
+            s=s, machine=machine, vault=Vault.of(with_own_vault(s)), point=point, options=options, progress=progress,
             plan=saved.plan, epoch_before=saved.epoch, damaged=saved.damaged,
         )  # fmt: skip
         run.vault.unreadable.update(saved.unreadable)
@@ -89,7 +89,7 @@ def _begin(s: Settings, point: Point, options: RestoreOptions) -> RestoreState:
             asked=point.asked, name=options.name, kind=options.mode, reason=options.reason, began_at=state.now(),
             epoch=epoch,
         )  # fmt: skip
-    if not replaced(saved):  # nothing hangs on what was decided then, and the vault may have more by now
+    if not has_replaced(saved):  # nothing hangs on what was decided then, and the vault may have more by now
         saved.plan = None
     return saved
 
@@ -128,14 +128,14 @@ def _choose_again(run: Restore, saved: RestoreState, error: Tampered | NotFound)
 def plan_restore(s: Settings, machine: Machine, point: Point, options: RestoreOptions) -> dict[str, Any]:
     """Return the plan of a restore without doing any of it. Raises what would refuse the restore."""
     run = Restore(
-        s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, options=options,
+        s=s, machine=machine, vault=Vault.of(with_own_vault(s)), point=point, options=options,
         epoch_before=_unfinished_epoch(s),
     )  # fmt: skip
     found = [look_first(run), decide(run), check_keys(run)]
     snapshot = run.choice.snapshot
     return as_plan(run.choice) | {
         "target": s.region,
-        "alive": answering(s, other(s.region)),
+        "alive": answering_parts(s, other(s.region)),
         "preflight": "; ".join(found),
         "tables": {table.name: table.rows for table in snapshot.tables},
         "objects": snapshot.objects.count,
@@ -143,7 +143,7 @@ def plan_restore(s: Settings, machine: Machine, point: Point, options: RestoreOp
     }
 
 
-def replaced(saved: RestoreState) -> bool:
+def has_replaced(saved: RestoreState) -> bool:
     """Check whether the restore has begun to replace what the region holds."""
     return bool(set(saved.steps) - set(ALWAYS)) or saved.now not in ("", *ALWAYS)
 

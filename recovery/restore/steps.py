@@ -20,7 +20,7 @@ from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from recovery.restore import database, erasures, fencing, online_store, suspended
 from recovery.restore.context import Restore, Step
-from recovery.restore.health import answering, ready, wait_until
+from recovery.restore.health import answering_parts, ready, wait_until
 from recovery.restore.recovery_point import Point, as_plan, choose, log_end, of_plan
 from recovery.shipping import journal, objects
 from recovery.snapshots import retention, verify
@@ -48,7 +48,7 @@ def preflight(run: Restore) -> str:
 def look_first(run: Restore) -> str:
     """Return what was found; raise RestoreRefused if the other region is alive, or the target active or full."""
     away = other(run.s.region)
-    alive = answering(run.s, away)
+    alive = answering_parts(run.s, away)
     if alive and not run.options.although_alive:
         raise RestoreRefused(
             f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
@@ -255,7 +255,7 @@ def open_for_writes(run: Restore) -> str:
     Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=reason, evidence=evidence)
     fencing.hand_over(run)
     run.machine.start("engine-control", "engine-canary", "engine-former", "controller", "feed")
-    suspended.forget(run.s)
+    suspended.clear(run.s)
     return "the controller runs"
 
 

@@ -30,10 +30,10 @@ def start_again(s: Settings, machine: Machine) -> list[str]:
     groups = (state_file.read(path(s)) or {}).get("groups", [])
     for group in groups:
         machine.start(*group)
-    forget(s)
+    clear(s)
     return [name for group in groups for name in group]
 
 
-def forget(s: Settings) -> None:
+def clear(s: Settings) -> None:
     """Remove the record: the whole region runs again."""
     path(s).unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def look(
     return found
 
 
-def stirred(stores: Mapping[str, Store], known: Inventory) -> bool:
+def has_changed(stores: Mapping[str, Store], known: Inventory) -> bool:
     """Return whether anything in the buckets is new, different or gone since `known`.
 
     Only listings are read.

@@ -124,9 +124,9 @@ class Feed:
                 known |= journal.since(vault, self._s, system, newest.at, None)
             self._known = known
         stores = objects.buckets(self._s)
-        if not objects.stirred(stores, self._known):
+        if not objects.has_changed(stores, self._known):
             return
-        with vault_lock.held(vault.store, f"feed of {self._s.region}"):
+        with vault_lock.hold(vault.store, f"feed of {self._s.region}"):
             found = objects.look(stores, vault, self._known, self._s.cache / "snapshots")
             if fresh := objects.changed(self._known, found):
                 journal.write(vault, self._s, system, datetime.now(UTC), fresh)

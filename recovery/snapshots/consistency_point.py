@@ -65,7 +65,7 @@ def hash_tables(cursor: Any, names: Sequence[str]) -> tuple[Table, ...]:
     return tuple(found)
 
 
-def cut(s: Settings) -> ConsistencyPoint:
+def take_consistency_point(s: Settings) -> ConsistencyPoint:
     """Take the consistency point. Raises RecoveryError when another session keeps our tables locked for ten seconds."""
     import psycopg2
     from psycopg2 import sql

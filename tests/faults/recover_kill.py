@@ -19,7 +19,7 @@ from caravan_airflow.recovery.tasks import STEPS
 
 from caravan.stack.supervision import supervisor
 from contracts.settings import Settings
-from recovery.drills.report import keep
+from recovery.drills.report import write_score
 from recovery.restore import state
 from tests.faults import drills
 from tests.faults.outcome import Outcome
@@ -120,7 +120,7 @@ def run(seed: int, count: int) -> Outcome:
             killer = Killer(s, random.Random(number))
             with meanwhile(killer.look, every=LOOK_EVERY):
                 score = replace(drills.one(s, kind="killed", meddle=killer), rto=PATIENCE)
-            keep(score, drills.KEPT)
+            write_score(score, drills.KEPT)
             print(f"  killed: {'; '.join(killer.killed)}", flush=True)
             outcome.failures += [f"seed {number}: {failure}" for failure in score.failures()]
             outcome.failures += [f"seed {number}: {name} was over before it could be killed" for name in killer.left]

@@ -133,14 +133,14 @@ def test_what_is_damaged_can_be_sent_again(vault: Vault, client: Client) -> None
 def test_a_damaged_lease_that_nobody_writes_anew_holds_nobody(vault: Vault, client: Client) -> None:
     client.put_object(Bucket="snapshots", Key=vault_lock.KEY, Body=b"{}")
     client.damaged.add((vault_lock.KEY, 0))
-    with vault_lock.held(vault.store, "a snapshot"):
+    with vault_lock.hold(vault.store, "a snapshot"):
         pass
 
 
 def test_a_damaged_lease_that_is_renewed_holds(vault: Vault, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    with vault_lock.held(vault.store, "a snapshot"):
+    with vault_lock.hold(vault.store, "a snapshot"):
         held = client.kept[vault_lock.KEY][-1]
         client.damaged.add((vault_lock.KEY, 0))
         monkeypatch.setattr(vault_lock.time, "sleep", lambda _s: client.kept[vault_lock.KEY].append(held))
-        with pytest.raises(Conflict, match="a snapshot"), vault_lock.held(vault.store, "prune"):
+        with pytest.raises(Conflict, match="a snapshot"), vault_lock.hold(vault.store, "prune"):
             pass

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.errors import SettingsError, StoreUnavailable, Tampered
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.erasure.forget import Report, _go, whom_of
+from recovery.erasure.forget import Report, _go, subject_of
 from recovery.erasure.list_of_erased import AHEAD, Erasure, ErasureList, checked_reason, latest, pseudonym_of
 from recovery.erasure.rows import ErasureSubject
 from recovery.vault.encryption import Sealer
@@ -103,9 +103,9 @@ def test_a_shopper_is_named_by_identifier_or_pseudonym() -> None:
     assert pseudonym_of("anna", s) == hashed == pseudonym_of(hashed, s)
     with pytest.raises(SettingsError):
         pseudonym_of("", s)
-    assert whom_of([entry(hashed)], "anna").clear == {"anna": hashed}
-    assert whom_of([entry(hashed)], hashed).clear == {}
-    assert "anna" not in repr(whom_of([entry(hashed)], "anna"))
+    assert subject_of([entry(hashed)], "anna").clear == {"anna": hashed}
+    assert subject_of([entry(hashed)], hashed).clear == {}
+    assert "anna" not in repr(subject_of([entry(hashed)], "anna"))
 
 
 def test_a_reason_may_not_name_the_shopper() -> None:

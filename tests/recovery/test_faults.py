@@ -18,7 +18,7 @@ from caravan.cli.recovery.rehearse import end
 from contracts.errors import RecoveryError, RestoreRefused
 from contracts.settings import Settings
 from recovery.drills import rehearsal
-from recovery.drills.faults import DOWN, SlowProxy, broken
+from recovery.drills.faults import DOWN, SlowProxy, inject
 from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.restore import suspended
@@ -49,7 +49,7 @@ def here(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("fault", DOWN)
 def test_services_are_down_and_then_run_again(here: Settings, fault: str) -> None:
     s, services = here, Services()
-    with broken(fault, cast(Vault, None), s, cast(Machine, services), s) as seen:
+    with inject(fault, cast(Vault, None), s, cast(Machine, services), s) as seen:
         assert services.down == {name for group in DOWN[fault] for name in group}
         assert seen == s
         assert suspended.path(s).exists()
@@ -88,7 +88,7 @@ def test_a_second_rehearsal_does_not_start_what_the_first_has_stopped(here: Sett
 
 def test_a_rehearsal_that_fails_leaves_nothing_broken(here: Settings) -> None:
     s, services = here, Services()
-    with pytest.raises(ZeroDivisionError), broken("region-down", cast(Vault, None), s, cast(Machine, services), s):
+    with pytest.raises(ZeroDivisionError), inject("region-down", cast(Vault, None), s, cast(Machine, services), s):
         raise ZeroDivisionError
     assert not services.down
     assert "postgres" in services.started[0]  # what the others need comes first
@@ -98,7 +98,7 @@ def test_a_rehearsal_that_fails_leaves_nothing_broken(here: Settings) -> None:
 def test_a_rehearsal_that_is_told_to_end_leaves_nothing_broken(here: Settings) -> None:
     services, before = Services(), signal.signal(signal.SIGTERM, end)
     try:
-        down = broken("region-down", cast(Vault, None), here, cast(Machine, services), here)
+        down = inject("region-down", cast(Vault, None), here, cast(Machine, services), here)
         with pytest.raises(SystemExit), down:
             signal.raise_signal(signal.SIGTERM)
     finally:

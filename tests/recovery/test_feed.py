@@ -31,4 +31,4 @@ def test_events_leave_while_the_database_is_down(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(feeding.wal, "identify", down)
     path.write_bytes(b"one\ntwo\n")
     feed._events(threading.Event())
-    assert event_log.stretches(region.vault, "7")[-1].end == 8
+    assert event_log.list_segments(region.vault, "7")[-1].end == 8

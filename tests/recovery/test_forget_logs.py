@@ -133,7 +133,7 @@ def test_the_feed_sends_what_is_left_and_no_line_twice(tmp_path: Path) -> None:
     erase(home, ErasureSubject(WHOM))
     event_log.ship(region.vault, "7", home, reached)
     restored = tmp_path / "restored"
-    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), restored)
+    event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), restored)
     again = (restored / "event-log/2026-03-01/champion-000000.jsonl").read_bytes()
     assert event(ANNA, 2) in again, "the vault keeps what it has; so a restore applies the list"
     assert event(ANNA, 3) not in again

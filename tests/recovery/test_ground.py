@@ -10,7 +10,7 @@ from contracts.errors import Tampered
 from recovery.restore.recovery_point import Point, choose
 from recovery.shipping import event_log, objects
 from recovery.snapshots import retention, verify
-from recovery.snapshots.parent_check import ParentCheck, ground
+from recovery.snapshots.parent_check import ParentCheck, check_parent
 from recovery.vault import presence
 from recovery.vault.manifest import Snapshot
 from recovery.vault.vault import object_key, part_of
@@ -36,7 +36,7 @@ def region(tmp_path: Path) -> SmallRegion:
 def base(region: SmallRegion, parent: Snapshot | None, *, deep: bool, told: list[str] | None = None) -> ParentCheck:
     vault = type(region.vault)(region.memory, region.vault.sealer)  # another process, which knows of nothing
     region.vault = vault
-    return ground(vault, parent, region.folder, deep=deep, tell=(told if told is not None else []).append)
+    return check_parent(vault, parent, region.folder, deep=deep, tell=(told if told is not None else []).append)
 
 
 def mended(region: SmallRegion, found: ParentCheck) -> objects.Inventory:
@@ -107,16 +107,16 @@ def test_no_backup_is_built_upon_a_chain_with_a_hole(region: SmallRegion) -> Non
 
 
 def with_log(region: SmallRegion) -> Snapshot:
-    return region.snapshot(events=event_log.stretches(region.vault, "7"))
+    return region.snapshot(events=event_log.list_segments(region.vault, "7"))
 
 
 def test_a_rotten_piece_of_the_event_log_is_sent_again_from_the_regions_file(region: SmallRegion) -> None:
     one = with_log(region)
     region.memory.rot(one.events[1].part.key, 30)
     found = base(region, one, deep=True)
-    events = event_log.stretches(region.vault, "7", found.events)
+    events = event_log.list_segments(region.vault, "7", found.events)
     assert [stretch.end for stretch in events] == [4, 8, 14]
-    event_log.lay_out(region.vault, "7", events, region.folder / "again")
+    event_log.unpack(region.vault, "7", events, region.folder / "again")
     assert (region.folder / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
 
 
@@ -124,8 +124,8 @@ def test_so_is_one_that_no_snapshot_lists_yet(region: SmallRegion) -> None:
     one = region.snapshot()
     region.memory.rot(event_log.pieces(region.vault, "7")[FILE][1][2], 30)
     with pytest.raises(Tampered):
-        event_log.stretches(region.vault, "7", base(region, one, deep=False).events)
-    assert len(event_log.stretches(region.vault, "7", base(region, one, deep=True).events)) == 3
+        event_log.list_segments(region.vault, "7", base(region, one, deep=False).events)
+    assert len(event_log.list_segments(region.vault, "7", base(region, one, deep=True).events)) == 3
 
 
 def test_a_piece_that_the_region_has_no_more_stays_named_and_is_no_reason_to_lose_the_region(

@@ -45,7 +45,7 @@ def tampered(region: SmallRegion, prefix: str, *, hidden: bool) -> str:
 
 def test_pieces_may_overlap_and_the_fewest_are_taken() -> None:
     def chosen(*spans: tuple[int, int]) -> list[tuple[int, int]]:
-        return [(start, end) for start, end, _ in event_log.unbroken([(*span, "") for span in spans])]
+        return [(start, end) for start, end, _ in event_log.contiguous([(*span, "") for span in spans])]
 
     assert chosen((0, 4), (4, 6), (3, 9), (6, 12)) == [(0, 4), (3, 9), (6, 12)]
     assert chosen((0, 4), (0, 9), (4, 6)) == [(0, 9)]
@@ -60,18 +60,18 @@ def test_a_day_that_is_over_is_kept_in_few_pieces(region: SmallRegion, tmp_path:
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
     same_day, after = datetime(2026, 3, 1, 23, tzinfo=UTC), datetime.now(UTC) + timedelta(hours=2)
     assert event_log.merge(region.vault, "7", tmp_path, same_day) == 0
-    assert len(event_log.stretches(region.vault, "7")) > event_log.MOST
+    assert len(event_log.list_segments(region.vault, "7")) > event_log.MOST
     assert event_log.merge(region.vault, "7", tmp_path, after) == 1
     assert event_log.merge(region.vault, "7", tmp_path, after) == 0
-    assert len(event_log.stretches(region.vault, "7")) == 1
-    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), tmp_path / "again")
+    assert len(event_log.list_segments(region.vault, "7")) == 1
+    event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), tmp_path / "again")
     assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("hidden", [True, False])
 def test_events_come_back(region: SmallRegion, tmp_path: Path, hidden: bool) -> None:
     tampered(region, "logs/", hidden=hidden)
-    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), tmp_path / "again")
+    event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), tmp_path / "again")
     assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
 
 
@@ -86,7 +86,7 @@ def test_a_log_of_the_same_name_is_not_taken_for_the_one_that_comes_back(
             path.unlink()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(own + b"." * known)
-        assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 8
+        assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 8
         assert path.read_bytes() == b"one\ntwo\n"
     aside = [kept.read_bytes() for kept in again.glob(f"{event_log.FOLDER}.before-*/{FILE}")]
     assert own + b"." in aside
@@ -94,16 +94,16 @@ def test_a_log_of_the_same_name_is_not_taken_for_the_one_that_comes_back(
 
 def test_only_what_came_since_is_fetched_again(region: SmallRegion, tmp_path: Path) -> None:
     again, path = tmp_path / "again", tmp_path / event_log.FOLDER / FILE
-    assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 8
-    assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 0
+    assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 8
+    assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 0
     path.write_bytes(path.read_bytes() + b"three\n")
     event_log.ship(region.vault, "7", tmp_path)
-    assert event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), again) == 6
+    assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 6
     assert (again / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
     assert not list(again.glob(f"{event_log.FOLDER}.before-*"))
 
     other = SmallRegion(tmp_path / "other")
-    event_log.lay_out(other.vault, "8", (), again)
+    event_log.unpack(other.vault, "8", (), again)
     assert not list((again / event_log.FOLDER).glob("*/*.jsonl"))  # it was the log of another database
 
 
@@ -111,7 +111,7 @@ def test_only_what_came_since_is_fetched_again(region: SmallRegion, tmp_path: Pa
 def test_the_log_of_the_database_comes_back(region: SmallRegion, hidden: bool) -> None:
     one = region.snapshot()
     tampered(region, "wal/", hidden=hidden)
-    assert wal.stretches(region.vault, "7", 1, one.backups[-1].start, one.cut) == tuple(
+    assert wal.list_segments(region.vault, "7", 1, one.backups[-1].start, one.cut) == tuple(
         stretch.__class__(of="wal/00000001", start=stretch.start, end=stretch.end, part=stretch.part)
         for stretch in one.log
     )
@@ -123,7 +123,7 @@ def test_what_no_version_of_unseals_is_told(region: SmallRegion) -> None:
     key = next(key for key in region.memory.objects if key.startswith("logs/"))
     region.memory.rot(key, 40)
     with pytest.raises(Tampered):
-        event_log.stretches(region.vault, "7")
+        event_log.list_segments(region.vault, "7")
 
 
 def test_a_note_that_was_written_over_is_read_as_it_was(region: SmallRegion) -> None:
@@ -205,14 +205,14 @@ def test_a_piece_of_the_event_log_that_is_damaged_or_gone_leaves_its_place_blank
     for number in range(4):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
-    known = event_log.stretches(region.vault, "7")[:-2]
+    known = event_log.list_segments(region.vault, "7")[:-2]
     keys = [key for _, _, key in event_log.pieces(region.vault, "7")[FILE]]
     region.memory.rot(keys[-2], 40)  # after the snapshot
     region.memory.remove(keys[-4])  # known to the snapshot
-    left, again = event_log.stretches(region.vault, "7", known, lenient=True), tmp_path / "again"
+    left, again = event_log.list_segments(region.vault, "7", known, lenient=True), tmp_path / "again"
     with pytest.raises(NotFound):
-        event_log.lay_out(region.vault, "7", left, tmp_path / "strict")
-    assert event_log.lay_out(region.vault, "7", left, again, tell=told.append) == path.stat().st_size
+        event_log.unpack(region.vault, "7", left, tmp_path / "strict")
+    assert event_log.unpack(region.vault, "7", left, again, tell=told.append) == path.stat().st_size
     assert (again / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n       \nevent 1\n       \nevent 3\n"
     assert [FILE in sentence for sentence in told] == [True, True]
 
@@ -225,19 +225,19 @@ def test_what_other_pieces_have_of_a_damaged_one_is_not_lost(region: SmallRegion
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
     small = event_log.pieces(region.vault, "7")[FILE]
     event_log._send(region.vault, f"logs/7/{FILE}", path, 0)  # once more in one piece, as of a day that is over
-    (whole,) = event_log.stretches(region.vault, "7")
+    (whole,) = event_log.list_segments(region.vault, "7")
     region.memory.rot(whole.part.key, 40)
     region.memory.rot(small[-2][2], 40)
-    event_log.lay_out(region.vault, "7", [whole], tmp_path / "again", tell=told.append)
+    event_log.unpack(region.vault, "7", [whole], tmp_path / "again", tell=told.append)
     assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nevent 0\n       \nevent 2\n"
     assert "bytes 16 to 24" in told[0]
 
 
 def test_a_piece_that_was_sent_again_serves_snapshots_from_before(region: SmallRegion, tmp_path: Path) -> None:
-    before = event_log.stretches(region.vault, "7")
+    before = event_log.list_segments(region.vault, "7")
     region.memory.rot(before[0].part.key, 40)
-    assert event_log.mend(region.vault, "7", tmp_path, before, before) == {before[0].part.key}
-    event_log.lay_out(region.vault, "7", before, tmp_path / "again", tell=lambda text: pytest.fail(text))
+    assert event_log.repair(region.vault, "7", tmp_path, before, before) == {before[0].part.key}
+    event_log.unpack(region.vault, "7", before, tmp_path / "again", tell=lambda text: pytest.fail(text))
     assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
 
 

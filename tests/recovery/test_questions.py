@@ -5,16 +5,16 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from recovery.drills.probe_queries import answer_of, by_several
+from recovery.drills.probe_queries import answer_of, ask_in_parallel
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 11])
 def test_answers_come_in_the_order_of_the_questions(count: int) -> None:
-    assert by_several(lambda _client, number: number, count) == list(range(count))
+    assert ask_in_parallel(lambda _client, number: number, count) == list(range(count))
 
 
 def test_no_two_askers_share_a_client() -> None:
-    used = by_several(lambda client, number: (client, number % 4), 40)
+    used = ask_in_parallel(lambda client, number: (client, number % 4), 40)
     assert len({client for client, _ in used}) == len(set(used)) == 4
 
 

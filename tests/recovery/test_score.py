@@ -13,7 +13,7 @@ import pytest
 
 from recovery.drills import rehearsal
 from recovery.drills.probe_queries import Question, recorded
-from recovery.drills.report import Score, keep, kept, page, table
+from recovery.drills.report import Score, page, read_scores, table, write_score
 from tests.recovery.test_active import region
 
 GOOD = Score(
@@ -51,9 +51,9 @@ def test_the_page_stands_alone_and_escapes_what_it_shows() -> None:
 
 
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
-    keep(GOOD, tmp_path)
-    keep(replace(GOOD, at=datetime(2026, 3, 2, tzinfo=UTC), different=4), tmp_path)
-    facts = kept(tmp_path)
+    write_score(GOOD, tmp_path)
+    write_score(replace(GOOD, at=datetime(2026, 3, 2, tzinfo=UTC), different=4), tmp_path)
+    facts = read_scores(tmp_path)
     assert [one["different"] for one in facts] == [4, 0]
     rows = table(facts).splitlines()
     assert len(rows) == 4
@@ -63,7 +63,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
 def test_a_rehearsal_that_is_too_long_ago_is_told(tmp_path: Path) -> None:
     s = region(tmp_path, "primary")
     assert "no rehearsal" in str(rehearsal.overdue(s))
-    keep(GOOD, rehearsal.folder(s))
+    write_score(GOOD, rehearsal.folder(s))
     assert rehearsal.overdue(s, datetime(2026, 3, 8, tzinfo=UTC)) is None
     assert "10 days ago" in str(rehearsal.overdue(s, datetime(2026, 3, 11, 3, tzinfo=UTC)))
 

@@ -123,9 +123,9 @@ def test_an_unchanged_region_copies_nothing_again(region: SmallRegion) -> None:
     moved, puts = region.vault.moved, len(region.memory.puts)
     assert region.look(known) == known
     assert (region.vault.moved, len(region.memory.puts)) == (moved, puts)
-    assert not objects.stirred({"caravan": region.store}, known)
+    assert not objects.has_changed({"caravan": region.store}, known)
     digest = region.publish("serving/primary/champion", a="one", d="four")
-    assert objects.stirred({"caravan": region.store}, known)
+    assert objects.has_changed({"caravan": region.store}, known)
     assert {e.key.split("/")[0] for e in objects.changed(known, region.look(known))} == {"blobs", "manifests", "refs"}
     assert digest
 
@@ -196,9 +196,9 @@ def test_a_dry_run_prunes_nothing(region: SmallRegion) -> None:
 
 
 def test_nothing_is_pruned_while_a_snapshot_is_taken(region: SmallRegion) -> None:
-    with vault_lock.held(region.memory, "a snapshot"), pytest.raises(Conflict, match="a snapshot"):
+    with vault_lock.hold(region.memory, "a snapshot"), pytest.raises(Conflict, match="a snapshot"):
         retention.prune(region.s, region.vault, keep=2)
-    with vault_lock.held(region.memory, "another"):
+    with vault_lock.hold(region.memory, "another"):
         pass  # it was given back
 
 
@@ -207,10 +207,10 @@ def test_the_lease_of_the_dead_runs_out(region: SmallRegion) -> None:
     region.memory.put(vault_lock.KEY, json.dumps(elsewhere).encode())
     with (
         pytest.raises(Conflict, match="another machine"),
-        vault_lock.held(region.memory, "the next", clock=lambda: 99.0),
+        vault_lock.hold(region.memory, "the next", clock=lambda: 99.0),
     ):
         pass
-    with vault_lock.held(region.memory, "the next", clock=lambda: 101.0):
+    with vault_lock.hold(region.memory, "the next", clock=lambda: 101.0):
         pass
 
 
@@ -221,7 +221,7 @@ def test_the_lease_of_a_process_that_died_here_is_free_at_once(region: SmallRegi
     os.waitpid(child, 0)
     present = {"what": "snapshot", "host": socket.gethostname(), "process": child, "until": time.time() + 1000}
     region.memory.put(vault_lock.KEY, json.dumps(present).encode())
-    with vault_lock.held(region.memory, "the next"):
+    with vault_lock.hold(region.memory, "the next"):
         pass
 
 
@@ -276,7 +276,7 @@ def test_a_large_log_goes_over_in_bounded_memory(tmp_path: Path) -> None:
     pieces = event_log.ship(region.vault, "7", tmp_path)
     assert pieces == {"2026-03-01/champion-000000.jsonl": len(line) * 60 + 15}
     restored = tmp_path / "restored"
-    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), restored)
+    event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), restored)
     again = restored / event_log.FOLDER / "2026-03-01" / "champion-000000.jsonl"
     assert again.read_bytes() == line * 60 + b"torn and ended\n"
 
@@ -294,7 +294,7 @@ def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path)
             feeds = event_log.ship(region.vault, "7", tmp_path, feeds)  # it knows only what it sent itself
         else:
             event_log.ship(region.vault, "7", tmp_path)
-    event_log.lay_out(region.vault, "7", event_log.stretches(region.vault, "7"), restored)
+    event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), restored)
     assert (restored / event_log.FOLDER / "2026-03-01" / path.name).read_bytes() == grown
 
 
@@ -303,8 +303,8 @@ def test_log_with_a_gap_ends_at_the_gap() -> None:
         return wal.Piece(timeline=timeline, start=start, end=end, key=f"{start}")
 
     found = [piece(0, 10), piece(10, 30), piece(40, 50), piece(5, 12, timeline=2)]
-    assert [p.end for p in wal.unbroken(found, 1, 3)] == [10, 30]
-    assert wal.unbroken(found, 1, 35) == []
+    assert [p.end for p in wal.contiguous(found, 1, 3)] == [10, 30]
+    assert wal.contiguous(found, 1, 35) == []
 
 
 def test_segments_are_laid_out_as_a_server_reads_them(tmp_path: Path) -> None:

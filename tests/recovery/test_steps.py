@@ -170,7 +170,7 @@ def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings) -> None:
 
 
 def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recovery.restore.steps.answering", lambda *_: [])
+    monkeypatch.setattr("recovery.restore.steps.answering_parts", lambda *_: [])
     monkeypatch.setattr(fencing.RegionLease, "of", lambda _s: SimpleNamespace(look=lambda: None, close=lambda: None))
     s.region_home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))

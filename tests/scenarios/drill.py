@@ -23,7 +23,7 @@ from caravan.cli.airflow_api import ENDED, Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from recovery.drills.report import Score, keep
+from recovery.drills.report import Score, write_score
 from recovery.region_lease.lease import RegionLease
 from recovery.restore.state import path_of
 from recovery.snapshots import retention, verify
@@ -115,9 +115,9 @@ def drill(
 
 def vault_of(standby: Settings) -> Vault:
     """The vault in the standby's own store."""
-    from recovery.vault.vault import kept_here
+    from recovery.vault.vault import with_own_vault
 
-    return Vault.of(kept_here(standby))
+    return Vault.of(with_own_vault(standby))
 
 
 def _watched(oncall: Airflow, run: str, standby: Settings, digest: str, tell: Tell, meddle: Meddle) -> float:
@@ -165,7 +165,7 @@ def main() -> int:
             oncall = Airflow.of(s, "oncall")
             oncall.ensure_ready("recover")
             score = drill(s, oncall, tell=board)
-    page = keep(score, Path(".caravan") / "rehearsals")
+    page = write_score(score, Path(".caravan") / "rehearsals")
     print(f"RPO {score.rpo:.1f} s, first answer {score.first_answer:.0f} s, all {score.full_capacity:.0f} s, "
           f"{score.asked - score.different} of {score.asked} answers as before, {score.lost_rows} lost")  # fmt: skip
     for failure in score.failures():

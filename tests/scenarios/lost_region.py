@@ -32,7 +32,7 @@ from contracts.settings import Settings
 from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.drills.probe_queries import answer_of, by_several
+from recovery.drills.probe_queries import answer_of, ask_in_parallel
 from releases import registration
 from releases.approval.approval import Answer, Rules, answer
 from serving.reach import as_shop, shop_headers
@@ -174,7 +174,7 @@ def asked(s: Settings, count: int) -> Answered:
         content = answer_of(lambda: client.post("/recommend", json=body))
         return content["release"], tuple(item["item_id"] for item in content["items"])
 
-    return by_several(ask, count, s.edge_address, headers=shop_headers(s))
+    return ask_in_parallel(ask, count, s.edge_address, headers=shop_headers(s))
 
 
 def settled(s: Settings, count: int) -> Answered:
