@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from caravan.stack.host import environment
 from caravan.stack.keys import credentials
-from caravan.stack.services import mlflow_server, region
+from caravan.stack.services import mlflow_server, object_store, region
 from caravan.stack.services.postgres import Cluster, ensure_databases
 from contracts.errors import SettingsError
 from contracts.settings import Settings, settings
@@ -28,7 +28,7 @@ def set_up(s: Settings) -> None:
     """Make what a fresh region lacks. Running it again is harmless."""
     server = _server(s, s.database_host, is_saved=True)
     ensure_databases(server, "caravan", s.secret("postgres_password"), region.DATABASES)
-    region.ensure_buckets(s)
+    object_store.ensure_buckets(s)
 
 
 def control(s: Settings) -> None:

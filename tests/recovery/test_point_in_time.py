@@ -12,7 +12,7 @@ import pytest
 
 from artifacts.object_store import ObjectStore
 from caravan.stack.machine import EmbeddedMachine
-from caravan.stack.services.region import store_administrator
+from caravan.stack.services.object_store import store_administrator
 from contracts.errors import ArtifactError, RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings

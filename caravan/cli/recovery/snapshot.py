@@ -179,7 +179,7 @@ def prune(
 
 def _administered(s: Settings) -> Vault:
     """The vault of the region `s.region`, with the credential of the administrator of the other region's store."""
-    from caravan.stack.services.region import store_administrator
+    from caravan.stack.services.object_store import store_administrator
     from contracts.region import other
     from recovery.vault.bucket import LockedBucket
     from recovery.vault.encryption import Sealer
