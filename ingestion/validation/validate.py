@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -112,26 +112,17 @@ def validate_day(
         if current in errors:
             return errors[current]
         about = {"batches": state.landed[current], "columns": accepted[current]}
+        before = state.published.get(current)
         try:
             return _publish_day(
-                lake,
-                current,
-                about,
-                abouts[current],
-                state.published.get(current),
-                accept_changes=accept_changes,
-                max_quarantined=max_quarantined,
-            )
+                lake, current, about, abouts[current], before,
+                accept_changes=accept_changes, max_quarantined=max_quarantined,
+            )  # fmt: skip
         except DataError as error:
             return error
 
     made = dict(zip(changed, _parallel(make, changed), strict=True))
-    skipped: dict[str, str] = {}
-    for current, result in made.items():
-        if isinstance(result, DataError):
-            if current == day or not isinstance(result, EmptyPartition):
-                raise result
-            skipped[current] = result.what
+    skipped = _skipped(made, day)
     found = made.get(day)
     own = found if isinstance(found, DayReport) else _report(day, state.published[day], written=False)
     if least_known is None:
@@ -145,6 +136,17 @@ def validate_day(
         skipped=skipped,
         collected=sum(f.status == "landed" for f in collected),
     )
+
+
+def _skipped(made: Mapping[str, DayReport | DataError], day: str) -> dict[str, str]:
+    """Return earlier days without a usable row, and why; raise any other error."""
+    skipped: dict[str, str] = {}
+    for current, result in made.items():
+        if isinstance(result, DataError):
+            if current == day or not isinstance(result, EmptyPartition):
+                raise result
+            skipped[current] = result.what
+    return skipped
 
 
 def _checked_day(day: str) -> None:
