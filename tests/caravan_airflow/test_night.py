@@ -12,6 +12,7 @@ import pytest
 from caravan_airflow.nightly import night_ending
 from caravan_airflow.nightly.night_ending import ending, nothing_new
 
+from contracts.error_record import ErrorRecord
 from contracts.errors import StoreUnavailable
 from contracts.settings import Settings, read_settings
 from monitoring import alerts
@@ -84,7 +85,8 @@ def test_the_five_ways_a_night_ends_are_told_apart(states: dict[str, str], kind:
 
 def test_what_is_refused_before_the_gate_is_stopped_and_not_crashed() -> None:
     states = {**CRASHED, "train": "upstream_failed", "validate": "failed"}
-    found = ending(states, lambda *_: "SchemaChanged: a column was lost -> repair the export")
+    error = ErrorRecord(error="SchemaChanged", what="a column was lost", remedy="repair the export")
+    found = ending(states, lambda *_: error.to_json())
     assert found.note == "stopped in validate: SchemaChanged: a column was lost -> repair the export"
 
 
@@ -98,7 +100,8 @@ def test_the_sentence_of_a_refused_night_names_what_serves() -> None:
 
 
 def test_a_crash_is_noted_and_told_once(s: Settings, pages: Pages) -> None:
-    left = {("train", "error"): "TrainingError: training ended with code -9 -> run it again"}
+    error = ErrorRecord(error="TrainingError", what="training ended with code -9", remedy="run it again")
+    left = {("train", "error"): error.to_json()}
     for _ in range(2):
         night_ending.end(context(CRASHED, left))
     assert pages.notes["run"].startswith(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from caravan_airflow.step import ERROR, SAYS, chosen
+from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError
-from contracts.exit_codes import FAULT, UNANSWERED, code_of_name
+from contracts.exit_codes import FAULT, UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,9 +53,10 @@ def ending(states: Mapping[str, str | None], left: Callable[[str, str], Any]) ->
     """What the states of a run's tasks mean; `left` gives what a task left under a name (an XCom)."""
     failed = next((task for task, state in states.items() if state == "failed"), None)
     if failed is not None:
-        error = str(left(failed, ERROR) or "it ended without a word; its log has the last lines")
-        code = code_of_name(error.partition(":")[0])
-        return Ending(kind="crashed" if code in (FAULT, UNANSWERED) else "stopped", task=failed, says=error)
+        error = ErrorRecord.from_json(left(failed, ERROR))
+        says = str(error or "it ended without a word; its log has the last lines")
+        crashed = error is None or error.code in (FAULT, UNANSWERED)
+        return Ending(kind="crashed" if crashed else "stopped", task=failed, says=says)
     said: tuple[tuple[str, str, Kind], ...] = (
         ("champion_stays", "success", "refused"), ("validate", "skipped", "nothing landed"),
         ("offer", "success", "released"),

@@ -31,11 +31,13 @@ def validate(run: Run) -> Outcome:
     s = here()
     lake = Lake.of(s, run.source)
     if not lake.partitions("landing-events") and not lake.partitions("landing-catalog"):
-        raise NothingToDo(f"nothing has landed for {run.source} yet -> `caravan ingest` brings the first events")
+        raise NothingToDo(
+            f"nothing has landed for {run.source} yet", remedy="bring the first events with `caravan ingest`"
+        )
     try:
         report = validate_day(lake, run.day, event_log=s.region_home / "event-log")
     except NothingLanded as error:
-        raise NothingToDo(str(error)) from None
+        raise NothingToDo(error.what, remedy=error.remedy) from None
     log.info("%s", report)
     digests = {table: lake.manifest(table, run.day).digest for table in ("events", "catalog")}
     return Outcome(made=digests)

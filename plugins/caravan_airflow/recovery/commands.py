@@ -10,8 +10,9 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError, NotFound, RestoreRefused, SettingsError, StackError
-from contracts.exit_codes import NOTHING, REFUSED, UNANSWERED, WRONG_CALL, error_class
+from contracts.exit_codes import NOTHING, REFUSED, UNANSWERED, WRONG_CALL
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +43,10 @@ def caravan(*arguments: str) -> Any:
 
 def _error_of(printed: str, code: int, name: str) -> CaravanError:
     """Make the error of a command from the JSON object that it ended with; without one, from its exit code."""
-    try:
-        said = json.loads(printed.strip().splitlines()[-1])
-        kind, what, remedy = error_class(said["error"]), str(said["what"]), str(said["remedy"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        return _ERRORS.get(code, CaravanError)(f"caravan {name} ended with {code}", remedy="see the log above")
-    return kind(what, remedy=remedy)
+    record = ErrorRecord.from_json(printed.strip().rpartition("\n")[2])
+    if record is not None:
+        return record.raised()
+    return _ERRORS.get(code, CaravanError)(f"caravan {name} ended with {code}", remedy="see the log above")
 
 
 def _log_lines(stream: IO[str]) -> None:
