@@ -29,6 +29,7 @@ from training.fitting import warm_start
 from training.fitting.validation import overfits, validation_ndcg
 from training.jobs import checkpoint
 from training.jobs.checkpoint import Progress
+from training.jobs.job import VALIDATION
 from training.models.losses import cross_entropy, shared_negatives
 from training.models.sequence import SequenceConfig, SequenceModel
 from training.recipes import Recipe
@@ -257,7 +258,7 @@ class Trainer:
                 "epoch": progress.epoch,
                 "step": progress.step,
                 "loss": progress.loss_sum / max(1, progress.loss_tokens),
-                "validation_ndcg_at_10": metric,
+                VALIDATION: metric,
                 "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
                 "padding": batches.padding,
                 "seconds": progress.seconds,

@@ -153,6 +153,6 @@ def _publish(
             "run_id": run_id,
             "key": key,
             "held_out": read.held_out,
-            "validation_ndcg_at_10": metrics["validation_ndcg_at_10"],
+            job.VALIDATION: metrics[job.VALIDATION],
         }
         return publish(lake.store, out, kind="model", meta=meta).digest

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from contracts.errors import TrainingError
+from contracts.release import HEADLINE
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ RESULT = "result"
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.json"
+#: The headline over the validation questions: a field of METRICS and of every entry of CURVE.
+VALIDATION = f"validation_{HEADLINE}"
 #: Prefix of the weights to start from, in data.safetensors.
 START = "start/"
 
