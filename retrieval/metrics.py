@@ -64,6 +64,11 @@ def ndcg(ranks: ArrayLike, k: int) -> Values:
     return np.where(array <= k, 1.0 / np.log2(1.0 + array.astype(np.float64)), 0.0)
 
 
+def headline(ranks: ArrayLike) -> Values:
+    """Return the figure of each question that releases are compared by, contracts.release.HEADLINE: NDCG@10; [Q]."""
+    return ndcg(ranks, 10)
+
+
 def mrr(ranks: ArrayLike, k: int | None = None) -> Values:
     """1 / rank, 0 beyond the first `k`; [Q]."""
     array = _checked(ranks)

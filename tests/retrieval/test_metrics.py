@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from contracts.release import HEADLINE
 from retrieval import metrics
 
 RANKS = st.lists(st.one_of(st.integers(1, 60), st.just(metrics.NOT_FOUND)), min_size=1, max_size=40)
@@ -26,6 +27,11 @@ def test_single_targets_agree_with_an_independent_library(ranks: list[int]) -> N
     ours = metrics.summarize(ranks)
     for measure, name in measures.items():
         assert ours[name] == pytest.approx(expected[measure], abs=1e-6), name
+
+
+@given(RANKS)
+def test_the_headline_is_the_figure_of_its_name(ranks: list[int]) -> None:
+    assert metrics.summarize(ranks)[HEADLINE] == metrics.headline(ranks).mean()
 
 
 @given(RANKS, st.integers(1, 70))

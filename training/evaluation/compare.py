@@ -78,7 +78,7 @@ def summary(ranking: Ranking, item_counts: npt.NDArray[np.float32], seed: int, g
     """Metrics of one ranker; the headline, per question and per shopper, with intervals that draw whole shoppers."""
     count = len(item_counts)
     top = ranking.top[:, : max(KS)] - 1
-    values = metrics.ndcg(ranking.ranks, 10)
+    values = metrics.headline(ranking.ranks)
     shoppers = per_shopper(values, groups)
     return {
         **metrics.summarize(ranking.ranks, KS),
@@ -93,7 +93,7 @@ def summary(ranking: Ranking, item_counts: npt.NDArray[np.float32], seed: int, g
 def difference(ours: Ranking, theirs: Ranking, seed: int, groups: Ints) -> dict[str, Any]:
     """Headline of ours minus theirs on the same questions, shoppers weighing alike: mean, 95 % interval, standard
     error; and the mean per question beside it."""
-    a, b = metrics.ndcg(ours.ranks, 10), metrics.ndcg(theirs.ranks, 10)
+    a, b = metrics.headline(ours.ranks), metrics.headline(theirs.ranks)
     lost = per_shopper(a - b, groups)
     error = float(lost.std(ddof=1) / math.sqrt(len(lost))) if len(lost) > 1 else math.nan
     return {
@@ -106,7 +106,7 @@ def difference(ours: Ranking, theirs: Ranking, seed: int, groups: Ints) -> dict[
 
 def mean_per_shopper(ranking: Ranking, groups: Ints) -> float:
     """Mean headline of one ranker, shoppers weighing alike."""
-    return float(per_shopper(metrics.ndcg(ranking.ranks, 10), groups).mean())
+    return float(per_shopper(metrics.headline(ranking.ranks), groups).mean())
 
 
 def per_shopper(values: metrics.Values, groups: Ints) -> metrics.Values:
@@ -125,7 +125,7 @@ def slices(rankings: Mapping[str, Ranking], membership: Mapping[str, npt.NDArray
         if questions >= SMALLEST_SLICE:
             found[name] |= {
                 ranker: {
-                    HEADLINE: float(metrics.ndcg(r.ranks[member], 10).mean()),
+                    HEADLINE: float(metrics.headline(r.ranks[member]).mean()),
                     "hr_at_10": float(metrics.hit_rate(r.ranks[member], 10).mean()),
                     "median_rank": float(np.median(r.ranks[member])),
                 }

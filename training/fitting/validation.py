@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from contracts.errors import TrainingError
-from retrieval.metrics import Values, ndcg
+from retrieval.metrics import Values, headline
 from training.data.datasets import Ints
 from training.models.ranking import Encode, rank, scorer
 
@@ -60,4 +60,4 @@ def validation_ndcg(model: SequenceModel, data: TrainingData) -> Values:
     score = scorer(encoder_of(model), vectors, None, model.config.max_length)
     ranks = rank(score, data.validation, exclude_seen=data.exclude_seen, top=1).ranks
     model.train()
-    return ndcg(ranks, 10)
+    return headline(ranks)
