@@ -93,13 +93,12 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
 
 def popular(read: Inputs) -> dict[str, list[str]]:
     """Item ids by recent popularity, best first: for everybody, and for each category (every level of its path)."""
-    available = np.asarray(read.items["available"].combine_chunks().fill_null(True)).astype(bool)
     age_days = (read.known.times.max() - read.known.times) / inputs.DAY
     weights = np.bincount(
         read.known.items - 1, weights=0.5 ** (age_days / POPULAR_HALF_LIFE), minlength=read.item_count
     )
     order = np.lexsort((np.arange(read.item_count), -weights))
-    order = order[available[order]]
+    order = order[read.available[order]]
     ids, categories = read.items["item_id"].to_pylist(), read.items["category"].to_pylist()
     lists: dict[str, list[str]] = {"all": [ids[i] for i in order[:POPULAR_LENGTH]]}
     for i in order.tolist():

@@ -94,6 +94,11 @@ class Inputs:
         return self.all_text if self.words else None
 
     @property
+    def available(self) -> npt.NDArray[np.bool_]:
+        """Which items may be shown, bool [N]."""
+        return np.asarray(self.items["available"].combine_chunks().fill_null(fill_value=True)).astype(bool)
+
+    @property
     def item_count(self) -> int:
         return len(self.items)
 
@@ -178,9 +183,9 @@ def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDA
     place = np.arange(len(known.items))
     starts = np.repeat(known.offsets[:-1], known.lengths)
     fresh_shopper = np.repeat(inputs.train_stops == known.offsets[:-1], known.lengths)
-    available = np.asarray(inputs.items["available"].combine_chunks().fill_null(True)).astype(bool)
     previous = known.items[np.maximum(place - 1, 0)]
-    asked = (known.times >= inputs.cutoff) & (place > starts) & (previous != known.items) & available[known.items - 1]
+    asked = (known.times >= inputs.cutoff) & (place > starts) & (previous != known.items)
+    asked &= inputs.available[known.items - 1]
     chosen = place[asked]
     chosen = chosen[sampled(len(chosen), recipe.evaluation_examples, recipe.seed)]
     return (
