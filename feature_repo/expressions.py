@@ -8,11 +8,14 @@ no engine's order of addition shows in the bytes.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any
 
 import ibis  # noqa: TID253 - this module is imported only where tables are built
 
 from contracts.events import INTERACTIONS
+from feature_repo.item_text import PARTS, SEPARATOR, Part
 from feature_repo.schemas import SCHEMAS
 from feature_repo.sequences import MAX_LENGTH
 
@@ -157,18 +160,18 @@ def item_popularity(events: Any, catalog: Any, day: str) -> Any:
 
 
 def item_texts(catalog: Any) -> Any:
-    """What an item says about itself: title, brand, category, description, in this order, as far as given."""
+    """Compute the text of each item by the rule of feature_repo.item_text, and its hash."""
 
-    def part(column: Any) -> Any:
-        return ibis.ifelse(column.notnull() & (column != ""), ibis.literal(". ") + column, "")
+    def said(part: Part) -> Any:
+        column = catalog[part.column]
+        if part.replaced is not None:
+            column = column.replace(*part.replaced)
+        if part.longest is not None:
+            column = column.substr(0, part.longest)
+        return ibis.ifelse(column.notnull() & (column != ""), ibis.literal(SEPARATOR) + column, "")
 
-    text = (
-        catalog.title
-        + part(catalog.brand)
-        + part(catalog.category.replace("/", " "))
-        + part(catalog.description.substr(0, 1000))
-    )
-    table = catalog.select("item_id", text=text)
+    joined = reduce(add, map(said, PARTS)).substr(len(SEPARATOR))  # without the separator before the first part
+    table = catalog.select("item_id", text=joined)
     return table.mutate(text_hash=table.text.hexdigest("sha256")).order_by("item_id")
 
 
