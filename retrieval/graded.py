@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Values = NDArray[np.float64]
+from retrieval.metrics import Values, discount
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class Judgments:
 def ndcg(lists: NDArray[np.integer], judgments: Judgments, k: int) -> Values:
     """NDCG [Q] at `k` with the relevance itself as gain, as trec_eval has it; 0 for a query without relevant items."""
     gains, ideal = judgments.gains(lists[:, :k]), judgments.ideal(k)
-    discount = 1.0 / np.log2(np.arange(2, k + 2))
-    best = ideal @ discount
-    return _ratio(gains @ discount[: gains.shape[1]], best)
+    counted = discount(np.arange(1, k + 1))
+    best = ideal @ counted
+    return _ratio(gains @ counted[: gains.shape[1]], best)
 
 
 def recall(lists: NDArray[np.integer], judgments: Judgments, k: int, least: float = 0.0) -> Values:

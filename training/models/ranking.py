@@ -81,7 +81,7 @@ def rank(
             taken_out = ~repeat[row]
             scores[torch.from_numpy(row[taken_out]), torch.from_numpy(seen[taken_out] - 1)] = -torch.inf
         scores.scatter_(1, target, own)
-        # Every equal score counts against the answer, as in retrieval.metrics.ranks_of: itself makes up the 1.
+        # Every equal score counts against the answer, so that scoring all alike gains nothing; itself makes up the 1.
         # (Summing zeros and ones as floats is several times faster than summing booleans, and exact to 16 million.)
         ranks.append(torch.ge(scores, own, out=torch.empty_like(scores)).sum(dim=1).long().numpy())
         best = scores.topk(min(top, scores.shape[1]), dim=1)
