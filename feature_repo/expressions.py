@@ -182,7 +182,7 @@ def _interactions(events: Any) -> Any:
 
 
 def _sorted_rows(**columns: Any) -> Any:
-    """Collect the group's rows as one array of structs, sorted: both engines sort structs, Spark aggregates in no order."""
+    """Collect the group's rows as one sorted array of structs, since Spark has no ordered aggregation."""
     return ibis.struct(columns).collect().sort()
 
 
