@@ -37,7 +37,7 @@ KS = (5, 10, 20)
 
 @dataclass(frozen=True, kw_only=True)
 class _Trained:
-    """What a training gave: its figures, its curve, its answers to the test, and when it ended (monotonic clock)."""
+    """The outcome of a training: figures, curve, answers to the test, and when it ended (monotonic clock)."""
 
     figures: dict[str, float]
     curve: list[dict[str, float]]

@@ -1,4 +1,4 @@
-"""Divides events as published protocols do: what a model learns from, what stops its training, what it is asked."""
+"""Divides events as published protocols do: to learn from, to validate by, and to be asked."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def leave_one_out(events: pa.Table, catalog: pa.Table) -> Split:
 
     A shopper with fewer than three interactions only trains. When that leaves no two items in a row to learn from (no
     shopper has a fourth), the model learns the step of the validation too, and early stopping is no guide. Raises
-    NotEnoughData when nobody can be asked.
+    NotEnoughData when no shopper can be asked.
     """
     ids = item_ids(events, catalog)
-    everybody = from_events(events, ids)
-    askable = everybody.lengths >= 3
+    shoppers = from_events(events, ids)
+    askable = shoppers.lengths >= 3
     if not askable.any():
         raise NotEnoughData("no shopper has three interactions", remedy="bring more events; see docs/training.md")
-    asked, others = everybody.take(np.flatnonzero(askable)), everybody.take(np.flatnonzero(~askable))
+    asked, others = shoppers.take(np.flatnonzero(askable)), shoppers.take(np.flatnonzero(~askable))
     learned = _concatenate(asked.head(2), others)
     if learned.lengths.max() < 2:
         learned = _concatenate(asked.head(1), others)
     return Split(
-        protocol="leave-one-out", item_ids=ids, sequences=everybody, learned=learned,
+        protocol="leave-one-out", item_ids=ids, sequences=shoppers, learned=learned,
         validation=last_items(asked, drop=1), test=last_items(asked), groups=None, exclude_seen=True,
     )  # fmt: skip
 
@@ -60,8 +60,8 @@ def leave_one_out(events: pa.Table, catalog: pa.Table) -> Split:
 def sessions(events: pa.Table, catalog: pa.Table, recipe: Recipe, *, test_events: pa.Table | None = None) -> Split:
     """Ask every prefix of the test sessions: `test_events`, or the last tenth of sessions in time.
 
-    Some of the latest training sessions are questions for early stopping instead. Raises NotEnoughData when nobody can
-    be asked, or nothing learned.
+    Some of the latest training sessions are questions for early stopping instead. Raises NotEnoughData when there is
+    nothing to ask, or nothing to learn.
     """
     ids = item_ids(events if test_events is None else pa.concat_tables([events, test_events]), catalog)
     train = by_start(from_events(events, ids, by="session_id"))

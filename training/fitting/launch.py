@@ -176,12 +176,12 @@ def _demand_newest(folder: Path, attempt: str) -> None:
     if held is None or held.holder.attempt != attempt:
         raise TakenOver(
             "another process has taken this training over; this one publishes nothing",
-            remedy="nothing is due: the other one goes on",
+            remedy="nothing to do: the other process goes on",
         )
 
 
 class _Watch(threading.Thread):
-    """Says when the trainer has been silent for long, and ends it when it stays silent: it may have been stopped."""
+    """Reports a trainer that has been silent for long, and ends one that stays silent: it may have been stopped."""
 
     def __init__(self, child: subprocess.Popen[str], folder: Path, lasts: float, say: Callable[[str], object]) -> None:
         super().__init__(name="trainer", daemon=True)

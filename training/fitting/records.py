@@ -81,7 +81,7 @@ class Failure:
 def failure_file(folder: Path, attempt: str) -> Path:
     """Return where one start of the trainer leaves its Failure, in the folder of its job.
 
-    In a file, because a process that nobody listens to writes straight to a terminal.
+    In a file, because the output of a process may go straight to a terminal, where its starter cannot read it.
     """
     return folder / f"error-{attempt}.txt"
 

@@ -1,4 +1,4 @@
-"""Rank a whole catalog for many questions, in chunks: ranks of the right answers, and the top lists."""
+"""Ranks a whole catalog for many questions, in chunks: ranks of the right answers, and the top lists."""
 # ruff: noqa: TID253  (torch code)
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Ranking:
 
 
 def scorer(encode: Encode, vectors: Floats, bias: Floats | None, max_length: int) -> Score:
-    """Scores from a program and its item vectors."""
+    """Score by a program and its item vectors."""
     matrix = torch.from_numpy(np.ascontiguousarray(vectors)).T
     extra = torch.from_numpy(bias) if bias is not None else None
 
@@ -93,7 +93,7 @@ def rank(
 
 
 def _seen(examples: Examples, index: Ints) -> tuple[Ints, Ints]:
-    """Every item of the histories at `index`: (place in `index`, 1-based item)."""
+    """List every item of the histories at `index`: (place in `index`, 1-based item)."""
     lengths = examples.lengths[index]
     row = np.repeat(np.arange(len(index)), lengths)
     within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
