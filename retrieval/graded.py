@@ -26,7 +26,7 @@ class Judgments:
 
     @classmethod
     def of(cls, queries: ArrayLike, items: ArrayLike, relevance: ArrayLike, *, count: int) -> Judgments:
-        """Make judgments of numbers of queries and items and relevances, in any order; of equal pairs the highest counts."""
+        """Make judgments of query numbers, item numbers, relevances in any order; of equal pairs the highest counts."""
         q, i = np.asarray(queries, dtype=np.int64), np.asarray(items, dtype=np.int64)
         r = np.asarray(relevance, dtype=np.float64)
         if not (q.shape == i.shape == r.shape):
