@@ -43,7 +43,7 @@ while True:
 
 @contextmanager
 def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the folder's claim and gives signs of life."""
+    """Start another process that holds the folder's claim and gives signs of life."""
     words = [sys.executable, "-c", HOLD, str(folder), str(LASTS)]
     process = subprocess.Popen(
         words, cwd=launch.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
@@ -145,13 +145,13 @@ class Training(threading.Thread):
 
 
 def worker(folder: Path) -> int:
-    """The process that trains in `folder`."""
+    """Return the number of the process that trains in `folder`; 0 where there is none."""
     found = lease.newest(folder)
     return found.holder.process if found else 0
 
 
 def end(pid: int) -> None:
-    """Kill a trainer with whoever started it; both are this test's own."""
+    """Kill a trainer with the process that started it; both are this test's own."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         starter = process.parent()
