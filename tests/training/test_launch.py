@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from contracts.errors import SettingsError, TrainingError
+from contracts.errors import SettingsError, TakenOver, TrainingError
 from contracts.settings import read_settings
 from tests.training import builders
 from training import recipes
 from training.fitting import launch
 from training.fitting.progress import ProgressBar
+from training.fitting.records import EpochEnded, Failure
 from training.jobs import job
 
 
@@ -73,6 +75,83 @@ def test_the_childs_error_reaches_the_parent(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "job" / job.DATA).write_bytes(b"not safetensors")
     with pytest.raises(TrainingError, match=r"job.json cannot be read"):
         launch.run(read_settings(home=tmp_path), path, say=lambda _: None)
+
+
+#: A trainer without a network: two epochs and a result, or an error.
+TRAINER = """
+import json, os, sys
+from pathlib import Path
+from contracts import errors
+from training.fitting.records import EpochEnded, Failure, failure_file
+from training.jobs import job, lease
+
+folder, kind, attempt = Path(sys.argv[1]), sys.argv[2], os.environ["CARAVAN_TRAINING_ATTEMPT"]
+lease.take(folder, lasts=60, attempt=attempt, say=print)
+if kind:
+    failure = Failure.of(getattr(errors, kind)("it was a -> b", remedy="turn it -> round"))
+    failure_file(folder, attempt).write_text(failure.to_json())
+    sys.exit(1)
+print("a line of another library, {}, and of none: 12", flush=True)
+curve = []
+for epoch in range(2):
+    curve.append({"epoch": epoch, "seconds": 3.0, "loss": 0.5, job.VALIDATION: 0.25})
+    (folder / job.CURVE).write_text(json.dumps(curve))
+    print(EpochEnded.of(curve[-1]).to_json(), flush=True)
+(folder / job.RESULT).mkdir()
+(folder / job.RESULT / job.METRICS).write_text("{}")
+"""
+
+
+def trainer(monkeypatch: pytest.MonkeyPatch, folder: Path, error: str = "") -> None:
+    words = [sys.executable, "-c", TRAINER, str(folder), error]
+    monkeypatch.setattr(launch, "command", lambda *_, **__: words)
+
+
+@pytest.mark.parametrize("words", ["epoch 1 ended after 3 s: loss 0.5000, validation NDCG@10 0.2500", "Runde vorbei"])
+def test_the_curve_comes_in_whatever_the_sentence_about_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    trainer(monkeypatch, tmp_path)
+    if "NDCG" not in words:
+        monkeypatch.setattr(EpochEnded, "__str__", lambda _: words)
+    lines: list[str] = []
+    lengths: list[int] = []
+    launch.run(
+        read_settings(home=tmp_path), tmp_path / job.JOB, say=lines.append,
+        on_curve=lambda curve: lengths.append(len(curve)),
+    )  # fmt: skip
+    assert lines[:2] == ["a line of another library, {}, and of none: 12", words]
+    assert len(lines) == 3
+    assert (len(lengths), lengths[-1]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "what"),
+    [
+        ("TakenOver", TakenOver, "it was a -> b"),
+        ("TrainingError", TrainingError, "training ended with code 1: it was a -> b -> turn it -> round"),
+        ("SettingsError", TrainingError, "training ended with code 1: it was a -> b -> turn it -> round"),
+    ],
+)
+def test_the_childs_error_keeps_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, kind: type[TrainingError], what: str
+) -> None:
+    trainer(monkeypatch, tmp_path, error)
+    with pytest.raises(TrainingError) as caught:
+        launch.run(read_settings(home=tmp_path), tmp_path / job.JOB, say=lambda _: None)
+    assert type(caught.value) is kind
+    assert caught.value.what == what
+    assert caught.value.remedy == ("turn it -> round" if kind is TakenOver else launch.GOES_ON)
+
+
+def test_a_record_comes_back_as_it_was_and_no_other_line_is_one() -> None:
+    ended = EpochEnded(epoch=3, seconds=12.5, loss=0.25, validation_ndcg=1.0)
+    failure = Failure.of(TakenOver("line 1\nline 2 -> \u4e2d", remedy=""))
+    assert EpochEnded.from_json(ended.to_json()) == ended
+    assert Failure.from_json(failure.to_json()) == failure
+    assert "\n" not in failure.to_json()
+    for line in ("", "12", "null", "[1]", "{}", '{"kind": "other"}', str(ended), failure.to_json()):
+        assert EpochEnded.from_json(line) is None
 
 
 def test_a_log_gets_lines_and_a_terminal_a_bar() -> None:

@@ -43,7 +43,7 @@ while True:
 
 @contextmanager
 def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the folder's claim and gives signs of life."""
+    """Start another process that holds the folder's claim and gives signs of life."""
     words = [sys.executable, "-c", HOLD, str(folder), str(LASTS)]
     process = subprocess.Popen(
         words, cwd=launch.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
@@ -145,13 +145,13 @@ class Training(threading.Thread):
 
 
 def worker(folder: Path) -> int:
-    """The process that trains in `folder`."""
+    """Return the number of the process that trains in `folder`; 0 where there is none."""
     found = lease.newest(folder)
     return found.holder.process if found else 0
 
 
 def end(pid: int) -> None:
-    """Kill a trainer with whoever started it; both are this test's own."""
+    """Kill a trainer with the process that started it; both are this test's own."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         starter = process.parent()
@@ -163,7 +163,7 @@ def end(pid: int) -> None:
 @pytest.mark.slow
 def test_a_stopped_trainer_is_replaced_and_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(launch, "PATIENCE", 10_000)  # its own starter does not give it up
+    monkeypatch.setattr(launch, "SILENCE_LIMIT_LEASES", 10_000)  # its own starter does not give it up
     path = job.write(tmp_path / "job", LONG, builders.data(count=50), key="stopped")
     folder, saved = path.parent, path.parent / "checkpoint.safetensors"
     first, second = Training(path, tmp_path), Training(path, tmp_path)
@@ -199,13 +199,13 @@ def test_a_trainer_that_stays_silent_is_ended_by_its_starter(tmp_path: Path, mon
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     path = job.write(tmp_path / "job", LONG, builders.data(count=50), key="silent")
     training = Training(path, tmp_path)
-    monkeypatch.setattr(launch, "PATIENCE", 10_000)
+    monkeypatch.setattr(launch, "SILENCE_LIMIT_LEASES", 10_000)
     training.start()
     until((path.parent / "checkpoint.safetensors").exists)
     stopped = worker(path.parent)
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: training.says("has given no sign of life for"))
-    monkeypatch.setattr(launch, "PATIENCE", 3)
+    monkeypatch.setattr(launch, "SILENCE_LIMIT_LEASES", 3)
     training.join(timeout=60)
     assert not training.is_alive()
     assert "gave no sign of life" in str(training.error)

@@ -210,15 +210,15 @@ def test_other_inputs_have_another_key(night: Night) -> None:
 @pytest.mark.parametrize("days", [1, 2, 3, 10, 40])
 def test_the_cut_leaves_most_to_learn_from_and_something_to_ask(days: int) -> None:
     draw = np.random.default_rng(days)
-    times = np.sort(draw.integers(0, days * inputs.DAY, size=500))
+    times = np.sort(draw.integers(0, days * inputs.DAY_US, size=500))
     recipe = recipes.get("default")
     cut = inputs.cut_off(times, np.arange(500), replace(recipe, holdout_shoppers=30))
     held = float((times >= cut).mean())
     assert 0 < held <= (0.6 if days == 2 else 0.45)
     if days > 1:
-        assert cut % inputs.DAY == 0
+        assert cut % inputs.DAY_US == 0
     if days >= 15:
-        assert len(np.unique(times[times >= cut] // inputs.DAY)) == recipe.holdout_days
+        assert len(np.unique(times[times >= cut] // inputs.DAY_US)) == recipe.holdout_days
     few = inputs.cut_off(times, np.zeros_like(times), recipe)  # one shopper: as many days as allowed
     assert few <= cut
     assert float((times >= few).mean()) <= (0.6 if days == 2 else 0.45)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +15,9 @@ from artifacts.lake import write_table
 from contracts.errors import NotEnoughData
 from contracts.settings import Settings, read_settings
 from tests.training import builders
+from training.data.datasets import from_events
 from training.data.texts import texts_of
-from training.evaluation import protocols
+from training.evaluation import protocols, splits
 
 RECIPE = builders.recipe(max_epochs=6, patience=6, learning_rate=0.02)
 
@@ -26,16 +26,6 @@ RECIPE = builders.recipe(max_epochs=6, patience=6, learning_rate=0.02)
 def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return read_settings(home=tmp_path)
-
-
-@pytest.fixture
-def handed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A protocol returns what it would train on and ask, instead of the report."""
-
-    def measure(*given: Any, **_: Any) -> dict[str, Any]:
-        return {"learned": given[5], "validation": given[6], "test": given[7]}
-
-    monkeypatch.setattr(protocols, "_measure", measure)
 
 
 def test_leave_one_out_beats_popularity_and_counts_what_it_asked(s: Settings) -> None:
@@ -100,11 +90,8 @@ def test_sessions_ask_every_prefix_of_the_given_sessions(tmp_path: Path, monkeyp
 
 
 def test_sessions_hold_the_last_tenth_out_when_none_are_given() -> None:
-    sequences = protocols.by_start(
-        protocols.from_events(
-            builders.events(), builders.catalog()["item_id"].combine_chunks(), by="session_id"
-        )
-    )  # fmt: skip
+    ids = builders.catalog()["item_id"].combine_chunks()
+    sequences = splits.by_start(from_events(builders.events(), ids, by="session_id"))
     firsts = sequences.times[sequences.offsets[:-1]]
     assert (np.diff(firsts) >= 0).all()
 
@@ -133,11 +120,11 @@ def test_events_without_an_interaction_are_an_error(s: Settings) -> None:
             protocol(s, events, builders.catalog(), RECIPE)
 
 
-def test_three_interactions_are_enough_even_if_nobody_has_a_fourth(s: Settings, handed: None) -> None:
-    given = protocols.leave_one_out(s, builders.visits(3, 1, 3), builders.catalog(), RECIPE)
-    assert given["learned"].lengths.tolist() == [2, 2, 1]
-    given = protocols.leave_one_out(s, builders.visits(3, 4, 3), builders.catalog(), RECIPE)
-    assert given["learned"].lengths.tolist() == [1, 2, 1]
+def test_three_interactions_are_enough_even_if_nobody_has_a_fourth() -> None:
+    given = splits.leave_one_out(builders.visits(3, 1, 3), builders.catalog())
+    assert given.learned.lengths.tolist() == [2, 2, 1]
+    given = splits.leave_one_out(builders.visits(3, 4, 3), builders.catalog())
+    assert given.learned.lengths.tolist() == [1, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -151,15 +138,15 @@ def test_three_interactions_are_enough_even_if_nobody_has_a_fourth(s: Settings, 
     ],
 )
 def test_sessions_of_one_item_do_not_use_up_the_questions(
-    s: Settings, handed: None, lengths: list[int], learned: int, validation: int, test: int
+    lengths: list[int], learned: int, validation: int, test: int
 ) -> None:
-    given = protocols.sessions(s, builders.visits(*lengths), builders.catalog(), RECIPE)
-    assert (len(given["learned"]), len(given["validation"]), len(given["test"])) == (learned, validation, test)
+    given = splits.sessions(builders.visits(*lengths), builders.catalog(), RECIPE)
+    assert (len(given.learned), len(given.validation), len(given.test)) == (learned, validation, test)
 
 
 def test_items_that_only_the_events_know_are_ranked_too() -> None:
     catalog = builders.catalog(10)
-    ids = protocols.item_ids(builders.events(), catalog)
+    ids = splits.item_ids(builders.events(), catalog)
     assert ids.to_pylist()[:10] == catalog["item_id"].to_pylist()
     assert len(ids) == len(set(ids.to_pylist())) == 39
 

@@ -52,7 +52,9 @@ def test_a_release_that_saw_later_days_is_nobodys_rival() -> None:
 
 
 @pytest.mark.parametrize(("day", "recipe", "warm"), [(6, "quick", True), (7, "quick", False), (3, "default", False)])
-def test_a_line_of_warm_trainings_ends_after_a_week_or_with_another_recipe(day: int, recipe: str, warm: bool) -> None:
+def test_a_line_of_warm_trainings_ends_after_a_week_or_with_another_recipe(
+    *, day: int, recipe: str, warm: bool
+) -> None:
     found = chosen([move("a", 1)], {"a": lineage()}, day=day, recipe=recipe)
     assert found.champion == "a"
     assert found.start_from == ("a" if warm else None)

@@ -61,7 +61,7 @@ def test_a_packed_row_gives_what_each_sequence_gives_alone() -> None:
 
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("loss", ["full softmax", "shared negatives"])
-def test_it_learns_a_shop_whose_next_item_is_certain(tmp_path: Path, text: bool, loss: str) -> None:
+def test_it_learns_a_shop_whose_next_item_is_certain(tmp_path: Path, *, text: bool, loss: str) -> None:
     full = 1_000 if loss == "full softmax" else 10
     trainer = builders.trainer(
         tmp_path, builders.data(text=text, count=300), full_softmax_items=full, negatives=30, max_epochs=12,

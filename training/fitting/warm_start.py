@@ -1,4 +1,4 @@
-"""Start a training from the champion's weights, carried over into another catalog's vocabulary."""
+"""Starts a training from the champion's weights, carried over into another catalog's vocabulary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHAPE = ("dim", "layers", "heads", "feedforward", "max_length", "cosine")
 def weights(release: Path, item_ids: pa.Array, recipe: Recipe, text_dim: int) -> Weights:
     """Read the weights of the release directory for the items `item_ids`, in their order.
 
-    Rows of items that the release does not know, or never saw anybody choose, are zero. Empty where its model has
+    Rows of items that the release does not know, or never saw chosen, are zero. Empty where its model has
     another shape than `recipe` asks for: such a training starts from nothing.
     """
     from safetensors.numpy import load_file
@@ -48,7 +48,7 @@ def carried(found: Weights, theirs: pa.Array, item_ids: pa.Array) -> Weights:
 
 
 def load(model: SequenceModel, start: Weights) -> None:
-    """Put `start` into a fresh model; items it has no row for, and items nobody chose, keep their own."""
+    """Put `start` into a fresh model; items it has no row for, and items never chosen, keep their own."""
     import torch
 
     state = model.state_dict()

@@ -1,4 +1,4 @@
-"""Checkpoints that a killed run leaves whole: one safetensors file, replaced by an atomic rename.
+"""Writes checkpoints that are whole whenever the run is killed: one safetensors file, replaced by an atomic rename.
 
 Tensors are the model's, the best model's so far with its answers, and the optimizer's; scalars travel as JSON in the
 same file's header, so that no two files can disagree. There is no random state to keep: every step draws from
@@ -28,7 +28,7 @@ FILE = "checkpoint.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run has come. step counts optimizer steps in all; batch, those of this epoch."""
+    """The state of a run. step counts optimizer steps in all; batch, those of this epoch."""
 
     epoch: int = 0
     batch: int = 0
@@ -86,7 +86,7 @@ def save(
 
 
 def load(path: Path, *, key: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
-    """(progress, tensors by group: model, best, optimizer), or None where there is none for this key.
+    """Read (progress, tensors by group: model, best, optimizer), or None where there is none for this key.
 
     A file that is not a whole checkpoint is an error: it can only come from a broken disk.
     """
