@@ -12,11 +12,11 @@ from typing import Any
 from artifacts.fence import Fence
 from contracts.settings import Settings, settings
 from serving.engine.engine import Follower
-from serving.events.answer_log import answer_log
+from serving.events.answer_log import open_answer_log
 from serving.events.event_log import EventLog
 from serving.http.admission import App, Limits
 from serving.http.app import create_app
-from serving.http.parts import Parts, assemble
+from serving.http.parts import Parts, Seams, assemble
 from serving.pipeline.shoppers import Reader
 
 
@@ -75,13 +75,15 @@ def wire(s: Settings) -> Parts:
         push_events(s, source, events)
 
     return assemble(
-        make_reader=make_reader,
-        push=push,
-        identifiers=Pseudonymizer(s.secret("pseudonym_key")),
-        log=EventLog(s.region_home / "event-log", s.engine_slot),
-        answers=answer_log(s.region_home, s.engine_slot),
-        online_read_deadline=s.online_read_deadline,
-        limits=Limits(deadline=s.request_deadline),
-        token_key=s.secret("token_key") if s.token_key else None,
-        fence=Fence(s),
+        Seams(
+            make_reader=make_reader,
+            push=push,
+            identifiers=Pseudonymizer(s.secret("pseudonym_key")),
+            log=EventLog(s.region_home / "event-log", s.engine_slot),
+            answers=open_answer_log(s.region_home, s.engine_slot),
+            online_read_deadline=s.online_read_deadline,
+            limits=Limits(deadline=s.request_deadline),
+            token_key=s.secret("token_key") if s.token_key else None,
+            fence=Fence(s),
+        )
     )

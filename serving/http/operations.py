@@ -1,4 +1,4 @@
-"""The routes beside the answers: tokens for browsers, and whether the engine lives, serves, and is the active one."""
+"""Serves the other routes: tokens for browsers, and whether the engine lives, serves, and is in the active region."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from enum import Enum
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from contracts.errors import ServingError
 from serving.callers import LIFETIME, TOKEN_COOKIE, Caller
-from serving.http.errors import Unknown, json_response
+from serving.http.errors import NotReady, UnknownCaller
 from serving.http.parts import Parts
+from serving.http.responses import json_response
 from serving.pipeline.schemas import Readiness, TokenAnswer, TokenRequest
 
 #: Headings of the OpenAPI page.
@@ -19,11 +19,9 @@ ASKED: list[str | Enum] = ["What shoppers ask and do"]
 HEALTH: list[str | Enum] = ["Whether it answers"]
 
 
-class NotReady(ServingError):
-    """No release serves yet, or what is asked for cannot be made here."""
-
-
 def add_tokens(app: FastAPI, parts: Parts) -> None:
+    """Add /shopper to `app`."""
+
     @app.post(
         "/shopper",
         tags=ASKED,
@@ -32,7 +30,7 @@ def add_tokens(app: FastAPI, parts: Parts) -> None:
     )
     async def post_shopper(request: Request, body: TokenRequest) -> Response:
         if body.user_id is not None and not Caller.of(request).may_speak_for(body.user_id):
-            raise Unknown("a token for a shopper by name is for the shop's server to ask for")
+            raise UnknownCaller("a token for a shopper by name is for the shop's server to ask for")
         token = parts.tokens.mint(body.user_id, parts.identifiers.hash)
         if token is None:
             raise NotReady(
@@ -47,6 +45,8 @@ def add_tokens(app: FastAPI, parts: Parts) -> None:
 
 
 def add_operations(app: FastAPI, parts: Parts) -> None:
+    """Add the routes for probes and for the scraper to `app`."""
+
     @app.get("/healthz", tags=HEALTH, summary="The process lives")
     async def get_healthz() -> Response:
         return json_response({"alive": True})
@@ -74,7 +74,7 @@ def add_operations(app: FastAPI, parts: Parts) -> None:
             content = {"ready": engine.ready, "stage": state.stage}
         return json_response(content, 200 if engine.ready else 503)
 
-    # asked by the global edge alone
+    # only the global edge asks
     @app.get("/active", include_in_schema=False)
     async def get_active() -> Response:
         active = parts.engine.ready and (parts.fence is None or parts.fence.answers())

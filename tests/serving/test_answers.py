@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from serving.http.admission import Limits
-from serving.http.openapi import document
+from serving.http.openapi import make_document
 from serving.http.parts import Parts
 from tests.serving.parts import FakeReader, client, load, logged, parts_of
 
@@ -305,7 +305,7 @@ async def test_the_api_page_has_an_example_for_every_route(http: httpx.AsyncClie
 
 
 def test_the_document_needs_no_engine_and_names_the_edge() -> None:
-    page = document("https://shop.example", "shop")
+    page = make_document("https://shop.example", "shop")
     assert page["servers"][0]["url"] == "https://shop.example"
     assert "curl -s https://shop.example/recommend" in page["info"]["description"]
 
