@@ -7,13 +7,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
 from pydantic import ValidationError
 
-from contracts.events import INTERACTIONS, Event
+from contracts.events import CLOCK_SKEW, INTERACTIONS, Event
 from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
 from serving.callers import SHOP, Caller
 from serving.events.event_log import EventLog
@@ -22,8 +22,6 @@ from serving.pipeline.stage_timings import Watch
 
 #: Event ids remembered, to answer a repeated delivery without writing it twice.
 WINDOW = 200_000
-#: A clock may run ahead this far.
-FUTURE = timedelta(minutes=5)
 #: Longest wait for the online store, seconds.
 PUSH_WAIT = 0.25
 
@@ -168,7 +166,7 @@ def judge(raw: Any, now: datetime) -> tuple[Event | None, str]:
         return None, "event_time: out of range"
     if ahead is None:
         return None, "event_time: it needs a time zone"
-    if ahead > FUTURE:
+    if ahead > CLOCK_SKEW:
         return None, "event_time: it lies in the future"
     if event.kind in (*INTERACTIONS, "impression") and event.item_id is None:
         return None, f"item_id: a {event.kind} is about an item"
