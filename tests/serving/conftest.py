@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.bundle import release as bundle_reader
+from serving.bundle.release import Release
 from serving.http.parts import Parts
 from tests.serving import tiny_release
 from tests.serving.parts import client
@@ -34,3 +36,9 @@ def anyio_backend() -> str:
 async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     async with client(parts) as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def release(bundle: Path) -> Release:
+    """The same bundle in memory."""
+    return bundle_reader.load(bundle, digest="0" * 64, source="shop")

@@ -17,7 +17,7 @@ import pytest
 from contracts.errors import SettingsError
 from contracts.settings import Settings, read_settings
 from serving.edge import edge, global_edge
-from tests.serving.test_edge import envoy
+from tests.serving.edge.running_edge import envoy
 
 
 class Region:

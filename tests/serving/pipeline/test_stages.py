@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.bundle import release as bundle_reader
 from serving.bundle.release import Release
 from serving.pipeline.candidates import Candidates, Query
 from serving.pipeline.filters import FILTERS
@@ -19,11 +15,6 @@ from serving.pipeline.sources import from_popular, from_sequence, merge
 from serving.pipeline.stage_timings import Watch
 
 indexes = st.lists(st.integers(0, 59), max_size=40).map(lambda found: np.array(found, dtype=np.int64))
-
-
-@pytest.fixture(scope="module")
-def release(bundle: Path) -> Release:
-    return bundle_reader.load(bundle, digest="0" * 64, source="shop")
 
 
 def candidates_of(index: list[int], score: list[float] | None = None, category: list[int] | None = None) -> Candidates:
@@ -118,12 +109,3 @@ def test_an_answer_is_as_long_as_the_catalog_allows(
     assert len(chosen) == min(k, most)
     assert set(chosen) <= left
     assert len(set(chosen)) == len(chosen)
-
-
-def test_a_program_of_fixed_length_gives_the_same_answer(release: Release, tmp_path: Path) -> None:
-    from tests.serving.tiny_release import build
-
-    padded = bundle_reader.load(build(tmp_path, 60, unavailable=(3, 8), padded=20), digest="1" * 64, source="shop")
-    history = np.arange(30) % 60
-    expected = release.vectors[history[-20:]].mean(axis=0)
-    np.testing.assert_allclose(padded.program.query(history), expected, rtol=1e-4, atol=1e-6)
