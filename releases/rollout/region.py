@@ -18,7 +18,7 @@ from contracts.errors import CaravanError
 from contracts.settings import Settings
 from serving import reach
 from serving.edge import edge
-from serving.edge.edge import SLOTS, Split
+from serving.edge.edge import SLOTS, TrafficSplit
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class Region(Protocol):
     """The seam between the controller's decisions and the world; tests put a hand-written one here."""
 
     def readiness(self) -> Mapping[str, Readiness]: ...
-    def split(self) -> Split | None: ...
-    def route(self, split: Split) -> None: ...
+    def split(self) -> TrafficSplit | None: ...
+    def route(self, split: TrafficSplit) -> None: ...
     def point(self, slot: str, digest: str) -> None: ...
     def signed(self, digest: str) -> None: ...
     def catalog(self, source: str, champion: str) -> frozenset[str] | None: ...
@@ -65,10 +65,10 @@ class LiveRegion:
         """All engines, asked at once."""
         return dict(zip(SLOTS, self._pool.map(self._ask, SLOTS), strict=True))
 
-    def split(self) -> Split | None:
+    def split(self) -> TrafficSplit | None:
         return edge.read_split(self._edge)
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         edge.write_routes(self._edge, split, self._s)
 
     def point(self, slot: str, digest: str) -> None:

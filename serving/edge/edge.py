@@ -43,7 +43,7 @@ __all__ = [
     "SHOPPER_COOKIE",
     "SHOPPER_HEADER",
     "SLOTS",
-    "Split",
+    "TrafficSplit",
     "command",
     "read_split",
     "write",
@@ -66,7 +66,7 @@ GUARDED = ("control", "canary")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class TrafficSplit:
     """Percent of shoppers per arm, and which engine serves those in neither arm of a canary.
 
     `mirror`: copies of all questions go to the canary's engine too. `salt` makes the split another one per release.
@@ -110,23 +110,23 @@ def write(directory: Path, s: Settings, *, logs: Path | None = None) -> Path:
     logs.mkdir(parents=True, exist_ok=True)
     write_clusters(directory, {slot: s.engine_address_of(slot) for slot in SLOTS})
     if not (directory / ROUTES).is_file():
-        write_routes(directory, Split(), s)
+        write_routes(directory, TrafficSplit(), s)
     path = directory / BOOTSTRAP
     replace_file(path, bootstrap(directory.resolve(), s, logs.resolve()))
     return path
 
 
-def write_routes(directory: Path, split: Split, s: Settings) -> None:
+def write_routes(directory: Path, split: TrafficSplit, s: Settings) -> None:
     """Route by `split` from now on; a running Envoy follows within milliseconds."""
     resource = {"@type": TYPE + "envoy.config.route.v3.RouteConfiguration"} | routes(split, s)
     replace_file(directory / ROUTES, {"resources": [resource]})
     replace_file(directory / SPLIT, asdict(split))
 
 
-def read_split(directory: Path) -> Split | None:
+def read_split(directory: Path) -> TrafficSplit | None:
     """The split that `write_routes` wrote last, or None before the first."""
     try:
-        return Split(**yaml.safe_load((directory / SPLIT).read_text()))
+        return TrafficSplit(**yaml.safe_load((directory / SPLIT).read_text()))
     except (OSError, TypeError, ValueError, yaml.YAMLError):
         return None
 
@@ -145,7 +145,7 @@ def command(bootstrap_path: Path) -> list[str]:
     return ["envoy", "-c", str(bootstrap_path), *options]
 
 
-def routes(split: Split, s: Settings) -> Yaml:
+def routes(split: TrafficSplit, s: Settings) -> Yaml:
     """What is reachable from outside, and how long it may take."""
     take: Yaml = {
         "weighted_clusters": {"clusters": split.arms(), "use_hash_policy": True},

@@ -27,7 +27,7 @@ from releases.approval.approval import Answer, Rules, answer
 from releases.rollout.controller import Controller
 from releases.rollout.region import Readiness
 from serving.edge import edge
-from serving.edge.edge import SLOTS, Split
+from serving.edge.edge import SLOTS, TrafficSplit
 from serving.events.side_effects import stamp
 from tests.fakes import GATE
 
@@ -92,7 +92,7 @@ class FolderRegion:
     refuses: set[str] = field(default_factory=set)
     unready: set[str] = field(default_factory=set)
     unsigned: set[str] = field(default_factory=set)
-    routed: list[Split] = field(default_factory=list)
+    routed: list[TrafficSplit] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 
     def readiness(self) -> Mapping[str, Readiness]:
@@ -109,10 +109,10 @@ class FolderRegion:
         path = self.folder / f"{slot}.pointer"
         return path.read_text() if path.exists() else None
 
-    def split(self) -> Split | None:
+    def split(self) -> TrafficSplit | None:
         return edge.read_split(self.folder)
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         edge.write_routes(self.folder, split, self.s)
         self.routed.append(split)
 

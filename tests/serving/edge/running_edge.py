@@ -136,7 +136,7 @@ class Edge:
         return str(answer.json()["name"])
 
     def split(self, canary: int) -> None:
-        edge.write_routes(self.folder, edge.Split(rest=100 - canary, canary=canary), self.s)
+        edge.write_routes(self.folder, edge.TrafficSplit(rest=100 - canary, canary=canary), self.s)
         expected = {"champion"} if canary == 0 else {"champion", "canary"}
         self.wait(lambda: {self.who(f"probe-{number}") for number in range(60)} == expected)
 

@@ -27,17 +27,17 @@ def test_envoy_accepts_the_files(tmp_path: Path) -> None:
 
 
 def test_weights_always_sum_to_100() -> None:
-    assert [arm["weight"] for arm in edge.Split(control=5, rest=90, canary=5).arms()] == [5, 90, 5]
-    assert [(arm["name"], arm["weight"]) for arm in edge.Split(rest_engine="former").arms()] == [("former", 100)]
+    assert [arm["weight"] for arm in edge.TrafficSplit(control=5, rest=90, canary=5).arms()] == [5, 90, 5]
+    assert [(arm["name"], arm["weight"]) for arm in edge.TrafficSplit(rest_engine="former").arms()] == [("former", 100)]
     for bad in ({"rest": 99}, {"rest": 101, "canary": -1}, {"rest_engine": "nowhere"}):
         with pytest.raises(SettingsError):
-            edge.Split(**bad)  # type: ignore[arg-type]
+            edge.TrafficSplit(**bad)  # type: ignore[arg-type]
 
 
 def test_the_split_can_be_read_back(tmp_path: Path) -> None:
     s = read_settings(home=tmp_path)
     assert edge.read_split(tmp_path) is None
-    split = edge.Split(control=5, rest=90, canary=5, rest_engine="former", salt="abc", mirror=True)
+    split = edge.TrafficSplit(control=5, rest=90, canary=5, rest_engine="former", salt="abc", mirror=True)
     edge.write_routes(tmp_path, split, s)
     assert edge.read_split(tmp_path) == split
 

@@ -46,7 +46,7 @@ def test_a_new_shopper_gets_an_id_and_keeps_the_side_it_decided(running: Edge) -
 
 
 def test_every_request_says_which_arm_was_meant_for_its_shopper(running: Edge) -> None:
-    edge.write_routes(running.folder, edge.Split(control=30, rest=40, canary=30, salt="one"), running.s)
+    edge.write_routes(running.folder, edge.TrafficSplit(control=30, rest=40, canary=30, salt="one"), running.s)
     running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "champion", "canary"})
     for number in range(20):
         running.http.cookies.clear()
@@ -60,7 +60,7 @@ def test_every_request_says_which_arm_was_meant_for_its_shopper(running: Edge) -
 
 
 def test_nobody_can_say_which_arm_is_meant_or_be_a_copy(running: Edge) -> None:
-    edge.write_routes(running.folder, edge.Split(control=50, rest=0, canary=50, salt="one"), running.s)
+    edge.write_routes(running.folder, edge.TrafficSplit(control=50, rest=0, canary=50, salt="one"), running.s)
     running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "canary"})
     sent = {edge.SHOPPER_HEADER: "fake", edge.ARM_HEADER: "canary"}
     for method, path in (("GET", "/recommend"), ("GET", "/nowhere"), ("POST", "/similar/a")):
@@ -72,7 +72,7 @@ def test_nobody_can_say_which_arm_is_meant_or_be_a_copy(running: Edge) -> None:
 
 
 def test_a_claimed_arm_of_what_envoy_turns_away_unread_counts_for_nothing(running: Edge) -> None:
-    edge.write_routes(running.folder, edge.Split(control=50, rest=0, canary=50, salt="one"), running.s)
+    edge.write_routes(running.folder, edge.TrafficSplit(control=50, rest=0, canary=50, salt="one"), running.s)
     running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "canary"})
     claimed, log, now = f"{edge.ARM_HEADER}: canary", running.logs / edge.ACCESS_LOG, time.time()
     watched = Watched(canary="b" * 64, champion="a" * 64, since=now, budget_ms=999, deadline_ms=999, catalog=None)
@@ -100,7 +100,7 @@ def test_another_salt_gives_other_shoppers_to_the_canary(running: Edge) -> None:
     shoppers = [f"shopper-{number}" for number in range(100)]
     sides = []
     for salt in ("first", "second"):
-        edge.write_routes(running.folder, edge.Split(rest=50, canary=50, salt=salt), running.s)
+        edge.write_routes(running.folder, edge.TrafficSplit(rest=50, canary=50, salt=salt), running.s)
         running.wait(
             lambda salt=salt: running.http.get("/search?q=a").json()["headers"][edge.SPLIT_HEADER][:5] == salt[:5]
         )
@@ -115,7 +115,7 @@ def test_shoppers_of_a_dead_canary_get_the_champion_and_the_log_says_what_was_me
     try:
         engines = {"champion": it.champion.url, "canary": "http://127.0.0.1:9"}
         edge.write_clusters(it.folder, engines)
-        edge.write_routes(it.folder, edge.Split(rest=50, canary=50), it.s)
+        edge.write_routes(it.folder, edge.TrafficSplit(rest=50, canary=50), it.s)
 
         def ask(number: int) -> httpx.Response:
             return it.http.get("/search?q=a", headers={edge.SHOPPER_HEADER: f"s-{number}", **AS_SHOP})
@@ -132,7 +132,7 @@ def test_shoppers_of_a_dead_canary_get_the_champion_and_the_log_says_what_was_me
 
 
 def test_a_shadow_sees_copies_of_questions_and_never_of_events(running: Edge) -> None:
-    edge.write_routes(running.folder, edge.Split(mirror=True), running.s)
+    edge.write_routes(running.folder, edge.TrafficSplit(mirror=True), running.s)
 
     def mirrored() -> bool:
         before = running.canary.requests
