@@ -15,10 +15,11 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import point, resolve
 from artifacts.signature import verify
 from contracts.errors import CaravanError
+from contracts.region import SLOTS
 from contracts.settings import Settings
 from serving import reach
-from serving.edge import edge
-from serving.edge.edge import SLOTS, TrafficSplit
+from serving.edge import edge, listener
+from serving.edge.edge import TrafficSplit
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class LiveRegion:
 
     @property
     def access_log(self) -> Path:
-        return self._s.region_home / "logs" / edge.ACCESS_LOG
+        return self._s.region_home / "logs" / listener.ACCESS_LOG
 
 
 def _items_of_lake(s: Settings, source: str) -> set[str]:

@@ -59,13 +59,11 @@ def create_app(parts: Parts, *, start: Callable[[], None] = _nothing, stop: Call
         await asyncio.to_thread(parts.log.close)
         await asyncio.to_thread(parts.answers.close)
 
-    gate = Gate(make_routes(parts, lifespan), parts.meters, parts.limits)
+    gate = Gate(make_api(parts, lifespan), parts.meters, parts.limits)
     return gate
 
 
-def make_routes(
-    parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None
-) -> FastAPI:
+def make_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
     """Return the application inside the gate. Its `parts` are not looked at before a request comes."""
     app = FastAPI(
         title="Caravan serving",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from serving.callers import TOKEN_COOKIE, TOKEN_HEADER
-from serving.http.app import make_routes
+from serving.http.app import make_api
 from serving.http.parts import Parts
 
 
 def make_document(address: str, shop: str) -> dict[str, Any]:
     """Return the routes of the edge at `address`, and their answers, as an OpenAPI document."""
-    found = make_routes(cast(Parts, None)).openapi()  # no request ever comes to this one
+    found = make_api(cast(Parts, None)).openapi()  # no request ever comes to this one
     words = _TRY.format(address=address, shop=shop, cookie=TOKEN_COOKIE, header=TOKEN_HEADER)
     about = {"title": "The shop's API", "description": words}
     servers = [{"url": address, "description": "the edge of the region that is active"}]

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from artifacts.database import migrate
 from artifacts.ledger import Ledger
 from contracts.errors import Tampered
+from contracts.region import SLOTS
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
 from releases import registration
@@ -27,7 +28,7 @@ from releases.approval.approval import Answer, Rules, answer
 from releases.rollout.controller import Controller
 from releases.rollout.region import Readiness
 from serving.edge import edge
-from serving.edge.edge import SLOTS, TrafficSplit
+from serving.edge.edge import TrafficSplit
 from serving.events.side_effects import stamp
 from tests.fakes import GATE
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.region import SLOTS
 from contracts.release import CANARY_SHARE, IN_FLIGHT
 from releases.rollout.traffic import Standing, plan
-from serving.edge.edge import SLOTS, TrafficSplit
+from serving.edge.edge import TrafficSplit
 
 DIGESTS = st.sampled_from(["a" * 64, "b" * 64, "c" * 64])
 STANDINGS = st.builds(

@@ -22,6 +22,7 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
 from artifacts.signature import sign
 from caravan.stack.supervision import supervisor
+from contracts.region import SLOTS
 from contracts.release import State
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
@@ -227,7 +228,7 @@ class LiveCanary:
     ) -> Iterator[None]:
         """Fault proxies between the edge and the engines of the two arms; all requests of both arms pass one."""
         folder = self.s.region_home / "edge"
-        addresses = {slot: self.s.engine_address_of(slot) for slot in edge.SLOTS}
+        addresses = {slot: self.s.engine_address_of(slot) for slot in SLOTS}
         with ExitStack() as stack:
             for slot, options in (("control", control), ("canary", canary)):
                 port, target = free_port(), canary_url if slot == "canary" and canary_url else addresses[slot]
@@ -251,7 +252,7 @@ class LiveCanary:
             try:
                 yield
             finally:
-                edge.write_clusters(folder, {slot: self.s.engine_address_of(slot) for slot in edge.SLOTS})
+                edge.write_clusters(folder, {slot: self.s.engine_address_of(slot) for slot in SLOTS})
 
 
 def await_port(url: str, seconds: float = 20.0) -> None:

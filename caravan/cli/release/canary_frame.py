@@ -11,9 +11,9 @@ from rich.text import Text
 
 from caravan.cli.console import tables
 from caravan.cli.console.tables import SHORT
+from contracts.region import SLOTS
 from contracts.release import CANARY_SHARE
 from releases.rollout.routing_wait import SILENT
-from serving.edge.edge import SLOTS
 
 if TYPE_CHECKING:
     from monitoring.canary_policy import CanaryPolicy

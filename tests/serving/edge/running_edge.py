@@ -17,7 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from contracts.settings import Settings, read_settings
-from serving.edge import edge
+from serving.edge import edge, listener
 
 RELEASE = "c" * 64
 SHOP_KEY, TOKEN_KEY = "shop" + "k" * 40, "token" + "k" * 40
@@ -61,7 +61,7 @@ class Upstream:
                 body = json.dumps({"name": name, "path": self.path, "headers": dict(self.headers)}).encode()
                 self.send_response(200)
                 self.send_header("content-length", str(len(body)))
-                self.send_header(edge.RELEASE_HEADER, RELEASE)
+                self.send_header(listener.RELEASE_HEADER, RELEASE)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -84,10 +84,10 @@ class Edge:
         self.s = free_settings(folder, self.champion.url)
         self.folder = folder / "edge"
         self.logs = folder / "logs"
-        self.bootstrap = edge.write(self.folder, self.s, logs=self.logs)
+        self.bootstrap = edge.write_edge(self.folder, self.s, logs=self.logs)
         engines = {name: up.url for name, up in self.upstreams().items()} | {"gone": "http://127.0.0.1:9"}
         edge.write_clusters(self.folder, engines)
-        command = edge.command(self.bootstrap)
+        command = edge.make_command(self.bootstrap)
         command[0] = envoy()
         self.log = folder / "envoy.log"
         with self.log.open("wb") as output:
@@ -108,7 +108,7 @@ class Edge:
 
     def line(self, answer: httpx.Response) -> dict[str, object]:
         """The access log's line about an answer."""
-        path, wanted = self.logs / edge.ACCESS_LOG, answer.headers["x-request-id"]
+        path, wanted = self.logs / listener.ACCESS_LOG, answer.headers["x-request-id"]
 
         def found() -> list[dict[str, object]]:
             lines = path.read_text().splitlines() if path.exists() else []
@@ -131,7 +131,7 @@ class Edge:
 
     def who(self, shopper: str) -> str:
         self.http.cookies.clear()
-        answer = self.http.get("/search?q=a", headers={"cookie": f"{edge.SHOPPER_COOKIE}={shopper}"})
+        answer = self.http.get("/search?q=a", headers={"cookie": f"{listener.SHOPPER_COOKIE}={shopper}"})
         assert answer.status_code == 200
         return str(answer.json()["name"])
 

@@ -14,7 +14,7 @@ from tests.serving.edge.running_edge import Edge
 
 
 def test_envoys_own_orders_come_through_a_socket_of_its_user_alone(running: Edge) -> None:
-    socket_file = admin.of_region(running.s)
+    socket_file = admin.region_socket(running.s)
     assert stat.S_IMODE(socket_file.stat().st_mode) == 0o600
     assert admin.is_live(socket_file)
     listening = {

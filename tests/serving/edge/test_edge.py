@@ -13,15 +13,15 @@ import yaml
 
 from contracts.errors import SettingsError
 from contracts.settings import read_settings
-from serving.edge import edge
+from serving.edge import edge, listener
 from tests.serving.edge.running_edge import envoy, free_settings
 
 
 def test_envoy_accepts_the_files(tmp_path: Path) -> None:
     s = read_settings(home=tmp_path, engine_url="http://engine.internal:8000")
-    path = edge.write(tmp_path / "edge", s)
+    path = edge.write_edge(tmp_path / "edge", s)
     first = {file.name: file.read_bytes() for file in path.parent.iterdir()}
-    assert edge.write(tmp_path / "edge", s) == path
+    assert edge.write_edge(tmp_path / "edge", s) == path
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == first
     subprocess.run([envoy(), "--mode", "validate", "-c", str(path)], check=True, capture_output=True, timeout=60)
 
@@ -46,8 +46,8 @@ def test_an_engine_that_is_gone_is_a_quick_503(tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         s = free_settings(tmp_path, f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        path = edge.write(tmp_path / "edge", s)
-        command = edge.command(path)
+        path = edge.write_edge(tmp_path / "edge", s)
+        command = edge.make_command(path)
         command[0] = envoy()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -63,4 +63,4 @@ def test_an_engine_that_is_gone_is_a_quick_503(tmp_path: Path) -> None:
         finally:
             process.terminate()
             process.wait(timeout=10)
-    assert yaml.safe_load((tmp_path / "edge" / edge.CLUSTERS).read_text())["resources"][0]["name"] == "champion"
+    assert yaml.safe_load((tmp_path / "edge" / listener.CLUSTERS).read_text())["resources"][0]["name"] == "champion"

@@ -8,7 +8,7 @@ import time
 
 import httpx
 
-from serving.edge import edge
+from serving.edge import listener
 from serving.pipeline.schemas import MAX_BODY
 from tests.serving.edge.running_edge import RELEASE, Edge
 
@@ -49,7 +49,7 @@ def test_every_request_is_one_line_of_json_without_its_query(running: Edge) -> N
     found = running.line(answer)
     assert (found["cluster"], found["code"], found["path"]) == ("champion", 200, "/search")
     assert isinstance(found["duration_ms"], int)
-    assert "very-private" not in (running.logs / edge.ACCESS_LOG).read_text()
+    assert "very-private" not in (running.logs / listener.ACCESS_LOG).read_text()
 
 
 def test_the_engines_time_is_told_from_the_clients(running: Edge) -> None:
@@ -71,5 +71,5 @@ def test_the_engines_time_is_told_from_the_clients(running: Edge) -> None:
 
 def test_the_release_that_answered_is_in_the_log_and_not_in_the_answer(running: Edge) -> None:
     answer = running.http.get("/search?q=a")
-    assert edge.RELEASE_HEADER not in answer.headers
+    assert listener.RELEASE_HEADER not in answer.headers
     assert running.line(answer)["release"] == RELEASE
