@@ -34,9 +34,9 @@ from releases.rollout.region import LiveRegion
 from serving import reach
 from serving.edge import edge
 from serving.events.answer_log import FOLDER
-from serving.replay import replay
 from serving.replay.plan import ReplayPlan
-from serving.replay.report import Report
+from serving.replay.replay import run_replay
+from serving.replay.report import ReplayReport
 from serving.replay.sessions import Session
 from serving.replay.sessions import Step as Taken
 from tests.conftest import REPOSITORY
@@ -84,7 +84,7 @@ class LiveCanary:
     s: Settings
     policy: CanaryPolicy = POLICY
     source: str = field(default_factory=lambda: f"shop-{uuid.uuid4().hex[:8]}")
-    report: Report | None = None
+    report: ReplayReport | None = None
 
     def __post_init__(self) -> None:
         self.ledger = Ledger.of(self.s)
@@ -212,7 +212,7 @@ class LiveCanary:
         )
 
         def send() -> None:
-            self.report = replay.run(plan, crowd(shoppers), stop=stop)
+            self.report = run_replay(plan, crowd(shoppers), stop=stop)
 
         thread = threading.Thread(target=send)
         thread.start()

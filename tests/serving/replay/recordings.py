@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from contracts.events import EVENTS
 from serving.replay.plan import ReplayPlan
-from serving.replay.report import Record, Report, Row
-from serving.replay.requests import Edge
+from serving.replay.report import ReplayRecord, ReplayReport, ReportRow
+from serving.replay.requests import EdgeClient
 from serving.replay.sessions import Session, Step
 from serving.replay.shopper import Shopper
 from tests.serving.replay.fake_edge import RELEASE, FakeEdge
@@ -31,21 +31,22 @@ def plan(edge: FakeEdge, **more: Any) -> ReplayPlan:
     return ReplayPlan(**{"url": edge.url, "rate": 100.0, "duration": 0.6, **more})
 
 
-def row(report: Report, route: str, release: str = RELEASE) -> Row:
+def row(report: ReplayReport, route: str, release: str = RELEASE) -> ReportRow:
     (found,) = [row for row in report.rows if (row.route, row.release) == (route, release)]
     return found
 
 
-def walk(edge: FakeEdge, *sessions: Session, chance: float = 0.5, **more: Any) -> Report:
-    """All steps of one shopper, one after the other, with chance out of the way."""
+def walk(edge: FakeEdge, *sessions: Session, chance: float = 0.5, **more: Any) -> ReplayReport:
+    """Take all steps of one shopper, one after the other, with chance out of the way."""
 
-    async def steps() -> Report:
-        record, chosen = Record(), plan(edge, **more)
+    async def steps() -> ReplayReport:
+        record, chosen = ReplayRecord(), plan(edge, **more)
         shopper = Shopper(sessions[0].user_id, sessions, chosen)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=chosen.timeout)) as http:
             while not shopper.done:
-                await shopper.take(shopper.begin(chance, chance), Edge(http, edge.url, record), perf_counter())
-        return record.report(asked_rate=1, seconds=1, shoppers=1, passes=1)
+                turn = shopper.begin_turn(chance, chance)
+                await shopper.take(turn, EdgeClient(http, edge.url, record), perf_counter())
+        return record.make_report(asked_rate=1, seconds=1, shoppers=1, passes=1)
 
     return asyncio.run(steps())
 

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from serving.replay.plan import ReplayPlan
-from serving.replay.replay import run
-from serving.replay.report import NO_RELEASE, Report
+from serving.replay.replay import run_replay
+from serving.replay.report import NO_RELEASE, ReplayReport
 from serving.replay.sessions import Session, Step
 from tests.serving.live import engine
 from tests.serving.replay.fake_edge import RELEASE, FakeEdge, Seen, serving
@@ -23,7 +23,7 @@ from tests.serving.replay.recordings import crowd_of, plan, row, told, views
 
 def test_the_rate_is_held_and_arrivals_do_not_depend_on_answers() -> None:
     with serving(FakeEdge()) as edge:
-        report = run(plan(edge, rate=150, duration=2), crowd_of(60, "a", "b", "c"))
+        report = run_replay(plan(edge, rate=150, duration=2), crowd_of(60, "a", "b", "c"))
     assert 230 < report.arrivals < 370  # Poisson: 300, give or take 17
     assert report.unsent == 0
     assert report.errors == {}
@@ -47,7 +47,7 @@ def test_a_stalled_server_gets_the_same_arrivals_and_shows_in_the_quantiles() ->
             await asyncio.wait_for(enough.wait(), 30)
 
     with serving(FakeEdge(disturb=stall)) as edge:
-        report = run(plan(edge, duration=2.5, timeout=30.0), crowd_of(30, "a", "b", "c"))
+        report = run_replay(plan(edge, duration=2.5, timeout=30.0), crowd_of(30, "a", "b", "c"))
     assert 180 < report.arrivals < 330
     assert report.errors == {}
     stalled_ms = (held[-1] - held[0]) * 1000
@@ -59,15 +59,15 @@ def test_a_stalled_server_gets_the_same_arrivals_and_shows_in_the_quantiles() ->
 
 
 def test_a_generator_that_is_late_says_so_and_counts_it() -> None:
-    stalls: list[Report] = []
+    stalls: list[ReplayReport] = []
 
-    def hold(report: Report) -> None:
+    def hold(report: ReplayReport) -> None:
         if not stalls:
             stalls.append(report)
             sleep(0.5)
 
     with serving(FakeEdge()) as edge:
-        report = run(plan(edge, duration=1.2, progress_every=0.3), crowd_of(60, "a"), progress=hold)
+        report = run_replay(plan(edge, duration=1.2, progress_every=0.3), crowd_of(60, "a"), progress=hold)
     assert stalls[0].arrivals < report.arrivals
     assert not report.held
     assert report.lateness_ms.max is not None
@@ -94,7 +94,7 @@ def test_failures_are_counted_and_end_nothing() -> None:
         return None
 
     with serving(FakeEdge(items=lambda *_: [], disturb=fail)) as edge:
-        report = run(plan(edge, rate=60, duration=1.5, timeout=0.4), crowd_of(40, "?", "b", "c", "d"))
+        report = run_replay(plan(edge, rate=60, duration=1.5, timeout=0.4), crowd_of(40, "?", "b", "c", "d"))
     assert set(report.errors) == {"5xx", "4xx", "timeout", "connection", "unreadable"}
     assert set(row(report, "recommend", NO_RELEASE).errors) == {"5xx", "4xx", "timeout", "connection"}
     assert row(report, "recommend").errors == {"unreadable": report.errors["unreadable"]}
@@ -108,7 +108,7 @@ def test_failures_are_counted_and_end_nothing() -> None:
 
 def test_nobody_listens() -> None:
     edge = FakeEdge(url="http://127.0.0.1:9")
-    report = run(plan(edge, rate=50, duration=0.4), crowd_of(5, "a"))
+    report = run_replay(plan(edge, rate=50, duration=0.4), crowd_of(5, "a"))
     assert report.answers == 0
     assert report.errors == {"connection": report.requests}
 
@@ -128,7 +128,7 @@ def test_releases_are_told_apart() -> None:
         for n in range(60)
     ]
     with serving(FakeEdge(items=shows, release_of=arm)) as edge:
-        report = run(plan(edge, rate=200, duration=1.2, shoppers=60), shopping)
+        report = run_replay(plan(edge, rate=200, duration=1.2, shoppers=60), shopping)
     good, bad = row(report, "recommend", better), row(report, "recommend", worse)
     assert good.share + bad.share == pytest.approx(1)
     assert good.hit_rate == 1.0
@@ -143,10 +143,10 @@ def test_releases_are_told_apart() -> None:
 
 def test_each_pass_may_be_other_shoppers() -> None:
     with serving(FakeEdge()) as edge:
-        same = run(plan(edge, rate=100, duration=0.5), crowd_of(4, "a"))
+        same = run_replay(plan(edge, rate=100, duration=0.5), crowd_of(4, "a"))
         asked = Counter(seen.body["user_id"] for seen in edge.on("/recommend"))
         edge.seen.clear()
-        fresh = run(plan(edge, rate=100, duration=0.5, fresh_shoppers=True), crowd_of(4, "a"))
+        fresh = run_replay(plan(edge, rate=100, duration=0.5, fresh_shoppers=True), crowd_of(4, "a"))
         names = {seen.body["user_id"] for seen in edge.on("/recommend")}
     assert set(asked) == {f"shopper-{n}" for n in range(4)}
     assert same.shoppers == 4
@@ -160,7 +160,7 @@ def test_too_many_under_way_are_not_sent_and_reported() -> None:
         await asyncio.sleep(30)
 
     with serving(FakeEdge(disturb=hang)) as edge:
-        report = run(plan(edge, duration=0.5, timeout=2.0, in_flight=5), crowd_of(40, "a"))
+        report = run_replay(plan(edge, duration=0.5, timeout=2.0, in_flight=5), crowd_of(40, "a"))
     assert report.arrivals == 5
     assert report.unsent > 10
     assert not report.held
@@ -172,7 +172,9 @@ def test_a_replay_in_a_thread_can_be_stopped() -> None:
     with serving(FakeEdge()) as edge:
         chosen = plan(edge, rate=50, duration=600, progress_every=0.1)
         thread = threading.Thread(
-            target=lambda: reports.append(run(chosen, crowd_of(9, "a", "b"), progress=progress.append, stop=stop))
+            target=lambda: reports.append(
+                run_replay(chosen, crowd_of(9, "a", "b"), progress=progress.append, stop=stop)
+            )
         )
         thread.start()
         while len(edge.seen) < 10:
@@ -193,7 +195,7 @@ def test_a_real_engine_takes_everything(tmp_path: Path, bundle: Path) -> None:
 
     with engine(tmp_path, bundle) as live:
         chosen = ReplayPlan(url=live.url, rate=30, duration=2, shoppers=10, similar=0.3)
-        report = run(chosen, [session(number) for number in range(20)])
+        report = run_replay(chosen, [session(number) for number in range(20)])
         lines = [json.loads(line) for line in live.event_lines()]
     assert report.errors == {}
     assert report.events_rejected == 0

@@ -9,8 +9,8 @@ import pytest
 from artifacts.lake import write_table
 from contracts.errors import NotEnoughData, SettingsError
 from serving.replay.plan import ReplayPlan
-from serving.replay.replay import run
-from serving.replay.sessions import Session, read_sessions, sessions_of
+from serving.replay.replay import run_replay
+from serving.replay.sessions import Session, cut_sessions, read_sessions
 from tests.serving.replay.recordings import table
 
 
@@ -24,7 +24,7 @@ def test_sessions_are_cut_by_id_or_by_a_pause(tmp_path: Path) -> None:
         (20, "v", None, "purchase", "b"),
         (60, "v", None, "view", "c"),
     )
-    found = sessions_of(events)
+    found = cut_sessions(events)
     assert [(session.user_id, [step.about for step in session.steps]) for session in found] == [
         ("u", ["lamp", "b"]),
         ("v", ["a", "b"]),
@@ -40,7 +40,7 @@ def test_sessions_are_cut_by_id_or_by_a_pause(tmp_path: Path) -> None:
 
 def test_what_can_not_be_replayed_is_refused() -> None:
     with pytest.raises(NotEnoughData):
-        run(ReplayPlan(url="http://x"), [Session("u", ())])
+        run_replay(ReplayPlan(url="http://x"), [Session("u", ())])
     for wrong in ({"rate": 0.0}, {"duration": -1.0}, {"follow": 1.5}, {"k": 0}, {"url": "edge"}):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             ReplayPlan(**{"url": "http://x", **wrong})  # type: ignore[arg-type]

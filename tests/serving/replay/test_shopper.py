@@ -99,7 +99,7 @@ def test_one_seed_is_one_order() -> None:
         crowd = Crowd(ReplayPlan(url="http://x", seed=seed, shoppers=5), crowd_of(20, "a", "b", "c"))
         taken = []
         for _ in range(100):
-            shopper, turn = crowd.begin()
+            shopper, turn = crowd.begin_turn()
             shopper.waiting = False  # answered
             taken.append((shopper.user_id, turn.step.about))
         return taken
@@ -115,7 +115,7 @@ def test_one_seed_is_one_order() -> None:
 
 def test_who_waits_for_an_answer_is_passed_over() -> None:
     crowd = Crowd(ReplayPlan(url="http://x", shoppers=3), crowd_of(3, "a", "b"))
-    busy = [crowd.begin()[0] for _ in range(6)]
+    busy = [crowd.begin_turn()[0] for _ in range(6)]
     assert len(set(map(id, busy))) == 6  # more come in than usual
     busy[0].waiting = False
-    assert crowd.begin()[0] is busy[0]
+    assert crowd.begin_turn()[0] is busy[0]
