@@ -18,7 +18,7 @@ from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
 from serving.callers import SHOP, Caller
 from serving.events.event_log import EventLog
 from serving.events.pusher import Pusher
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.stage_timings import StageWatch
 
 #: Event ids remembered, to answer a repeated delivery without writing it twice.
 WINDOW = 200_000
@@ -64,7 +64,7 @@ class Intake:
         self._window = window
         self._known: OrderedDict[str, Future[None]] = OrderedDict()
 
-    async def take(self, events: list[Any], source: str, watch: Watch, *, by: Caller = SHOP) -> Receipt:
+    async def take(self, events: list[Any], source: str, watch: StageWatch, *, by: Caller = SHOP) -> Receipt:
         """Judge and keep `events`, sent by `by`. Raises ServingError when they cannot be written; nothing is lost.
 
         Raises Fenced where another region is the active one. It is asked again before anything is acknowledged, because

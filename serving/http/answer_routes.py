@@ -20,10 +20,10 @@ from serving.http.operations import ASKED
 from serving.http.parts import Parts
 from serving.http.responses import answer_response
 from serving.pipeline.candidates import Fallback
-from serving.pipeline.pipeline import Recommendation, answer_items, describe_item, recommend
+from serving.pipeline.pipeline import Recommendation, describe_chosen, describe_item, recommend
 from serving.pipeline.schemas import MAX_K, Answer, Problem, RecommendRequest
-from serving.pipeline.search import Ranking, search, similar
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.search import Ranking, find_similar, search
+from serving.pipeline.stage_timings import StageWatch
 
 #: What a request of others than the shop's server cannot change: from two answers they would learn what was bought.
 DEFAULTS = {name: RecommendRequest.model_fields[name].default for name in ("hide_purchased", "hide_seen")}
@@ -60,7 +60,7 @@ def add_answers(app: FastAPI, parts: Parts) -> None:
 
 
 async def _answer_recommend(parts: Parts, request: Request, body: RecommendRequest) -> Response:
-    watch = Watch()
+    watch = StageWatch()
     release = parts.serving_release()
     caller = Caller.of(request)
     if caller.kind == "shopper" and not caller.may_speak_for(body.user_id):
@@ -70,7 +70,7 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
     if caller.kind != "shop":
         body = body.model_copy(update=DEFAULTS)
     result = await recommend(release, parts.shoppers, user, body, watch)
-    items = answer_items(release, result.chosen)
+    items = describe_chosen(release, result.chosen)
     watch.lap("answer")
     if user is not None and len(items) and not RequestOrigin.of(request).shadow:
         session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
@@ -89,7 +89,7 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
 
 
 async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Response:
-    watch = Watch()
+    watch = StageWatch()
     release = parts.serving_release()
     text = q.strip()
     if not text:
@@ -103,13 +103,13 @@ async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Resp
 
 
 async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) -> Response:
-    watch = Watch()
+    watch = StageWatch()
     release = parts.serving_release()
     row = release.items.index.get(item_id)
     if row is None:
         raise HTTPException(404, "no such item in this release")
     loop = asyncio.get_running_loop()
-    ranking = await loop.run_in_executor(parts.search_pool, similar, release, row, k)
+    ranking = await loop.run_in_executor(parts.search_pool, find_similar, release, row, k)
     watch.lap("rank")
     items = _describe_items(release, ranking)
     watch.lap("answer")
@@ -117,10 +117,12 @@ async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) 
     return _deliver(parts, request, record)
 
 
-def _search_text(parts: Parts, release: Release, text: str, k: int, watch: Watch) -> tuple[Ranking, Fallback | None]:
+def _search_text(
+    parts: Parts, release: Release, text: str, k: int, watch: StageWatch
+) -> tuple[Ranking, Fallback | None]:
     """Search, in the search thread: encode the query (or remember it), score, fuse."""
     watch.lap("queue")
-    vector, fallback = parts.vectors.of(release, text)
+    vector, fallback = parts.vectors.encode(release, text)
     watch.lap("encode")
     ranking = search(release, text, k, vector)
     watch.lap("rank")

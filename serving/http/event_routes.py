@@ -16,7 +16,7 @@ from serving.http.parts import Parts
 from serving.http.responses import json_response, named_response
 from serving.pipeline.candidates import Fallback
 from serving.pipeline.schemas import EventsAnswer, EventsRequest
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.stage_timings import StageWatch
 
 
 def add_events(app: FastAPI, parts: Parts) -> None:
@@ -30,7 +30,7 @@ def add_events(app: FastAPI, parts: Parts) -> None:
 
 
 async def _take_events(parts: Parts, request: Request, body: EventsRequest) -> Response:
-    watch = Watch()
+    watch = StageWatch()
     release = parts.serving_release()
     caller = _sender(parts, request, body.token)
     if not caller.is_known:

@@ -8,8 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.bundle import release as bundle_reader
-from serving.bundle.release import Release
+from serving.bundle.release import Release, load_release
 from serving.http.parts import Parts
 from tests.serving import tiny_release
 from tests.serving.parts import client
@@ -41,4 +40,4 @@ async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture(scope="session")
 def release(bundle: Path) -> Release:
     """The same bundle in memory."""
-    return bundle_reader.load(bundle, digest="0" * 64, source="shop")
+    return load_release(bundle, digest="0" * 64, source="shop")

@@ -11,8 +11,8 @@ from serving.pipeline.candidates import Candidates, Query
 from serving.pipeline.filters import FILTERS
 from serving.pipeline.pipeline import rank
 from serving.pipeline.selectors import select
-from serving.pipeline.sources import from_popular, from_sequence, merge
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.sources import merge, take_from_popular, take_from_sequence
+from serving.pipeline.stage_timings import StageWatch
 
 indexes = st.lists(st.integers(0, 59), max_size=40).map(lambda found: np.array(found, dtype=np.int64))
 
@@ -85,15 +85,15 @@ def test_the_sequence_source_is_the_whole_ranking(release: Release) -> None:
     np.testing.assert_allclose(vector, release.vectors[[5, 10]].mean(axis=0), rtol=1e-5)
     scores = release.vectors @ vector
     scores[[3, 8]] = -np.inf
-    assert from_sequence(release, vector, 20).tolist() == np.argsort(-scores, kind="stable")[:20].tolist()
+    assert take_from_sequence(release, vector, 20).tolist() == np.argsort(-scores, kind="stable")[:20].tolist()
 
 
 def test_popular_items_of_the_category_come_first(release: Release) -> None:
-    found = from_popular(release, "kitchen/tea", 20)
+    found = take_from_popular(release, "kitchen/tea", 20)
     here = [release.items.category_names[c] == "kitchen/tea" for c in release.items.category[found]]
     assert here == sorted(here, reverse=True)
     assert sum(here) == 12
-    assert from_popular(release, "no such category", 20).tolist() == release.popular["all"][:20].tolist()
+    assert take_from_popular(release, "no such category", 20).tolist() == release.popular["all"][:20].tolist()
 
 
 @given(indexes, indexes, st.integers(1, 100), st.booleans(), st.none() | st.integers(1, 30))
@@ -101,7 +101,7 @@ def test_an_answer_is_as_long_as_the_catalog_allows(
     release: Release, history: np.ndarray, excluded: np.ndarray, k: int, hide_seen: bool, cap: int | None
 ) -> None:
     query = Query(user="u", k=k, history=history, excluded=excluded, hide_seen=hide_seen, max_per_category=cap)
-    chosen = rank(release, query, Watch()).chosen.index.tolist()
+    chosen = rank(release, query, StageWatch()).chosen.index.tolist()
     left = set(range(60)) - {3, 8} - set(excluded.tolist())
     if hide_seen:
         left -= set(history.tolist())
