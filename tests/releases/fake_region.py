@@ -29,7 +29,7 @@ from releases.rollout.controller import Controller
 from releases.rollout.region import Readiness
 from serving.edge import edge
 from serving.edge.edge import TrafficSplit
-from serving.events.side_effects import stamp
+from serving.events.ingest import format_time
 from tests.fakes import GATE
 
 RULES = Rules(reviewers=frozenset({"admin", "reviewer"}))
@@ -153,9 +153,9 @@ class FolderRegion:
         for number in range(first, first + shoppers):
             shopper, request = f"{arm}-{number}", f"{arm}-{number}-{now}"
             access.append(
-                {"time": stamp(datetime.fromtimestamp(now, UTC)), "request_id": request, "shopper": shopper, "arm": arm,
-                 "release": release if code == 200 else None, "method": "POST", "path": "/recommend", "code": code,
-                 "flags": "-", "duration_ms": 5}
+                {"time": format_time(datetime.fromtimestamp(now, UTC)), "request_id": request, "shopper": shopper,
+                 "arm": arm, "release": release if code == 200 else None, "method": "POST", "path": "/recommend",
+                 "code": code, "flags": "-", "duration_ms": 5}
             )  # fmt: skip
             about = {
                 "t": now + 0.01,

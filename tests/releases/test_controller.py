@@ -25,7 +25,7 @@ from releases.rollback import stop
 from releases.rollout import canary_record, freeze
 from releases.rollout.controller import Controller
 from serving.edge.edge import TrafficSplit
-from serving.events.side_effects import stamp
+from serving.events.ingest import format_time
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
 
 pytestmark = pytest.mark.stack
@@ -164,7 +164,7 @@ def test_what_the_edge_turned_away_unread_says_nothing_of_an_arm(
     controller: Controller, ledger: Ledger, region: FolderRegion
 ) -> None:
     to_canary(controller, ledger, region)
-    line = {"time": stamp(datetime.fromtimestamp(region.clock(), UTC)), "arm": "canary", "release": None,
+    line = {"time": format_time(datetime.fromtimestamp(region.clock(), UTC)), "arm": "canary", "release": None,
             "path": "/recommend", "code": 429, "flags": "RL", "duration_ms": 0}  # fmt: skip
     region.tell([line | {"shopper": f"made-up-{number}"} for number in range(80)], [])
     meet(region, 20)
