@@ -1,4 +1,4 @@
-"""One engine process put together from its settings: real online store, real event log, real object store."""
+"""Puts one engine process together from its settings: real online store, real event log, real object store."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from serving.http.parts import Parts, Seams, assemble
 from serving.pipeline.shoppers import Reader
 
 
-def application(directory: Path | None = None, source: str = "") -> App:
-    """The ASGI application of this process, from its settings."""
+def make_application(directory: Path | None = None, source: str = "") -> App:
+    """Make the ASGI application of this process, from its settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     s = settings()
     end_with_parent()
-    parts = wire(s)
+    parts = wire_parts(s)
     if directory is not None:
         from artifacts.manifest import Manifest
 
@@ -49,7 +49,7 @@ def application(directory: Path | None = None, source: str = "") -> App:
 
 
 def end_with_parent() -> None:
-    """Exit when the server process above is gone: nobody would stop this one any more, and it holds the port."""
+    """Exit when the server process above is gone: nothing would stop this one then, and it holds the port."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -60,8 +60,8 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def wire(s: Settings) -> Parts:
-    """Parts that touch the real online store and the real event log."""
+def wire_parts(s: Settings) -> Parts:
+    """Make parts that use the real online store and the real event log."""
     from ingestion.pseudonymize import Pseudonymizer
 
     def make_reader(source: str) -> Reader:

@@ -1,4 +1,5 @@
 """Writes the files of the Envoy in front of the engines, and the weights it routes by.
+
 `envoy.yaml` is read once; `routes.yaml` and `clusters.yaml` are watched and replaced by an atomic rename, so
 moving traffic never restarts anything. Shoppers are hashed on an id that the edge mints in a cookie where none
 came, and the arms of a split are listed control, rest, canary: growing an arm only ever moves shoppers into it.

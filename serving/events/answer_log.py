@@ -36,7 +36,7 @@ def open_answer_log(home: Path, engine: str) -> EventLog:
 
 @dataclass(frozen=True, slots=True)
 class RequestOrigin:
-    """Where a request came from, as the edge says in its headers."""
+    """The origin of a request, from the headers that the edge sets."""
 
     request_id: str
     shopper: str | None

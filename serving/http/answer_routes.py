@@ -144,6 +144,6 @@ def _count_recommendation(meters: Meters, result: Recommendation) -> None:
 
 def _deliver(parts: Parts, request: Request, record: AnswerRecord) -> Response:
     """Count and log an answer, and make the response of it."""
-    parts.meters.answered(record.route, record.timings, record.fallback, len(record.items))
+    parts.meters.count_answer(record.route, record.timings, record.fallback, len(record.items))
     log_answer(parts.answers, RequestOrigin.of(request), record)
     return answer_response(request, record)

@@ -39,7 +39,7 @@ async def _take_events(parts: Parts, request: Request, body: EventsRequest) -> R
     fallback = None if receipt.online else Fallback.NOT_ONLINE_YET
     timings = watch.total()
     counts = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
-    parts.meters.answered("events", timings, fallback, None)
+    parts.meters.count_answer("events", timings, fallback, None)
     for verdict, count in counts.items():
         if count:
             parts.meters.events.labels(verdict).inc(count)
@@ -64,5 +64,5 @@ def _sender(parts: Parts, request: Request, token: str | None) -> Caller:
     """Return who sends: the caller that the edge found, else the shopper whose token a beacon's body brings."""
     caller = Caller.of(request)
     if not caller.is_known and token is not None:
-        return parts.tokens.caller(token)
+        return parts.tokens.read_caller(token)
     return caller

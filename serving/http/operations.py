@@ -8,7 +8,7 @@ from enum import Enum
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from serving.callers import LIFETIME, TOKEN_COOKIE, Caller
+from serving.callers import TOKEN_COOKIE, TOKEN_LIFETIME_S, Caller
 from serving.http.errors import NotReady, UnknownCaller
 from serving.http.parts import Parts
 from serving.http.responses import json_response
@@ -30,7 +30,7 @@ def add_tokens(app: FastAPI, parts: Parts) -> None:
     )
     async def post_shopper(request: Request, body: TokenRequest) -> Response:
         if body.user_id is not None and not Caller.of(request).may_speak_for(body.user_id):
-            raise UnknownCaller("a token for a shopper by name is for the shop's server to ask for")
+            raise UnknownCaller("only the shop's server may ask for the token of a shopper by name")
         token = parts.tokens.mint(body.user_id, parts.identifiers.hash)
         if token is None:
             raise NotReady(
@@ -38,7 +38,7 @@ def add_tokens(app: FastAPI, parts: Parts) -> None:
             )
         answer = json_response(asdict(token))
         answer.set_cookie(
-            TOKEN_COOKIE, token.token, max_age=LIFETIME, httponly=True, samesite="lax",
+            TOKEN_COOKIE, token.token, max_age=TOKEN_LIFETIME_S, httponly=True, samesite="lax",
             secure=request.headers.get("x-forwarded-proto") == "https",
         )  # fmt: skip
         return answer
@@ -83,4 +83,4 @@ def add_operations(app: FastAPI, parts: Parts) -> None:
     # on the engine's own port only
     @app.get("/metrics", include_in_schema=False)
     async def get_metrics() -> Response:
-        return Response(parts.meters.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(parts.meters.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

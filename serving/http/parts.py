@@ -51,7 +51,7 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """What one engine gets from outside this room: stores, logs, keys and limits. `online_read_deadline` in seconds."""
+    """The parts that come from outside this room: stores, logs, keys and limits. `online_read_deadline` in seconds."""
 
     make_reader: Callable[[str], Reader]
     push: Push
@@ -70,7 +70,7 @@ def assemble(seams: Seams) -> Parts:
     shoppers = OnlineShoppers(seams.make_reader, seams.online_read_deadline)
 
     def swapped(release: Release) -> None:
-        meters.serve(release.digest, release.source)
+        meters.show_release(release.digest, release.source)
 
     engine = Engine(prepare=shoppers.prepare, on_swap=swapped)
     pusher = Pusher(seams.push)
