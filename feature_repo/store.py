@@ -17,7 +17,7 @@ from typing import Any
 
 from artifacts.lake import Lake
 from contracts.errors import FeatureError
-from contracts.events import INTERACTIONS
+from contracts.events import CLOCK_SKEW, INTERACTIONS
 from contracts.settings import Settings
 from feature_repo import online
 from feature_repo.registry import applied_store, lock, quiet
@@ -26,8 +26,6 @@ from feature_repo.staging import stage, staging_folder
 
 #: Views that are read online. Text vectors are not: engines have them in memory, from the release.
 ONLINE_VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity", "item_popularity")
-#: How far an event's time may be ahead of our clock.
-CLOCK_SKEW = timedelta(minutes=5)
 _PUSH_ATTEMPTS = 50
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -54,7 +54,7 @@ def _turn(s: Settings, now: datetime) -> Path | None:
         return None
     path.rename(aside)
     try:
-        admin.ask(admin.of_region(s), "/reopen_logs", "POST", timeout=5.0)
+        admin.ask(admin.region_socket(s), "/reopen_logs", "POST", timeout=5.0)
     except ServingError as error:
         log.warning("Envoy did not begin a new access log: %s", error)
         with suppress(FileExistsError):

@@ -21,7 +21,7 @@ from releases.rollout.deployed import on_its_way
 from releases.rollout.freeze import frozen
 from releases.rollout.region import Readiness, Region
 from releases.rollout.routing_wait import Beat, last_beat
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 
 #: A release that came to its end is shown for so long, when no other is on its way.
 SHOWN_AFTERWARDS = timedelta(hours=12)
@@ -66,7 +66,7 @@ class Overview:
     source: str
     champion: str | None
     former: str | None
-    split: Split | None
+    split: TrafficSplit | None
     engines: Mapping[str, Readiness]
     beat: Beat | None
     frozen: Move | None

@@ -57,16 +57,16 @@ def mlflow(s: Settings) -> None:
 
 def edge(s: Settings) -> None:
     """Write Envoy's files."""
-    from serving.edge import edge as files
+    from serving.edge.edge import write_edge
 
-    files.write(s.region_home / "edge", s)
+    write_edge(s.region_home / "edge", s)
 
 
 def global_edge(s: Settings) -> None:
     """Write the files of the Envoy in front of the regions."""
-    from serving.edge import global_edge as files
+    from serving.edge.global_edge import write_global_edge
 
-    files.write(s.home / "control" / "edge", s)
+    write_global_edge(s.home / "control" / "edge", s)
 
 
 WORKS: dict[str, Callable[[Settings], None]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -22,8 +22,6 @@ from contracts.events import CATALOG, CATALOG_REQUIRED, EVENTS, EVENTS_REQUIRED,
 from ingestion.formats.columns import Column, Mask, mask
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
-#: How far ahead of our own clock a shop's clock may run.
-CLOCK_SKEW: Final = timedelta(minutes=5)
 MAX_POSITION: Final = 100_000
 MAX_VALUE: Final = 1e9
 MAX_TITLE: Final = 1_000

@@ -17,16 +17,16 @@ from datetime import datetime, timedelta
 
 from artifacts.publish import Store
 from contracts.errors import Conflict, NotFound, SettingsError, Tampered
+from contracts.events import CLOCK_SKEW
 from contracts.settings import Settings
 from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
 from recovery.vault.bucket import Versioned
 from recovery.vault.encryption import Sealer
-from serving.events.ingest import FUTURE
 
 PREFIX = "erasures/"
 FORMAT = 1
 #: Events dated up to this long after an erasure count as before it: a shop's clock may run ahead this far.
-AHEAD: timedelta = FUTURE
+AHEAD: timedelta = CLOCK_SKEW
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -235,7 +235,7 @@ def open_edge(run: Restore) -> str:
     champion = _champion(Ledger.of(run.s))
     folder = run.s.region_home / "edge"
     folder.mkdir(parents=True, exist_ok=True)
-    edge.write_routes(folder, edge.Split(), run.s)
+    edge.write_routes(folder, edge.TrafficSplit(), run.s)
     run.machine.start("edge")
     if champion is None:
         return "the edge runs; nothing is to be served"

@@ -20,7 +20,7 @@ from monitoring.outcomes import OutcomeReader
 from releases.rollout.canary_record import Memory
 from releases.rollout.region import Region
 from releases.rollout.traffic import Standing, plan
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Guard:
         serves = {slot: said.serves for slot, said in self._region.readiness().items()}
         self.route(plan(replace(standing, candidate=None, state=None), serves).split)
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         with self._routing:
             self._region.route(split)
 

@@ -15,10 +15,11 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import point, resolve
 from artifacts.signature import verify
 from contracts.errors import CaravanError
+from contracts.region import SLOTS
 from contracts.settings import Settings
 from serving import reach
-from serving.edge import edge
-from serving.edge.edge import SLOTS, Split
+from serving.edge import edge, listener
+from serving.edge.edge import TrafficSplit
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ class Region(Protocol):
     """The seam between the controller's decisions and the world; tests put a hand-written one here."""
 
     def readiness(self) -> Mapping[str, Readiness]: ...
-    def split(self) -> Split | None: ...
-    def route(self, split: Split) -> None: ...
+    def split(self) -> TrafficSplit | None: ...
+    def route(self, split: TrafficSplit) -> None: ...
     def point(self, slot: str, digest: str) -> None: ...
     def signed(self, digest: str) -> None: ...
     def catalog(self, source: str, champion: str) -> frozenset[str] | None: ...
@@ -65,10 +66,10 @@ class LiveRegion:
         """All engines, asked at once."""
         return dict(zip(SLOTS, self._pool.map(self._ask, SLOTS), strict=True))
 
-    def split(self) -> Split | None:
+    def split(self) -> TrafficSplit | None:
         return edge.read_split(self._edge)
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         edge.write_routes(self._edge, split, self._s)
 
     def point(self, slot: str, digest: str) -> None:
@@ -107,7 +108,7 @@ class LiveRegion:
 
     @property
     def access_log(self) -> Path:
-        return self._s.region_home / "logs" / edge.ACCESS_LOG
+        return self._s.region_home / "logs" / listener.ACCESS_LOG
 
 
 def _items_of_lake(s: Settings, source: str) -> set[str]:

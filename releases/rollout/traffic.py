@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.release import CANARY_SHARE, State
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 
 #: Engines that may stand in for the champion's while it loads, the likeliest first.
 STAND_INS = ("canary", "former", "control")
@@ -33,10 +33,10 @@ class Plan:
     """What should be: a digest per engine (those not named stay as they are), and the split of the traffic."""
 
     pointers: Mapping[str, str]
-    split: Split
+    split: TrafficSplit
 
 
-def plan(standing: Standing, serves: Mapping[str, str | None], present: Split | None = None) -> Plan:
+def plan(standing: Standing, serves: Mapping[str, str | None], present: TrafficSplit | None = None) -> Plan:
     """The plan for what the engines serve now; `present` is the split in force.
 
     An arm gets its share only once both arms' engines are ready; it then keeps it though its engine dies: its shoppers
@@ -64,10 +64,10 @@ def plan(standing: Standing, serves: Mapping[str, str | None], present: Split | 
         and serves.get("control") == champion == serves.get("champion")
     )
     if share and (ready or entered):
-        split = Split(control=share, rest=100 - 2 * share, canary=share, rest_engine=rest_engine, salt=salt)
+        split = TrafficSplit(control=share, rest=100 - 2 * share, canary=share, rest_engine=rest_engine, salt=salt)
     else:
         mirror = state == "shadow" and serves.get("canary") == candidate
-        split = Split(rest_engine=rest_engine, mirror=mirror, salt=salt)
+        split = TrafficSplit(rest_engine=rest_engine, mirror=mirror, salt=salt)
     return Plan(pointers=pointers, split=split)
 
 
@@ -77,7 +77,7 @@ def _rest_engine(champion: str | None, serves: Mapping[str, str | None]) -> str:
     return next((slot for slot in STAND_INS if serves.get(slot) == champion), "champion")
 
 
-def describe(split: Split) -> str:
+def describe(split: TrafficSplit) -> str:
     """A split for people."""
     rest = f"{split.rest} % on {split.rest_engine}"
     arms = f", control {split.control} %, canary {split.canary} %" if split.canary else ""

@@ -17,7 +17,7 @@ from contracts.settings import Settings
 from releases.overview import Overview, let_by
 from releases.rollout.region import Readiness
 from releases.rollout.routing_wait import Beat
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 from tests.cli import frames
 
 
@@ -90,7 +90,7 @@ def test_before_anything_there_is_a_page_too() -> None:
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("share", [1, 5, 25, 50])
 def test_no_line_is_longer_than_the_terminal(width: int, share: int) -> None:
-    seen = replace(frames.running(share=share), split=Split(control=share, rest=100 - 2 * share, canary=share))
+    seen = replace(frames.running(share=share), split=TrafficSplit(control=share, rest=100 - 2 * share, canary=share))
     assert max(map(len, shown(frame(seen), width).splitlines())) <= width
     assert "▓" in shown(frame(seen), width)
 

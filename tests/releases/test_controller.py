@@ -24,8 +24,8 @@ from releases.approval.approval import Answer, answer
 from releases.rollback import stop
 from releases.rollout import canary_record, freeze
 from releases.rollout.controller import Controller
-from serving.edge.edge import Split
-from serving.events.side_effects import stamp
+from serving.edge.edge import TrafficSplit
+from serving.events.ingest import format_time
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
 
 pytestmark = pytest.mark.stack
@@ -164,7 +164,7 @@ def test_what_the_edge_turned_away_unread_says_nothing_of_an_arm(
     controller: Controller, ledger: Ledger, region: FolderRegion
 ) -> None:
     to_canary(controller, ledger, region)
-    line = {"time": stamp(datetime.fromtimestamp(region.clock(), UTC)), "arm": "canary", "release": None,
+    line = {"time": format_time(datetime.fromtimestamp(region.clock(), UTC)), "arm": "canary", "release": None,
             "path": "/recommend", "code": 429, "flags": "RL", "duration_ms": 0}  # fmt: skip
     region.tell([line | {"shopper": f"made-up-{number}"} for number in range(80)], [])
     meet(region, 20)
@@ -283,7 +283,7 @@ def test_a_canary_whose_policy_has_changed_goes_back(
     ticks(upgraded, 2)
     assert ledger.state("shop", B) == "rolled_back"
     assert "policy has changed" in ledger.history("shop", B)[-1].reason
-    assert region.split() == Split()
+    assert region.split() == TrafficSplit()
 
 
 def test_a_signature_that_is_lost_on_the_way_sends_a_proven_canary_back(
@@ -296,7 +296,7 @@ def test_a_signature_that_is_lost_on_the_way_sends_a_proven_canary_back(
         ticks(controller, 2)
     assert ledger.state("shop", B) == "rolled_back"
     assert ledger.history("shop", B)[-1].reason.startswith("signature")
-    assert region.split() == Split()
+    assert region.split() == TrafficSplit()
 
 
 def test_a_catalog_that_could_not_be_read_once_is_asked_for_again(
@@ -358,7 +358,7 @@ def test_a_rollback_of_the_champion_ends_the_canary_that_was_compared_with_it(
     assert (split.rest_engine, split.rest) == ("former", 100)
     assert ledger.state("shop", C) == "rolled_back"
     ticks(controller, 2)
-    assert region.split() == Split()
+    assert region.split() == TrafficSplit()
 
 
 def test_a_canary_that_a_person_stops_loses_its_shoppers_at_the_next_look(
@@ -370,7 +370,7 @@ def test_a_canary_that_a_person_stops_loses_its_shoppers_at_the_next_look(
     assert split.canary == 1
     stop(ledger, "shop", B, person="oncall", reason="odd answers")
     ticks(controller, 1)
-    assert region.split() == Split()
+    assert region.split() == TrafficSplit()
     assert ledger.state("shop", B) == "rolled_back"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from contracts.settings import Settings, read_settings
 from releases.log_retention import tidy
-from serving.edge import admin, edge
+from serving.edge import admin, listener
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def reopened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def access_log(s: Settings, first: datetime) -> Path:
-    path = s.region_home / "logs" / edge.ACCESS_LOG
+    path = s.region_home / "logs" / listener.ACCESS_LOG
     path.write_text(json.dumps({"time": first.isoformat()}) + "\n")
     return path
 
@@ -42,20 +42,20 @@ def test_answers_and_access_logs_of_former_days_go(s: Settings) -> None:
             (folder / day).mkdir(parents=True)
             (folder / day / "engine-000000.jsonl").write_text("{}\n")
     for day in ("2026-03-05", "2026-03-06"):
-        (s.region_home / "logs" / f"{edge.ACCESS_LOG}.{day}").write_text("{}\n")
+        (s.region_home / "logs" / f"{listener.ACCESS_LOG}.{day}").write_text("{}\n")
     (s.region_home / "logs" / "primary-engine.log.1").write_text("not ours")
     assert len(tidy(s, now=NOW)) == 2
     assert sorted(path.name for path in answers.iterdir()) == ["2026-03-06", "2026-03-20"]
     assert len(list(events.iterdir())) == 3
     left = sorted(path.name for path in (s.region_home / "logs").iterdir())
-    assert left == [f"{edge.ACCESS_LOG}.2026-03-06", "primary-engine.log.1"]
+    assert left == [f"{listener.ACCESS_LOG}.2026-03-06", "primary-engine.log.1"]
     assert tidy(s, now=NOW) == []
 
 
 def test_an_access_log_is_put_aside_after_a_day(s: Settings, reopened: list[str]) -> None:
     path = access_log(s, NOW - timedelta(hours=23))
     assert tidy(s, now=NOW) == []
-    assert tidy(s, now=NOW + timedelta(hours=2)) == [f"{edge.ACCESS_LOG} is now {edge.ACCESS_LOG}.2026-03-20"]
+    assert tidy(s, now=NOW + timedelta(hours=2)) == [f"{listener.ACCESS_LOG} is now {listener.ACCESS_LOG}.2026-03-20"]
     assert not path.exists()
     assert reopened == ["POST /reopen_logs"]
 

@@ -21,7 +21,7 @@ from monitoring import alerts
 from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stoppable
 from releases.rollout.region import Readiness
 from releases.rollout.routing_wait import await_release, last_beat
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 from tests.releases.own_ledger import ROAD, walk
 from tests.scenarios.live_canary import LiveCanary
 
@@ -138,16 +138,16 @@ class FakeRegion:
 
     def __init__(self, **serves: str) -> None:
         self.serves = {"champion": SECOND, "control": None, "canary": None, "former": None, **serves}
-        self.now: Split | None = Split()
-        self.routed: list[Split] = []
+        self.now: TrafficSplit | None = TrafficSplit()
+        self.routed: list[TrafficSplit] = []
 
     def readiness(self) -> Mapping[str, Readiness]:
         return {slot: Readiness(serves=digest, reason="warming up") for slot, digest in self.serves.items()}
 
-    def split(self) -> Split | None:
+    def split(self) -> TrafficSplit | None:
         return self.now
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         self.now = split
         self.routed.append(split)
 
@@ -188,7 +188,7 @@ def test_a_silent_controllers_step_is_made_for_it(home: Settings, age: float | N
         beats(home, age)
     region = FakeRegion(former=FIRST)
     arrival = await_release(
-        home, FIRST, region=region, tick=lambda: region.route(Split(rest_engine="former")), ask=region.ask
+        home, FIRST, region=region, tick=lambda: region.route(TrafficSplit(rest_engine="former")), ask=region.ask
     )
     assert (arrival.engine, arrival.helped) == ("former", True)
     assert arrival.seconds < 2
@@ -203,7 +203,7 @@ def test_without_the_object_store_the_weights_move_all_the_same(home: Settings) 
 
     arrival = await_release(home, FIRST, region=region, tick=tick, ask=region.ask)
     assert arrival.engine == "former"
-    assert region.now == Split(rest_engine="former")
+    assert region.now == TrafficSplit(rest_engine="former")
 
 
 def test_what_is_missing_is_said_when_it_takes_too_long(home: Settings) -> None:
@@ -211,10 +211,10 @@ def test_what_is_missing_is_said_when_it_takes_too_long(home: Settings) -> None:
     region = FakeRegion()
     with pytest.raises(ServingError, match="engine champion serves 222222222222 .warming up."):
         await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.3)
-    region.now = Split(control=5, rest=90, canary=5)
+    region.now = TrafficSplit(control=5, rest=90, canary=5)
     with pytest.raises(ServingError, match="still splits"):
         await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.1)
-    region.now = Split()
+    region.now = TrafficSplit()
     with pytest.raises(ServingError, match="the edge answers with nothing"):
         await_release(home, SECOND, region=region, tick=lambda: None, ask=lambda: None, patience=0.1)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.region import SLOTS
 from contracts.release import CANARY_SHARE, IN_FLIGHT
 from releases.rollout.traffic import Standing, plan
-from serving.edge.edge import SLOTS, Split
+from serving.edge.edge import TrafficSplit
 
 DIGESTS = st.sampled_from(["a" * 64, "b" * 64, "c" * 64])
 STANDINGS = st.builds(
@@ -52,7 +53,7 @@ def test_a_promotion_is_a_change_of_weights() -> None:
     assert (promoted.split.rest_engine, promoted.split.rest) == ("canary", 100)
     assert promoted.pointers == {"champion": B, "former": A}
     loaded = plan(Standing(champion=B, former=A), warm | {"champion": B})
-    assert loaded.split == Split()
+    assert loaded.split == TrafficSplit()
 
 
 def test_so_is_a_rollback_and_the_engine_that_stands_in_keeps_its_release() -> None:
@@ -61,7 +62,7 @@ def test_so_is_a_rollback_and_the_engine_that_stands_in_keeps_its_release() -> N
     assert (back.split.rest_engine, back.split.rest) == ("former", 100)
     assert back.pointers == {"champion": A}
     done = plan(Standing(champion=A, former=C), warm | {"champion": A})
-    assert (done.split, done.pointers["former"]) == (Split(), C)
+    assert (done.split, done.pointers["former"]) == (TrafficSplit(), C)
 
 
 def test_an_arm_keeps_its_share_when_its_engine_dies() -> None:

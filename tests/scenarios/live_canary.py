@@ -22,6 +22,7 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
 from artifacts.signature import sign
 from caravan.stack.supervision import supervisor
+from contracts.region import SLOTS
 from contracts.release import State
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
@@ -33,9 +34,9 @@ from releases.rollout.region import LiveRegion
 from serving import reach
 from serving.edge import edge
 from serving.events.answer_log import FOLDER
-from serving.replay import replay
 from serving.replay.plan import ReplayPlan
-from serving.replay.report import Report
+from serving.replay.replay import run_replay
+from serving.replay.report import ReplayReport
 from serving.replay.sessions import Session
 from serving.replay.sessions import Step as Taken
 from tests.conftest import REPOSITORY
@@ -83,7 +84,7 @@ class LiveCanary:
     s: Settings
     policy: CanaryPolicy = POLICY
     source: str = field(default_factory=lambda: f"shop-{uuid.uuid4().hex[:8]}")
-    report: Report | None = None
+    report: ReplayReport | None = None
 
     def __post_init__(self) -> None:
         self.ledger = Ledger.of(self.s)
@@ -211,7 +212,7 @@ class LiveCanary:
         )
 
         def send() -> None:
-            self.report = replay.run(plan, crowd(shoppers), stop=stop)
+            self.report = run_replay(plan, crowd(shoppers), stop=stop)
 
         thread = threading.Thread(target=send)
         thread.start()
@@ -227,7 +228,7 @@ class LiveCanary:
     ) -> Iterator[None]:
         """Fault proxies between the edge and the engines of the two arms; all requests of both arms pass one."""
         folder = self.s.region_home / "edge"
-        addresses = {slot: self.s.engine_address_of(slot) for slot in edge.SLOTS}
+        addresses = {slot: self.s.engine_address_of(slot) for slot in SLOTS}
         with ExitStack() as stack:
             for slot, options in (("control", control), ("canary", canary)):
                 port, target = free_port(), canary_url if slot == "canary" and canary_url else addresses[slot]
@@ -251,7 +252,7 @@ class LiveCanary:
             try:
                 yield
             finally:
-                edge.write_clusters(folder, {slot: self.s.engine_address_of(slot) for slot in edge.SLOTS})
+                edge.write_clusters(folder, {slot: self.s.engine_address_of(slot) for slot in SLOTS})
 
 
 def await_port(url: str, seconds: float = 20.0) -> None:

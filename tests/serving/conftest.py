@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.bundle.release import Release, load_release
 from serving.http.parts import Parts
 from tests.serving import tiny_release
 from tests.serving.parts import client
@@ -34,3 +35,9 @@ def anyio_backend() -> str:
 async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     async with client(parts) as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def release(bundle: Path) -> Release:
+    """The same bundle in memory."""
+    return load_release(bundle, digest="0" * 64, source="shop")

@@ -13,11 +13,11 @@ import httpx
 
 from artifacts.manifest import Manifest
 from ingestion.pseudonymize import Pseudonymizer
-from serving.events.answer_log import answer_log
+from serving.events.answer_log import open_answer_log
 from serving.events.event_log import EventLog
 from serving.http.admission import Limits
 from serving.http.app import create_app
-from serving.http.parts import Parts, assemble
+from serving.http.parts import Parts, Seams, assemble
 
 KEY = "a key of the tests"
 IDENTIFIERS = Pseudonymizer(KEY)
@@ -78,14 +78,16 @@ def parts_of(
 ) -> Iterator[Parts]:
     """Parts whose event log lies below `folder`; no release yet."""
     parts = assemble(
-        make_reader=lambda _source: reader or FakeReader(),
-        push=(online or FakeOnline()).push,
-        identifiers=IDENTIFIERS,
-        log=EventLog(folder / "event-log", "test", **log),
-        answers=answer_log(folder, "test"),
-        online_read_deadline=0.05,
-        limits=limits,
-        token_key=token_key,
+        Seams(
+            make_reader=lambda _source: reader or FakeReader(),
+            push=(online or FakeOnline()).push,
+            identifiers=IDENTIFIERS,
+            log=EventLog(folder / "event-log", "test", **log),
+            answers=open_answer_log(folder, "test"),
+            online_read_deadline=0.05,
+            limits=limits or Limits(),
+            token_key=token_key,
+        )
     )
     try:
         yield parts

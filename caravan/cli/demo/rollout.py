@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move, Place
     from caravan.cli.airflow_api import Airflow
     from contracts.settings import Settings
-    from serving.replay.report import Report
+    from serving.replay.report import ReplayReport
     from serving.replay.sessions import Session
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
@@ -47,7 +47,7 @@ class Shoppers:
         from serving.replay.plan import ReplayPlan
         from serving.replay.sessions import read_sessions
 
-        self.report: Report | None = None
+        self.report: ReplayReport | None = None
         # many shoppers at a time, so that a small arm soon has some
         self._plan = ReplayPlan(
             url=s.edge_address, key=s.shop_key, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers,
@@ -67,9 +67,9 @@ class Shoppers:
             thread.join(timeout=30)
 
     def _run(self) -> None:
-        from serving.replay.replay import run
+        from serving.replay.replay import run_replay
 
-        self.report = run(self._plan, self._sessions, stop=self._stop)
+        self.report = run_replay(self._plan, self._sessions, stop=self._stop)
 
 
 def with_guests(sessions: list[Session]) -> list[Session]:

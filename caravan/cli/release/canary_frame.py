@@ -11,14 +11,14 @@ from rich.text import Text
 
 from caravan.cli.console import tables
 from caravan.cli.console.tables import SHORT
+from contracts.region import SLOTS
 from contracts.release import CANARY_SHARE
 from releases.rollout.routing_wait import SILENT
-from serving.edge.edge import SLOTS
 
 if TYPE_CHECKING:
     from monitoring.canary_policy import CanaryPolicy
     from releases.overview import Overview, Subject
-    from serving.edge.edge import Split
+    from serving.edge.edge import TrafficSplit
 
 WIDTH = 80
 LABEL = 9
@@ -117,7 +117,7 @@ def _step(seen: Overview, subject: Subject, policy: CanaryPolicy) -> Text:
     return line
 
 
-def _split(split: Split | None) -> Text:
+def _split(split: TrafficSplit | None) -> Text:
     if split is None:
         return Text("the edge has no routes yet", "bold red")
     shares = {"control": split.control, "rest": split.rest, "canary": split.canary}

@@ -44,9 +44,9 @@ def envoy() -> Path:
 
 def envoy_command(bootstrap: Path) -> tuple[str, ...]:
     """The command line that starts Envoy with a file."""
-    from serving.edge.edge import command
+    from serving.edge.edge import make_command
 
-    return (str(envoy()), *command(bootstrap)[1:])
+    return (str(envoy()), *make_command(bootstrap)[1:])
 
 
 def python() -> str:

@@ -82,7 +82,7 @@ def _global_edge(s: Settings) -> Program:
     def prepare() -> None:
         from serving.edge import global_edge
 
-        global_edge.write(folder, s)
+        global_edge.write_global_edge(folder, s)
 
     return Program(
         group="control",
@@ -92,8 +92,8 @@ def _global_edge(s: Settings) -> Program:
         ports={"global Envoy": s.control_ports.global_edge},
         address=s.global_edge_address,
         prepare=prepare,
-        ready=lambda _: admin.is_live(admin.of_control(s)),
-        leftovers=(admin.of_control(s),),
+        ready=lambda _: admin.is_live(admin.control_socket(s)),
+        leftovers=(admin.control_socket(s),),
     )
 
 

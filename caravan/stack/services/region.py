@@ -121,10 +121,10 @@ def _edge(s: Settings) -> Program:
     folder = s.region_home / "edge"
 
     def prepare() -> None:
-        from serving.edge import edge
+        from serving.edge.edge import write_edge
 
         folder.mkdir(parents=True, exist_ok=True)
-        written = edge.write(folder, s)
+        written = write_edge(folder, s)
         bootstrap = folder / "bootstrap.yaml"
         if written != bootstrap:
             bootstrap.unlink(missing_ok=True)
@@ -138,6 +138,6 @@ def _edge(s: Settings) -> Program:
         ports={"Envoy": s.ports.edge, "metrics": s.ports.metrics},
         address=s.edge_address,
         prepare=prepare,
-        ready=lambda _: admin.is_live(admin.of_region(s)),
-        leftovers=(admin.of_region(s),),
+        ready=lambda _: admin.is_live(admin.region_socket(s)),
+        leftovers=(admin.region_socket(s),),
     )

@@ -43,10 +43,10 @@ def application() -> FastAPI:
 
     @app.get("/openapi.json", dependencies=_READERS)
     def get_document() -> dict[str, Any]:
-        from serving.http.openapi import document
+        from serving.http.openapi import make_document
 
         s = here()
-        return document(s.edge_address, s.shop)
+        return make_document(s.edge_address, s.shop)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

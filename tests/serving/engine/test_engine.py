@@ -45,7 +45,7 @@ class Region:
             trust=self.trust,
             cache=self.folder / "cache",
             memory=self.folder / "engine" / "champion.json",
-            poll=0.01,
+            poll_s=0.01,
         )
 
     def trust(self, store: Store, digest: str) -> None:
@@ -235,7 +235,7 @@ def test_without_the_object_store_the_engine_starts_with_what_it_served_last(reg
         trust=region.trust,
         cache=region.folder / "cache",
         memory=region.folder / "engine" / "champion.json",
-        poll=0.01,
+        poll_s=0.01,
     )
     follower.start()
     for _ in range(500):

@@ -17,7 +17,7 @@ import pytest
 from contracts.errors import SettingsError
 from contracts.settings import Settings, read_settings
 from serving.edge import edge, global_edge
-from tests.serving.test_edge import envoy
+from tests.serving.edge.running_edge import envoy
 
 
 class Region:
@@ -61,7 +61,7 @@ class Running:
             home=folder, primary_edge_url=self.primary.url, standby_edge_url=self.standby.url,
             port_offset=random.randint(100, 8000),
         )  # fmt: skip
-        command = edge.command(global_edge.write(folder, self.s))
+        command = edge.make_command(global_edge.write_global_edge(folder, self.s))
         command[0] = envoy()
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -106,4 +106,4 @@ def test_shoppers_follow_the_active_region(running: Running) -> None:
 
 def test_an_address_without_a_port_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no host or port"):
-        global_edge.write(tmp_path, Settings(home=tmp_path, standby_edge_url="http://standby"))
+        global_edge.write_global_edge(tmp_path, Settings(home=tmp_path, standby_edge_url="http://standby"))

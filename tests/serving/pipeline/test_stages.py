@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.bundle import release as bundle_reader
 from serving.bundle.release import Release
 from serving.pipeline.candidates import Candidates, Query
 from serving.pipeline.filters import FILTERS
 from serving.pipeline.pipeline import rank
 from serving.pipeline.selectors import select
-from serving.pipeline.sources import from_popular, from_sequence, merge
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.sources import merge, take_from_popular, take_from_sequence
+from serving.pipeline.stage_timings import StageWatch
 
 indexes = st.lists(st.integers(0, 59), max_size=40).map(lambda found: np.array(found, dtype=np.int64))
-
-
-@pytest.fixture(scope="module")
-def release(bundle: Path) -> Release:
-    return bundle_reader.load(bundle, digest="0" * 64, source="shop")
 
 
 def candidates_of(index: list[int], score: list[float] | None = None, category: list[int] | None = None) -> Candidates:
@@ -94,15 +85,15 @@ def test_the_sequence_source_is_the_whole_ranking(release: Release) -> None:
     np.testing.assert_allclose(vector, release.vectors[[5, 10]].mean(axis=0), rtol=1e-5)
     scores = release.vectors @ vector
     scores[[3, 8]] = -np.inf
-    assert from_sequence(release, vector, 20).tolist() == np.argsort(-scores, kind="stable")[:20].tolist()
+    assert take_from_sequence(release, vector, 20).tolist() == np.argsort(-scores, kind="stable")[:20].tolist()
 
 
 def test_popular_items_of_the_category_come_first(release: Release) -> None:
-    found = from_popular(release, "kitchen/tea", 20)
+    found = take_from_popular(release, "kitchen/tea", 20)
     here = [release.items.category_names[c] == "kitchen/tea" for c in release.items.category[found]]
     assert here == sorted(here, reverse=True)
     assert sum(here) == 12
-    assert from_popular(release, "no such category", 20).tolist() == release.popular["all"][:20].tolist()
+    assert take_from_popular(release, "no such category", 20).tolist() == release.popular["all"][:20].tolist()
 
 
 @given(indexes, indexes, st.integers(1, 100), st.booleans(), st.none() | st.integers(1, 30))
@@ -110,7 +101,7 @@ def test_an_answer_is_as_long_as_the_catalog_allows(
     release: Release, history: np.ndarray, excluded: np.ndarray, k: int, hide_seen: bool, cap: int | None
 ) -> None:
     query = Query(user="u", k=k, history=history, excluded=excluded, hide_seen=hide_seen, max_per_category=cap)
-    chosen = rank(release, query, Watch()).chosen.index.tolist()
+    chosen = rank(release, query, StageWatch()).chosen.index.tolist()
     left = set(range(60)) - {3, 8} - set(excluded.tolist())
     if hide_seen:
         left -= set(history.tolist())
@@ -118,12 +109,3 @@ def test_an_answer_is_as_long_as_the_catalog_allows(
     assert len(chosen) == min(k, most)
     assert set(chosen) <= left
     assert len(set(chosen)) == len(chosen)
-
-
-def test_a_program_of_fixed_length_gives_the_same_answer(release: Release, tmp_path: Path) -> None:
-    from tests.serving.tiny_release import build
-
-    padded = bundle_reader.load(build(tmp_path, 60, unavailable=(3, 8), padded=20), digest="1" * 64, source="shop")
-    history = np.arange(30) % 60
-    expected = release.vectors[history[-20:]].mean(axis=0)
-    np.testing.assert_allclose(padded.program.query(history), expected, rtol=1e-4, atol=1e-6)
