@@ -21,6 +21,8 @@ Door = Literal["airflow", "mlflow", "command line"]
 AWAITING: tuple[State, ...] = ("gated", "rolled_back")
 #: Digits of a digest that a person must name at least.
 SHORTEST = 12
+#: How many different people an emergency release takes, where `approvers_required` asks for fewer.
+EMERGENCY_APPROVERS = 2
 LONGEST_REASON = 1000
 
 
@@ -52,7 +54,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ApprovalOutcome:
     """What came of an answer: the state now, and how many more people must approve."""
 
     state: State
@@ -79,7 +81,7 @@ def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, n
     return ledger.note(source, digest, "asked", actor=actor, reason="approval requested", evidence=evidence, now=at)
 
 
-def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> Standing:
+def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> ApprovalOutcome:
     """Take a person's answer; NotApproved when it may not count, NotFound for an unknown release.
 
     An approval that completes the required number moves the release to `approved`; a rejection moves it to `rejected`.
@@ -97,16 +99,16 @@ def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None 
         )
         if state == "gated":
             _move(ledger, given, state, to="rejected", evidence=evidence, at=at)
-        return Standing(state=ledger.state(given.source, given.digest) or state)
+        return ApprovalOutcome(state=ledger.state(given.source, given.digest) or state)
     if given.person not in counted(ledger, rules, given.source, given.digest):
         ledger.note(
             given.source, given.digest, "approval", actor=given.person, reason=given.reason, evidence=evidence, now=at
         )
     people = counted(ledger, rules, given.source, given.digest)
     if len(people) < rules.required:
-        return Standing(state=state, missing=rules.required - len(people))
+        return ApprovalOutcome(state=state, missing=rules.required - len(people))
     _move(ledger, given, state, to="approved", evidence={**evidence, "approvers": people}, at=at)
-    return Standing(state=ledger.state(given.source, given.digest) or state)
+    return ApprovalOutcome(state=ledger.state(given.source, given.digest) or state)
 
 
 def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datetime | None = None) -> bool:
@@ -174,7 +176,8 @@ def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
     if moved is not None and moved.evidence.get("first_release") and not _served_before(ledger, source, digest):
         return
     people = counted(ledger, rules, source, digest)
-    needed = max(rules.required, 2) if moved is not None and moved.evidence.get("emergency") else rules.required
+    emergency = moved is not None and moved.evidence.get("emergency")
+    needed = max(rules.required, EMERGENCY_APPROVERS) if emergency else rules.required
     if moved is None or len(people) < needed:
         raise NotApproved(
             f"release {digest[:12]} has {len(people)} of {needed} approvals",

@@ -15,7 +15,7 @@ from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import registration
 from releases.approval import approval
-from releases.approval.approval import Answer, Door, Rules, Standing
+from releases.approval.approval import Answer, ApprovalOutcome, Door, Rules
 from tests.fakes import GATE
 
 RULES = Rules(reviewers=frozenset({"reviewer", "admin", "oncall"}))
@@ -62,7 +62,7 @@ class Case:
         named: str = "",
         reason: str = "looks right",
         now: datetime | None = None,
-    ) -> Standing:
+    ) -> ApprovalOutcome:
         given = self.says(person, approves=approves, named=named, reason=reason)
         return approval.answer(self.ledger, rules, given, now=now)
 

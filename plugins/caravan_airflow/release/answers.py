@@ -17,7 +17,7 @@ from contracts.settings import settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from releases.approval.approval import Rules, Standing
+    from releases.approval.approval import ApprovalOutcome, Rules
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Caller:
         )  # fmt: skip
 
 
-def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> Standing:
+def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> ApprovalOutcome:
     """Record the answer to the request of `caller`. Raises NotApproved when it does not count; that is recorded too."""
     from releases.approval.approval import Answer, answer
 
