@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from artifacts.ledger import PlannedMove
 from contracts.errors import ReleaseError, ServingError
 from contracts.release import NOTES
 from releases.registration import NIGHTLY
@@ -38,10 +39,11 @@ def approve_first(ledger: Ledger, source: str, digest: str) -> bool:
         return False
     if ledger.state(source, digest) == "gated":
         reason = why_first(ledger, source, digest)
-        ledger.move(
-            source, digest, to="approved", expected="gated", actor=NIGHTLY, reason=reason,
+        planned = PlannedMove(
+            source=source, digest=digest, to="approved", expected="gated", actor=NIGHTLY, reason=reason,
             evidence={"first_release": True},
         )  # fmt: skip
+        ledger.move(planned)
         log.info("%s", reason)
     if ledger.state(source, digest) != "approved":
         return False

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from artifacts.ledger import Ledger, Move, Place
+from artifacts.ledger import Ledger, Move, Place, PlannedMove
 from contracts.errors import Conflict, IllegalMove, NotFound
 from contracts.release import IN_FLIGHT, State
 from releases.text import reason_given
@@ -83,10 +83,11 @@ def rollback(
             f"the champion of {source} changed meanwhile: it is {(present.champion or 'none')[:12]} now",
             remedy="look at `caravan release history`, and decide again",
         )
-    return ledger.move(
-        source, way.former, to="champion", expected="retired", former="rolled_back", actor=person, reason=reason,
-        evidence={"rollback": True, "from": way.champion}, now=at,
+    planned = PlannedMove(
+        source=source, digest=way.former, to="champion", expected="retired", former="rolled_back", actor=person,
+        reason=reason, evidence={"rollback": True, "from": way.champion}, at=at,
     )  # fmt: skip
+    return ledger.move(planned)
 
 
 def stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str, now: datetime | None = None) -> Move:
@@ -126,7 +127,10 @@ def _stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str,
         if state not in IN_FLIGHT:
             return None
         try:
-            return ledger.move(source, digest, to="rolled_back", expected=state, actor=person, reason=reason, now=at)
+            planned = PlannedMove(
+                source=source, digest=digest, to="rolled_back", expected=state, actor=person, reason=reason, at=at
+            )
+            return ledger.move(planned)
         except Conflict as error:
             if ledger.state(source, digest) == state:  # nobody was faster: the epoch is over
                 raise error

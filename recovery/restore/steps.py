@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from artifacts.ledger import Ledger
+from artifacts.ledger import Ledger, PlannedMove
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
 from contracts.errors import RecoveryError, RestoreRefused, Tampered
@@ -189,10 +189,11 @@ def engines(run: Restore) -> str:
     fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
     for place in () if run.rehearsal else ledger.places(among=IN_FLIGHT):
-        ledger.move(
-            place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
+        planned = PlannedMove(
+            source=place.source, digest=place.digest, to="rolled_back", expected=place.state, actor="recovery",
             reason=f"the region was restored: {run.reason}"[:2000],
         )  # fmt: skip
+        ledger.move(planned)
     champion = _champion(ledger)
     if champion is None:
         run.machine.start("engine")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from artifacts.ledger import Ledger, Move
+from artifacts.ledger import Ledger, Move, PlannedMove
 from contracts.errors import Conflict, NotApproved, NotFound
 from contracts.release import DIGEST, State
 from contracts.settings import Settings
@@ -120,7 +120,10 @@ def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datet
     if state == "gated":
         reason = unsettled(ledger, rules, source, digest)
         try:
-            ledger.move(source, digest, to="rejected", expected="gated", actor="timeout", reason=reason, now=at)
+            planned = PlannedMove(
+                source=source, digest=digest, to="rejected", expected="gated", actor="timeout", reason=reason, at=at
+            )
+            ledger.move(planned)
         except Conflict:  # an answer at the last moment, or another look at the clock, was faster
             return ledger.state(source, digest) == "rejected"
     return True
@@ -262,10 +265,11 @@ def _asked(ledger: Ledger, source: str, digest: str) -> Move | None:
 
 def _move(ledger: Ledger, given: Answer, state: State, *, to: State, evidence: dict[str, Any], at: datetime) -> None:
     try:
-        ledger.move(
-            given.source, given.digest, to=to, expected=state, actor=given.person, reason=given.reason,
-            evidence=evidence, now=at,
+        planned = PlannedMove(
+            source=given.source, digest=given.digest, to=to, expected=state, actor=given.person, reason=given.reason,
+            evidence=evidence, at=at,
         )  # fmt: skip
+        ledger.move(planned)
     except Conflict:
         if ledger.state(given.source, given.digest) != to:  # another answer was faster, and said otherwise
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from artifacts.ledger import Ledger, Move
+from artifacts.ledger import Ledger, Move, PlannedMove
 from contracts.errors import Conflict, NotApproved, NotFound
 from contracts.settings import Settings
 from monitoring import alerts
@@ -76,10 +76,11 @@ def approve(
         if person not in known:
             ledger.note(source, digest, "approval", actor=person, reason=reason, evidence=about, now=at)
     try:
-        moved = ledger.move(
-            source, digest, to="approved", expected=state, actor=" and ".join(people), reason=reason,
-            evidence={**about, "approvers": list(people)}, now=at,
+        planned = PlannedMove(
+            source=source, digest=digest, to="approved", expected=state, actor=" and ".join(people), reason=reason,
+            evidence={**about, "approvers": list(people)}, at=at,
         )  # fmt: skip
+        moved = ledger.move(planned)
     except Conflict as error:
         raise Conflict(error.what, remedy="somebody else answered at this moment; look at it again") from error
     text = f"emergency release {digest[:12]} of {source}, by {people[0]} and {people[1]}: {reason}"

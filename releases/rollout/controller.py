@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from artifacts.fence import Fence
-from artifacts.ledger import Ledger, Place
+from artifacts.ledger import Ledger, Place, PlannedMove
 from contracts.errors import ArtifactError, Conflict, Fenced, NotApproved, StoreUnavailable
 from contracts.release import State
 from contracts.settings import Settings
@@ -39,7 +39,6 @@ from releases.rollout.traffic import Standing, describe, plan
 log = logging.getLogger(__name__)
 
 ACTOR = "controller"
-#: The road of a canary, one step of the policy each.
 STEPS: tuple[State, ...] = ("canary_1", "canary_5", "canary_25", "canary_50")
 
 
@@ -275,10 +274,11 @@ class Controller:
         if standing.champion is None or self._ledger.state(candidate.source, candidate.digest) != "champion":
             return
         why, evidence = for_ledger(known)
-        self._ledger.move(
-            candidate.source, standing.champion, to="champion", expected="retired", former="rolled_back", actor=ACTOR,
-            reason=why[:2000], evidence={**evidence, "rollback": True, "from": candidate.digest},
+        planned = PlannedMove(
+            source=candidate.source, digest=standing.champion, to="champion", expected="retired", former="rolled_back",
+            actor=ACTOR, reason=why[:2000], evidence={**evidence, "rollback": True, "from": candidate.digest},
         )  # fmt: skip
+        self._ledger.move(planned)
 
     def _entered(self, candidate: Place, state: State) -> float:
         move = self._ledger.newest(state, source=candidate.source, digest=candidate.digest)
@@ -289,10 +289,11 @@ class Controller:
 
     def _move(self, candidate: Place, to: State, why: str, evidence: dict[str, Any]) -> bool:
         try:
-            self._ledger.move(
-                candidate.source, candidate.digest, to=to, expected=candidate.state, actor=ACTOR, reason=why[:2000],
-                evidence=evidence, now=datetime.fromtimestamp(self._clock(), UTC),
+            planned = PlannedMove(
+                source=candidate.source, digest=candidate.digest, to=to, expected=candidate.state, actor=ACTOR,
+                reason=why[:2000], evidence=evidence, at=datetime.fromtimestamp(self._clock(), UTC),
             )  # fmt: skip
+            self._ledger.move(planned)
         except Conflict as error:
             log.info("somebody else moved it: %s", error)
         log.info("%s %s -> %s: %s", candidate.digest[:12], candidate.state, to, why)

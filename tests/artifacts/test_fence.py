@@ -16,7 +16,7 @@ from artifacts.fence import Fence, Right, Standing
 from artifacts.ledger import Ledger
 from contracts.errors import Fenced
 from contracts.settings import Settings
-from tests.releases.own_ledger import own_database, walk
+from tests.releases.own_ledger import move_release, own_database, walk
 
 A = "a" * 64
 
@@ -89,10 +89,10 @@ def test_the_database_refuses_what_comes_too_late(database: Engine) -> None:
     ledger = Ledger(database, "primary")
     walk(ledger, A, "built")
     fence.stamp(database, "primary", 1, 60)
-    assert ledger.move("shop", A, to="gated", expected="built", actor="x", reason="in time").epoch == 1
+    assert move_release(ledger, "shop", A, to="gated", expected="built", actor="x", reason="in time").epoch == 1
     fence.stamp(database, "primary", 1, 0)
     with pytest.raises(Fenced, match="lease of epoch 1 ran out"):
-        ledger.move("shop", A, to="approved", expected="gated", actor="x", reason="too late")
+        move_release(ledger, "shop", A, to="approved", expected="gated", actor="x", reason="too late")
     with pytest.raises(Fenced):
         ledger.note("shop", A, "asked", actor="x", reason="too late")
     assert ledger.state("shop", A) == "gated"
@@ -104,8 +104,8 @@ def test_the_database_refuses_an_epoch_that_is_over(database: Engine) -> None:
     ledger = Ledger(database, "standby")
     fence.stamp(database, "standby", 2, 60)
     with pytest.raises(Fenced, match="epoch 1 is over"):
-        ledger.move("shop", A, to="built", expected=None, actor="x", reason="woke up", epoch=1)
-    assert ledger.move("shop", A, to="built", expected=None, actor="x", reason="now").epoch == 2
+        move_release(ledger, "shop", A, to="built", expected=None, actor="x", reason="woke up", epoch=1)
+    assert move_release(ledger, "shop", A, to="built", expected=None, actor="x", reason="now").epoch == 2
 
 
 @pytest.mark.stack

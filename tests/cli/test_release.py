@@ -19,7 +19,7 @@ from releases.approval import approval, emergency
 from releases.approval.approval import Rules
 from releases.approval.emergency import EmergencyRequest
 from tests.releases.conftest import ledger as ledger  # the fixture
-from tests.releases.own_ledger import walk
+from tests.releases.own_ledger import move_release, walk
 from tests.releases.parts import RULES, TWO, Case
 
 FIRST, SECOND = "1" * 64, "2" * 64
@@ -42,7 +42,9 @@ def run(*words: str) -> Result:
 
 
 def case(ledger: Ledger, digest: str = FIRST, *, author: str = "schedule", source: str = "shop") -> Case:
-    ledger.move(source, digest, to="built", expected=None, actor="nightly", reason="x", evidence={"author": author})
+    move_release(
+        ledger, source, digest, to="built", expected=None, actor="nightly", reason="x", evidence={"author": author}
+    )
     walk(ledger, digest, "gated", source=source)
     return Case(ledger=ledger, source=source, digest=digest)
 

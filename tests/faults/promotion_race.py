@@ -22,7 +22,7 @@ from contracts.settings import Settings
 from releases.rollback import rollback
 from tests.faults.materializer_kill import region
 from tests.faults.outcome import Outcome
-from tests.releases.own_ledger import own_database, walk
+from tests.releases.own_ledger import move_release, own_database, walk
 
 #: Processes that race, and how many moves each of them tries.
 RACERS, TRIES = 4, 3
@@ -87,7 +87,9 @@ def attempt(what: Attempt) -> str:
     actor = f"racer {what.racer}"
     try:
         if what.digest:
-            ledger.move(what.source, what.digest, to="champion", expected="approved", actor=actor, reason="race")
+            move_release(
+                ledger, what.source, what.digest, to="champion", expected="approved", actor=actor, reason="race"
+            )
             return f"won {what.digest}"
         return f"back {rollback(ledger, what.source, person=actor, reason='race').digest}"
     except (Conflict, NotFound):

@@ -17,6 +17,7 @@ from releases import registration
 from releases.approval import approval
 from releases.approval.approval import Answer, ApprovalOutcome, Door, Rules
 from tests.fakes import GATE
+from tests.releases.own_ledger import move_release
 
 RULES = Rules(reviewers=frozenset({"reviewer", "admin", "oncall"}))
 TWO = Rules(reviewers=RULES.reviewers, required=2)
@@ -69,7 +70,9 @@ class Case:
     def move(self, *road: State) -> None:
         """Take it along a road of states, as the controller would."""
         for to in road:
-            self.ledger.move(self.source, self.digest, to=to, expected=self.state, actor="controller", reason="test")
+            move_release(
+                self.ledger, self.source, self.digest, to=to, expected=self.state, actor="controller", reason="test"
+            )
 
 
 def gated(s: Settings, *, author: str = "schedule", source: str = "", register: bool = False, version: int = 1) -> Case:

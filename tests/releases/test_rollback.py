@@ -22,7 +22,7 @@ from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stopp
 from releases.rollout.region import Readiness
 from releases.rollout.routing_wait import await_release, last_beat
 from serving.edge.edge import Split
-from tests.releases.own_ledger import ROAD, walk
+from tests.releases.own_ledger import ROAD, move_release, walk
 from tests.scenarios.live_canary import LiveCanary
 
 FIRST, SECOND, THIRD, MOVING = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
@@ -235,8 +235,14 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     first = live.champion()
     second = live.release(seed=1)
     live.approve(second)
-    live.ledger.move(
-        live.source, second, to="champion", expected=live.state(second), actor="test", reason="no canary here"
+    move_release(
+        live.ledger,
+        live.source,
+        second,
+        to="champion",
+        expected=live.state(second),
+        actor="test",
+        reason="no canary here",
     )
     live.await_serving(second)
     for module in ("rollback", "release"):

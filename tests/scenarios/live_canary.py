@@ -40,6 +40,7 @@ from serving.replay.sessions import Session
 from serving.replay.sessions import Step as Taken
 from tests.conftest import REPOSITORY
 from tests.fakes import GATE
+from tests.releases.own_ledger import move_release
 from tests.serving import tiny_release
 from tests.serving.live import free_port
 
@@ -187,7 +188,8 @@ class LiveCanary:
             region.close()
             for place in self.ledger.places(self.source):
                 if place.state in ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"):
-                    self.ledger.move(
+                    move_release(
+                        self.ledger,
                         self.source,
                         place.digest,
                         to="rolled_back",
