@@ -30,11 +30,11 @@ from releases.approval.approval import Rules, recheck
 from releases.rollout import canary_record, reasons
 from releases.rollout.abort_guard import AWAY, Guard, for_ledger, kept, told
 from releases.rollout.canary_record import Memory
-from releases.rollout.deployed import on_its_way, standing_of
+from releases.rollout.deployed import on_its_way, read_deployed
 from releases.rollout.freeze import frozen
 from releases.rollout.log_readers import Watching
 from releases.rollout.region import Readiness, Region
-from releases.rollout.traffic import Standing, describe, plan
+from releases.rollout.traffic import Deployed, describe, plan
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Controller:
         self._guard = Guard(region, clock)
         self.doing = "starting"  # for people
 
-    def tick(self) -> Standing:
+    def tick(self) -> Deployed:
         """Look once, and act. Raises StoreUnavailable without the database, after guarding a running canary.
 
         Raises Fenced, having touched nothing, while another region is the active one.
@@ -78,36 +78,36 @@ class Controller:
         now = self._clock()
         try:
             candidate = on_its_way(self._ledger)
-            standing = standing_of(self._ledger, candidate)
+            deployed = read_deployed(self._ledger, candidate)
             self._guard.let_go(candidate)
             if candidate is None:
                 self.doing = "nothing is on its way"
-            elif self._stepped(candidate, standing, now):
-                standing = standing_of(self._ledger, on_its_way(self._ledger))
+            elif self._stepped(candidate, deployed, now):
+                deployed = read_deployed(self._ledger, on_its_way(self._ledger))
         except StoreUnavailable:
             self.guard()
             raise
-        self._follow(standing)
-        return standing
+        self._follow(deployed)
+        return deployed
 
-    def _stepped(self, candidate: Place, standing: Standing, now: float) -> bool:
+    def _stepped(self, candidate: Place, deployed: Deployed, now: float) -> bool:
         try:
-            return self._step(candidate, standing, now)
+            return self._step(candidate, deployed, now)
         except (StoreUnavailable, Fenced):
             raise
         except Exception:  # nobody foresaw it: whatever is wrong with this release, the region follows the ledger
-            self._follow(standing)
+            self._follow(deployed)
             raise
 
-    def _follow(self, standing: Standing) -> None:
+    def _follow(self, deployed: Deployed) -> None:
         """Pointers and routes as planned; what is so already is not touched."""
         taken = self._guard.taken
-        if taken is not None and standing.candidate == taken.digest:
-            standing = replace(standing, candidate=None, state=None)
+        if taken is not None and deployed.candidate == taken.digest:
+            deployed = replace(deployed, candidate=None, state=None)
         said = self._region.readiness()
         serves = {slot: one.serves for slot, one in said.items()}
         present = self._region.split()
-        wanted = plan(standing, serves, present)
+        wanted = plan(deployed, serves, present)
         # routes first: a promotion or a rollback is a change of weights, and must not wait for the object store
         if present != wanted.split:
             self._guard.route(wanted.split)
@@ -115,31 +115,31 @@ class Controller:
         for slot, digest in wanted.pointers.items():
             if serves.get(slot) != digest:
                 self._region.point(slot, digest)
-        if standing.candidate is None and standing.champion is not None and serves["champion"] == standing.champion:
-            self._clear(said["canary"], standing.champion)
+        if deployed.candidate is None and deployed.champion is not None and serves["champion"] == deployed.champion:
+            self._clear(said["canary"], deployed.champion)
 
     def _clear(self, canary: Readiness, champion: str) -> None:
         """Lead the canary's engine away from what it could not load, so that it tries when that is approved again."""
         if canary.refused is not None or canary.serves is None:
             self._region.point("canary", champion)
 
-    def _step(self, candidate: Place, standing: Standing, now: float) -> bool:
+    def _step(self, candidate: Place, deployed: Deployed, now: float) -> bool:
         """Judge the candidate where it is; True when it was moved."""
-        policy, known = self._remembered(candidate, standing, now)
+        policy, known = self._remembered(candidate, deployed, now)
         try:
             recheck(self._ledger, self._rules, candidate.source, candidate.digest)
         except NotApproved as error:
             self._ledger.note(candidate.source, candidate.digest, "refused", actor=ACTOR, reason=error.what)
             return self._back(candidate, f"approval: {error.what}", {})
-        if known.champion != (standing.champion or ""):
-            return self._back(candidate, reasons.another_champion(known.champion, standing.champion), {})
+        if known.champion != (deployed.champion or ""):
+            return self._back(candidate, reasons.another_champion(known.champion, deployed.champion), {})
         if candidate.state == "approved":
-            return self._warm_up(candidate, standing, policy, known, now)
+            return self._warm_up(candidate, deployed, policy, known, now)
         if candidate.state == "shadow":
             return self._in_the_shadow(candidate, policy, known, now)
-        return self._canary(candidate, standing, policy, known, now)
+        return self._canary(candidate, deployed, policy, known, now)
 
-    def _remembered(self, candidate: Place, standing: Standing, now: float) -> tuple[CanaryPolicy, Memory]:
+    def _remembered(self, candidate: Place, deployed: Deployed, now: float) -> tuple[CanaryPolicy, Memory]:
         approved = self._ledger.newest("approved", source=candidate.source, digest=candidate.digest)
         gated = self._ledger.newest("gated", source=candidate.source, digest=candidate.digest)
         name = str(gated.evidence.get("policy", "default")) if gated else "default"
@@ -150,13 +150,13 @@ class Controller:
         if known is None or (candidate.state == "approved" and approved is not None and known.began_at < approved.at):
             began = datetime.fromtimestamp(now, UTC)
             known = Memory(
-                source=candidate.source, digest=candidate.digest, policy=name, champion=standing.champion or "",
+                source=candidate.source, digest=candidate.digest, policy=name, champion=deployed.champion or "",
                 began_at=began if approved is None else max(began, approved.at),
             )  # fmt: skip
             canary_record.save(self._database, known)
         return policy, known
 
-    def _warm_up(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
+    def _warm_up(self, candidate: Place, deployed: Deployed, policy: CanaryPolicy, known: Memory, now: float) -> bool:
         """The engines of both arms load their releases; nobody meets the candidate before it answers its probes."""
         if self._frozen(now):
             return False
@@ -170,13 +170,13 @@ class Controller:
             if last is None or last.source != candidate.source:
                 why = reasons.without_canary(candidate.source, last.source if last else None)
                 return self._move(candidate, "champion", why, {"ready": True})
-            if said["control"].serves == standing.champion == said["champion"].serves:
+            if said["control"].serves == deployed.champion == said["champion"].serves:
                 why = f"the canary's engine has {candidate.digest[:12]}, that of the control {known.champion[:12]}"
                 return self._move(candidate, "shadow", why, {"ready": True})
         self.doing = "warming up"
         spent = now - known.began_at.timestamp()
         if spent > policy.warm_up_s:
-            lacking = reasons.not_ready(said, candidate.digest, standing.champion)
+            lacking = reasons.not_ready(said, candidate.digest, deployed.champion)
             return self._back(candidate, f"warm_up: not ready after {spent:.0f} s: {lacking}", {})
         return False
 
@@ -197,15 +197,15 @@ class Controller:
             return self._back(candidate, why, found.evidence())
         return False
 
-    def _canary(self, candidate: Place, standing: Standing, policy: CanaryPolicy, known: Memory, now: float) -> bool:
+    def _canary(self, candidate: Place, deployed: Deployed, policy: CanaryPolicy, known: Memory, now: float) -> bool:
         decided = self._guard.taken or known
         if decided.canary is not None and decided.canary.final in AWAY:  # and it did not come into the ledger then
-            return self._away(candidate, standing, decided)
+            return self._away(candidate, deployed, decided)
         state = known.canary or begin(policy, release=candidate.digest, at=now)
         if state.policy != policy.digest:
             return self._back(candidate, reasons.policy_changed(state.policy, policy.digest), {})
         reader = self._watching.canary_of(known, self._entered(candidate, "canary_1"))
-        self._guard.watch(policy, replace(known, canary=state), standing, reader)
+        self._guard.watch(policy, replace(known, canary=state), deployed, reader)
         found = self._guard.read(reader, policy, now)
         while state.step < STEPS.index(candidate.state):  # moved, and killed before it was remembered
             state = advance(policy, state, found, at=now)
@@ -217,12 +217,12 @@ class Controller:
         held = self._frozen(now)
         evidence, known = verdict.as_kept(), kept(known, state, verdict, self.doing, now)
         if verdict.decision in AWAY:
-            return self._away(candidate, standing, known)
+            return self._away(candidate, deployed, known)
         if verdict.decision is Decision.PROMOTE and not held and (why := self._unsigned(candidate.digest)):
             return self._back(candidate, why, evidence)
         canary_record.save(self._database, known)
         if self._guard.taken is not None:  # harm showed while that hung
-            return self._away(candidate, standing, self._guard.taken)
+            return self._away(candidate, deployed, self._guard.taken)
         if held:
             return False
         if verdict.decision is Decision.ADVANCE:
@@ -232,7 +232,7 @@ class Controller:
         if verdict.decision is Decision.PROMOTE:
             moved = self._move(candidate, "champion", "; ".join(verdict.reasons), evidence)
             if self._guard.taken is not None:  # harm showed while that hung
-                self._uncrown(candidate, standing, self._guard.taken)
+                self._uncrown(candidate, deployed, self._guard.taken)
             return moved
         if verdict.overdue:
             late = f"after {now - state.step_started:.0f} s in this step there is no verdict"
@@ -262,20 +262,20 @@ class Controller:
         """
         self._guard.look()
 
-    def _away(self, candidate: Place, standing: Standing, known: Memory) -> bool:
+    def _away(self, candidate: Place, deployed: Deployed, known: Memory) -> bool:
         """Shoppers first: a database that takes no writes must not keep them there."""
-        self._guard.take(known, standing)
+        self._guard.take(known, deployed)
         canary_record.save(self._database, known)
         why, evidence = for_ledger(known)
         return self._back(candidate, why, evidence)
 
-    def _uncrown(self, candidate: Place, standing: Standing, known: Memory) -> None:
+    def _uncrown(self, candidate: Place, deployed: Deployed, known: Memory) -> None:
         """The champion before serves again, as after a person's rollback."""
-        if standing.champion is None or self._ledger.state(candidate.source, candidate.digest) != "champion":
+        if deployed.champion is None or self._ledger.state(candidate.source, candidate.digest) != "champion":
             return
         why, evidence = for_ledger(known)
         planned = PlannedMove(
-            source=candidate.source, digest=standing.champion, to="champion", expected="retired", former="rolled_back",
+            source=candidate.source, digest=deployed.champion, to="champion", expected="retired", former="rolled_back",
             actor=ACTOR, reason=why[:2000], evidence={**evidence, "rollback": True, "from": candidate.digest},
         )  # fmt: skip
         self._ledger.move(planned)

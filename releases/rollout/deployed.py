@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from artifacts.ledger import Ledger, Place
 from contracts.release import IN_FLIGHT
-from releases.rollout.traffic import Standing
+from releases.rollout.traffic import Deployed
 
 
 def on_its_way(ledger: Ledger, source: str | None = None) -> Place | None:
@@ -13,7 +13,7 @@ def on_its_way(ledger: Ledger, source: str | None = None) -> Place | None:
     return min(places, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
 
 
-def standing_of(ledger: Ledger, candidate: Place | None) -> Standing:
+def read_deployed(ledger: Ledger, candidate: Place | None) -> Deployed:
     """Champion and former champion of the shop that was crowned last, and the candidate."""
     last = ledger.newest("champion")
     champion = former = None
@@ -21,7 +21,7 @@ def standing_of(ledger: Ledger, candidate: Place | None) -> Standing:
         places = ledger.places(last.source, among=("champion", "retired"))
         champion = next((p.digest for p in places if p.state == "champion"), None)
         former = next((p.digest for p in places if p.state == "retired"), None)
-    return Standing(
+    return Deployed(
         champion=champion,
         former=former,
         candidate=candidate.digest if candidate else None,

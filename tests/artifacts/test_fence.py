@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from artifacts import fence
-from artifacts.fence import Fence, Right, Standing
+from artifacts.fence import Fence, RegionStanding, Right
 from artifacts.ledger import Ledger
 from contracts.errors import Fenced
 from contracts.settings import Settings
@@ -33,7 +33,7 @@ def s(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-def given(s: Settings, standing: Standing = "active", *, until: float = 1025.0, boot: str = "") -> None:
+def given(s: Settings, standing: RegionStanding = "active", *, until: float = 1025.0, boot: str = "") -> None:
     fence.write(s, Right(region=s.region, epoch=1, standing=standing, until=until, boot=boot or fence.boot()))
 
 
@@ -54,7 +54,7 @@ def test_a_region_that_wakes_up_too_late_is_refused(s: Settings) -> None:
 
 
 @pytest.mark.parametrize(("standing", "answers"), [("draining", True), ("passive", False)])
-def test_only_the_active_region_takes_writes(s: Settings, standing: Standing, answers: bool) -> None:
+def test_only_the_active_region_takes_writes(s: Settings, standing: RegionStanding, answers: bool) -> None:
     given(s, standing)
     door = Fence(s, Clock())
     with pytest.raises(Fenced, match=standing):

@@ -31,8 +31,8 @@ def case(stack: Settings) -> Case:
 
 def test_one_reviewer_approves_and_the_ledger_says_who_where_and_why(case: Case) -> None:
     case.ask()
-    standing = case.answer("reviewer", reason="  better on\nnew items ")
-    assert (standing.state, standing.missing) == ("approved", 0)
+    outcome = case.answer("reviewer", reason="  better on\nnew items ")
+    assert (outcome.state, outcome.missing) == ("approved", 0)
     move = case.told("approved")[0]
     assert (move.actor, move.reason) == ("reviewer", "better on new items")
     assert move.evidence["door"] == "command line"
