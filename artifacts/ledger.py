@@ -88,7 +88,7 @@ class _Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class CurrentRelease:
     """Where one release is now; `sequence` is that of the move which brought it there."""
 
     source: str
@@ -158,7 +158,7 @@ class Ledger:
             )  # fmt: skip
             return self._append(connection, entry)
 
-    def places(self, source: str | None = None, among: Collection[State] = ()) -> list[Place]:
+    def releases(self, source: str | None = None, among: Collection[State] = ()) -> list[CurrentRelease]:
         """Where releases are now, those moved last first; of `among` only, when it names states."""
         query = select(states.c.source, states.c.digest, states.c.state, states.c.sequence).order_by(
             states.c.sequence.desc()
@@ -168,7 +168,7 @@ class Ledger:
         if among:
             query = query.where(states.c.state.in_(among))
         with answering(), self._engine.connect() as connection:
-            return [Place(**row) for row in connection.execute(query).mappings()]
+            return [CurrentRelease(**row) for row in connection.execute(query).mappings()]
 
     def newest(self, *to: State | Note, source: str | None = None, digest: str | None = None) -> Move | None:
         """Return the last row that led to one of these states, or that is a note of this kind."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from artifacts.ledger import Ledger, Move, Place, PlannedMove
+from artifacts.ledger import CurrentRelease, Ledger, Move, PlannedMove
 from contracts.errors import Conflict, IllegalMove, NotFound
 from contracts.release import IN_FLIGHT, State
 from releases.text import reason_given
@@ -29,7 +29,7 @@ class Way:
     source: str
     champion: str | None
     former: str
-    on_its_way: tuple[Place, ...] = ()
+    on_its_way: tuple[CurrentRelease, ...] = ()
 
 
 def serving_source(ledger: Ledger) -> str | None:
@@ -40,10 +40,10 @@ def serving_source(ledger: Ledger) -> str | None:
 
 def foresee(ledger: Ledger, source: str) -> Way:
     """What `rollback` would do now. NotFound when no former champion is there to come back."""
-    places = ledger.places(source, among=("champion", "retired", *IN_FLIGHT))
-    champion = next((p.digest for p in places if p.state == "champion"), None)
-    former = next((p.digest for p in places if p.state == "retired"), None)
-    moving = tuple(p for p in places if p.state in IN_FLIGHT)
+    releases = ledger.releases(source, among=("champion", "retired", *IN_FLIGHT))
+    champion = next((p.digest for p in releases if p.state == "champion"), None)
+    former = next((p.digest for p in releases if p.state == "retired"), None)
+    moving = tuple(p for p in releases if p.state in IN_FLIGHT)
     if former is None:
         serves = f"{champion[:12]} serves" if champion else "none serves"
         gone = sorted(
@@ -75,8 +75,8 @@ def rollback(
     """
     at, reason = now or datetime.now(UTC), reason_given(reason)
     way = way or foresee(ledger, source)
-    for place in way.on_its_way:
-        _stop(ledger, source, place.digest, person=person, reason=f"rollback: {reason}", at=at)
+    for release in way.on_its_way:
+        _stop(ledger, source, release.digest, person=person, reason=f"rollback: {reason}", at=at)
     present = foresee(ledger, source)
     if (present.champion, present.former) != (way.champion, way.former):
         raise Conflict(

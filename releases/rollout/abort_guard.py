@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from artifacts.ledger import Place
+from artifacts.ledger import CurrentRelease
 from contracts.release import CANARY_SHARE
 from monitoring.canary_judge import CanaryState, Decision, Verdict, begin, judge
 from monitoring.canary_policy import CanaryPolicy
@@ -42,7 +42,7 @@ class Guard:
         """A canary runs: from now on `look` judges it."""
         self._last = policy, known, deployed, reader
 
-    def let_go(self, candidate: Place | None) -> None:
+    def let_go(self, candidate: CurrentRelease | None) -> None:
         """Forget a canary that the ledger says is none any more: what comes after has a new approval."""
         watched = self.taken or (self._last[1] if self._last else None)
         runs = candidate.digest if candidate is not None and candidate.state in CANARY_SHARE else None

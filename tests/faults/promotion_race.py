@@ -115,7 +115,7 @@ def _problems(ledger: Ledger, source: str, before: int, said: list[str]) -> list
     if told != crowned:
         problems.append(f"winners were told {dict(told)}, the ledger says {dict(crowned)}")
     problems += [f"{name} more than once" for name, times in crowned.items() if name.startswith("won") and times > 1]
-    now = {p.digest for p in ledger.places(source, among=("champion",))}
+    now = {p.digest for p in ledger.releases(source, among=("champion",))}
     if now != champions:
         problems.append(f"champion by its rows {champions}, by its place {now}")
     return problems

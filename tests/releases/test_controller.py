@@ -402,7 +402,7 @@ def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to_canary(controller, ledger, region)
-    places, comes_back = ledger.places, threading.Event()
+    places, comes_back = ledger.releases, threading.Event()
 
     def hang(*about: object, **more: object) -> object:
         comes_back.wait(30)
@@ -412,7 +412,7 @@ def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
         split = region.split()
         return split is not None and split.canary == 0
 
-    monkeypatch.setattr(ledger, "places", hang)
+    monkeypatch.setattr(ledger, "releases", hang)
     monkeypatch.setattr(running, "PATIENCE", 0.1)
     meet(region, 60, code=500)
     with ThreadPoolExecutor(2) as pool:
@@ -436,7 +436,7 @@ def test_without_the_database_harm_still_takes_the_shoppers_away(
     if lost == "writes":
         monkeypatch.setattr(canary_record, "save", gone)
     else:
-        monkeypatch.setattr(ledger, "places", gone)
+        monkeypatch.setattr(ledger, "releases", gone)
     meet(region, 60, code=500)
     with pytest.raises(StoreUnavailable):
         controller.tick()
@@ -472,7 +472,7 @@ def test_harm_that_shows_before_a_promotion_is_in_the_ledger_stops_it(
         assert "promote" in controller.doing
         meet(region, 60, first=5000, code=500)
         if after == "the same controller":
-            without.setattr(ledger, "places", gone)
+            without.setattr(ledger, "releases", gone)
             with pytest.raises(StoreUnavailable):
                 controller.tick()
             split = region.split()
@@ -529,7 +529,7 @@ def test_the_verdict_that_took_the_shoppers_away_holds_though_the_control_fails_
 ) -> None:
     to_canary(controller, ledger, region)
     with monkeypatch.context() as without:
-        without.setattr(ledger, "places", gone)
+        without.setattr(ledger, "releases", gone)
         meet(region, 60, code=500)
         with pytest.raises(StoreUnavailable):
             controller.tick()

@@ -22,7 +22,7 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
 from artifacts.signature import sign
 from caravan.stack.supervision import supervisor
-from contracts.release import State
+from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
 from monitoring.guardrails import GUARDRAILS
@@ -108,7 +108,7 @@ class LiveCanary:
             self.ledger,
             self.source,
             digest,
-            version=1 + len(self.ledger.places(self.source)),
+            version=1 + len(self.ledger.releases(self.source)),
             evidence={},
             decision=GATE,
             author=author,
@@ -186,8 +186,8 @@ class LiveCanary:
             stop.set()
             thread.join()
             region.close()
-            for place in self.ledger.places(self.source):
-                if place.state in ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"):
+            for place in self.ledger.releases(self.source):
+                if place.state in IN_FLIGHT:
                     move_release(
                         self.ledger,
                         self.source,

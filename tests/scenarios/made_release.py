@@ -110,11 +110,11 @@ def resting_controller(s: Settings) -> Iterator[None]:
     if runs:
         supervisor.call(s, "stopProcess", process)
     ledger = Ledger.of(s)
-    before, known = ledger.newest("champion"), {place.digest for place in ledger.places()}
+    before, known = ledger.newest("champion"), {place.digest for place in ledger.releases()}
     try:
         yield
     finally:
-        for place in ledger.places(among=(*IN_FLIGHT, "champion")):
+        for place in ledger.releases(among=(*IN_FLIGHT, "champion")):
             if place.digest not in known:
                 move(s, place.source, place.digest, "rolled_back", reason="the test is over")
         if before is not None and ledger.newest("champion") != before:

@@ -72,7 +72,7 @@ def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
         raise NotApproved(
             f"{beginning or 'nothing'} is too short to name a release", remedy=f"give at least {SHORTEST} digits of it"
         )
-    found = [(p.source, p.digest) for p in ledger.places() if p.digest.startswith(beginning)]
+    found = [(p.source, p.digest) for p in ledger.releases() if p.digest.startswith(beginning)]
     if not found:
         raise NotFound(f"no release begins with {beginning[:64]}", remedy="`caravan release list` shows them all")
     if len(found) > 1:

@@ -11,6 +11,7 @@ import typer
 
 from contracts.errors import CaravanError, SettingsError
 from contracts.exit_codes import REFUSED
+from contracts.release import CANARY_SHARE
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _foresee(s: Settings, ledger: Ledger, rules: Rules, wanted: EmergencyRequest
         typer.echo(f"  release      {digest[:12]}: {ledger.state(source, digest)} -> approved")
         typer.echo(f"  people       {people[0]} and {people[1]}; no password was asked for now")
         typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
-        steps = "1, 5, 25, 50 % without waiting for exposure or proof"
+        steps = f"{', '.join(map(str, CANARY_SHARE.values()))} % without waiting for exposure or proof"
         road = at_once(source, serving_source(ledger)) or steps
         typer.echo(f"  traffic then the same, until it is warm; then {road}")
         typer.echo(f"  loaded by    {', '.join(loaded) or 'no engine yet'}")

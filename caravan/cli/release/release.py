@@ -37,7 +37,7 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
     shop, ledger = source or settings().shop, _ledger()
     found = listed(ledger, shop)
     if as_json:
-        rows = [{**_plain(told.moved), "version": told.version, "state": told.place.state} for told in found]
+        rows = [{**_plain(told.moved), "version": told.version, "state": told.release.state} for told in found]
         typer.echo(json.dumps(rows, indent=2))
         return
     console = Console()
@@ -49,8 +49,8 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
         if told.note is not None:
             why = f"{tables.state(told.note.to_state)} {escape(told.note.actor)}, {tables.said(told.note)}"
         table.add_row(
-            tables.when(told.moved.at), told.place.digest[:tables.SHORT], str(told.version or ""),
-            tables.state(told.place.state), tables.one_line(why),
+            tables.when(told.moved.at), told.release.digest[:tables.SHORT], str(told.version or ""),
+            tables.state(told.release.state), tables.one_line(why),
         )  # fmt: skip
     console.print(table)
     if not found:
