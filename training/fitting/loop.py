@@ -35,7 +35,7 @@ from training.recipes import Recipe
 
 
 @dataclass(frozen=True)
-class Place:
+class DistributedRank:
     """Where this process computes, and which of how many it is."""
 
     device: torch.device
@@ -94,7 +94,7 @@ class Trainer:
     """One run: the model, its optimizer, and how far it has come."""
 
     def __init__(
-        self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: Place,
+        self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: DistributedRank,
         allowed: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         self.recipe, self.data, self.place, self.key, self.allowed = recipe, data, place, key, allowed

@@ -18,14 +18,14 @@ from safetensors.torch import save as to_bytes
 
 from contracts.errors import CaravanError
 from training.fitting.launch import ATTEMPT, MEETING
-from training.fitting.loop import Place, Trainer
+from training.fitting.loop import DistributedRank, Trainer
 from training.fitting.progress import ProgressBar
 from training.jobs import checkpoint, job, lease
 from training.jobs.checkpoint import Progress
 from training.jobs.lease import Claim
 
 
-def place(folder: Path) -> Place:
+def place(folder: Path) -> DistributedRank:
     """Where torchrun put this process. Joins the others when there are any; on one machine by a file in `folder`."""
     world, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     device = torch.device("cpu")
@@ -40,7 +40,7 @@ def place(folder: Path) -> Place:
             torch.distributed.init_process_group(backend, store=store, rank=number, world_size=world)
         else:
             torch.distributed.init_process_group(backend)
-    return Place(device=device, rank=number, world=world)
+    return DistributedRank(device=device, rank=number, world=world)
 
 
 class Reporter:
@@ -79,7 +79,7 @@ class Reporter:
         self._bar.say(line)
 
 
-def train(path: Path, where: Place, claim: Claim | None) -> None:
+def train(path: Path, where: DistributedRank, claim: Claim | None) -> None:
     """Run the job at `path` to its end and write its result; the first of several processes has the `claim`."""
     recipe, data, key = job.read(path)
     folder = path.parent
