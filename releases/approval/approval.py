@@ -15,6 +15,8 @@ from artifacts.ledger import Ledger, Move, PlannedMove
 from contracts.errors import Conflict, NotApproved, NotFound
 from contracts.release import DIGEST, State
 from contracts.settings import Settings
+from contracts.text import one_line
+from releases.text import LONGEST_REASON
 
 Door = Literal["airflow", "mlflow", "command line"]
 #: States in which an answer is awaited: after the gate, and after a rollback.
@@ -23,7 +25,6 @@ AWAITING: tuple[State, ...] = ("gated", "rolled_back")
 SHORTEST = 12
 #: How many different people an emergency release takes, where `approvers_required` asks for fewer.
 EMERGENCY_APPROVERS = 2
-LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None 
     state = ledger.state(given.source, given.digest)
     if state is None:
         raise NotFound(f"no release {given.digest[:12]} of {given.source}", remedy="`caravan release list` shows them")
-    given = replace(given, reason=_printable(given.reason)[:LONGEST_REASON])
+    given = replace(given, reason=one_line(given.reason)[:LONGEST_REASON])
     _refuse_unless_usable(ledger, rules, given, at)
     evidence = {"approval": given.approves, "door": given.door, "digest": given.digest}
     if not given.approves:
@@ -208,12 +209,12 @@ def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | No
     if given.person not in rules.reviewers:
         return f"{given.person or 'nobody'} is no reviewer", "ask one of: " + ", ".join(sorted(rules.reviewers))
     if not DIGEST.match(given.digest) or len(named) < SHORTEST or not given.digest.startswith(named):
-        about = _printable(named)[:SHORTEST] or "no digest"
+        about = one_line(named)[:SHORTEST] or "no digest"
         return (
             f"the answer is about {about}, the request about {given.digest[:SHORTEST]}",
             f"name at least {SHORTEST} digits of the digest you looked at",
         )
-    if not _printable(given.reason):
+    if not one_line(given.reason):
         return "an answer needs a reason", "say in a few words why"
     if state not in AWAITING:
         return f"the release is {state}; no answer is awaited", "`caravan release show` tells its story"
@@ -238,16 +239,11 @@ def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: Answer, at: datet
 def refuse(ledger: Ledger, given: Answer, why: str, *, now: datetime | None = None) -> None:
     """Record an answer that does not count, and why."""
     evidence: dict[str, Any] = {
-        "door": given.door, "named": _printable(given.named)[:64], "approval": given.approves,
-        "reason": _printable(given.reason)[:500],
+        "door": given.door, "named": one_line(given.named)[:64], "approval": given.approves,
+        "reason": one_line(given.reason)[:500],
     }  # fmt: skip
-    person, why = _printable(given.person)[:128] or "unknown", _printable(why)
+    person, why = one_line(given.person)[:128] or "unknown", one_line(why)
     ledger.note(given.source, given.digest, "refused", actor=person, reason=why, evidence=evidence, now=now)
-
-
-def _printable(text: str) -> str:
-    """`text` on one line, without what a database or a terminal cannot take."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _until(asked: Move, rules: Rules) -> datetime:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from contracts.errors import NotApproved, NotFound
 from contracts.release import DIGEST
 from contracts.settings import settings
+from contracts.text import printable
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
@@ -121,5 +122,5 @@ def _forged(ledger: Ledger, caller: Caller, why: str) -> NotApproved:
 
 
 def _text(value: Any) -> str:
-    """A form's value as text: control characters and anything that is no text are left out."""
-    return "".join(c for c in value if c.isprintable() or c == " ").strip() if isinstance(value, str) else ""
+    """Return a form's value as text: control characters and anything that is no text are left out."""
+    return printable(value, instead="").strip() if isinstance(value, str) else ""
