@@ -26,7 +26,7 @@ FILE = "lease.json"
 #: SQLSTATE with which the trigger refuses.
 REFUSED = "CF001"
 #: active: may write. draining: still answers, takes no writes. passive: another region is the active one.
-Standing = Literal["active", "draining", "passive"]
+RegionStanding = Literal["active", "draining", "passive"]
 
 _STAMP = """
 INSERT INTO region_fence (id, region, epoch, valid_until, told_at)
@@ -55,7 +55,7 @@ class Right:
 
     region: str
     epoch: int
-    standing: Standing
+    standing: RegionStanding
     until: float
     boot: str
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from contracts.errors import SettingsError
+from contracts.release import CANARY_SHARE
 from monitoring.guardrails import GUARDRAILS, Guardrail
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -54,12 +55,20 @@ class ShadowPolicy:
     chances: int = 3
 
 
+def _steps(*limits: tuple[int, float, float]) -> tuple[Step, ...]:
+    """Give every step of a canary its (minimum_shoppers, minimum_s, maximum_s)."""
+    return tuple(
+        Step(share=share, minimum_shoppers=shoppers, minimum_s=minimum_s, maximum_s=maximum_s)
+        for share, (shoppers, minimum_s, maximum_s) in zip(CANARY_SHARE.values(), limits, strict=True)
+    )
+
+
 #: For a shop with thousands of shoppers a day. The last step covers a day at least, so that no hour goes unseen.
-STEPS = (
-    Step(share=1, minimum_shoppers=100, minimum_s=15 * MINUTE, maximum_s=12 * HOUR),
-    Step(share=5, minimum_shoppers=250, minimum_s=30 * MINUTE, maximum_s=12 * HOUR),
-    Step(share=25, minimum_shoppers=1000, minimum_s=1 * HOUR, maximum_s=24 * HOUR),
-    Step(share=50, minimum_shoppers=1000, minimum_s=24 * HOUR, maximum_s=96 * HOUR),
+STEPS = _steps(
+    (100, 15 * MINUTE, 12 * HOUR),
+    (250, 30 * MINUTE, 12 * HOUR),
+    (1000, 1 * HOUR, 24 * HOUR),
+    (1000, 24 * HOUR, 96 * HOUR),
 )
 
 
@@ -133,12 +142,7 @@ DEMO = CanaryPolicy(
         replace(g, ratio=3.0, delta=_DEMO_DELTAS.get(g.name, 0.03), follow_up_s=min(g.follow_up_s, 2.0))
         for g in GUARDRAILS
     ),
-    steps=(
-        Step(share=1, minimum_shoppers=1, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=5, minimum_shoppers=5, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=25, minimum_shoppers=30, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=50, minimum_shoppers=100, minimum_s=2, maximum_s=20 * MINUTE),
-    ),
+    steps=_steps((1, 2, 10 * MINUTE), (5, 2, 10 * MINUTE), (30, 2, 10 * MINUTE), (100, 2, 20 * MINUTE)),
     shadow=ShadowPolicy(minimum_questions=50, minimum_s=3, maximum_s=10 * MINUTE),
     warm_up_s=3 * MINUTE,
     alpha=0.002,

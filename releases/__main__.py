@@ -19,7 +19,7 @@ from releases.log_retention import tidy
 from releases.rollout.aliases import reconcile
 from releases.rollout.controller import Controller
 from releases.rollout.live import HEARTBEAT, live_controller
-from releases.rollout.traffic import Standing
+from releases.rollout.traffic import Deployed
 
 log = logging.getLogger("releases")
 
@@ -42,13 +42,13 @@ def run(s: Settings, stop: threading.Event) -> None:
         pause = IDLE
         try:
             controller = controller or live_controller(s)
-            standing = look(controller, pool)
-            pause = BUSY if standing.candidate else IDLE
+            deployed = look(controller, pool)
+            pause = BUSY if deployed.candidate else IDLE
             beat(s, controller.doing)
-            if standing != seen or time.monotonic() - looked > ALIASES_EVERY:
-                seen, looked = standing, time.monotonic()
+            if deployed != seen or time.monotonic() - looked > ALIASES_EVERY:
+                seen, looked = deployed, time.monotonic()
                 _aliases(s)
-            if standing.candidate is None and time.monotonic() - tidied > TIDY_EVERY:
+            if deployed.candidate is None and time.monotonic() - tidied > TIDY_EVERY:
                 tidied = time.monotonic()
                 for done in tidy(s, now=datetime.now(UTC)):
                     log.info("logs: %s", done)
@@ -61,7 +61,7 @@ def run(s: Settings, stop: threading.Event) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def look(controller: Controller, pool: ThreadPoolExecutor) -> Standing:
+def look(controller: Controller, pool: ThreadPoolExecutor) -> Deployed:
     """One tick; while it waits for a database that hangs, a running canary is judged all the same."""
     ticking = pool.submit(controller.tick)
     while not wait([ticking], timeout=PATIENCE).done:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from artifacts.ledger import Ledger, Move, Place
+from artifacts.ledger import CurrentRelease, Ledger, Move
 from contracts.errors import SettingsError
 from contracts.release import IN_FLIGHT, NOTES
 from contracts.settings import Settings
@@ -33,7 +33,7 @@ MOVES = 6
 class Subject:
     """The release that is looked at. `since`: when it came to its state; `over`: it is on its way no more."""
 
-    place: Place
+    release: CurrentRelease
     since: datetime
     why: str
     over: bool = False
@@ -83,16 +83,16 @@ def look(
     if not source:
         crowned = ledger.newest("champion")
         source = candidate.source if candidate else crowned.source if crowned else s.shop
-    places = ledger.places(source)
-    subject = _subject(ledger, database, candidate or (places[0] if places else None), at)
-    champion = next((p.digest for p in places if p.state == "champion"), None)
-    story = ledger.history(source, subject.place.digest if subject else champion) if subject or champion else []
+    releases = ledger.releases(source)
+    subject = _subject(ledger, database, candidate or (releases[0] if releases else None), at)
+    champion = next((p.digest for p in releases if p.state == "champion"), None)
+    story = ledger.history(source, subject.release.digest if subject else champion) if subject or champion else []
     return Overview(
         at=at,
         region=s.region,
         source=source,
         champion=champion,
-        former=next((p.digest for p in places if p.state == "retired"), None),
+        former=next((p.digest for p in releases if p.state == "retired"), None),
         split=region.split(),
         engines=region.readiness(),
         beat=last_beat(s),
@@ -102,18 +102,18 @@ def look(
     )
 
 
-def _subject(ledger: Ledger, database: Engine, place: Place | None, at: datetime) -> Subject | None:
-    if place is None:
+def _subject(ledger: Ledger, database: Engine, release: CurrentRelease | None, at: datetime) -> Subject | None:
+    if release is None:
         return None
-    came = ledger.newest(place.state, source=place.source, digest=place.digest)
-    over = place.state not in IN_FLIGHT
+    came = ledger.newest(release.state, source=release.source, digest=release.digest)
+    over = release.state not in IN_FLIGHT
     if came is None or (over and at - came.at > SHOWN_AFTERWARDS):
         return None
-    approved = ledger.newest("approved", source=place.source, digest=place.digest)
+    approved = ledger.newest("approved", source=release.source, digest=release.digest)
     emergency = bool(approved and approved.evidence.get("emergency"))
-    known = canary_record.load(database, place.source, place.digest)
+    known = canary_record.load(database, release.source, release.digest)
     return Subject(
-        place=place, since=came.at, why=came.reason, over=over, emergency=emergency, known=known,
+        release=release, since=came.at, why=came.reason, over=over, emergency=emergency, known=known,
         policy=_policy(known, emergency),
     )  # fmt: skip
 
@@ -132,7 +132,7 @@ def _policy(known: Memory | None, emergency: bool) -> CanaryPolicy | None:
 class Told:
     """A release in a list: where it is, since when, and the last that was said about it."""
 
-    place: Place
+    release: CurrentRelease
     version: int | None
     moved: Move
     note: Move | None
@@ -144,13 +144,13 @@ def listed(ledger: Ledger, source: str) -> list[Told]:
     for move in ledger.history(source):
         moves.setdefault(move.digest, []).append(move)
     found = []
-    for place in ledger.places(source):
-        story = moves.get(place.digest, [])
+    for release in ledger.releases(source):
+        story = moves.get(release.digest, [])
         moved = next((m for m in reversed(story) if m.to_state not in NOTES), None)
         if moved is not None:
             version = next((m.version for m in reversed(story) if m.version is not None), None)
             note = story[-1] if story[-1].to_state in NOTES else None
-            found.append(Told(place=place, version=version, moved=moved, note=note))
+            found.append(Told(release=release, version=version, moved=moved, note=note))
     return found
 
 

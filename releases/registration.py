@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from artifacts.ledger import Ledger
+from artifacts.ledger import Ledger, PlannedMove
 
 NIGHTLY = "nightly"
 LONGEST = 2_000
@@ -30,15 +30,17 @@ def gated(
     `decision` is the release's own gate.json: its sentences, made from the figures they speak of, are the reason.
     """
     if ledger.state(source, digest) is None:
-        ledger.move(
-            source, digest, to="built", expected=None, actor=NIGHTLY, reason="assembled", version=version,
-            evidence={"author": author},
+        planned = PlannedMove(
+            source=source, digest=digest, expected=None, to="built", actor=NIGHTLY, reason="assembled",
+            version=version, evidence={"author": author},
         )  # fmt: skip
+        ledger.move(planned)
     if ledger.state(source, digest) == "built":
-        ledger.move(
-            source, digest, to="gated", expected="built", actor=NIGHTLY, reason=reason(decision), version=version,
-            evidence={**evidence, "policy": policy},
+        planned = PlannedMove(
+            source=source, digest=digest, expected="built", to="gated", actor=NIGHTLY, reason=reason(decision),
+            version=version, evidence={**evidence, "policy": policy},
         )  # fmt: skip
+        ledger.move(planned)
 
 
 def reason(decision: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from artifacts.ledger import Ledger, Move, Place
+from artifacts.ledger import CurrentRelease, Ledger, Move, PlannedMove
 from contracts.errors import Conflict, IllegalMove, NotFound
 from contracts.release import IN_FLIGHT, State
 from releases.text import reason_given
@@ -29,7 +29,7 @@ class Way:
     source: str
     champion: str | None
     former: str
-    on_its_way: tuple[Place, ...] = ()
+    on_its_way: tuple[CurrentRelease, ...] = ()
 
 
 def serving_source(ledger: Ledger) -> str | None:
@@ -40,10 +40,10 @@ def serving_source(ledger: Ledger) -> str | None:
 
 def foresee(ledger: Ledger, source: str) -> Way:
     """What `rollback` would do now. NotFound when no former champion is there to come back."""
-    places = ledger.places(source, among=("champion", "retired", *IN_FLIGHT))
-    champion = next((p.digest for p in places if p.state == "champion"), None)
-    former = next((p.digest for p in places if p.state == "retired"), None)
-    moving = tuple(p for p in places if p.state in IN_FLIGHT)
+    releases = ledger.releases(source, among=("champion", "retired", *IN_FLIGHT))
+    champion = next((p.digest for p in releases if p.state == "champion"), None)
+    former = next((p.digest for p in releases if p.state == "retired"), None)
+    moving = tuple(p for p in releases if p.state in IN_FLIGHT)
     if former is None:
         serves = f"{champion[:12]} serves" if champion else "none serves"
         gone = sorted(
@@ -75,18 +75,19 @@ def rollback(
     """
     at, reason = now or datetime.now(UTC), reason_given(reason)
     way = way or foresee(ledger, source)
-    for place in way.on_its_way:
-        _stop(ledger, source, place.digest, person=person, reason=f"rollback: {reason}", at=at)
+    for release in way.on_its_way:
+        _stop(ledger, source, release.digest, person=person, reason=f"rollback: {reason}", at=at)
     present = foresee(ledger, source)
     if (present.champion, present.former) != (way.champion, way.former):
         raise Conflict(
             f"the champion of {source} changed meanwhile: it is {(present.champion or 'none')[:12]} now",
             remedy="look at `caravan release history`, and decide again",
         )
-    return ledger.move(
-        source, way.former, to="champion", expected="retired", former="rolled_back", actor=person, reason=reason,
-        evidence={"rollback": True, "from": way.champion}, now=at,
+    planned = PlannedMove(
+        source=source, digest=way.former, to="champion", expected="retired", former="rolled_back", actor=person,
+        reason=reason, evidence={"rollback": True, "from": way.champion}, at=at,
     )  # fmt: skip
+    return ledger.move(planned)
 
 
 def stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str, now: datetime | None = None) -> Move:
@@ -126,7 +127,10 @@ def _stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str,
         if state not in IN_FLIGHT:
             return None
         try:
-            return ledger.move(source, digest, to="rolled_back", expected=state, actor=person, reason=reason, now=at)
+            planned = PlannedMove(
+                source=source, digest=digest, to="rolled_back", expected=state, actor=person, reason=reason, at=at
+            )
+            return ledger.move(planned)
         except Conflict as error:
             if ledger.state(source, digest) == state:  # nobody was faster: the epoch is over
                 raise error

@@ -45,7 +45,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"text", "registration"},
         {"approval"},
         {"rollout"},
-        {"rollback", "overview", "log_retention", "progress"},
+        {"rollback", "overview", "log_retention", "progress", "first_release"},
         {"__main__"},
     ],
     "serving": [

@@ -14,6 +14,7 @@ import typer
 
 from contracts.region import RegionName
 from contracts.settings import settings
+from contracts.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -215,7 +216,7 @@ def _short(row: ReportRow) -> str:
     """The release's first digits. They come from outside: nothing in them may steer the terminal."""
     from rich.markup import escape
 
-    return escape("".join(c if c.isprintable() else "?" for c in row.release[:DIGITS]))
+    return escape(printable(row.release[:DIGITS]))
 
 
 def _hits(row: ReportRow) -> str:

@@ -17,7 +17,7 @@ from contracts.errors import CaravanError, ErasureUnfinished
 from contracts.region import RegionName
 from contracts.settings import Settings
 from recovery.erasure.list_of_erased import Erasure, ErasureList, checked_reason, latest, pseudonym_of
-from recovery.erasure.places import Place, places
+from recovery.erasure.places import ErasurePlace, places
 from recovery.erasure.rows import ErasureSubject
 from recovery.vault import vault_lock
 from recovery.vault.encryption import Sealer
@@ -56,20 +56,20 @@ class Report:
 
 
 def look(
-    s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
+    s: Settings, whom: ErasureSubject, *, among: Sequence[ErasurePlace] | None = None, progress: Progress = silent
 ) -> Report:
     """Count what a region holds of the erased shoppers, without removing or recording anything."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=0)
 
 
 def erase(
-    s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
+    s: Settings, whom: ErasureSubject, *, among: Sequence[ErasurePlace] | None = None, progress: Progress = silent
 ) -> Report:
     """Remove the shoppers' rows from a region, and look again."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=_ROUNDS)
 
 
-def _go(region: str, among: Iterable[Place], whom: ErasureSubject, progress: Progress, *, rounds: int) -> Report:
+def _go(region: str, among: Iterable[ErasurePlace], whom: ErasureSubject, progress: Progress, *, rounds: int) -> Report:
     found: Counter[str] = Counter()
     left: Counter[str] = Counter()
     unreached: dict[str, str] = {}

@@ -13,7 +13,7 @@ from recovery.erasure.objects import Buckets
 from recovery.erasure.rows import ErasureSubject
 
 
-class Place(Protocol):
+class ErasurePlace(Protocol):
     """Somewhere a region keeps rows of shoppers. Both methods may be called any number of times."""
 
     name: str
@@ -91,6 +91,6 @@ class Copies:
         online.drop(self.s.cache, online.copies(self.s.cache, whom))
 
 
-def places(s: Settings) -> list[Place]:
+def places(s: Settings) -> list[ErasurePlace]:
     """Return all places of a region; what is derived from another place comes after it."""
     return [Logs(s), Objects.of(s), Online(s), Copies(s)]

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from artifacts import fence, state_file
-from artifacts.fence import Right, Standing
+from artifacts.fence import RegionStanding, Right
 from contracts.errors import CaravanError, StoreUnavailable
 from contracts.settings import Settings, settings
 from recovery.region_lease.lease import Lease, RegionLease
@@ -84,7 +84,7 @@ class LeaseDaemon:
             self._tell("passive", held.epoch, 0.0)
             return f"passive: {held.region} is the active region, epoch {held.epoch}"
         lasts = asked + (1 - MARGIN) * self._s.lease_seconds
-        standing: Standing = "draining" if held.draining else "active"
+        standing: RegionStanding = "draining" if held.draining else "active"
         self._tell(standing, held.epoch, lasts)
         return f"{standing}, epoch {held.epoch}"
 
@@ -99,7 +99,7 @@ class LeaseDaemon:
             return self._active.claim("primary", 1, actor="keeper", reason="the first region")
         return None
 
-    def _tell(self, standing: Standing, epoch: int, until: float) -> None:
+    def _tell(self, standing: RegionStanding, epoch: int, until: float) -> None:
         fence.write(
             self._s,
             Right(region=self._s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()),
@@ -114,7 +114,7 @@ class LeaseDaemon:
         self._stamping.start()
         self._stamping.join(STAMPED)
 
-    def _stamp(self, standing: Standing, epoch: int, seconds: float) -> None:
+    def _stamp(self, standing: RegionStanding, epoch: int, seconds: float) -> None:
         try:
             fence.stamp(self._database, self._s.region, epoch, seconds)
             self._closed = epoch if standing != "active" else None

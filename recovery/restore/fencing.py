@@ -8,7 +8,7 @@ from contextlib import closing
 from artifacts import fence
 from artifacts.database import engine as region_database
 from artifacts.database import migrate
-from artifacts.fence import Right, Standing
+from artifacts.fence import RegionStanding, Right
 from contracts.errors import RestoreRefused, StoreUnavailable
 from contracts.region import other
 from contracts.settings import Settings
@@ -86,7 +86,7 @@ def hand_over(run: Restore) -> None:
     _tell(run.s, epoch, "active")
 
 
-def _tell(s: Settings, epoch: int, standing: Standing) -> None:
+def _tell(s: Settings, epoch: int, standing: RegionStanding) -> None:
     """Write what the region's lease daemon would tell it at its next look."""
     until = fence.boottime() + s.lease_seconds / 2
     fence.write(s, Right(region=s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from artifacts.ledger import Ledger
+from artifacts.ledger import Ledger, PlannedMove
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
 from contracts.errors import RecoveryError, RestoreRefused, Tampered
@@ -173,7 +173,7 @@ def registry(run: Restore) -> str:
         raise RecoveryError(f"version {min(lost)[:12]} has no files", remedy="restore a newer snapshot")
     changes = 0
     ledger = Ledger.of(run.s)
-    for source in sorted({place.source for place in ledger.places()}):
+    for source in sorted({place.source for place in ledger.releases()}):
         with suppress(httpx.HTTPStatusError):  # a source whose releases were never registered has no model
             changes += len(reconcile(run.s, ledger, source))
     return f"{len(versions)} versions have their files, {changes} aliases set"
@@ -188,11 +188,12 @@ def engines(run: Restore) -> str:
     """Start the engine with the ledger's champion; roll back releases in flight: no canary survives its region."""
     fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
-    for place in () if run.options.rehearsal else ledger.places(among=IN_FLIGHT):
-        ledger.move(
-            place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
+    for place in () if run.options.rehearsal else ledger.releases(among=IN_FLIGHT):
+        planned = PlannedMove(
+            source=place.source, digest=place.digest, to="rolled_back", expected=place.state, actor="recovery",
             reason=f"the region was restored: {run.options.reason}"[:2000],
         )  # fmt: skip
+        ledger.move(planned)
     champion = _champion(ledger)
     if champion is None:
         run.machine.start("engine")
@@ -296,5 +297,5 @@ def _champion(ledger: Ledger) -> str | None:
     last = ledger.newest("champion")
     if last is None:
         return None
-    places = ledger.places(last.source, among=_SERVING)
+    places = ledger.releases(last.source, among=_SERVING)
     return places[0].digest if places else None

@@ -26,7 +26,7 @@ from artifacts.registry import DIGEST_TAG, model_name
 from contracts.errors import CaravanError, Conflict, DataError, NotApproved, NotFound, StackError, StoreUnavailable
 from contracts.settings import settings
 from releases.approval import approval
-from releases.approval.approval import Answer, Rules, Standing
+from releases.approval.approval import Answer, ApprovalOutcome, Rules
 from releases.approval.mlflow_view import train_first
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _set_tag(person: str) -> Response | None:
         approval.refuse(ledger, given, why)
         raise DataError(f"not taken: {why}", remedy=FORM)
     _same_in_registry(ledger, given, message.name, message.version)
-    standing = approval.answer(ledger, rules, given)
-    _write(message.name, message.version, _told(given, standing))
+    outcome = approval.answer(ledger, rules, given)
+    _write(message.name, message.version, _told(given, outcome))
     return _json(200)
 
 
@@ -226,9 +226,9 @@ def _same_in_registry(ledger: Ledger, given: Answer, name: str, version: str) ->
         raise NotApproved(f"not taken: {why}", remedy="somebody changed the registry; look at `caravan release show`")
 
 
-def _told(given: Answer, standing: Standing) -> str:
+def _told(given: Answer, outcome: ApprovalOutcome) -> str:
     what = "approved" if given.approves else "rejected"
-    more = f"; {standing.missing} more must approve" if standing.missing else ""
+    more = f"; {outcome.missing} more must approve" if outcome.missing else ""
     return f"{what} {given.digest[:12]} by {given.person}: {' '.join(given.reason.split())[:500]}{more}"
 
 

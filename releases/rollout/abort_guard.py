@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from artifacts.ledger import Place
+from artifacts.ledger import CurrentRelease
 from contracts.release import CANARY_SHARE
 from monitoring.canary_judge import CanaryState, Decision, Verdict, begin, judge
 from monitoring.canary_policy import CanaryPolicy
@@ -19,7 +19,7 @@ from monitoring.guardrails import Outcomes
 from monitoring.outcomes import OutcomeReader
 from releases.rollout.canary_record import Memory
 from releases.rollout.region import Region
-from releases.rollout.traffic import Standing, plan
+from releases.rollout.traffic import Deployed, plan
 from serving.edge.edge import TrafficSplit
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ class Guard:
         self._region = region
         self._clock = clock
         self._reading, self._routing = threading.Lock(), threading.Lock()
-        self._last: tuple[CanaryPolicy, Memory, Standing, OutcomeReader] | None = None
+        self._last: tuple[CanaryPolicy, Memory, Deployed, OutcomeReader] | None = None
         self.taken: Memory | None = None  # whose shoppers were taken away, with the verdict; they stay away
 
-    def watch(self, policy: CanaryPolicy, known: Memory, standing: Standing, reader: OutcomeReader) -> None:
+    def watch(self, policy: CanaryPolicy, known: Memory, deployed: Deployed, reader: OutcomeReader) -> None:
         """A canary runs: from now on `look` judges it."""
-        self._last = policy, known, standing, reader
+        self._last = policy, known, deployed, reader
 
-    def let_go(self, candidate: Place | None) -> None:
+    def let_go(self, candidate: CurrentRelease | None) -> None:
         """Forget a canary that the ledger says is none any more: what comes after has a new approval."""
         watched = self.taken or (self._last[1] if self._last else None)
         runs = candidate.digest if candidate is not None and candidate.state in CANARY_SHARE else None
@@ -57,21 +57,21 @@ class Guard:
         """Judge a running canary by what the last look left, and take its shoppers away when it does harm."""
         if self._last is None or self.taken is not None:
             return
-        policy, known, standing, reader = self._last
+        policy, known, deployed, reader = self._last
         now = self._clock()
         found = self.read(reader, policy, now)
         state = known.canary or begin(policy, release=known.digest, at=now)
         state, verdict = judge(policy, state, found, now=now)
         if verdict.decision in AWAY:
-            said = told(str(standing.state), verdict)
-            self.take(kept(known, state, verdict, said, now), standing)
+            said = told(str(deployed.state), verdict)
+            self.take(kept(known, state, verdict, said, now), deployed)
             log.warning("without an answer of the database: %s; its shoppers are back at the champion", said)
 
-    def take(self, known: Memory, standing: Standing) -> None:
+    def take(self, known: Memory, deployed: Deployed) -> None:
         """Its shoppers get the champion from now on. `known` has the decision."""
         self.taken = known
         serves = {slot: said.serves for slot, said in self._region.readiness().items()}
-        self.route(plan(replace(standing, candidate=None, state=None), serves).split)
+        self.route(plan(replace(deployed, candidate=None, state=None), serves).split)
 
     def route(self, split: TrafficSplit) -> None:
         with self._routing:

@@ -22,10 +22,10 @@ _ALIAS = "/api/2.0/mlflow/registered-models/alias"
 def wanted(ledger: Ledger, source: str) -> dict[str, int | None]:
     """Version per alias; None where no version should have it. Releases that were never registered have none."""
     found: dict[str, int | None] = {"champion": None, "canary": None}
-    for place in ledger.places(source, among=("champion", *IN_FLIGHT[1:])):
-        versions = [move.version for move in ledger.history(source, place.digest) if move.version is not None]
+    for release in ledger.releases(source, among=("champion", *IN_FLIGHT[1:])):
+        versions = [move.version for move in ledger.history(source, release.digest) if move.version is not None]
         if versions:
-            found["champion" if place.state == "champion" else "canary"] = versions[-1]
+            found["champion" if release.state == "champion" else "canary"] = versions[-1]
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from artifacts.signature import verify
 from contracts.errors import CaravanError
 from contracts.region import SLOTS
 from contracts.settings import Settings
+from releases.rollout.traffic import Deployed, describe, plan
 from serving import reach
 from serving.edge import edge, listener
 from serving.edge.edge import TrafficSplit
@@ -45,6 +46,25 @@ class Region(Protocol):
     def point(self, slot: str, digest: str) -> None: ...
     def signed(self, digest: str) -> None: ...
     def catalog(self, source: str, champion: str) -> frozenset[str] | None: ...
+
+
+def follow(region: Region, deployed: Deployed, *, route: Callable[[TrafficSplit], None]) -> None:
+    """Bring pointers and routes to what is planned for `deployed`; what is so already is not touched."""
+    said = region.readiness()
+    serves = {slot: one.serves for slot, one in said.items()}
+    present = region.split()
+    wanted = plan(deployed, serves, present)
+    # routes first: a promotion or a rollback is a change of weights, and must not wait for the object store
+    if present != wanted.split:
+        route(wanted.split)
+        log.info("traffic: %s", describe(wanted.split))
+    for slot, digest in wanted.pointers.items():
+        if serves.get(slot) != digest:
+            region.point(slot, digest)
+    rests = deployed.candidate is None and deployed.champion is not None and serves["champion"] == deployed.champion
+    if rests and (said["canary"].refused is not None or said["canary"].serves is None):
+        # lead the canary's engine away from what it could not load, so that it tries when that is approved again
+        region.point("canary", str(deployed.champion))
 
 
 class LiveRegion:

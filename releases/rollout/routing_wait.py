@@ -14,7 +14,7 @@ from contracts.errors import CaravanError, ServingError
 from contracts.settings import Settings
 from releases.rollout.live import HEARTBEAT
 from releases.rollout.region import Region
-from releases.rollout.traffic import Standing, plan
+from releases.rollout.traffic import Deployed, plan
 from serving import reach
 
 log = logging.getLogger(__name__)
@@ -118,4 +118,4 @@ def _answer(ask: Callable[[], str | None], digest: str) -> str | None:
 def _move_the_weights(region: Region, digest: str) -> None:
     serves = {slot: said.serves for slot, said in region.readiness().items()}
     if digest in serves.values():
-        region.route(plan(Standing(champion=digest), serves).split)
+        region.route(plan(Deployed(champion=digest), serves).split)

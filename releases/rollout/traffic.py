@@ -19,7 +19,7 @@ STAND_INS = ("canary", "former", "control")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Deployed:
     """What the ledger says of one source: the champion, the one before, and the release on its way, with its state."""
 
     champion: str | None = None
@@ -36,19 +36,19 @@ class Plan:
     split: TrafficSplit
 
 
-def plan(standing: Standing, serves: Mapping[str, str | None], present: TrafficSplit | None = None) -> Plan:
+def plan(deployed: Deployed, serves: Mapping[str, str | None], present: TrafficSplit | None = None) -> Plan:
     """The plan for what the engines serve now; `present` is the split in force.
 
     An arm gets its share only once both arms' engines are ready; it then keeps it though its engine dies: its shoppers
     get the champion's answers, and what they met is evidence.
     """
-    champion, candidate, state = standing.champion, standing.candidate, standing.state
+    champion, candidate, state = deployed.champion, deployed.candidate, deployed.state
     rest_engine = _rest_engine(champion, serves)
     pointers: dict[str, str] = {}
     if champion is not None:
         pointers["champion"] = champion
-    if standing.former is not None and rest_engine != "former":
-        pointers["former"] = standing.former
+    if deployed.former is not None and rest_engine != "former":
+        pointers["former"] = deployed.former
     if candidate is not None and rest_engine not in ("canary", "control"):
         pointers["canary"] = candidate
         if champion is not None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from artifacts.ledger import Move, Place
+from artifacts.ledger import CurrentRelease, Move
 from contracts.release import Note, State
 from monitoring.canary_judge import Decision, begin, judge
 from monitoring.canary_policy import CanaryPolicy
@@ -59,7 +59,7 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
         verdict=verdict.as_kept(),
     )  # fmt: skip
     arms = TrafficSplit(control=share, rest=100 - 2 * share, canary=share, salt=CANARY[:16])
-    place = Place(source="shop", digest=CANARY, state="rolled_back" if over else state, sequence=9)
+    release = CurrentRelease(source="shop", digest=CANARY, state="rolled_back" if over else state, sequence=9)
     return Overview(
         at=NOW, region="primary", source="shop", champion=CHAMPION, former=FORMER,
         split=TrafficSplit() if over else arms,
@@ -70,8 +70,9 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
         beat=Beat(at=NOW.timestamp() - 0.4, doing=f"{state}: hold"),
         frozen=None,
         subject=Subject(
-            place=place, since=began, why="abort: errors: 19 canary and 1 control shoppers" if over else "150 shoppers",
-            over=over, known=known, policy=policy,
+            release=release, since=began, over=over,
+            why="abort: errors: 19 canary and 1 control shoppers" if over else "150 shoppers",
+            known=known, policy=policy,
         ),
         moves=[
             row("gated", sequence=1, actor="nightly", reason="passed the gate: Against the champion the …"),

@@ -24,6 +24,7 @@ from recovery.region_lease.lease import RegionLease
 from recovery.snapshots.create import create
 from serving.edge.edge import read_split
 from serving.reach import shop_headers
+from tests.releases.own_ledger import move_release
 from tests.scenarios.lost_region import Shop, logged, serves
 from tests.scenarios.nights import complaints, ended
 from tests.serving import tiny_release
@@ -98,7 +99,9 @@ def refused(s: Settings, shop: Shop) -> None:
     assert answer.status_code == 503
     assert "takes no writes" in answer.json()["error"]
     with pytest.raises(Fenced):
-        Ledger.of(s).move(shop.source, shop.digest, to="rolled_back", expected="champion", actor="x", reason="awake")
+        move_release(
+            Ledger.of(s), shop.source, shop.digest, to="rolled_back", expected="champion", actor="x", reason="awake"
+        )
     split, until = read_split(s.region_home / "edge"), time.monotonic() + 30
     while "takes no writes" not in (doing := json.loads((s.region_home / "controller.json").read_text())["doing"]):
         assert time.monotonic() < until, doing

@@ -21,6 +21,7 @@ from artifacts.database import migrate
 from artifacts.ledger import Ledger
 from contracts.errors import Tampered
 from contracts.region import SLOTS
+from contracts.release import CANARY_SHARE
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
 from releases import registration
@@ -36,7 +37,7 @@ RULES = Rules(reviewers=frozenset({"admin", "reviewer"}))
 ITEMS = frozenset({"i-1", "i-2"})
 #: Steps that a handful of shoppers pass.
 QUICK = CanaryPolicy(
-    steps=tuple(Step(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in (1, 5, 25, 50)),
+    steps=tuple(Step(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in CANARY_SHARE.values()),
     shadow=ShadowPolicy(minimum_questions=10, minimum_s=0, maximum_s=600),
     warm_up_s=60,
 )
@@ -198,7 +199,7 @@ class FolderRegion:
 
 
 def gated(ledger: Ledger, source: str, digest: str, *, author: str = "nightly") -> str:
-    version = 1 + len(ledger.places(source))
+    version = 1 + len(ledger.releases(source))
     registration.gated(ledger, source, digest, version=version, evidence={}, decision=GATE, author=author)
     return digest
 

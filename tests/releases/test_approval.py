@@ -12,6 +12,7 @@ from contracts.errors import CaravanError, NotApproved, NotFound
 from contracts.settings import Settings
 from releases.approval import approval
 from releases.approval.approval import Rules
+from tests.releases.own_ledger import move_release
 from tests.releases.parts import RULES, TWO, Case, alone, gated
 
 pytestmark = pytest.mark.stack
@@ -30,8 +31,8 @@ def case(stack: Settings) -> Case:
 
 def test_one_reviewer_approves_and_the_ledger_says_who_where_and_why(case: Case) -> None:
     case.ask()
-    standing = case.answer("reviewer", reason="  better on\nnew items ")
-    assert (standing.state, standing.missing) == ("approved", 0)
+    outcome = case.answer("reviewer", reason="  better on\nnew items ")
+    assert (outcome.state, outcome.missing) == ("approved", 0)
     move = case.told("approved")[0]
     assert (move.actor, move.reason) == ("reviewer", "better on new items")
     assert move.evidence["door"] == "command line"
@@ -199,8 +200,15 @@ def test_a_state_that_was_set_without_answers_counts_for_nothing(case: Case) -> 
 def test_an_emergency_takes_two(case: Case) -> None:
     approval.answer(case.ledger, TWO, case.says("reviewer"))
     evidence = {"emergency": True}
-    case.ledger.move(
-        case.source, case.digest, to="approved", expected="gated", actor="oncall", reason="fire", evidence=evidence
+    move_release(
+        case.ledger,
+        case.source,
+        case.digest,
+        to="approved",
+        expected="gated",
+        actor="oncall",
+        reason="fire",
+        evidence=evidence,
     )
     with pytest.raises(NotApproved, match="1 of 2"):
         approval.recheck(case.ledger, RULES, case.source, case.digest)
@@ -208,8 +216,8 @@ def test_an_emergency_takes_two(case: Case) -> None:
 
 def test_only_the_first_release_of_all_needs_nobody(stack: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     case = gated(stack)
-    case.ledger.move(
-        case.source, case.digest, to="approved", expected="gated", actor="nightly", reason="first",
+    move_release(
+        case.ledger, case.source, case.digest, to="approved", expected="gated", actor="nightly", reason="first",
         evidence={"first_release": True},
     )  # fmt: skip
     own = case.ledger.history(case.source)
@@ -225,8 +233,8 @@ def test_only_the_first_release_of_all_needs_nobody(stack: Settings, monkeypatch
         approval.recheck(case.ledger, RULES, case.source, case.digest)
     second = gated(stack, source=case.source, version=2)
     monkeypatch.setattr(second.ledger, "history", lambda *about: history(*(about or (case.source,))))
-    second.ledger.move(
-        case.source, second.digest, to="approved", expected="gated", actor="nightly", reason="first too",
+    move_release(
+        second.ledger, case.source, second.digest, to="approved", expected="gated", actor="nightly", reason="first too",
         evidence={"first_release": True},
     )  # fmt: skip
     with pytest.raises(NotApproved, match="0 of 1"):

@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from artifacts.ledger import Ledger
+from artifacts.ledger import Ledger, PlannedMove
 from contracts.errors import StoreUnavailable
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, without_waiting
@@ -27,6 +26,7 @@ from releases.rollout.controller import Controller
 from serving.edge.edge import TrafficSplit
 from serving.events.ingest import format_time
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved, gated, own_database
+from tests.releases.own_ledger import move_release
 
 pytestmark = pytest.mark.stack
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -236,7 +236,9 @@ def test_a_state_without_approvals_behind_it_counts_for_nothing(
     gated(ledger, "shop", B)
     for evidence in ({}, {"first_release": True}, {"approvers": ["reviewer"]}):
         forged = ledger.state("shop", B)
-        ledger.move("shop", B, to="approved", expected=forged, actor="a task", reason="trust me", evidence=evidence)
+        move_release(
+            ledger, "shop", B, to="approved", expected=forged, actor="a task", reason="trust me", evidence=evidence
+        )
         ticks(controller, 2)
         assert ledger.state("shop", B) == "rolled_back"
         assert ledger.newest("refused", source="shop", digest=B) is not None
@@ -351,7 +353,9 @@ def test_a_rollback_of_the_champion_ends_the_canary_that_was_compared_with_it(
     approved(ledger, "shop", C)
     ticks(controller, 3)
     assert ledger.state("shop", C) == "shadow"
-    ledger.move("shop", A, to="champion", expected="retired", former="rolled_back", actor="oncall", reason="carts fell")
+    move_release(
+        ledger, "shop", A, to="champion", expected="retired", former="rolled_back", actor="oncall", reason="carts fell"
+    )
     ticks(controller, 1)
     split = region.split()
     assert split is not None
@@ -385,7 +389,7 @@ def test_an_emergency_skips_waiting_and_not_the_abort(
         evidence = {"approval": True, "door": "command line", "digest": B}
         ledger.note("shop", B, "approval", actor=person, reason="fire", evidence=evidence)
     people = {"emergency": True, "approvers": ["reviewer", "admin"]}
-    ledger.move("shop", B, to="approved", expected="gated", actor="reviewer", reason="fire", evidence=people)
+    move_release(ledger, "shop", B, to="approved", expected="gated", actor="reviewer", reason="fire", evidence=people)
     ticks(impatient, 3)
     assert ledger.state("shop", B) == "canary_1"
     for step in range(4):
@@ -398,7 +402,7 @@ def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to_canary(controller, ledger, region)
-    places, comes_back = ledger.places, threading.Event()
+    places, comes_back = ledger.releases, threading.Event()
 
     def hang(*about: object, **more: object) -> object:
         comes_back.wait(30)
@@ -408,7 +412,7 @@ def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
         split = region.split()
         return split is not None and split.canary == 0
 
-    monkeypatch.setattr(ledger, "places", hang)
+    monkeypatch.setattr(ledger, "releases", hang)
     monkeypatch.setattr(running, "PATIENCE", 0.1)
     meet(region, 60, code=500)
     with ThreadPoolExecutor(2) as pool:
@@ -432,7 +436,7 @@ def test_without_the_database_harm_still_takes_the_shoppers_away(
     if lost == "writes":
         monkeypatch.setattr(canary_record, "save", gone)
     else:
-        monkeypatch.setattr(ledger, "places", gone)
+        monkeypatch.setattr(ledger, "releases", gone)
     meet(region, 60, code=500)
     with pytest.raises(StoreUnavailable):
         controller.tick()
@@ -468,7 +472,7 @@ def test_harm_that_shows_before_a_promotion_is_in_the_ledger_stops_it(
         assert "promote" in controller.doing
         meet(region, 60, first=5000, code=500)
         if after == "the same controller":
-            without.setattr(ledger, "places", gone)
+            without.setattr(ledger, "releases", gone)
             with pytest.raises(StoreUnavailable):
                 controller.tick()
             split = region.split()
@@ -505,11 +509,11 @@ def test_harm_that_shows_while_the_ledger_makes_it_champion_brings_the_one_befor
     to_the_proof(controller, region)
     move = ledger.move
 
-    def hang(source: str, digest: str, **about: Any) -> object:
-        if (digest, about["to"]) == (B, "champion"):
+    def hang(planned: PlannedMove) -> object:
+        if (planned.digest, planned.to) == (B, "champion"):
             meet(region, 60, first=5000, code=500)
             controller.guard()
-        return move(source, digest, **about)
+        return move(planned)
 
     monkeypatch.setattr(ledger, "move", hang)
     ticks(controller, 2)
@@ -525,7 +529,7 @@ def test_the_verdict_that_took_the_shoppers_away_holds_though_the_control_fails_
 ) -> None:
     to_canary(controller, ledger, region)
     with monkeypatch.context() as without:
-        without.setattr(ledger, "places", gone)
+        without.setattr(ledger, "releases", gone)
         meet(region, 60, code=500)
         with pytest.raises(StoreUnavailable):
             controller.tick()

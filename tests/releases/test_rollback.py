@@ -22,7 +22,7 @@ from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stopp
 from releases.rollout.region import Readiness
 from releases.rollout.routing_wait import await_release, last_beat
 from serving.edge.edge import TrafficSplit
-from tests.releases.own_ledger import ROAD, walk
+from tests.releases.own_ledger import ROAD, move_release, walk
 from tests.scenarios.live_canary import LiveCanary
 
 FIRST, SECOND, THIRD, MOVING = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
@@ -35,7 +35,7 @@ def test_the_release_before_is_champion_again_and_the_bad_one_is_rolled_back(led
     move = rollback(ledger, "shop", person="oncall", reason=" carts\nfell ")
     assert (move.digest, move.to_state, move.actor, move.reason) == (SECOND, "champion", "oncall", "carts fell")
     assert move.evidence == {"rollback": True, "from": THIRD}
-    assert {p.digest: p.state for p in ledger.places("shop")} == {
+    assert {p.digest: p.state for p in ledger.releases("shop")} == {
         FIRST: "retired", SECOND: "champion", THIRD: "rolled_back",
     }  # fmt: skip
     rollback(ledger, "shop", person="oncall", reason="that one too")
@@ -130,7 +130,7 @@ def test_of_two_who_roll_back_at_once_one_goes_back_one_step(ledger: Ledger) -> 
         came = list(pool.map(back, "abcdef"))
     assert came.count(FIRST) == 1
     assert ledger.state("shop", FIRST) == "champion"
-    assert len(ledger.places("shop", among=("champion",))) == 1
+    assert len(ledger.releases("shop", among=("champion",))) == 1
 
 
 class FakeRegion:
@@ -235,8 +235,14 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     first = live.champion()
     second = live.release(seed=1)
     live.approve(second)
-    live.ledger.move(
-        live.source, second, to="champion", expected=live.state(second), actor="test", reason="no canary here"
+    move_release(
+        live.ledger,
+        live.source,
+        second,
+        to="champion",
+        expected=live.state(second),
+        actor="test",
+        reason="no canary here",
     )
     live.await_serving(second)
     for module in ("rollback", "release"):

@@ -23,7 +23,7 @@ from artifacts.publish import publish
 from artifacts.signature import sign
 from caravan.stack.supervision import supervisor
 from contracts.region import SLOTS
-from contracts.release import State
+from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
 from monitoring.guardrails import GUARDRAILS
@@ -41,6 +41,7 @@ from serving.replay.sessions import Session
 from serving.replay.sessions import Step as Taken
 from tests.conftest import REPOSITORY
 from tests.fakes import GATE
+from tests.releases.own_ledger import move_release
 from tests.serving import tiny_release
 from tests.serving.live import free_port
 
@@ -108,7 +109,7 @@ class LiveCanary:
             self.ledger,
             self.source,
             digest,
-            version=1 + len(self.ledger.places(self.source)),
+            version=1 + len(self.ledger.releases(self.source)),
             evidence={},
             decision=GATE,
             author=author,
@@ -186,9 +187,10 @@ class LiveCanary:
             stop.set()
             thread.join()
             region.close()
-            for place in self.ledger.places(self.source):
-                if place.state in ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"):
-                    self.ledger.move(
+            for place in self.ledger.releases(self.source):
+                if place.state in IN_FLIGHT:
+                    move_release(
+                        self.ledger,
                         self.source,
                         place.digest,
                         to="rolled_back",

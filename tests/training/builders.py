@@ -15,7 +15,7 @@ from contracts.events import CATALOG, EVENTS
 from training import recipes
 from training.data.datasets import Examples, Ints, Sequences, last_items
 from training.data.training_data import TrainingData
-from training.fitting.loop import Place, Trainer
+from training.fitting.loop import DistributedRank, Trainer
 from training.recipes import Recipe
 
 TEXT = 12
@@ -68,7 +68,7 @@ def data(items: int = 40, *, text: bool = False, seed: int = 0, count: int = 120
 def trainer(folder: Path, values: TrainingData | None = None, **changes: Any) -> Trainer:
     import torch
 
-    return Trainer(recipe(**changes), values or data(), folder, key="k", place=Place(torch.device("cpu")))
+    return Trainer(recipe(**changes), values or data(), folder, key="k", place=DistributedRank(torch.device("cpu")))
 
 
 def questions(histories: list[list[int]], targets: list[int]) -> Examples:

@@ -36,7 +36,7 @@ from training.recipes import Recipe
 
 
 @dataclass(frozen=True)
-class Place:
+class DistributedRank:
     """The device of this process, and its number among all processes."""
 
     device: torch.device
@@ -95,7 +95,7 @@ class Trainer:
     """One run: the model, its optimizer, and how far it has come."""
 
     def __init__(
-        self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: Place,
+        self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: DistributedRank,
         allowed: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         self.recipe, self.data, self.place, self.key, self.allowed = recipe, data, place, key, allowed

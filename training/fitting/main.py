@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 
 from contracts.errors import CaravanError
 from training.fitting.launch import ATTEMPT, MEETING
-from training.fitting.loop import Place, Trainer
+from training.fitting.loop import DistributedRank, Trainer
 from training.fitting.progress import ProgressBar
 from training.fitting.records import EpochEnded, Failure, failure_file
 from training.jobs import checkpoint, job, lease
@@ -26,7 +26,7 @@ from training.jobs.checkpoint import Progress
 from training.jobs.lease import Claim
 
 
-def place(folder: Path) -> Place:
+def place(folder: Path) -> DistributedRank:
     """Return where torchrun put this process, and join the others if there are any.
 
     On one machine they meet in a file in `folder`.
@@ -44,7 +44,7 @@ def place(folder: Path) -> Place:
             torch.distributed.init_process_group(backend, store=store, rank=number, world_size=world)
         else:
             torch.distributed.init_process_group(backend)
-    return Place(device=device, rank=number, world=world)
+    return DistributedRank(device=device, rank=number, world=world)
 
 
 class Reporter:
@@ -83,7 +83,7 @@ class Reporter:
         self._bar.say(line)
 
 
-def train(path: Path, where: Place, claim: Claim | None, *, records: bool) -> None:
+def train(path: Path, where: DistributedRank, claim: Claim | None, *, records: bool) -> None:
     """Run the job at `path` to its end and write its result; the first of several processes has the `claim`."""
     recipe, data, key = job.read(path)
     folder = path.parent

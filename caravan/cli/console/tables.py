@@ -11,16 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from contracts.release import NOTES
+from contracts.release import CANARY_STEPS, NOTES
 
 if TYPE_CHECKING:
     from artifacts.ledger import Move
     from contracts.release import Note, State
 
 #: How states and notes are shown. Notes are what was said about a release; they move nothing.
-STATES = {
+STATES: dict[str, str] = {
     "champion": "bold green", "retired": "dim", "rejected": "red", "rolled_back": "red", "approved": "cyan",
-    "shadow": "cyan", "canary_1": "magenta", "canary_5": "magenta", "canary_25": "magenta", "canary_50": "magenta",
+    "shadow": "cyan", **dict.fromkeys(CANARY_STEPS, "magenta"),
     "refused": "yellow italic", "asked": "italic", "approval": "italic", "frozen": "blue italic",
     "thawed": "blue italic",
 }  # fmt: skip

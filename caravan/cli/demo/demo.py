@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artifacts.ledger import Ledger
-    from caravan.cli.demo.generated_shop import DemoShop, Place
+    from caravan.cli.demo.generated_shop import DemoHome, DemoShop
     from caravan.cli.demo.two_nights import Nights
     from ingestion.sources.shop import MadeShop
 
@@ -67,7 +67,7 @@ def demo(
         raise typer.Exit(REFUSED)
 
 
-def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[Place, bool]:
+def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[DemoHome, bool]:
     """All stages; where the shop lives, and whether its second night's release was refused."""
     from artifacts.ledger import Ledger
     from caravan.cli.airflow_api import Airflow
@@ -105,7 +105,7 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     return place, refused
 
 
-def _start(console: Any, wanted: DemoShop) -> Place:
+def _start(console: Any, wanted: DemoShop) -> DemoHome:
     """Bring up the stack of the home that has this shop, or may have it; this process works there from now on."""
     from caravan.cli import stack
     from caravan.cli.demo import generated_shop

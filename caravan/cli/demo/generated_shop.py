@@ -84,7 +84,7 @@ class DemoShop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class DemoHome:
     """Where the demo's shop lives. `own`: beside another shop, in a home that only this demo knows."""
 
     home: Path
@@ -145,7 +145,7 @@ def kept(home: Path) -> DemoShop | None:
         ) from None
 
 
-def keep(place: Place) -> None:
+def keep(place: DemoHome) -> None:
     """Remember the shop of this home, before anything of it lands."""
     path = place.home / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,18 +159,18 @@ def keep(place: Place) -> None:
 
 def place_of(
     s: Settings, wanted: DemoShop, *, taken: Callable[[Settings], bool], usable: Callable[[Path, int], bool]
-) -> Place:
+) -> DemoHome:
     """Where `wanted` is shown. `taken`: whether a home without a demo's shop has another one; `usable`: see below."""
     here = kept(s.home)
     if here is None and not taken(s):
-        return Place(home=s.home, port_offset=s.port_offset, shop=wanted)
+        return DemoHome(home=s.home, port_offset=s.port_offset, shop=wanted)
     if here is not None and (shop := here.continued(wanted)) is not None:
-        return Place(home=s.home, port_offset=s.port_offset, shop=shop)
+        return DemoHome(home=s.home, port_offset=s.port_offset, shop=shop)
     for name in (wanted.name, f"{wanted.name}-{wanted.end}"):
         home = s.home / HOMES / name
         there = kept(home)
         if (shop := wanted if there is None else there.continued(wanted)) is not None:
-            return Place(home=home, port_offset=_offset(s, home, usable), shop=shop, own=True)
+            return DemoHome(home=home, port_offset=_offset(s, home, usable), shop=shop, own=True)
     raise SettingsError(f"the shop in {home} has gone on", remedy="remove that folder, or choose a later --end")
 
 
@@ -199,7 +199,7 @@ def has_another_shop(s: Settings) -> bool:
     return bool(landed) or Ledger.of(s).newest("champion") is not None
 
 
-def made(place: Place) -> MadeShop:
+def made(place: DemoHome) -> MadeShop:
     """Write the shop's files, all of them: a run before may have been cut short; the same plan gives the same bytes."""
     from ingestion.sources.shop import generate
 

@@ -16,7 +16,7 @@ from contracts.release import IN_FLIGHT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from artifacts.ledger import Ledger, Move, Place
+    from artifacts.ledger import CurrentRelease, Ledger, Move
     from caravan.cli.airflow_api import Airflow
     from contracts.settings import Settings
     from serving.replay.report import ReplayReport
@@ -98,7 +98,7 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
     try:
         _refuse_when_frozen(ledger)
         with Shoppers(s, events).shopping() as shoppers:
-            for other in ledger.places(s.shop, among=IN_FLIGHT):
+            for other in ledger.releases(s.shop, among=IN_FLIGHT):
                 if other.digest != digest:
                     make_room(say, s, ledger, other)
             say("policy demo: small steps and wide margins; a shop uses default")
@@ -118,13 +118,13 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
 
 def left(s: Settings, ledger: Ledger, day: str, day_of: Callable[[str], str]) -> str | None:
     """The release of this day that a demo before this one has offered and not brought to its end."""
-    for place in ledger.places(s.shop, among=("gated", "rolled_back", *IN_FLIGHT)):
+    for place in ledger.releases(s.shop, among=("gated", "rolled_back", *IN_FLIGHT)):
         if _policy(ledger, place) == POLICY and day_of(place.digest) == day:
             return place.digest
     return None
 
 
-def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: Place) -> None:
+def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: CurrentRelease) -> None:
     """Bring another release that is on its way to its end first: there is one canary at a time."""
     if _policy(ledger, other) != POLICY:
         raise ReleaseError(
@@ -135,7 +135,7 @@ def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: Pl
     follow(say, s, ledger, other.digest)
 
 
-def _policy(ledger: Ledger, place: Place) -> str:
+def _policy(ledger: Ledger, place: CurrentRelease) -> str:
     gated = ledger.newest("gated", source=place.source, digest=place.digest)
     return str(gated.evidence.get("policy", "default")) if gated else "default"
 

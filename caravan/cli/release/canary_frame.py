@@ -12,7 +12,7 @@ from rich.text import Text
 from caravan.cli.console import tables
 from caravan.cli.console.tables import SHORT
 from contracts.region import SLOTS
-from contracts.release import CANARY_SHARE
+from contracts.release import CANARY_STEPS
 from releases.rollout.routing_wait import SILENT
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ LABEL = 9
 FULL, PART, EMPTY = "█", "▌", "·"
 #: Arm -> how its share is drawn; told apart by shape, not by colour alone.
 ARMS = (("control", "▒", "cyan"), ("rest", "█", "white"), ("canary", "▓", "magenta"))
-STEPS = tuple(CANARY_SHARE)
 
 
 def frame(seen: Overview) -> RenderableType:
@@ -69,23 +68,23 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
     champion = seen.champion[:SHORT] if seen.champion else "none"
     if subject is None:
         return [("champion", champion), ("now", _doing(seen))]
-    place = subject.place
+    release = subject.release
     since = _span((seen.at - subject.since).total_seconds())
     policy = f"policy {subject.known.policy}" if subject.known else "not looked at yet"
     policy += ", [bold red]emergency[/]" if subject.emergency else ""
     found: list[tuple[str, RenderableType]] = [
-        ("release", f"[bold]{place.digest[:SHORT]}[/]  {tables.state(place.state)} for {since}  [dim]{policy}[/]"),
+        ("release", f"[bold]{release.digest[:SHORT]}[/]  {tables.state(release.state)} for {since}  [dim]{policy}[/]"),
         ("champion", champion),
     ]
     if subject.over:
         found.append(("ended", escape(subject.why)))
         return found
-    if place.state in STEPS and subject.policy is not None:
+    if release.state in CANARY_STEPS and subject.policy is not None:
         found.append(("step", _step(seen, subject, subject.policy)))
-    elif place.state in ("approved", "shadow"):
+    elif release.state in ("approved", "shadow"):
         found.append(("now", _doing(seen)))
     verdict = subject.verdict
-    if verdict and place.state in STEPS:
+    if verdict and release.state in CANARY_STEPS:
         style = {"abort": "bold red", "void": "bold red", "promote": "bold green"}.get(
             verdict.get("decision", ""), "bold"
         )
@@ -142,7 +141,7 @@ def _engines(seen: Overview) -> Table:
     """Two engines a line: which release each serves, and the one that it refuses."""
     named = {seen.champion: "champion", seen.former: "former"}
     if seen.subject is not None and not seen.subject.over:
-        named[seen.subject.place.digest] = "this release"
+        named[seen.subject.release.digest] = "this release"
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=34, no_wrap=True)
     table.add_column(width=34, no_wrap=True)

@@ -37,7 +37,7 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
     shop, ledger = source or settings().shop, _ledger()
     found = listed(ledger, shop)
     if as_json:
-        rows = [{**_plain(told.moved), "version": told.version, "state": told.place.state} for told in found]
+        rows = [{**_plain(told.moved), "version": told.version, "state": told.release.state} for told in found]
         typer.echo(json.dumps(rows, indent=2))
         return
     console = Console()
@@ -49,8 +49,8 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
         if told.note is not None:
             why = f"{tables.state(told.note.to_state)} {escape(told.note.actor)}, {tables.said(told.note)}"
         table.add_row(
-            tables.when(told.moved.at), told.place.digest[:tables.SHORT], str(told.version or ""),
-            tables.state(told.place.state), tables.one_line(why),
+            tables.when(told.moved.at), told.release.digest[:tables.SHORT], str(told.version or ""),
+            tables.state(told.release.state), tables.one_line(why),
         )  # fmt: skip
     console.print(table)
     if not found:
@@ -167,7 +167,7 @@ app.command()(emergency.emergency)
 def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, champion: str | None) -> None:
     """Print what would happen; exit code 3 when it would be refused. No password is asked for."""
     from releases import rollback as back
-    from releases.rollout.traffic import Standing, describe, plan
+    from releases.rollout.traffic import Deployed, describe, plan
 
     typer.echo(f"dry run: nothing is changed. Stop of a release of {source}:")
     try:
@@ -179,7 +179,7 @@ def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, 
     serves = {slot: said.serves for slot, said in region.readiness().items()}
     typer.echo(f"  release      {digest[:12]}: {state} -> rolled_back; it returns only with a new approval")
     typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
-    typer.echo(f"  traffic then {describe(plan(Standing(champion=champion), serves).split)}")
+    typer.echo(f"  traffic then {describe(plan(Deployed(champion=champion), serves).split)}")
     typer.echo("  ledger       1 row")
     typer.echo("nothing would refuse it")
 

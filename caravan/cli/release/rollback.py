@@ -92,12 +92,12 @@ def arrive(s: Settings, region: LiveRegion, digest: str) -> None:
 def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
     """Print what would happen; exit code 1 when it would be refused."""
     from releases import rollback as back
-    from releases.rollout.traffic import Standing, describe, plan
+    from releases.rollout.traffic import Deployed, describe, plan
 
     said = region.readiness()
     serves = {slot: one.serves for slot, one in said.items()}
     present = region.split()
-    then = plan(Standing(champion=way.former), serves).split
+    then = plan(Deployed(champion=way.former), serves).split
     loaded = [slot for slot, digest in serves.items() if digest == way.former]
     typer.echo(f"dry run: nothing is changed. Rollback of {way.source}:")
     typer.echo(f"  champion     {(way.champion or 'none')[:12]} -> {way.former[:12]}")

@@ -195,12 +195,13 @@ def offer(run: Run, release: str) -> Outcome:
     from artifacts.ledger import Ledger
     from caravan_airflow.nightly import offering
     from caravan_airflow.service import Service
+    from releases import first_release
 
     s = here()
     ledger = Ledger.of(s)
     page = f"{s.airflow_address}/dags/release/runs/{offering.run_name(run.source, release)}"
-    if offering.start_first(ledger, run.source, release):
-        offering.wait_until_served(ledger, run.source, release, lambda: offering.readiness(s))
+    if first_release.approve_first(ledger, run.source, release):
+        first_release.await_first(ledger, run.source, release, lambda: first_release.engine_readiness(s))
         says = f"release {release[:12]} is champion; shoppers reach it at {s.edge_address}"
         return Outcome(made=release, says=says)
     if (reason := offering.why_not(run, ledger, release, _day)) is not None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from contracts.errors import NotApproved, NotFound
 from contracts.release import DIGEST
 from contracts.settings import settings
+from contracts.text import printable
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from releases.approval.approval import Rules, Standing
+    from releases.approval.approval import ApprovalOutcome, Rules
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Caller:
         )  # fmt: skip
 
 
-def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> Standing:
+def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> ApprovalOutcome:
     """Record the answer to the request of `caller`. Raises NotApproved when it does not count; that is recorded too."""
     from releases.approval.approval import Answer, answer
 
@@ -121,5 +122,5 @@ def _forged(ledger: Ledger, caller: Caller, why: str) -> NotApproved:
 
 
 def _text(value: Any) -> str:
-    """A form's value as text: control characters and anything that is no text are left out."""
-    return "".join(c for c in value if c.isprintable() or c == " ").strip() if isinstance(value, str) else ""
+    """Return a form's value as text: control characters and anything that is no text are left out."""
+    return printable(value, instead="").strip() if isinstance(value, str) else ""

@@ -110,7 +110,7 @@ class ReleaseApproval(ApprovalOperator):
             )
         try:
             with Service.of(s) as service:
-                standing = answers.take(ledger, rules, service, caller)
+                outcome = answers.take(ledger, rules, service, caller)
         except NotApproved as refused:
             state = ledger.state(caller.source, caller.digest)
             if state not in AWAITING:
@@ -119,9 +119,9 @@ class ReleaseApproval(ApprovalOperator):
             if expire(ledger, rules, caller.source, caller.digest):
                 raise
             raise AskAgain(f"{refused.what}; asked again") from None
-        if standing.missing:
-            raise AskAgain(f"recorded; {standing.missing} more must approve, so it is asked again")
-        self.log.info("recorded: the release is %s", standing.state)
+        if outcome.missing:
+            raise AskAgain(f"recorded; {outcome.missing} more must approve, so it is asked again")
+        self.log.info("recorded: the release is %s", outcome.state)
 
 
 def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller: Caller) -> bool:
