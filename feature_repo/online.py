@@ -109,7 +109,7 @@ def unpack_time(data: bytes) -> int:
 
 def unpack(data: bytes) -> Any:
     """Parse a serialized feature value into an int, float, str, list of one of them, or None."""
-    value = values().Value.FromString(data)
+    value = load_values().Value.FromString(data)
     kind = value.WhichOneof("val")
     if kind is None:
         return None
@@ -118,17 +118,17 @@ def unpack(data: bytes) -> Any:
 
 
 def pack_strings(strings: list[str]) -> bytes:
-    proto = values()
+    proto = load_values()
     return bytes(proto.Value(string_list_val=proto.StringList(val=strings)).SerializeToString())
 
 
 def pack_integers(integers: list[int]) -> bytes:
-    proto = values()
+    proto = load_values()
     return bytes(proto.Value(int64_list_val=proto.Int64List(val=integers)).SerializeToString())
 
 
 @cache
-def values() -> Any:
+def load_values() -> Any:
     """Load Feast's generated module of feature values without importing Feast."""
     feast = importlib.util.find_spec("feast")
     if feast is None or not feast.submodule_search_locations:

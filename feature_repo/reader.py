@@ -101,7 +101,7 @@ class OnlineReader:
             for view, names in self._views.items()
             for name in (online.time_field(view), *(online.field(view, n) for n in names))
         ]
-        online.values()  # load now, not within a shopper's deadline
+        online.load_values()  # load now, not within a shopper's deadline
         host, port = s.redis_address
         self._redis: Any = redis.asyncio.Redis(
             host=host,

@@ -189,11 +189,10 @@ def engines(run: Restore) -> str:
     fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
     for place in () if run.options.rehearsal else ledger.releases(among=IN_FLIGHT):
-        planned = PlannedMove(
+        ledger.move(PlannedMove(
             source=place.source, digest=place.digest, to="rolled_back", expected=place.state, actor="recovery",
             reason=f"the region was restored: {run.options.reason}"[:2000],
-        )  # fmt: skip
-        ledger.move(planned)
+        ))  # fmt: skip
     champion = _champion(ledger)
     if champion is None:
         run.machine.start("engine")

@@ -50,9 +50,9 @@ class Model:
         return compare.Bundle(self.items, scorer(encoder_of(self.model), vectors, None, self.model.config.max_length))
 
     def start(self, item_ids: pa.Array) -> warm_start.Weights:
-        """Weights for the vocabulary `item_ids`, as warm_start.weights reads them from a release."""
+        """Weights for the vocabulary `item_ids`, as warm_start.read_weights reads them from a release."""
         found = {name: value.numpy() for name, value in self.model.state_dict().items()}
-        return warm_start.carried(found, self.items, item_ids)
+        return warm_start.carry(found, self.items, item_ids)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,8 @@ print("a line of another library, {}, and of none: 12", flush=True)
 curve = []
 for epoch in range(2):
     curve.append({"epoch": epoch, "seconds": 3.0, "loss": 0.5, job.VALIDATION: 0.25})
-    (folder / job.CURVE).write_text(json.dumps(curve))
+    (folder / "new").write_text(json.dumps(curve))
+    (folder / "new").replace(folder / job.CURVE)
     print(EpochEnded.of(curve[-1]).to_json(), flush=True)
 (folder / job.RESULT).mkdir()
 (folder / job.RESULT / job.METRICS).write_text("{}")

@@ -123,12 +123,12 @@ def test_weights_are_carried_into_another_catalog(night: Night, evaluation: str)
     recipe = recipes.get("small")
     ids = pq.read_table(folder / files.ITEMS)["item_id"].to_pylist()
     shuffled = pa.array(["new", *reversed(ids)])
-    start = warm_start.weights(folder, shuffled, recipe, builders.TEXT)
+    start = warm_start.read_weights(folder, shuffled, recipe, builders.TEXT)
     table = start[warm_start.ITEM_TABLE]
-    same = warm_start.weights(folder, pa.array(ids), recipe, builders.TEXT)[warm_start.ITEM_TABLE]
+    same = warm_start.read_weights(folder, pa.array(ids), recipe, builders.TEXT)[warm_start.ITEM_TABLE]
     assert not table[:2].any()  # padding, and the item it does not know
     np.testing.assert_array_equal(table[2:], same[:0:-1])
-    assert warm_start.weights(folder, shuffled, replace(recipe, dim=32), builders.TEXT) == {}
+    assert warm_start.read_weights(folder, shuffled, replace(recipe, dim=32), builders.TEXT) == {}
 
 
 def read_day(night: Night, **changes: object) -> tuple[inputs.Inputs, recipes.Recipe]:

@@ -26,8 +26,8 @@ from training.jobs.checkpoint import Progress
 from training.jobs.lease import Claim
 
 
-def place(folder: Path) -> DistributedRank:
-    """Return where torchrun put this process, and join the others if there are any.
+def join(folder: Path) -> DistributedRank:
+    """Join the other processes that torchrun started, if there are any, and return the place of this one.
 
     On one machine they meet in a file in `folder`.
     """
@@ -160,7 +160,7 @@ def main() -> int:
     attempt = os.environ.get(ATTEMPT, "")
     if orphaned():
         return 1
-    where = place(path.parent)
+    where = join(path.parent)
     claim: Claim | None = None
     try:
         if where.rank == 0:  # an earlier attempt may still be at work: two must never write one checkpoint

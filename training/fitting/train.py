@@ -107,7 +107,7 @@ def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData,
         return data, from_nothing
     release = fetch(asked.lake.store, asked.start_from, cache)
     text_dim = 0 if data.text is None or not recipe.text else data.text.shape[1]
-    start = warm_start.weights(release, read.items["item_id"].combine_chunks(), recipe, text_dim)
+    start = warm_start.read_weights(release, read.items["item_id"].combine_chunks(), recipe, text_dim)
     if not start:
         log.info(
             "the model of %s has another shape than recipe %s: trained from nothing", asked.start_from[:12], recipe.name
