@@ -22,7 +22,6 @@ from artifacts import state_file
 from contracts.errors import Fenced
 from contracts.settings import Settings
 
-FILE = "lease.json"
 #: SQLSTATE with which the trigger refuses.
 REFUSED = "CF001"
 #: active: may write. draining: still answers, takes no writes. passive: another region is the active one.
@@ -64,7 +63,7 @@ class Right:
 
 
 def path(s: Settings) -> Path:
-    return s.region_home / FILE
+    return s.paths.lease
 
 
 def write(s: Settings, right: Right) -> None:

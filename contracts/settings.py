@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import SettingsError
 from contracts.region import ControlPorts, RegionName, RegionPorts, other
+from contracts.region_paths import RegionPaths
 from contracts.sockets import SCHEME, socket_path
 
 #: Share of the champion's figure.
@@ -119,14 +120,18 @@ class Settings(BaseSettings):
         return RegionPorts.at(region, self.port_offset)
 
     @property
-    def region_home(self) -> Path:
-        """State of this process's region."""
-        return self.home / "regions" / self.region
+    def paths(self) -> RegionPaths:
+        """Paths of this process's region."""
+        return RegionPaths(self.home / "regions" / self.region)
+
+    def of_region(self, region: RegionName) -> Settings:
+        """Return the same settings for a process of another region: its name, paths, addresses and stores."""
+        return self.model_copy(update={"region": region})
 
     @property
     def cache(self) -> Path:
         """Verified copies of objects, and staging; may be deleted at any time while nothing runs."""
-        return self.region_home / "cache"
+        return self.paths.cache
 
     @property
     def shop_key(self) -> str | None:

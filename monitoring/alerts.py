@@ -14,7 +14,6 @@ from contracts.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FILE = "alerts.jsonl"
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -74,4 +73,4 @@ def told(s: Settings) -> list[Alert]:
 
 
 def _path(s: Settings) -> Path:
-    return s.region_home / FILE
+    return s.paths.alerts

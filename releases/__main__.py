@@ -14,11 +14,12 @@ import httpx
 from artifacts import state_file
 from artifacts.ledger import Ledger
 from contracts.errors import CaravanError
+from contracts.region_paths import CONTROLLER
 from contracts.settings import Settings, settings
 from releases.log_retention import tidy
 from releases.rollout.aliases import reconcile
 from releases.rollout.controller import Controller
-from releases.rollout.live import HEARTBEAT, live_controller
+from releases.rollout.live import live_controller
 from releases.rollout.traffic import Deployed
 
 log = logging.getLogger("releases")
@@ -72,7 +73,7 @@ def look(controller: Controller, pool: ThreadPoolExecutor) -> Deployed:
 
 def beat(s: Settings, doing: str) -> None:
     """Say that the controller lives."""
-    state_file.write(s.region_home / HEARTBEAT, {"at": time.time(), "doing": doing})
+    state_file.write(s.paths.heartbeat(CONTROLLER), {"at": time.time(), "doing": doing})
 
 
 def _aliases(s: Settings) -> None:

@@ -16,10 +16,9 @@ from pathlib import Path
 import orjson
 
 from contracts.errors import ServingError
+from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings
 from serving.edge import admin
-from serving.edge.listener import ACCESS_LOG
-from serving.events.answer_log import FOLDER as ANSWERS
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def tidy(s: Settings, *, now: datetime) -> list[str]:
     if (kept := _turn(s, now)) is not None:
         done.append(f"{ACCESS_LOG} is now {kept.name}")
     aside = {path: path.name.removeprefix(f"{ACCESS_LOG}.") for path in _logs(s).glob(f"{ACCESS_LOG}.*")}
-    days = {path: path.name for path in (s.region_home / ANSWERS).glob("*") if path.is_dir()}
+    days = {path: path.name for path in s.paths.answer_log.glob("*") if path.is_dir()}
     for path, name in sorted((aside | days).items()):
         day = _day(name)
         if day is not None and day < oldest:
@@ -72,7 +71,7 @@ def _first_line(path: Path) -> datetime | None:
 
 
 def _logs(s: Settings) -> Path:
-    return s.region_home / "logs"
+    return s.paths.logs
 
 
 def _day(name: str) -> date | None:

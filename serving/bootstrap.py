@@ -43,7 +43,7 @@ def make_application(directory: Path | None = None, source: str = "") -> App:
         f"serving/{s.region}/{s.engine_slot}",
         trust=lambda store, digest: verify(store, digest, s),
         cache=s.cache / "releases",
-        memory=s.region_home / "engine" / f"{s.engine_slot}.json",
+        memory=s.paths.engine / f"{s.engine_slot}.json",
     )
     return create_app(parts, start=follower.start, stop=follower.stop)
 
@@ -79,8 +79,8 @@ def wire_parts(s: Settings) -> Parts:
             make_reader=make_reader,
             push=push,
             identifiers=Pseudonymizer(s.secret("pseudonym_key")),
-            log=EventLog(s.region_home / "event-log", s.engine_slot),
-            answers=open_answer_log(s.region_home, s.engine_slot),
+            log=EventLog(s.paths.event_log, s.engine_slot),
+            answers=open_answer_log(s.paths.home, s.engine_slot),
             online_read_deadline=s.online_read_deadline,
             limits=Limits(deadline=s.request_deadline),
             token_key=s.secret("token_key") if s.token_key else None,

@@ -43,7 +43,7 @@ def _server(s: Settings, address: str, *, is_saved: bool = False) -> Cluster:
     host, _, port = address.partition(":")
     password = credentials.read(s, "postgres_superuser_password")
     return Cluster(
-        folder=s.region_home / "postgres", host=host, port=int(port or 5432), superuser_password=password,
+        folder=s.paths.postgres, host=host, port=int(port or 5432), superuser_password=password,
         is_saved=is_saved,
     )  # fmt: skip
 
@@ -59,7 +59,7 @@ def edge(s: Settings) -> None:
     """Write Envoy's files."""
     from serving.edge.edge import write_edge
 
-    write_edge(s.region_home / "edge", s)
+    write_edge(s.paths.edge, s)
 
 
 def global_edge(s: Settings) -> None:

@@ -17,7 +17,7 @@ from caravan.stack.services import region as region_group
 from caravan.stack.supervision import folders, processes, starting, supervisor
 from caravan.stack.supervision.starting import Progress
 from contracts.errors import SettingsError, StackError
-from contracts.region import RegionName
+from contracts.region import RegionName, named
 from contracts.settings import Settings
 from recovery.file_lock import hold
 from recovery.restore import suspended
@@ -81,7 +81,7 @@ def up(
             supervisor.start(s)
         starting.start(s, [program for programs in wanted.values() for program in programs], progress)
         for region in regions:
-            suspended.clear(s.model_copy(update={"region": region}))
+            suspended.clear(s.of_region(region))
     return s
 
 
@@ -122,7 +122,7 @@ def start_services(s: Settings, services: Sequence[str], progress: Progress = _q
         programs = _programs(s, s.region)
         wanted = [program for program in programs if program.service in services]
         if not supervisor.runs(s):
-            processes.end(processes.within(s.region_home, processes.of_stack(s.home, supervisor.session(s))))
+            processes.end(processes.within(s.paths.home, processes.of_stack(s.home, supervisor.session(s))))
             supervisor.write_group(s, s.region, programs)
             supervisor.start(s)
         elif not {program.name for program in wanted} <= supervisor.processes(s).keys():
@@ -175,7 +175,7 @@ def _status_of(program: Program, about: dict[str, object]) -> ServiceStatus:
 def _programs(s: Settings, group: str) -> list[Program]:
     if group == "control":
         return control_group.programs(s)
-    return region_group.programs(s.model_copy(update={"region": group}))
+    return region_group.programs(s.of_region(named(group)))
 
 
 def _known(s: Settings) -> list[Program]:

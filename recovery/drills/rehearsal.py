@@ -61,7 +61,7 @@ def rehearse(
 
     Raises RestoreRefused when the region is the active one, and what a restore raises, after alerting.
     """
-    active = target.model_copy(update={"region": other(target.region)})
+    active = target.of_region(other(target.region))
     right = fence.read(target)
     if right is not None and right.standing != "passive":
         raise RestoreRefused(
@@ -140,7 +140,7 @@ def _rehearsed(
     if newest is None or newest.region != active.region or (right is not None and newest.epoch < right.epoch):
         tell(f"there is no snapshot of {active.region} since it is the active region; taking one")
         create(active, others)
-    asked = probe_queries.recorded(active.region_home / event_log.FOLDER, count)
+    asked = probe_queries.recorded(active.paths.event_log, count)
     before = probe_queries.answers(active.engine_address, asked)
     tell(f"{len(asked)} recorded questions asked in {active.region}")
     rows, told = Ledger.of(active).history(), _told_at(active)
@@ -180,7 +180,7 @@ def _rehearsed(
 
 
 def _event_ids(s: Settings) -> set[str]:
-    paths = (s.region_home / event_log.FOLDER).glob("*/*.jsonl")
+    paths = s.paths.event_log.glob("*/*.jsonl")
     return {str(event["event_id"]) for path in paths for _, event in event_log.events(path)}
 
 

@@ -161,7 +161,7 @@ def subject_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
 
 
 def _of(s: Settings, region: RegionName) -> Settings:
-    return s.model_copy(update={"region": region})
+    return s.of_region(region)
 
 
 def _named(progress: Progress, region: str) -> Progress:

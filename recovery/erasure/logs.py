@@ -23,17 +23,15 @@ from typing import Any
 
 import orjson
 
+from contracts.region_paths import ACCESS_LOG, ANSWER_LOG, EVENT_LOG
 from recovery.erasure.rows import NAMES, ErasureSubject
-from recovery.shipping.event_log import FOLDER as EVENTS
-from serving.edge.listener import ACCESS_LOG
-from serving.events.answer_log import FOLDER as ANSWERS
 
 JOURNAL = ".erasing.json"
 #: Blanked in this order: the event log links the edge's logs to a shopper, so it is last.
 KINDS = {
     "edge log": f"logs/{ACCESS_LOG}*",
-    "answer log": f"{ANSWERS}*/*/*.jsonl",
-    "event log": f"{EVENTS}*/*/*.jsonl",
+    "answer log": f"{ANSWER_LOG}*/*/*.jsonl",
+    "event log": f"{EVENT_LOG}*/*/*.jsonl",
 }
 #: A last line without a newline may still be being written; after this many seconds it counts as torn.
 _TORN_AFTER = 60.0

@@ -34,12 +34,12 @@ class Logs:
     _found: logs.Found = field(default_factory=logs.Found)
 
     def look(self, whom: ErasureSubject) -> Counter[str]:
-        self._found = logs.look(self.s.region_home, whom)
+        self._found = logs.look(self.s.paths.home, whom)
         return self._found.lines
 
     def erase(self, whom: ErasureSubject) -> None:
         del whom  # what the look found is known line by line
-        logs.blank(self.s.region_home, self._found)
+        logs.blank(self.s.paths.home, self._found)
 
 
 @dataclass

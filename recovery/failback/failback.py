@@ -50,7 +50,7 @@ class Failback:
     @property
     def active(self) -> Settings:
         """Return the settings of the region that serves now."""
-        return self.target.model_copy(update={"region": other(self.target.region)})
+        return self.target.of_region(other(self.target.region))
 
     def tell(self, what: str) -> None:
         self.progress(self.step, what, time.monotonic() - self.began)
@@ -65,7 +65,7 @@ def fail_back(
     `give_up` lets the active region take writes again.
     """
     run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
-    path = target.region_home / "recovery" / "failback.json"
+    path = target.paths.failback
     with hold(
         path.with_suffix(".lock"), lambda who: run.tell(f"another process is at this failback; waiting for it ({who})")
     ):

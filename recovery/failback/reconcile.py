@@ -61,7 +61,7 @@ def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[
     entries = ErasureList(vault.sealer, own=ObjectStore.of(active), vault=vault.store).entries()
     days, fresh, many = unknown(former, active, ErasureSubject(latest(entries)))
     for day, lines in days.items():
-        _add(active.region_home / event_log.FOLDER / day, f"reconciled-{former.region}", lines)
+        _add(active.paths.event_log / day, f"reconciled-{former.region}", lines)
     for source, events in fresh.items():
         store.push_events(active, source, events)
     return Reconciled(events=many, rows=rows, objects=count)
@@ -136,7 +136,7 @@ def unknown(
     former: Settings, active: Settings, erased: ErasureSubject
 ) -> tuple[dict[str, list[bytes]], dict[str, list[dict[str, Any]]], int]:
     """Find events that only `former` logged: lines per day, events per shop, and how many. Omits erased shoppers."""
-    theirs, ours = former.region_home / event_log.FOLDER, active.region_home / event_log.FOLDER
+    theirs, ours = former.paths.event_log, active.paths.event_log
     known = {str(event["event_id"]) for path in ours.glob("*/*.jsonl") for _, event in event_log.events(path)}
     days: dict[str, list[bytes]] = {}
     fresh: dict[str, list[dict[str, Any]]] = {}

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from artifacts import fence, state_file
 from artifacts.fence import RegionStanding, Right
 from contracts.errors import CaravanError, StoreUnavailable
+from contracts.region_paths import LEASE_DAEMON
 from contracts.settings import Settings, settings
 from recovery.region_lease.lease import Lease, RegionLease
 
@@ -26,7 +27,6 @@ log = logging.getLogger("recovery.region_lease.lease_daemon")
 
 #: Renewals per time to live, and the share of it that is kept as a margin for clock drift.
 RENEWALS, MARGIN = 6, 1 / 6
-HEARTBEAT = "keeper.json"
 #: Seconds to wait for the region's database to store its right, which usually takes less.
 STAMPED = 4.0
 
@@ -130,7 +130,7 @@ class LeaseDaemon:
         return f"may write for another {left:.0f} s" if right.standing == "active" and left > 0 else "takes no writes"
 
     def _beat(self, doing: str) -> None:
-        state_file.write(self._s.region_home / HEARTBEAT, {"at": time.time(), "doing": doing})
+        state_file.write(self._s.paths.heartbeat(LEASE_DAEMON), {"at": time.time(), "doing": doing})
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def apply(run: Restore) -> str:
     anything be served.
     """
     s = run.s
-    logs.finish(s.region_home)  # what was begun belongs to the log that was here before
+    logs.finish(s.paths.home)  # what was begun belongs to the log that was here before
     lost: list[str] = []
 
     def tell(text: str) -> None:

@@ -44,7 +44,7 @@ class RestoreState:
 
 def path_of(s: Settings) -> Path:
     """Return the file in which the restore of this region is kept."""
-    return s.region_home / "recovery" / "restore.json"
+    return s.paths.restore
 
 
 def read(s: Settings) -> RestoreState | None:

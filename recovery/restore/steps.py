@@ -60,9 +60,9 @@ def look_first(run: Restore) -> str:
             f"{run.s.region} is the active region, epoch {epoch}: a restore replaces all it took since",
             remedy="`caravan region` shows who is active; --although-active (a box in Airflow too) gives that up",
         )
-    free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free
+    free = shutil.disk_usage(next(p for p in (run.s.paths.home, *run.s.paths.home.parents) if p.exists())).free
     if free < 1 << 30:
-        raise RestoreRefused(f"only {free / 1e9:.1f} GB are free at {run.s.region_home}", remedy="make room")
+        raise RestoreRefused(f"only {free / 1e9:.1f} GB are free at {run.s.paths.home}", remedy="make room")
     return f"{away} {'answers' if alive else 'is silent'}; {free / 1e9:.0f} GB free"
 
 
@@ -233,7 +233,7 @@ def probe(run: Restore) -> str:
 def open_edge(run: Restore) -> str:
     """Route all shoppers to the champion's engine."""
     champion = _champion(Ledger.of(run.s))
-    folder = run.s.region_home / "edge"
+    folder = run.s.paths.edge
     folder.mkdir(parents=True, exist_ok=True)
     edge.write_routes(folder, edge.TrafficSplit(), run.s)
     run.machine.start("edge")

@@ -15,7 +15,7 @@ from recovery.machine import Machine
 
 
 def path(s: Settings) -> Path:
-    return s.region_home / "recovery" / "stopped.json"
+    return s.paths.suspended
 
 
 def stop(s: Settings, machine: Machine, groups: Sequence[Sequence[str]]) -> None:

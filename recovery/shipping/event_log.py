@@ -17,11 +17,11 @@ from typing import Any
 
 from artifacts import state_file
 from contracts.errors import Conflict, NotFound, Tampered
+from contracts.region_paths import EVENT_LOG
 from recovery.vault.encryption import PART
 from recovery.vault.manifest import Part, Segment
 from recovery.vault.vault import Vault
 
-FOLDER = "event-log"
 #: Record of what a restore wrote there: size per file, and the database it belongs to.
 LAID_OUT = ".laid-out.json"
 #: Most small pieces that a file may have once nobody writes it; a manifest names each.
@@ -61,7 +61,7 @@ def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None =
     Passing the last result as `reached` saves listing the vault.
     """
     done = dict(reached) if reached is not None else _reached(pieces(vault, system))
-    root = home / FOLDER
+    root = home / EVENT_LOG
     for path in sorted(root.glob("*/*.jsonl")):
         name = path.relative_to(root).as_posix()
         before = done.get(name, 0)
@@ -77,7 +77,7 @@ def merge(vault: Vault, system: str, home: Path, now: datetime | None = None) ->
     """
     now, merged = now or datetime.now(UTC), 0
     for name, spans in pieces(vault, system).items():
-        path, cover = home / FOLDER / name, contiguous(spans)
+        path, cover = home / EVENT_LOG / name, contiguous(spans)
         if not cover or path.parent.name >= now.date().isoformat() or not path.exists():
             continue
         about = path.stat()
@@ -175,7 +175,7 @@ def repair(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], kn
                     wrong.add((path, start, end, key))
     mended = set()
     for path, start, end, key in sorted(wrong):
-        with suppress(FileNotFoundError), (home / FOLDER / path).open("rb") as file:
+        with suppress(FileNotFoundError), (home / EVENT_LOG / path).open("rb") as file:
             file.seek(start)
             data = file.read(end - start)
             if len(data) == end - start and data.endswith(b"\n"):
@@ -194,7 +194,7 @@ def unpack(
     different one, and neither may stand in for the other. A piece that cannot be read raises Tampered or NotFound;
     with `tell`, the loss is reported to it and the piece's place is left blank.
     """
-    root = home / FOLDER
+    root = home / EVENT_LOG
     record = state_file.read(root / LAID_OUT) or {}
     reached: dict[str, int] = record.get("files", {}) if record.get("system") == system else {}
     _set_aside(root, reached)
@@ -218,7 +218,7 @@ def unpack(
 
 def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
     """Move aside files that are not exactly what was laid out; forget the record of those that are gone."""
-    aside = root.with_name(f"{FOLDER}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    aside = root.with_name(f"{EVENT_LOG}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     present = {path.relative_to(root).as_posix(): path for path in root.glob("*/*.jsonl")}
     for name, path in present.items():
         if laid_out.get(name) != path.stat().st_size:

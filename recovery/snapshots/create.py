@@ -86,7 +86,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
         after = f"goes on from {parent.id}" if parent else "begins anew"
         progress("parent", f"snapshot {sequences[0]} is not valid, or of another database; this one {after}")
     full = full or parent is None or (daily and _day_of(parent.full_at) < datetime.now(UTC).date())
-    base = check_parent(vault, parent, s.region_home, deep=full, tell=lambda text: progress("vault", text))
+    base = check_parent(vault, parent, s.paths.home, deep=full, tell=lambda text: progress("vault", text))
 
     def copied(done: int, whole: int) -> None:
         progress("objects", f"{done} of {whole} new objects")
@@ -104,8 +104,8 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
     progress("log", f"{(taken.position - max(chain[-1].start, shipper_position)) / 1e6:.1f} MB of log up to the cut")
     # what rows at the cut name was published before them, so a second look has it
     inventory = objects.look(stores, vault, inventory, staging, progress=copied)
-    event_log.ship(vault, system, s.region_home)
-    event_log.merge(vault, system, s.region_home)
+    event_log.ship(vault, system, s.paths.home)
+    event_log.merge(vault, system, s.paths.home)
     events = event_log.list_segments(vault, system, base.events)
     progress("closure", "looking for everything that rows and pointers name")
     references.demand(references.missing(vault, inventory, s.bucket, releases=taken.releases, signed=taken.signed))
@@ -157,7 +157,7 @@ def _serving(s: Settings) -> dict[str, Any]:
 
     What should be served is in the ledger, and the ledger is authoritative.
     """
-    path = s.region_home / "edge" / "split.yaml"
+    path = s.paths.edge / "split.yaml"
     return {"split": path.read_text() if path.is_file() else ""}
 
 

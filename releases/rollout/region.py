@@ -19,7 +19,7 @@ from contracts.region import SLOTS
 from contracts.settings import Settings
 from releases.rollout.traffic import Deployed, describe, plan
 from serving import reach
-from serving.edge import edge, listener
+from serving.edge import edge
 from serving.edge.edge import TrafficSplit
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class LiveRegion:
 
     def __init__(self, s: Settings) -> None:
         self._s = s
-        self._edge = s.region_home / "edge"
+        self._edge = s.paths.edge
         self._store = ObjectStore.of(s)
         self._http = {slot: reach.client(s.engine_address_of(slot), timeout=PATIENCE) for slot in SLOTS}
         self._pool = ThreadPoolExecutor(len(SLOTS), thread_name_prefix="readiness")
@@ -128,7 +128,7 @@ class LiveRegion:
 
     @property
     def access_log(self) -> Path:
-        return self._s.region_home / "logs" / listener.ACCESS_LOG
+        return self._s.paths.access_log
 
 
 def _items_of_lake(s: Settings, source: str) -> set[str]:

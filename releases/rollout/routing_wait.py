@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import httpx
 
 from contracts.errors import CaravanError, ServingError
+from contracts.region_paths import CONTROLLER
 from contracts.settings import Settings
-from releases.rollout.live import HEARTBEAT
 from releases.rollout.region import Region
 from releases.rollout.traffic import Deployed, plan
 from serving import reach
@@ -44,7 +44,7 @@ class Arrival:
 def last_beat(s: Settings) -> Beat | None:
     """The controller's last heartbeat, or None where there is none that can be read."""
     try:
-        body = json.loads((s.region_home / HEARTBEAT).read_text())
+        body = json.loads(s.paths.heartbeat(CONTROLLER).read_text())
         return Beat(at=float(body["at"]), doing=str(body["doing"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -75,7 +75,7 @@ def write_edge(directory: Path, s: Settings, *, logs: Path | None = None) -> Pat
     Routes that exist stay: shoppers were routed by them when the edge stopped.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    logs = logs or s.region_home / "logs"
+    logs = logs or s.paths.logs
     logs.mkdir(parents=True, exist_ok=True)
     write_clusters(directory, {slot: s.engine_address_of(slot) for slot in SLOTS})
     if not (directory / ROUTES).is_file():

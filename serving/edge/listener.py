@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings
 from serving.callers import HOW_TO_ASK, PSEUDONYM_HEADER
 from serving.edge import admin, callers, metrics
@@ -23,7 +24,6 @@ from serving.pipeline.schemas import MAX_BODY
 
 ROUTES = "routes.yaml"
 CLUSTERS = "clusters.yaml"
-ACCESS_LOG = "edge-access.log"
 
 #: The opaque id that splits hash on: a shop's server may send it, for browsers the edge keeps it in a cookie.
 SHOPPER_HEADER = "x-shopper-id"

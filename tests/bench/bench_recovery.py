@@ -113,7 +113,7 @@ class Peer:
 
 def main(megabytes: int) -> None:
     with two_regions() as s, tempfile.TemporaryDirectory(dir=s.home) as folder:
-        standby = s.model_copy(update={"region": "standby"})
+        standby = s.of_region("standby")
         Shop(s).prepare()
         EmbeddedMachine(s).stop("feed")  # it would send the objects ahead of the snapshot
         fill(s, megabytes)

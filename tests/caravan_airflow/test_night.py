@@ -41,7 +41,7 @@ class Pages:
 @pytest.fixture
 def s(tmp_path: Path) -> Settings:
     found = read_settings(home=tmp_path)
-    found.region_home.mkdir(parents=True)
+    found.paths.home.mkdir(parents=True)
     return found
 
 

@@ -111,7 +111,7 @@ CASES: dict[str, Case] = {
 def judged(it: LiveCanary, name: str) -> str | None:
     """Send one bad release on its way; what is wrong with how that ended, or None."""
     case = CASES[name]
-    folder = it.s.region_home / "edge"
+    folder = it.s.paths.edge
     # the champion's own weights: what differs is what was broken, and nothing else
     bad = it.release(unavailable=case.unavailable, change=case.spoil)
     with case.around(it), it.traffic(rate=case.rate):

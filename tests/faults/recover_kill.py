@@ -72,7 +72,7 @@ class Killer:
 
     def _kill_inside(self, name: str, command: psutil.Process) -> None:
         way = self._draw.choice(WAYS)
-        standby = self._s.model_copy(update={"region": "standby"})
+        standby = self._s.of_region("standby")
         while name in INTO and _runs(command) and getattr(state.read(standby), "now", "") != name:
             time.sleep(0.02)
         time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))

@@ -63,7 +63,7 @@ def run(seed: int, count: int, s: Settings | None = None) -> Outcome:
 
 def _restored(s: Settings, catalog: Catalog) -> list[str]:
     """What is wrong with the other region, once the newest snapshot is restored there."""
-    newest, standby = catalog.newest(), s.model_copy(update={"region": "standby"})
+    newest, standby = catalog.newest(), s.of_region("standby")
     assert newest is not None
     try:
         done = restore(

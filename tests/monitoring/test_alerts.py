@@ -18,7 +18,7 @@ from monitoring import alerts
 @pytest.fixture
 def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     found = read_settings(home=tmp_path)
-    found.region_home.mkdir(parents=True)
+    found.paths.home.mkdir(parents=True)
     monkeypatch.setattr("caravan.cli.alerts.settings", lambda: found)
     return found
 
@@ -29,7 +29,7 @@ def test_many_at_once_and_none_is_torn(s: Settings) -> None:
         list(pool.map(lambda n: alerts.tell(s, part="tests", severity="info", text=f"{n} é\n" * 50), range(100)))
     found = alerts.told(s)
     assert {alert.text.split()[0] for alert in found} == {str(n) for n in range(100)}
-    with (s.region_home / alerts.FILE).open("a") as file:
+    with s.paths.alerts.open("a") as file:
         file.write('{"at": "2026-')
     assert alerts.told(s) == found
 

@@ -19,7 +19,7 @@ FIRST = date(2026, 3, 1)
 @pytest.fixture
 def s(tmp_path: Path) -> Settings:
     found = read_settings(home=tmp_path)
-    found.region_home.mkdir(parents=True)
+    found.paths.home.mkdir(parents=True)
     return found
 
 

@@ -102,18 +102,18 @@ def refused(s: Settings, shop: Shop) -> None:
         move_release(
             Ledger.of(s), shop.source, shop.digest, to="rolled_back", expected="champion", actor="x", reason="awake"
         )
-    split, until = read_split(s.region_home / "edge"), time.monotonic() + 30
-    while "takes no writes" not in (doing := json.loads((s.region_home / "controller.json").read_text())["doing"]):
+    split, until = read_split(s.paths.edge), time.monotonic() + 30
+    while "takes no writes" not in (doing := json.loads(s.paths.heartbeat("controller").read_text())["doing"]):
         assert time.monotonic() < until, doing
         time.sleep(0.5)
-    assert read_split(s.region_home / "edge") == split
+    assert read_split(s.paths.edge) == split
 
 
 def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost(
     two_regions: Settings, oncall: Airflow
 ) -> None:
     s, active = two_regions, RegionLease.of(two_regions)
-    standby = s.model_copy(update={"region": "standby"})
+    standby = s.of_region("standby")
     shop = Shop(s)
     shop.prepare()
     until = time.monotonic() + 30

@@ -58,7 +58,7 @@ def test_services_are_down_and_then_run_again(here: Settings, fault: str) -> Non
 
 
 def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    services, standby = Services(), here.model_copy(update={"region": "standby"})
+    services, standby = Services(), here.of_region("standby")
     suspended.stop(here, cast(Machine, services), DOWN["region-down"])
     assert "edge" in services.down  # and there it was killed
     told: list[str] = []
@@ -78,7 +78,7 @@ def test_a_rehearsal_that_was_killed_is_made_good_by_the_next(here: Settings, mo
 
 
 def test_a_second_rehearsal_does_not_start_what_the_first_has_stopped(here: Settings) -> None:
-    services, standby = Services(), here.model_copy(update={"region": "standby"})
+    services, standby = Services(), here.of_region("standby")
     with hold(suspended.path(here).with_suffix(".lock"), lambda _who: None):
         suspended.stop(here, cast(Machine, services), DOWN["edge-cut-off"])
         with pytest.raises(RestoreRefused, match="another rehearsal"):

@@ -17,7 +17,7 @@ from tests.recovery.vaults import SmallRegion
 def test_events_leave_while_the_database_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     region = SmallRegion(tmp_path)
     s = region.s.model_copy(update={"home": tmp_path})
-    path = s.region_home / event_log.FOLDER / "2026-03-01" / "champion-000000.jsonl"
+    path = s.paths.event_log / "2026-03-01" / "champion-000000.jsonl"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"one\n")
     monkeypatch.setattr(feeding.Vault, "of", lambda _s: region.vault)

@@ -60,8 +60,8 @@ def traces(s: Settings, clear: str) -> dict[str, list[str]]:
         found["online"] = [
             str(key) for key in client.scan_iter() if pattern.search(key) or pattern.search(client.dump(key) or b"")
         ]
-    passed_over = [s.region_home / folder for folder in ("seaweedfs", "postgres")]
-    for path in sorted([*s.region_home.rglob("*"), *(s.home / "logs").rglob("*")]):
+    passed_over = [s.paths.home / folder for folder in ("seaweedfs", "postgres")]
+    for path in sorted([*s.paths.home.rglob("*"), *(s.home / "logs").rglob("*")]):
         if not path.is_file() or any(path.is_relative_to(folder) for folder in passed_over):
             continue
         try:
@@ -100,7 +100,7 @@ def with_history(s: Settings, shop: Shop, *shoppers: str) -> None:
 
 
 def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> None:
-    s, standby = two_regions, two_regions.model_copy(update={"region": "standby"})
+    s, standby = two_regions, two_regions.of_region("standby")
     # of this test alone: who is erased here must not act in another test of the same stack
     gone, stays = f"gone-{uuid.uuid4().hex[:8]}", f"stays-{uuid.uuid4().hex[:8]}"
     shop = Shop(s)
@@ -118,7 +118,7 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
             assert client.post("/recommend", json={"user_id": user}, headers={SHOPPER_HEADER: user}).is_success
     lake = Lake.of(s, shop.source)
     time.sleep(12)  # Envoy writes its log, engines what they showed, the feed sends the event log
-    assert collect(lake, s.region_home / "event-log")
+    assert collect(lake, s.paths.event_log)
     taken = create(s, EmbeddedMachine(s)).snapshot
     before = traces(s, gone)
     assert before.keys() == {"objects", "online", "files"}
@@ -133,7 +133,7 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
     assert traces(s, gone) == {}
     assert traces(s, stays).keys() == {"objects", "online", "files"}
     # nobody has asked meanwhile: what is shown is logged as well, a moment later
-    assert {report.status for report in collect(lake, s.region_home / "event-log")} == {"known"}
+    assert {report.status for report in collect(lake, s.paths.event_log)} == {"known"}
     assert traces(s, gone) == {}
     assert serves(s) == shop.digest
     again = caravan(s, "forget", gone, "--reason", "ticket 7", "--yes", "--json")

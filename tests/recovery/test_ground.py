@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Tampered
+from contracts.region_paths import EVENT_LOG
 from recovery.restore.recovery_point import Point, choose
 from recovery.shipping import event_log, objects
 from recovery.snapshots import retention, verify
@@ -23,7 +24,7 @@ FILE = "2026-03-01/champion-000000.jsonl"
 def region(tmp_path: Path) -> SmallRegion:
     made = SmallRegion(tmp_path)
     made.publish("serving/primary/champion", a="one", b="two")
-    path = tmp_path / event_log.FOLDER / FILE
+    path = tmp_path / EVENT_LOG / FILE
     path.parent.mkdir(parents=True)
     reached = None
     for line in (b"one\n", b"two\n", b"three\n"):
@@ -117,7 +118,7 @@ def test_a_rotten_piece_of_the_event_log_is_sent_again_from_the_regions_file(reg
     events = event_log.list_segments(region.vault, "7", found.events)
     assert [stretch.end for stretch in events] == [4, 8, 14]
     event_log.unpack(region.vault, "7", events, region.folder / "again")
-    assert (region.folder / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
+    assert (region.folder / "again" / EVENT_LOG / FILE).read_bytes() == b"one\ntwo\nthree\n"
 
 
 def test_so_is_one_that_no_snapshot_lists_yet(region: SmallRegion) -> None:
@@ -133,12 +134,12 @@ def test_a_piece_that_the_region_has_no_more_stays_named_and_is_no_reason_to_los
 ) -> None:
     one, told = with_log(region), list[str]()
     region.memory.remove(one.events[1].part.key)
-    (region.folder / event_log.FOLDER / FILE).unlink()
+    (region.folder / EVENT_LOG / FILE).unlink()
     assert base(region, one, deep=True).events == one.events
 
     def sound(event_log: bool) -> None:
         choose(
-            region.vault, region.s.model_copy(update={"region": "standby"}), Point.parse("newest"),
+            region.vault, region.s.of_region("standby"), Point.parse("newest"),
             sound=lambda snapshot: verify.demand(region.vault, snapshot, region.s, event_log=event_log),
             tell=told.append,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import NotFound, RecoveryError, Tampered
+from contracts.region_paths import EVENT_LOG
 from recovery.restore.database import _log
 from recovery.restore.recovery_point import Chosen, Point, choose
 from recovery.shipping import event_log, journal, objects, wal
@@ -26,7 +27,7 @@ FILE = "2026-03-01/champion-000000.jsonl"
 @pytest.fixture
 def region(tmp_path: Path) -> SmallRegion:
     made = SmallRegion(tmp_path)
-    path = tmp_path / event_log.FOLDER / FILE
+    path = tmp_path / EVENT_LOG / FILE
     path.parent.mkdir(parents=True)
     path.write_bytes(b"one\ntwo\n")
     event_log.ship(made.vault, "7", tmp_path)
@@ -54,7 +55,7 @@ def test_pieces_may_overlap_and_the_fewest_are_taken() -> None:
 
 
 def test_a_day_that_is_over_is_kept_in_few_pieces(region: SmallRegion, tmp_path: Path) -> None:
-    path, reached = tmp_path / event_log.FOLDER / FILE, None
+    path, reached = tmp_path / EVENT_LOG / FILE, None
     for number in range(event_log.MOST + 5):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
@@ -65,14 +66,14 @@ def test_a_day_that_is_over_is_kept_in_few_pieces(region: SmallRegion, tmp_path:
     assert event_log.merge(region.vault, "7", tmp_path, after) == 0
     assert len(event_log.list_segments(region.vault, "7")) == 1
     event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), tmp_path / "again")
-    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == path.read_bytes()
+    assert (tmp_path / "again" / EVENT_LOG / FILE).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("hidden", [True, False])
 def test_events_come_back(region: SmallRegion, tmp_path: Path, hidden: bool) -> None:
     tampered(region, "logs/", hidden=hidden)
     event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), tmp_path / "again")
-    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
+    assert (tmp_path / "again" / EVENT_LOG / FILE).read_bytes() == b"one\ntwo\n"
 
 
 @pytest.mark.parametrize("own", [b"a\n", b"mine\nmy\n", b"more of mine\nand more\n"])  # shorter, as long, longer
@@ -80,7 +81,7 @@ def test_a_log_of_the_same_name_is_not_taken_for_the_one_that_comes_back(
     region: SmallRegion, tmp_path: Path, own: bytes
 ) -> None:
     again = tmp_path / "again"
-    path = again / event_log.FOLDER / FILE
+    path = again / EVENT_LOG / FILE
     for known in (False, True):  # also after a restore, as an engine of the restored region writes on
         if known:
             path.unlink()
@@ -88,23 +89,23 @@ def test_a_log_of_the_same_name_is_not_taken_for_the_one_that_comes_back(
         path.write_bytes(own + b"." * known)
         assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 8
         assert path.read_bytes() == b"one\ntwo\n"
-    aside = [kept.read_bytes() for kept in again.glob(f"{event_log.FOLDER}.before-*/{FILE}")]
+    aside = [kept.read_bytes() for kept in again.glob(f"{EVENT_LOG}.before-*/{FILE}")]
     assert own + b"." in aside
 
 
 def test_only_what_came_since_is_fetched_again(region: SmallRegion, tmp_path: Path) -> None:
-    again, path = tmp_path / "again", tmp_path / event_log.FOLDER / FILE
+    again, path = tmp_path / "again", tmp_path / EVENT_LOG / FILE
     assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 8
     assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 0
     path.write_bytes(path.read_bytes() + b"three\n")
     event_log.ship(region.vault, "7", tmp_path)
     assert event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), again) == 6
-    assert (again / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nthree\n"
-    assert not list(again.glob(f"{event_log.FOLDER}.before-*"))
+    assert (again / EVENT_LOG / FILE).read_bytes() == b"one\ntwo\nthree\n"
+    assert not list(again.glob(f"{EVENT_LOG}.before-*"))
 
     other = SmallRegion(tmp_path / "other")
     event_log.unpack(other.vault, "8", (), again)
-    assert not list((again / event_log.FOLDER).glob("*/*.jsonl"))  # it was the log of another database
+    assert not list((again / EVENT_LOG).glob("*/*.jsonl"))  # it was the log of another database
 
 
 @pytest.mark.parametrize("hidden", [True, False])
@@ -147,7 +148,7 @@ def chosen(region: SmallRegion, point: str, told: list[str]) -> Chosen:
     def sound(snapshot: Snapshot) -> None:
         verify.demand(region.vault, snapshot, region.s)
 
-    standby = region.s.model_copy(update={"region": "standby"})
+    standby = region.s.of_region("standby")
     return choose(region.vault, standby, Point.parse(point), sound=sound, tell=told.append)
 
 
@@ -201,7 +202,7 @@ def test_a_piece_of_the_event_log_that_is_damaged_or_gone_leaves_its_place_blank
     region: SmallRegion, tmp_path: Path
 ) -> None:
     told = list[str]()
-    path, reached = tmp_path / event_log.FOLDER / FILE, None
+    path, reached = tmp_path / EVENT_LOG / FILE, None
     for number in range(4):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
@@ -213,13 +214,13 @@ def test_a_piece_of_the_event_log_that_is_damaged_or_gone_leaves_its_place_blank
     with pytest.raises(NotFound):
         event_log.unpack(region.vault, "7", left, tmp_path / "strict")
     assert event_log.unpack(region.vault, "7", left, again, tell=told.append) == path.stat().st_size
-    assert (again / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n       \nevent 1\n       \nevent 3\n"
+    assert (again / EVENT_LOG / FILE).read_bytes() == b"one\ntwo\n       \nevent 1\n       \nevent 3\n"
     assert [FILE in sentence for sentence in told] == [True, True]
 
 
 def test_what_other_pieces_have_of_a_damaged_one_is_not_lost(region: SmallRegion, tmp_path: Path) -> None:
     told = list[str]()
-    path, reached = tmp_path / event_log.FOLDER / FILE, None
+    path, reached = tmp_path / EVENT_LOG / FILE, None
     for number in range(3):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
@@ -229,7 +230,7 @@ def test_what_other_pieces_have_of_a_damaged_one_is_not_lost(region: SmallRegion
     region.memory.rot(whole.part.key, 40)
     region.memory.rot(small[-2][2], 40)
     event_log.unpack(region.vault, "7", [whole], tmp_path / "again", tell=told.append)
-    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\nevent 0\n       \nevent 2\n"
+    assert (tmp_path / "again" / EVENT_LOG / FILE).read_bytes() == b"one\ntwo\nevent 0\n       \nevent 2\n"
     assert "bytes 16 to 24" in told[0]
 
 
@@ -238,7 +239,7 @@ def test_a_piece_that_was_sent_again_serves_snapshots_from_before(region: SmallR
     region.memory.rot(before[0].part.key, 40)
     assert event_log.repair(region.vault, "7", tmp_path, before, before) == {before[0].part.key}
     event_log.unpack(region.vault, "7", before, tmp_path / "again", tell=lambda text: pytest.fail(text))
-    assert (tmp_path / "again" / event_log.FOLDER / FILE).read_bytes() == b"one\ntwo\n"
+    assert (tmp_path / "again" / EVENT_LOG / FILE).read_bytes() == b"one\ntwo\n"
 
 
 def test_after_the_cut_the_log_ends_before_a_piece_that_is_lost_and_that_is_said(region: SmallRegion) -> None:

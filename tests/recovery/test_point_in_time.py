@@ -40,7 +40,7 @@ def sql(s: Settings, *statements: str) -> list[Any]:
 
 def test_a_dropped_table_is_back(two_regions: Settings) -> None:
     s = two_regions
-    standby, machine = s.model_copy(update={"region": "standby"}), EmbeddedMachine(s)
+    standby, machine = s.of_region("standby"), EmbeddedMachine(s)
     sql(s, "DROP TABLE IF EXISTS counted", "CREATE TABLE counted (number int)", "INSERT INTO counted VALUES (1)")
     create(s, machine)
     sql(s, "INSERT INTO counted VALUES (2)")
@@ -73,7 +73,7 @@ def test_the_writer_can_not_take_away_what_it_wrote(two_regions: Settings) -> No
         writer.remove(name)
     with pytest.raises(ArtifactError):
         retention.prune(s, Vault(writer, Vault.of(s).sealer), keep=1)
-    away = s.model_copy(update={"region": other(s.region)})
+    away = s.of_region(other(s.region))
     services = LockedBucket(ObjectStore.of(away)._client, s.snapshot_bucket)
     for refused in (lambda: services.remove(name), lambda: services.delete(name), lambda: services.put(name, b"mine")):
         with pytest.raises(ArtifactError):  # what the region's own services hold passes no lock

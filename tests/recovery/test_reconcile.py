@@ -14,7 +14,6 @@ from contracts.errors import StoreUnavailable
 from recovery.erasure.rows import ErasureSubject
 from recovery.failback import reconcile
 from recovery.failback.reconcile import bring_objects, unknown
-from recovery.shipping import event_log
 from tests.fakes import MemoryStore
 from tests.recovery.vaults import SmallRegion, settings
 
@@ -47,8 +46,8 @@ def test_a_damaged_object_stays_behind_with_the_manifest_that_names_it(tmp_path:
 
 def test_events_of_erased_shoppers_do_not_come_back(tmp_path: Path) -> None:
     former = settings().model_copy(update={"home": tmp_path, "region": "primary"})
-    active = former.model_copy(update={"region": "standby"})
-    folder = former.region_home / event_log.FOLDER / "2026-03-01"
+    active = former.of_region("standby")
+    folder = former.paths.event_log / "2026-03-01"
     folder.mkdir(parents=True)
     rows = [
         {"event_id": f"{number}", "event_time": "2026-03-01T12:00:00+00:00", "user_id": user, "source": "shop"}

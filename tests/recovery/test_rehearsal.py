@@ -38,7 +38,7 @@ def shop(two_regions: Settings) -> Shop:
 
 
 def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop) -> None:
-    s, standby = two_regions, two_regions.model_copy(update={"region": "standby"})
+    s, standby = two_regions, two_regions.of_region("standby")
     machines = EmbeddedMachine(standby), EmbeddedMachine(s)
     before = RegionLease.of(s).look()
     score, page = rehearse(standby, *machines, count=30)
@@ -70,7 +70,7 @@ def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop)
         assert time.monotonic() < until, "the feed does not note a new object"
         time.sleep(0.5)
     without = create(s, EmbeddedMachine(s)).snapshot
-    keys = store_administrator(s.model_copy(update={"region": other(s.region)}))
+    keys = store_administrator(s.of_region(other(s.region)))
     LockedBucket.administrator(s, *keys).remove(object_key(sha256))
     harmed, _ = rehearse(standby, *machines, count=10)
     assert harmed.failures() == []

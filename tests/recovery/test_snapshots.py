@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Conflict, NotWhole, RecoveryError, Tampered
+from contracts.region_paths import EVENT_LOG
 from recovery.restore.recovery_point import Point, choose
 from recovery.shipping import event_log, objects, wal
 from recovery.snapshots import references, retention, verify
@@ -108,7 +109,7 @@ def test_a_corrupt_newest_snapshot_is_passed_over_and_that_is_said(region: Small
 
     chosen = choose(
         region.vault,
-        region.s.model_copy(update={"region": "standby"}),
+        region.s.of_region("standby"),
         Point.parse("newest"),
         sound=sound,
         tell=said.append,
@@ -262,7 +263,7 @@ def test_a_secret_to_which_keys_were_added_is_known_by_what_it_was() -> None:
 
 def test_a_large_log_goes_over_in_bounded_memory(tmp_path: Path) -> None:
     region = SmallRegion(tmp_path)
-    folder = tmp_path / event_log.FOLDER / "2026-03-01"
+    folder = tmp_path / EVENT_LOG / "2026-03-01"
     folder.mkdir(parents=True)
     line = random.Random(2).randbytes(500_000).hex().encode() + b"\n"
     (folder / "champion-000000.jsonl").write_bytes(line * 60 + b"torn")
@@ -277,13 +278,13 @@ def test_a_large_log_goes_over_in_bounded_memory(tmp_path: Path) -> None:
     assert pieces == {"2026-03-01/champion-000000.jsonl": len(line) * 60 + 15}
     restored = tmp_path / "restored"
     event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), restored)
-    again = restored / event_log.FOLDER / "2026-03-01" / "champion-000000.jsonl"
+    again = restored / EVENT_LOG / "2026-03-01" / "champion-000000.jsonl"
     assert again.read_bytes() == line * 60 + b"torn and ended\n"
 
 
 def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path) -> None:
     region = SmallRegion(tmp_path / "region")
-    folder = tmp_path / event_log.FOLDER / "2026-03-01"
+    folder = tmp_path / EVENT_LOG / "2026-03-01"
     folder.mkdir(parents=True)
     path, restored = folder / "champion-000000.jsonl", tmp_path / "restored"
     grown, feeds = b"", None
@@ -295,7 +296,7 @@ def test_what_a_snapshot_and_the_feed_both_sent_comes_back_whole(tmp_path: Path)
         else:
             event_log.ship(region.vault, "7", tmp_path)
     event_log.unpack(region.vault, "7", event_log.list_segments(region.vault, "7"), restored)
-    assert (restored / event_log.FOLDER / "2026-03-01" / path.name).read_bytes() == grown
+    assert (restored / EVENT_LOG / "2026-03-01" / path.name).read_bytes() == grown
 
 
 def test_log_with_a_gap_ends_at_the_gap() -> None:

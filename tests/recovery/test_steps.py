@@ -172,7 +172,7 @@ def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings) -> None:
 def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recovery.restore.steps.answering_parts", lambda *_: [])
     monkeypatch.setattr(fencing.RegionLease, "of", lambda _s: SimpleNamespace(look=lambda: None, close=lambda: None))
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
 
     def look(*, although_active: bool = False, **about: Any) -> str:
@@ -192,7 +192,7 @@ def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkey
 def test_the_lease_says_who_is_active_and_not_what_a_lost_region_was_told(
     s: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
     held = SimpleNamespace(region="primary", epoch=3)
     lease = SimpleNamespace(look=lambda: held, close=lambda: None)
@@ -211,7 +211,7 @@ def test_without_control_it_counts_what_the_region_was_told(s: Settings, monkeyp
         raise StoreUnavailable("the control group's database does not answer")
 
     monkeypatch.setattr(fencing.RegionLease, "of", silent)
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     assert fencing.active_epoch(s) is None
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
     assert fencing.active_epoch(s) == 2

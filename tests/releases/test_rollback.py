@@ -167,12 +167,12 @@ class FakeRegion:
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
     s = read_settings(home=tmp_path)
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     return s
 
 
 def beats(s: Settings, age: float = 0.0) -> None:
-    (s.region_home / "controller.json").write_text(json.dumps({"at": time.time() - age, "doing": "nothing"}))
+    s.paths.heartbeat("controller").write_text(json.dumps({"at": time.time() - age, "doing": "nothing"}))
 
 
 def test_while_the_controller_lives_nobody_helps_it(home: Settings) -> None:
@@ -221,7 +221,7 @@ def test_what_is_missing_is_said_when_it_takes_too_long(home: Settings) -> None:
 
 def test_a_torn_heartbeat_is_none(home: Settings) -> None:
     assert last_beat(home) is None
-    (home.region_home / "controller.json").write_text('{"at": 1')
+    home.paths.heartbeat("controller").write_text('{"at": 1')
     assert last_beat(home) is None
 
 

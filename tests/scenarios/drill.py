@@ -51,7 +51,7 @@ def drill(
     meddle: Meddle = in_peace,
 ) -> Score:
     """Lose the primary of `s` and recover; the score. Both regions and the control group must run."""
-    standby, vault, problems = s.model_copy(update={"region": "standby"}), Vault.of(s), []
+    standby, vault, problems = s.of_region("standby"), Vault.of(s), []
     shop = Shop(s)
     tell("shop", "features, a signed and registered champion, shoppers")
     shop.prepare()

@@ -136,7 +136,7 @@ class LiveCanary:
         began = time.monotonic()
         while time.monotonic() < began + seconds:
             ready = reach.get(self.s.engine_address, "/readyz").json()["release"] == digest
-            split = edge.read_split(self.s.region_home / "edge")
+            split = edge.read_split(self.s.paths.edge)
             if ready and split is not None and split.rest_engine == "champion" and self.asked() == digest:
                 return time.monotonic() - began
             time.sleep(0.1)
@@ -176,7 +176,7 @@ class LiveCanary:
         region = LiveRegion(self.s)
         self.controller = Controller(
             self.s, self.ledger, region_database(self.s), region, access_log=region.access_log,
-            answer_log=self.s.region_home / FOLDER, policies=lambda _name: self.policy,
+            answer_log=self.s.paths.home / FOLDER, policies=lambda _name: self.policy,
         )  # fmt: skip
         stop = threading.Event()
         thread = threading.Thread(target=self._run, args=(stop,))
@@ -229,7 +229,7 @@ class LiveCanary:
         self, *, control: tuple[str, ...] = (), canary: tuple[str, ...] = (), canary_url: str = ""
     ) -> Iterator[None]:
         """Fault proxies between the edge and the engines of the two arms; all requests of both arms pass one."""
-        folder = self.s.region_home / "edge"
+        folder = self.s.paths.edge
         addresses = {slot: self.s.engine_address_of(slot) for slot in SLOTS}
         with ExitStack() as stack:
             for slot, options in (("control", control), ("canary", canary)):

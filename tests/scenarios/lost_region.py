@@ -161,7 +161,7 @@ def serves(s: Settings, address: str = "") -> str | None:
 def logged(s: Settings) -> set[str]:
     """Ids in a region's event log; lines of an erased shopper are blanks."""
     found = set()
-    for path in (s.region_home / "event-log").glob("*/*.jsonl"):
+    for path in s.paths.event_log.glob("*/*.jsonl"):
         found |= {json.loads(line)["event_id"] for line in path.read_text().splitlines() if line.strip()}
     return found
 
@@ -214,7 +214,7 @@ def writing(s: Settings) -> Iterator[list[tuple[float, int]]]:
 
 def lose(s: Settings) -> float:
     """Kill every process of the region with SIGKILL and remove its disk; when."""
-    home = s.region_home
+    home = s.paths.home
     (supervisor.run_folder(s) / f"group-{s.region}.conf").unlink()  # or supervisor would start them again
     at = time.time()
     _kill(s)

@@ -88,7 +88,7 @@ def following(s: Settings, slot: str, **settings: str) -> Iterator[Live]:
         }
         | settings
     )
-    with _process(s.region_home / "logs", own, (sys.executable,), (), name=f"{slot}.log") as live:
+    with _process(s.paths.logs, own, (sys.executable,), (), name=f"{slot}.log") as live:
         wait_ready(live, path="/healthz")
         yield live
 

@@ -95,7 +95,7 @@ def test_only_processes_of_the_region_are_ended_when_the_supervisor_died(s: Sett
             folder.mkdir(parents=True)
             command = ["sh", "-c", "sleep 60; true"]
             started[region] = subprocess.Popen(command, cwd=folder, env={MARKER: str(s.home), "PATH": "/usr/bin:/bin"})
-        found = processes.within(s.region_home, processes.of_stack(s.home, None))
+        found = processes.within(s.paths.home, processes.of_stack(s.home, None))
         assert started["standby"].pid in {p.pid for p in found}
         assert started["primary"].pid not in {p.pid for p in found}
         processes.end(found)

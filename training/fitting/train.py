@@ -71,7 +71,7 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
         return done
     read = inputs.read(lake, day, asked.recipe, asked.which)
     data, origin = _prepare(asked, read, cache=s.cache / "objects")
-    folder = s.region_home / "training" / source / asked.key
+    folder = s.paths.training / source / asked.key
     for other in _half_done(folder):
         log.info(
             "does not go on with the half-done training in %s: it has other inputs, or is of an earlier version", other

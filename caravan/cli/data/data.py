@@ -85,7 +85,7 @@ def validate(
     report = validate_day(
         Lake.of(s, _shop_name(source or s.shop)),
         day,
-        event_log=s.region_home / "event-log",
+        event_log=s.paths.event_log,
         accept_changes=accept_changes,
         max_quarantined=max_quarantined,
     )

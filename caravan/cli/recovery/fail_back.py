@@ -26,7 +26,7 @@ def fail_back(
     from caravan.stack.machine import EmbeddedMachine
     from recovery.failback import failback
 
-    target = settings().model_copy(update={"region": named(region)})
+    target = settings().of_region(named(region))
     if give_up:
         typer.echo(failback.give_up(target))
         return
@@ -34,7 +34,7 @@ def fail_back(
         raise SettingsError("a failback needs a reason", remedy='give one: --reason "the primary is mended"')
     if through and through not in failback.STEPS:
         raise SettingsError(f"there is no step {through}", remedy=f"name one of {', '.join(failback.STEPS)}")
-    others = EmbeddedMachine(target.model_copy(update={"region": other(target.region)}))
+    others = EmbeddedMachine(target.of_region(other(target.region)))
     with StepBoard() as board:
         state = failback.fail_back(
             target, EmbeddedMachine(target), others, reason=reason, through=through,

@@ -44,7 +44,7 @@ def recover(
 
     if not reason and not dry_run:
         raise SettingsError("a restore needs a reason", remedy='give one: --reason "the primary is gone"')
-    s = settings().model_copy(update={"region": named(region)})
+    s = settings().of_region(named(region))
     machine, point = EmbeddedMachine(s), Point.parse(to)
     options = RestoreOptions(
         reason=reason, through=through, name=name, although_alive=although_alive, although_active=although_active,

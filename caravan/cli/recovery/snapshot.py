@@ -185,14 +185,14 @@ def _administered(s: Settings) -> Vault:
     from recovery.vault.encryption import Sealer
     from recovery.vault.vault import Vault
 
-    keys = store_administrator(s.model_copy(update={"region": other(s.region)}))
+    keys = store_administrator(s.of_region(other(s.region)))
     return Vault(LockedBucket.administrator(s, *keys), Sealer.of(s))
 
 
 def _of(region: str) -> Settings:
     """Settings of a region, by default that of the environment."""
     s = settings()
-    return s.model_copy(update={"region": named(region)}) if region else s
+    return s.of_region(named(region)) if region else s
 
 
 def _facts(one: Snapshot) -> dict[str, Any]:

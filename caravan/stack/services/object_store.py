@@ -23,7 +23,7 @@ IDENTITIES = "identities.json"
 
 def program(s: Settings) -> Program:
     """Return the store of the region `s.region`: master, volume, filer and S3 gateway in one process."""
-    folder, ports = s.region_home / "seaweedfs", s.ports
+    folder, ports = s.paths.object_store, s.ports
 
     def prepare() -> None:
         (folder / "data").mkdir(parents=True, exist_ok=True)

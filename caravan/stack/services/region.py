@@ -38,7 +38,7 @@ def programs(s: Settings) -> list[Program]:
 def cluster(s: Settings) -> Cluster:
     """The region's PostgreSQL."""
     return Cluster(
-        folder=s.region_home / "postgres",
+        folder=s.paths.postgres,
         host=s.host,
         port=s.ports.postgres,
         superuser_password=credentials.read(s, "postgres_superuser_password"),
@@ -54,7 +54,7 @@ def _postgres(s: Settings) -> Program:
 
 
 def _redis(s: Settings) -> Program:
-    folder = s.region_home / "redis"
+    folder = s.paths.redis
     configuration = folder / "redis.conf"
 
     def prepare() -> None:
@@ -77,7 +77,7 @@ def _redis(s: Settings) -> Program:
         group=s.region,
         service="redis",
         command=(str(binaries.redis_server()), str(configuration)),
-        directory=s.region_home,
+        directory=s.paths.home,
         ports={"Redis": s.ports.redis},
         address=f"{s.host}:{s.ports.redis}",
         prepare=prepare,
@@ -93,7 +93,7 @@ def _engine(s: Settings, slot: str) -> Program:
         group=s.region,
         service="engine" if slot == "champion" else f"engine-{slot}",
         command=(binaries.python(), "-m", "serving"),
-        directory=s.region_home,
+        directory=s.paths.home,
         environment={**environment.of_settings(s), "CARAVAN_ENGINE_SLOT": slot},
         # a port only where somebody set its address to one
         ports={} if address.startswith(SCHEME) else {f"serving engine ({slot})": s.ports.engine_of(slot)},
@@ -105,12 +105,12 @@ def _engine(s: Settings, slot: str) -> Program:
 
 def _daemon(s: Settings, service: str, module: str, *after: str, silence: float = 30.0) -> Program:
     """One of our own that works on its own; it runs while its heartbeat is younger than `silence` seconds."""
-    heartbeat = s.region_home / f"{service}.json"
+    heartbeat = s.paths.heartbeat(service)
     return Program(
         group=s.region,
         service=service,
         command=(binaries.python(), "-m", module),
-        directory=s.region_home,
+        directory=s.paths.home,
         environment={**environment.of_settings(s), "OMP_NUM_THREADS": "1"},
         after=after,
         ready=lambda since: heartbeat.is_file() and heartbeat.stat().st_mtime > max(since, time.time() - silence),
@@ -118,7 +118,7 @@ def _daemon(s: Settings, service: str, module: str, *after: str, silence: float 
 
 
 def _edge(s: Settings) -> Program:
-    folder = s.region_home / "edge"
+    folder = s.paths.edge
 
     def prepare() -> None:
         from serving.edge.edge import write_edge
@@ -134,7 +134,7 @@ def _edge(s: Settings) -> Program:
         group=s.region,
         service="edge",
         command=binaries.envoy_command(folder / "bootstrap.yaml"),
-        directory=s.region_home,
+        directory=s.paths.home,
         ports={"Envoy": s.ports.edge, "metrics": s.ports.metrics},
         address=s.edge_address,
         prepare=prepare,

@@ -35,7 +35,7 @@ def validate(run: Run) -> Outcome:
             f"nothing has landed for {run.source} yet", remedy="bring the first events with `caravan ingest`"
         )
     try:
-        report = validate_day(lake, run.day, event_log=s.region_home / "event-log")
+        report = validate_day(lake, run.day, event_log=s.paths.event_log)
     except NothingLanded as error:
         raise NothingToDo(error.what, remedy=error.remedy) from None
     log.info("%s", report)

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings, read_settings
 from serving.edge import edge, listener
 
@@ -108,7 +109,7 @@ class Edge:
 
     def line(self, answer: httpx.Response) -> dict[str, object]:
         """The access log's line about an answer."""
-        path, wanted = self.logs / listener.ACCESS_LOG, answer.headers["x-request-id"]
+        path, wanted = self.logs / ACCESS_LOG, answer.headers["x-request-id"]
 
         def found() -> list[dict[str, object]]:
             lines = path.read_text().splitlines() if path.exists() else []

@@ -8,6 +8,7 @@ import time
 
 import httpx
 
+from contracts.region_paths import ACCESS_LOG
 from serving.edge import listener
 from serving.pipeline.schemas import MAX_BODY
 from tests.serving.edge.running_edge import RELEASE, Edge
@@ -49,7 +50,7 @@ def test_every_request_is_one_line_of_json_without_its_query(running: Edge) -> N
     found = running.line(answer)
     assert (found["cluster"], found["code"], found["path"]) == ("champion", 200, "/search")
     assert isinstance(found["duration_ms"], int)
-    assert "very-private" not in (running.logs / listener.ACCESS_LOG).read_text()
+    assert "very-private" not in (running.logs / ACCESS_LOG).read_text()
 
 
 def test_the_engines_time_is_told_from_the_clients(running: Edge) -> None:

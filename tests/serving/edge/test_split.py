@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from contracts.region_paths import ACCESS_LOG
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.outcomes import OutcomeReader, Watched
 from serving.edge import edge, listener
@@ -78,7 +79,7 @@ def test_nobody_can_say_which_arm_is_meant_or_be_a_copy(running: Edge) -> None:
 def test_a_claimed_arm_of_what_envoy_turns_away_unread_counts_for_nothing(running: Edge) -> None:
     edge.write_routes(running.folder, edge.TrafficSplit(control=50, rest=0, canary=50, salt="one"), running.s)
     running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "canary"})
-    claimed, log, now = f"{listener.ARM_HEADER}: canary", running.logs / listener.ACCESS_LOG, time.time()
+    claimed, log, now = f"{listener.ARM_HEADER}: canary", running.logs / ACCESS_LOG, time.time()
     watched = Watched(canary="b" * 64, champion="a" * 64, since=now, budget_ms=999, deadline_ms=999, catalog=None)
     reader = OutcomeReader(watched, log, running.folder / "no-answers")
     for request in (
