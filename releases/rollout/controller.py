@@ -25,7 +25,7 @@ from contracts.release import State
 from contracts.settings import Settings
 from monitoring.canary_judge import Decision, advance, begin, judge
 from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
-from monitoring.shadow import problem
+from monitoring.shadow import find_shadow_problem
 from releases.approval.approval import Rules, recheck
 from releases.rollout import canary_record, reasons
 from releases.rollout.abort_guard import AWAY, Guard, for_ledger, kept, told
@@ -185,7 +185,7 @@ class Controller:
         entered = self._entered(candidate, "shadow")
         rules, spent = policy.shadow, now - entered
         found = self._watching.shadow_of(known, entered).compare(newest=rules.minimum_questions, now=now)
-        wrong, late = problem(rules, found), spent > rules.maximum_s
+        wrong, late = find_shadow_problem(rules, found), spent > rules.maximum_s
         self.doing = reasons.in_the_shadow(rules, found, wrong)
         if wrong is not None and (late or found.seen >= rules.chances * rules.minimum_questions):
             return self._back(candidate, wrong, found.evidence())

@@ -24,14 +24,14 @@ def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def test_many_at_once_and_none_is_torn(s: Settings) -> None:
-    assert alerts.told(s) == []
+    assert alerts.read_alerts(s) == []
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: alerts.tell(s, part="tests", severity="info", text=f"{n} é\n" * 50), range(100)))
-    found = alerts.told(s)
+    found = alerts.read_alerts(s)
     assert {alert.text.split()[0] for alert in found} == {str(n) for n in range(100)}
     with (s.region_home / alerts.FILE).open("a") as file:
         file.write('{"at": "2026-')
-    assert alerts.told(s) == found
+    assert alerts.read_alerts(s) == found
 
 
 def test_what_can_not_be_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

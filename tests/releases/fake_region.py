@@ -22,7 +22,7 @@ from artifacts.ledger import Ledger
 from contracts.errors import Tampered
 from contracts.region import SLOTS
 from contracts.settings import Settings
-from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
+from monitoring.canary_policy import CanaryPolicy, CanaryStep, ShadowPolicy
 from releases import registration
 from releases.approval.approval import Answer, Rules, answer
 from releases.rollout.controller import Controller
@@ -36,7 +36,7 @@ RULES = Rules(reviewers=frozenset({"admin", "reviewer"}))
 ITEMS = frozenset({"i-1", "i-2"})
 #: Steps that a handful of shoppers pass.
 QUICK = CanaryPolicy(
-    steps=tuple(Step(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in (1, 5, 25, 50)),
+    steps=tuple(CanaryStep(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in (1, 5, 25, 50)),
     shadow=ShadowPolicy(minimum_questions=10, minimum_s=0, maximum_s=600),
     warm_up_s=60,
 )
