@@ -20,7 +20,7 @@ Severity = Literal["info", "warning", "critical"]
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One alert. `part`: the room it comes from; `about`: its subject, where it is told only once (see tell_once)."""
+    """One alert. `part`: the room it comes from; `about`: its subject, by which tell_once writes it only once."""
 
     at: datetime
     part: str

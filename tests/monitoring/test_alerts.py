@@ -34,7 +34,7 @@ def test_many_at_once_and_none_is_torn(s: Settings) -> None:
     assert alerts.read_alerts(s) == found
 
 
-def test_what_can_not_be_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_alert_that_cannot_be_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     nowhere = read_settings(home=tmp_path / "nowhere")
     with caplog.at_level(logging.WARNING):
         alerts.tell(nowhere, part="releases", severity="critical", text="prices are wrong")

@@ -28,7 +28,7 @@ LAST = len(STEPS) - 1
 def outcomes(
     n: int, *, until: float, errors: tuple[int, int] = (0, 0), clicks: tuple[int, int] | None = None
 ) -> Outcomes:
-    """n shoppers per arm, all settled; pairs are (control, canary) shoppers with the event."""
+    """Make outcomes of n shoppers per arm, all settled; pairs are (control, canary) shoppers with the event."""
     k, c = clicks or (n // 5, n // 5)
     pairs = {"errors": errors, "timeouts": (0, 0), "clicks": (k, c)}
     return Outcomes(
@@ -192,7 +192,7 @@ def test_evidence_of_the_steps_before_counts() -> None:
     assert judge(POLICY, state, outcomes(600, until=110, errors=(0, 14)), now=110.0)[1].decision is Decision.ABORT
 
 
-def test_a_policy_can_not_change_under_a_running_canary() -> None:
+def test_a_policy_cannot_change_under_a_running_canary() -> None:
     other = replace(POLICY, alpha=0.05)
     with pytest.raises(SettingsError, match="policy has changed"):
         judge(other, state_at(0), outcomes(10, until=1), now=1.0)
@@ -228,7 +228,7 @@ GROWTH = st.lists(
 
 
 def story(growth: list[tuple[int, int, int, int, int, bool]]) -> list[Outcomes]:
-    """Totals that grow; the flag loses one guardrail's counts for that look."""
+    """Make totals that grow; the flag loses one guardrail's counts for that look."""
     n, total, found = 0, [0, 0, 0, 0], []
     for i, (more, *events, lost) in enumerate(growth):
         n += more + 12

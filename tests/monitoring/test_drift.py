@@ -14,7 +14,7 @@ from scipy import stats
 from artifacts.manifest import sha256_of
 from monitoring import drift
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Evidently and what it imports; nothing of ours warns
+pytestmark = pytest.mark.filterwarnings("ignore")  # Evidently and what it imports; nothing of this project warns
 
 
 def table(seed: int, rows: int, *, shift: float = 0.0) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Many nights together: refusals in a row and an old champion are told once, whatever runs again."""
+"""Many nights together: refusals in a row and an old champion are reported once, even when a night runs again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def judge(lake: Lake, number: int, *, passed: bool = False, night: bool = True) 
 
 
 def end(s: Settings, lake: Lake, number: int, champion: str | None = None) -> list[str]:
-    """The night ends; all alerts so far."""
+    """End the night; return the texts of all alerts so far."""
     nights.watch_nights(s, lake.store, "shop", day(number), champion)
     return [alert.text for alert in alerts.read_alerts(s)]
 
