@@ -15,6 +15,8 @@ DIGEST = re.compile(r"^[0-9a-f]{64}$")
 #: ONNX: `items` int64 [B, L] (1-based item index, 0 pads on the right), `lengths` int64 [B]
 #: -> `query` float32 [B, D]. Scores are `query @ ITEM_VECTORS.T` (+ ITEM_BIAS where the file exists).
 SEQUENCE_PROGRAM = "model/sequence.onnx"
+#: Newest items of a history that the program is given, where neither it nor MODEL_CONFIG fixes a length.
+LONGEST_HISTORY = 50
 WEIGHTS = "model/weights.safetensors"
 MODEL_CONFIG = "model/config.json"
 ITEMS = "items/items.parquet"  # CATALOG columns; row r is item index r + 1

@@ -87,7 +87,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CanaryVerdict:
     """The decision, its reasons and the evidence. `overdue`: held past the step's maximum time, so ask a person."""
 
     decision: Decision
@@ -117,7 +117,9 @@ def begin(policy: CanaryPolicy, *, release: str, at: float) -> CanaryState:
     return CanaryState(release=release, policy=policy.digest, step=0, step_started=at)
 
 
-def judge(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: float) -> tuple[CanaryState, Verdict]:
+def judge(
+    policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: float
+) -> tuple[CanaryState, CanaryVerdict]:
     """Judge the totals so far; return the state to keep and the verdict. A final decision is never taken back.
 
     Raises SettingsError when the state belongs to another policy.
@@ -138,7 +140,7 @@ def judge(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: 
 
     decision, reasons = _decide(policy, state, outcomes, evidence, mismatch, lost, now)
     step = policy.steps[state.step]
-    verdict = Verdict(
+    verdict = CanaryVerdict(
         decision=decision,
         step=state.step,
         share=step.share,

@@ -24,11 +24,11 @@ def alerts(
     from rich.markup import escape
 
     from caravan.cli.console import tables
-    from monitoring.alerts import Alert, told
+    from monitoring.alerts import Alert, read_alerts
     from recovery.drills.rehearsal import overdue
 
     s = settings()
-    found = told(s)[-last:]
+    found = read_alerts(s)[-last:]
     if (s.home / "regions" / other(s.region)).is_dir() and (late := overdue(s)) is not None:
         found.append(Alert(at=datetime.now(UTC), part="recovery", severity="warning", text=late))
     if as_json:

@@ -193,7 +193,7 @@ def _drift(store: Store, source: str, day: str, release: str) -> str:
     import pyarrow.parquet as pq
 
     from artifacts.lake import DATA
-    from monitoring.drift import TABLE, summarize
+    from monitoring.drift import TABLE, summarize_drift
 
     digest = resolve(store, f"lake/{source}/{TABLE}/{day}") if day else None
     if digest is None:
@@ -202,7 +202,7 @@ def _drift(store: Store, source: str, day: str, release: str) -> str:
     data = read_file(store, manifest, DATA)
     if data is None:
         return ""
-    found = summarize(pq.read_table(pa.BufferReader(data)), digest=digest)
+    found = summarize_drift(pq.read_table(pa.BufferReader(data)), digest=digest)
     reference = str(manifest.meta.get("reference", ""))
     window = "its own training window" if reference == release else f"the window that `{reference[:12]}` was trained on"
     return f"{plain(day)} against {window}: {plain(found)}."

@@ -13,7 +13,7 @@ from typing import Any
 
 from artifacts.ledger import CurrentRelease
 from contracts.release import CANARY_SHARE
-from monitoring.canary_judge import CanaryState, Decision, Verdict, begin, judge
+from monitoring.canary_judge import CanaryState, CanaryVerdict, Decision, begin, judge
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.guardrails import Outcomes
 from monitoring.outcomes import OutcomeReader
@@ -51,7 +51,7 @@ class Guard:
 
     def read(self, reader: OutcomeReader, policy: CanaryPolicy, now: float) -> Outcomes:
         with self._reading:
-            return reader.outcomes(policy, now=now)
+            return reader.read_outcomes(policy, now=now)
 
     def look(self) -> None:
         """Judge a running canary by what the last look left, and take its shoppers away when it does harm."""
@@ -78,12 +78,12 @@ class Guard:
             self._region.route(split)
 
 
-def told(where: str, verdict: Verdict) -> str:
+def told(where: str, verdict: CanaryVerdict) -> str:
     """A verdict for people."""
     return f"{where}: {verdict.decision}: {'; '.join(verdict.reasons)}"
 
 
-def kept(known: Memory, state: CanaryState, verdict: Verdict, doing: str, now: float) -> Memory:
+def kept(known: Memory, state: CanaryState, verdict: CanaryVerdict, doing: str, now: float) -> Memory:
     """What is kept of a look. PROMOTE holds for that look alone: until it is in the ledger, harm must still abort."""
     if verdict.decision is Decision.PROMOTE:
         state = replace(state, final=None)

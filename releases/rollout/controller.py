@@ -23,10 +23,10 @@ from artifacts.ledger import CurrentRelease, Ledger, PlannedMove
 from contracts.errors import ArtifactError, Conflict, Fenced, NotApproved, StoreUnavailable
 from contracts.release import CANARY_STEPS, State
 from contracts.settings import Settings
-from monitoring.canary_judge import CanaryState, Decision, Verdict, advance, begin, judge
+from monitoring.canary_judge import CanaryState, CanaryVerdict, Decision, advance, begin, judge
 from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
 from monitoring.guardrails import Outcomes
-from monitoring.shadow import problem
+from monitoring.shadow import find_shadow_problem
 from releases.approval.approval import Rules, recheck
 from releases.rollout import canary_record, reasons
 from releases.rollout.abort_guard import AWAY, Guard, for_ledger, kept, told
@@ -178,7 +178,7 @@ class Controller:
         entered = self._entered(candidate, "shadow")
         spent = now - entered
         found = self._watching.shadow_of(trial.known, entered).compare(newest=rules.minimum_questions, now=now)
-        wrong, late = problem(rules, found), spent > rules.maximum_s
+        wrong, late = find_shadow_problem(rules, found), spent > rules.maximum_s
         self.doing = reasons.in_the_shadow(rules, found, wrong)
         if wrong is not None and (late or found.seen >= rules.chances * rules.minimum_questions):
             return self._back(candidate, wrong, found.evidence())
@@ -211,7 +211,7 @@ class Controller:
         state, verdict = judge(policy, state, found, now=now)
         return self._act(trial, state, verdict, found)
 
-    def _act(self, trial: _Trial, state: CanaryState, verdict: Verdict, found: Outcomes) -> bool:
+    def _act(self, trial: _Trial, state: CanaryState, verdict: CanaryVerdict, found: Outcomes) -> bool:
         """Do what a verdict says, unless a freeze holds the canary where it is; harm takes its shoppers in any case."""
         candidate, now = trial.candidate, trial.now
         self.doing = told(candidate.state, verdict)

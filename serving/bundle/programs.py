@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import ReleaseRefused
+from contracts.release import LONGEST_HISTORY
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-#: Newest items of a history that are used where the program does not fix a length of its own.
-LONGEST_HISTORY = 50
 
 
 def open_session(path: Path) -> InferenceSession:

@@ -39,7 +39,7 @@ class Parts:
     search_pool: ThreadPoolExecutor
 
     def serving_release(self) -> Release:
-        """Return the release that serves a request from its first to its last line, whatever is swapped meanwhile.
+        """Return the release that serves a request from its first to its last line, also when another is swapped in.
 
         Raises NotReady where none serves yet.
         """

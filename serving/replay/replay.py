@@ -11,8 +11,8 @@ into the cart that is on the page already is no new choice.
 
 This makes it a fair judge between two releases:
 
-- On a miss the shopper found the item in another way. With `only_hits` (the default) that way is a `view`, whatever
-  was recorded, and a later cart or purchase of that item is not sent. So a worse release shows as fewer clicks, carts
+- On a miss the shopper found the item in another way. With `only_hits` (the default) that way is a `view`, for any
+  recorded kind, and a later cart or purchase of that item is not sent. So a worse release shows as fewer clicks, carts
   and purchases, as it would with real shoppers. Without it carts and purchases are as recorded, whichever release
   answers, and no measure of outcomes can tell two releases apart.
 - With `follow` at 1 (the default) no interest is lost on a miss: both releases are asked the same questions about

@@ -52,7 +52,7 @@ def pages(monkeypatch: pytest.MonkeyPatch, s: Settings) -> Pages:
     monkeypatch.setattr("caravan_airflow.service.Service.of", lambda _: nullcontext(found))
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _: SimpleNamespace(champion=lambda _source: None))
     monkeypatch.setattr("artifacts.object_store.ObjectStore.of", lambda _: None)
-    monkeypatch.setattr("monitoring.nights.watch", lambda *_: None)
+    monkeypatch.setattr("monitoring.nights.watch_nights", lambda *_: None)
     return found
 
 
@@ -107,14 +107,14 @@ def test_a_crash_is_noted_and_told_once(s: Settings, pages: Pages) -> None:
     assert pages.notes["run"].startswith(
         "crashed in train: TrainingError: training ended with code -9 -> run it again\n"
     )
-    (told,) = alerts.told(s)
+    (told,) = alerts.read_alerts(s)
     assert (told.severity, told.part) == ("critical", "nightly")
     assert f"the night of {DAY} crashed in train: TrainingError" in told.text
 
 
 def test_a_killed_task_left_no_word_and_is_told_all_the_same(s: Settings, pages: Pages) -> None:
     night_ending.end(context(CRASHED, {}))
-    assert "ended without a word" in alerts.told(s)[0].text
+    assert "ended without a word" in alerts.read_alerts(s)[0].text
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_other_endings_are_noted_and_no_alert(
     night_ending.end(context(states, left))
     assert pages.notes["run"].startswith(note)
     assert pages.notes.get("champion_stays") == ("nothing new tonight" if states is REFUSED else None)
-    assert alerts.told(s) == []
+    assert alerts.read_alerts(s) == []
 
 
 @pytest.mark.parametrize("other", [{"kind": "backfill"}, {"source": "other"}])
@@ -140,7 +140,7 @@ def test_a_backfill_and_another_source_are_noted_and_alarm_nobody(
 ) -> None:
     night_ending.end(context(CRASHED, {}, **other))
     assert pages.notes["run"].startswith("crashed in train")
-    assert alerts.told(s) == []
+    assert alerts.read_alerts(s) == []
 
 
 def test_a_page_that_can_not_be_written_leaves_the_night_as_it_is(
@@ -151,7 +151,7 @@ def test_a_page_that_can_not_be_written_leaves_the_night_as_it_is(
 
     monkeypatch.setattr("caravan_airflow.service.Service.of", away)
     assert night_ending.end(context(CRASHED, {})).kind == "crashed"
-    assert len(alerts.told(s)) == 1
+    assert len(alerts.read_alerts(s)) == 1
 
 
 def test_a_long_note_keeps_what_it_is_about(pages: Pages) -> None:

@@ -143,7 +143,7 @@ def test_an_emergency_takes_two_reviewers_and_tells_everybody(s: Settings, ledge
     approval.recheck(ledger, TWO, "shop", FIRST)
     with pytest.raises(NotApproved, match="1 of 2"):
         approval.recheck(ledger, Rules(reviewers=frozenset({"reviewer"})), "shop", FIRST)
-    last = alerts.told(s)[-1]
+    last = alerts.read_alerts(s)[-1]
     assert (last.severity, last.part) == ("critical", "releases")
     assert "prices are wrong" in last.text
     one.move("rolled_back")
@@ -164,13 +164,13 @@ def test_an_emergency_that_may_not_be_is_recorded(
     s: Settings, ledger: Ledger, people: tuple[str, str], named: str, why: str
 ) -> None:
     one = case(ledger)
-    before = len(alerts.told(s))
+    before = len(alerts.read_alerts(s))
     with pytest.raises(NotApproved, match=why):
         emergency.approve(s, ledger, RULES, wanted(people, named=named))
     assert one.state == "gated"
     assert len(one.told("refused")) == 1
     assert one.told("approval") == []
-    assert len(alerts.told(s)) == before
+    assert len(alerts.read_alerts(s)) == before
 
 
 def test_where_three_must_approve_two_in_a_hurry_need_a_third(s: Settings, ledger: Ledger) -> None:
@@ -256,4 +256,4 @@ def test_who_stops_a_release_while_nobody_can_sign_in_is_told_of(
     case(ledger, SECOND).move("approved", "shadow")
     assert run("stop", SECOND[:12], "--reason", "odd answers").exit_code == 0
     assert "not signed in" in ledger.history("shop", SECOND)[-1].actor
-    assert "find out who it was" in alerts.told(s)[-1].text
+    assert "find out who it was" in alerts.read_alerts(s)[-1].text

@@ -23,7 +23,7 @@ from contracts.errors import Tampered
 from contracts.region import SLOTS
 from contracts.release import CANARY_SHARE
 from contracts.settings import Settings
-from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
+from monitoring.canary_policy import CanaryPolicy, CanaryStep, ShadowPolicy
 from releases import registration
 from releases.approval.approval import Answer, Rules, answer
 from releases.rollout.controller import Controller
@@ -37,7 +37,9 @@ RULES = Rules(reviewers=frozenset({"admin", "reviewer"}))
 ITEMS = frozenset({"i-1", "i-2"})
 #: Steps that a handful of shoppers pass.
 QUICK = CanaryPolicy(
-    steps=tuple(Step(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in CANARY_SHARE.values()),
+    steps=tuple(
+        CanaryStep(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in CANARY_SHARE.values()
+    ),
     shadow=ShadowPolicy(minimum_questions=10, minimum_s=0, maximum_s=600),
     warm_up_s=60,
 )

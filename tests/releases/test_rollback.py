@@ -277,7 +277,7 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     move = live.ledger.champion(live.source)
     assert move is not None
     assert "not signed in" in move.actor
-    assert "find out who it was" in alerts.told(stack)[-1].text
+    assert "find out who it was" in alerts.read_alerts(stack)[-1].text
     again = CliRunner().invoke(app, command)
     assert "nothing more is moved" in again.output
     assert f"{first[:12]} serves all shoppers" in again.output

@@ -25,7 +25,7 @@ from caravan.stack.supervision import supervisor
 from contracts.region import SLOTS
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
+from monitoring.canary_policy import CanaryPolicy, CanaryStep, ShadowPolicy
 from monitoring.guardrails import GUARDRAILS
 from releases import registration
 from releases.approval.approval import Answer, Rules, answer
@@ -37,8 +37,7 @@ from serving.events.answer_log import FOLDER
 from serving.replay.plan import ReplayPlan
 from serving.replay.replay import run_replay
 from serving.replay.report import ReplayReport
-from serving.replay.sessions import Session
-from serving.replay.sessions import Step as Taken
+from serving.replay.sessions import Session, Step
 from tests.conftest import REPOSITORY
 from tests.fakes import GATE
 from tests.releases.own_ledger import move_release
@@ -55,7 +54,7 @@ POLICY = CanaryPolicy(
                 delta=WIDE.get(g.name, 4 * g.delta))
         for g in GUARDRAILS
     ),
-    steps=tuple(Step(share=share, minimum_shoppers=few, minimum_s=0, maximum_s=600)
+    steps=tuple(CanaryStep(share=share, minimum_shoppers=few, minimum_s=0, maximum_s=600)
                 for share, few in ((1, 1), (5, 5), (25, 30), (50, 100))),
     shadow=ShadowPolicy(minimum_questions=40, minimum_s=1, maximum_s=120),
     warm_up_s=120,
@@ -74,7 +73,7 @@ def crowd(count: int, steps: int = 2) -> list[Session]:
         items = [
             tiny_release.item_id((number // ROOMS + 7 * n) % (ITEMS // ROOMS) * ROOMS + room) for n in range(steps)
         ]
-        found.append(Session(f"s-{uuid.uuid4().hex[:10]}", tuple(Taken("view", item) for item in items)))
+        found.append(Session(f"s-{uuid.uuid4().hex[:10]}", tuple(Step("view", item) for item in items)))
     return found
 
 

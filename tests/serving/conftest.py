@@ -1,4 +1,4 @@
-"""Bundles of the tests, built once; and the application over HTTP, around the `parts` of each module."""
+"""Builds the tests' bundles once, and opens the application over HTTP, around the `parts` of each module."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.serving.parts import client
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of 60 items in five categories; items 3 and 8 cannot be had."""
+    """Build a bundle of 60 items in five categories; items 3 and 8 cannot be had."""
     return tiny_release.build(tmp_path_factory.mktemp("bundle"), 60, unavailable=(3, 8))
 
 
 @pytest.fixture(scope="session")
 def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another release of the same catalog."""
+    """Build another release of the same catalog."""
     return tiny_release.build(tmp_path_factory.mktemp("other"), 60, seed=1)
 
 
@@ -39,5 +39,5 @@ async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 def release(bundle: Path) -> Release:
-    """The same bundle in memory."""
+    """Load the first bundle into memory."""
     return load_release(bundle, digest="0" * 64, source="shop")

@@ -1,4 +1,4 @@
-"""Who asks: nobody in particular learns nothing personal and changes nothing, a token speaks for its own shopper."""
+"""Callers: one who is not known learns nothing personal and changes nothing, a token speaks for its own shopper."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def event(user: str, number: int = 0) -> dict[str, Any]:
 
 
 async def test_nobody_gets_the_same_whoever_is_named_and_whatever_is_hidden(http: httpx.AsyncClient) -> None:
-    """From two answers one could else subtract what anna bought."""
+    """Otherwise the difference of two answers would show what anna bought."""
     answers = []
     for user in ("anna", "never-seen"):
         for hide in ({}, {"hide_purchased": False}, {"hide_seen": True}):

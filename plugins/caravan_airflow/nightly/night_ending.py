@@ -112,6 +112,6 @@ def _alert(run: Run, found: Ending) -> None:
         alerts.tell_once(s, f"{run.source} {run.day} {found.note}", part=nights.PART, severity="critical", text=text)
     try:
         champion = Ledger.of(s).champion(run.source)
-        nights.watch(s, ObjectStore.of(s), run.source, run.day, champion.digest if champion else None)
+        nights.watch_nights(s, ObjectStore.of(s), run.source, run.day, champion.digest if champion else None)
     except CaravanError as error:  # what is away made the night crash, and that has been told
         log.warning("nobody could be told of earlier nights: %s", error)

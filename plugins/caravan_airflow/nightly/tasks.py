@@ -139,7 +139,7 @@ def gate(run: Run, evaluation: str) -> Outcome:
     decision = decide(s, run.source, evaluation)
     says = str(decision)
     reasons, night = " ".join(decision.reasons) or says, run.kind != "backfill"
-    verdict = nights.keep(Lake.of(s, run.source), run.day, decision.to_dict(), reasons, night=night)
+    verdict = nights.keep_verdict(Lake.of(s, run.source), run.day, decision.to_dict(), reasons, night=night)
     about = {"evaluation": evaluation, "passed": decision.passed, "verdict": says}
     return Outcome(made=verdict, says=says, about=about, next="register" if decision.passed else "champion_stays")
 
@@ -152,7 +152,7 @@ def champion_stays(run: Run, verdict: str) -> Outcome:
     from monitoring import nights
 
     s = here()
-    refused = nights.read(_store(), verdict)
+    refused = nights.read_verdict(_store(), verdict)
     return Outcome(made=verdict, says=night_ending.nothing_new(run.source, Ledger.of(s).served(), refused.says))
 
 
@@ -227,7 +227,7 @@ def drift(run: Run, evaluation: str | None, release: str | None) -> Outcome:
     Without an earlier champion (the first release of a source) the reference is the release's own window.
     """
     from artifacts.lake import Lake
-    from monitoring.drift import report as report_drift
+    from monitoring.drift import report_drift
 
     s = here()
     lake = Lake.of(s, run.source)

@@ -1,4 +1,4 @@
-"""A real Envoy as we configure it, in front of small upstreams that say who they are."""
+"""Runs a real Envoy with the edge's own configuration, in front of small upstreams that say who they are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AS_SHOP = {"authorization": f"Bearer {SHOP_KEY}"}
 
 
 def free_settings(home: Path, engine_url: str) -> Settings:
-    """Settings at an offset where the edge's two ports are free."""
+    """Make settings at an offset where the edge's two ports are free."""
     while True:
         s = read_settings(
             home=home,
@@ -108,7 +108,7 @@ class Edge:
         return {"champion": self.champion, "control": self.control, "canary": self.canary}
 
     def line(self, answer: httpx.Response) -> dict[str, object]:
-        """The access log's line about an answer."""
+        """Wait for the access log's line about an answer, and return it."""
         path, wanted = self.logs / ACCESS_LOG, answer.headers["x-request-id"]
 
         def found() -> list[dict[str, object]]:
@@ -150,6 +150,6 @@ def envoy() -> str:
 
 
 def seen(answer: httpx.Response) -> dict[str, str]:
-    """The headers that the engine saw, in small letters."""
+    """Return the headers that the engine saw, in small letters."""
     assert answer.status_code == 200, answer.text
     return {name.lower(): value for name, value in answer.json()["headers"].items()}

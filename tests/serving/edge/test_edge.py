@@ -43,9 +43,9 @@ def test_the_split_can_be_read_back(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_is_gone_is_a_quick_503(tmp_path: Path) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        s = free_settings(tmp_path, f"http://127.0.0.1:{nobody.getsockname()[1]}")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        s = free_settings(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
         path = edge.write_edge(tmp_path / "edge", s)
         command = edge.make_command(path)
         command[0] = envoy()

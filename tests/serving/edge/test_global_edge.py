@@ -21,7 +21,7 @@ from tests.serving.edge.running_edge import envoy
 
 
 class Region:
-    """A region's edge that may be active, and says its name to all questions."""
+    """A region's edge that may be active, and answers its name to all questions."""
 
     def __init__(self, name: str) -> None:
         self.active = False
@@ -66,7 +66,7 @@ class Running:
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def asked(self) -> str | int | None:
-        """Who answers; the status when it is an error."""
+        """Return the region that answers; the status when it is an error."""
         try:
             answer = httpx.post(f"{self.s.global_edge_address}/recommend", json={}, timeout=5)
         except httpx.TransportError:
@@ -91,7 +91,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     it.standby.close()
 
 
-def test_without_an_active_region_shoppers_are_told_at_once(running: Running) -> None:
+def test_without_an_active_region_shoppers_get_an_error_at_once(running: Running) -> None:
     running.wait(lambda: running.asked() == 503)
 
 

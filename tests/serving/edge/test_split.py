@@ -96,7 +96,7 @@ def test_a_claimed_arm_of_what_envoy_turns_away_unread_counts_for_nothing(runnin
     running.wait(lambda: '"honest"' in log.read_text())
     lines = [json.loads(text) for text in log.read_text().splitlines()]
     assert [line["arm"] for line in lines if line["shopper"] == "turned-away"] == ["canary"] * 3
-    counted = reader.outcomes(CanaryPolicy(), now=now)
+    counted = reader.read_outcomes(CanaryPolicy(), now=now)
     assert (counted.control_shoppers, counted.canary_shoppers) == ((1, 0) if arm == "control" else (0, 1))
     running.split(0)
 

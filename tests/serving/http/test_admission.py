@@ -70,7 +70,7 @@ async def test_a_slow_body_ends(tmp_path: Path, bundle: Path) -> None:
         assert response.status_code == 408
 
 
-async def test_the_deadline_answers_for_whatever_hangs(tmp_path: Path, bundle: Path) -> None:
+async def test_the_deadline_answers_for_a_request_that_hangs(tmp_path: Path, bundle: Path) -> None:
 
     def stuck(handle: int) -> None:
         del handle

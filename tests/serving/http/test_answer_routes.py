@@ -80,7 +80,7 @@ async def test_a_hanging_store_costs_its_deadline_then_nothing(http: httpx.Async
     assert time.monotonic() - started < 2.0
     for _ in range(10):
         answer = await recommend(http, "anna")
-    assert answer["fallback_reason"] == "online-store-down"  # nobody asks for a while
+    assert answer["fallback_reason"] == "online-store-down"  # no request asks it for a while
     assert reader.reads <= 6
 
 

@@ -28,9 +28,15 @@ def candidates_of(index: list[int], score: list[float] | None = None, category: 
     )
 
 
-@given(st.sets(st.integers(0, 59)), indexes, indexes, st.booleans(), st.booleans())
+@given(
+    found=st.sets(st.integers(0, 59)),
+    history=indexes,
+    excluded=indexes,
+    hide_seen=st.booleans(),
+    hide_purchased=st.booleans(),
+)
 def test_filters_keep_and_remove_everything_once(
-    found: set[int], history: np.ndarray, excluded: np.ndarray, hide_seen: bool, hide_purchased: bool
+    *, found: set[int], history: np.ndarray, excluded: np.ndarray, hide_seen: bool, hide_purchased: bool
 ) -> None:
     query = Query(
         user="u",
@@ -96,9 +102,15 @@ def test_popular_items_of_the_category_come_first(release: Release) -> None:
     assert take_from_popular(release, "no such category", 20).tolist() == release.popular["all"][:20].tolist()
 
 
-@given(indexes, indexes, st.integers(1, 100), st.booleans(), st.none() | st.integers(1, 30))
+@given(
+    history=indexes,
+    excluded=indexes,
+    k=st.integers(1, 100),
+    hide_seen=st.booleans(),
+    cap=st.none() | st.integers(1, 30),
+)
 def test_an_answer_is_as_long_as_the_catalog_allows(
-    release: Release, history: np.ndarray, excluded: np.ndarray, k: int, hide_seen: bool, cap: int | None
+    release: Release, *, history: np.ndarray, excluded: np.ndarray, k: int, hide_seen: bool, cap: int | None
 ) -> None:
     query = Query(user="u", k=k, history=history, excluded=excluded, hide_seen=hide_seen, max_per_category=cap)
     chosen = rank(release, query, StageWatch()).chosen.index.tolist()

@@ -1,4 +1,4 @@
-"""A hand-written edge for tests of traffic: a real HTTP server on loopback that answers as it is told."""
+"""Runs a hand-written edge for tests of traffic: a real HTTP server on loopback that answers as the test says."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Seen:
 
 @dataclass(kw_only=True)
 class FakeEdge:
-    """Answers with `items` from `release_of(shopper)`; what `disturb` returns goes out in its place."""
+    """An edge that answers with `items` from `release_of(shopper)`, or with what `disturb` returns."""
 
     items: Callable[[Seen, str], list[str]] = lambda seen, release: []
     release_of: Callable[[str], str] = lambda shopper: RELEASE
@@ -66,7 +66,7 @@ class FakeEdge:
 
 @contextmanager
 def serving(edge: FakeEdge) -> Iterator[FakeEdge]:
-    """`edge` in a thread of its own, until the block ends."""
+    """Run `edge` in a thread of its own, until the block ends."""
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     end = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Recorded sessions and events for tests of the replay, and short runs of them against a fake edge."""
+"""Makes recorded sessions and events for tests of the replay, and runs them against a fake edge."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def table(*rows: tuple[float, str, str | None, str, str | None]) -> pa.Table:
-    """Minute, shopper, session, kind, item or query."""
+    """Make a table of events from rows: minute, shopper, session, kind, item or query."""
     return pa.Table.from_pylist(
         [
             {

@@ -38,7 +38,7 @@ def test_sessions_are_cut_by_id_or_by_a_pause(tmp_path: Path) -> None:
         read_sessions(tmp_path / "shown.parquet")
 
 
-def test_what_can_not_be_replayed_is_refused() -> None:
+def test_what_cannot_be_replayed_is_refused() -> None:
     with pytest.raises(NotEnoughData):
         run_replay(ReplayPlan(url="http://x"), [Session("u", ())])
     for wrong in ({"rate": 0.0}, {"duration": -1.0}, {"follow": 1.5}, {"k": 0}, {"url": "edge"}):
