@@ -7,14 +7,13 @@ and a minute to answer, then the store counts as unavailable: an error is never 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifacts.files import replacing
 from contracts.errors import ArtifactError, Conflict, NotFound, StoreUnavailable
 from contracts.settings import Settings
 
@@ -132,14 +131,8 @@ class ObjectStore:
     def download(self, key: str, path: Path) -> None:
         """Stream an object into `path`, which appears only when it is whole."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
-        os.close(handle)
-        try:
-            with self._speaking(key):
-                self._client.download_file(self.bucket, key, name, Config=_transfer())
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replacing(path) as part, self._speaking(key):
+            self._client.download_file(self.bucket, key, str(part), Config=_transfer())
 
     def head(self, key: str) -> Stored | None:
         """Size and etag, or None when there is no such object."""

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from artifacts import plain_data
+from artifacts.files import atomic_write
 from artifacts.manifest import Manifest
 from artifacts.publish import Store, fetch, read_manifest, resolve
 from contracts.errors import ArtifactError, CaravanError, NotFound, ReleaseRefused, Tampered
@@ -210,9 +211,7 @@ class Follower(threading.Thread):
         else:
             self._refused = None
             self._memory.parent.mkdir(parents=True, exist_ok=True)
-            part = self._memory.with_suffix(".part")
-            part.write_bytes(manifest.to_bytes())
-            part.replace(self._memory)
+            atomic_write(self._memory, manifest.to_bytes())
 
     def _bring(self, store: Store, digest: str) -> tuple[Manifest, Path]:
         """Manifest and verified directory; a copy that rotted in the cache is fetched anew, once."""

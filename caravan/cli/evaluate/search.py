@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,6 +132,7 @@ def _vectors(encoder: TextEncoder, texts: Sequence[str], folder: Path) -> tuple[
     """Vectors of `texts`, and whether they were remembered in `folder` under the hash of encoder and texts."""
     import numpy as np
 
+    from artifacts.files import replacing
     from retrieval.encoder import MODEL, TOKENIZER
 
     program = [encoder.config["sha256"][name] for name in (MODEL, TOKENIZER)]
@@ -145,9 +145,8 @@ def _vectors(encoder: TextEncoder, texts: Sequence[str], folder: Path) -> tuple[
     with typer.progressbar(length=len(texts), label="encoding the catalog") as bar:
         made = encoder.encode(texts, progress=bar.update)
     folder.mkdir(parents=True, exist_ok=True)
-    staging = folder / f".{key}.{os.getpid()}.npy"
-    np.save(staging, made, allow_pickle=False)
-    os.replace(staging, path)  # whole or not at all
+    with replacing(path) as part, part.open("wb") as file:
+        np.save(file, made, allow_pickle=False)
     return made, False
 
 
