@@ -1,9 +1,9 @@
-"""The ledger: append-only, hash-chained history of every release.
+"""Keeps the ledger: the append-only, hash-chained history of every release.
 
-Each row's hash covers the row and the hash before it, so a changed, removed or inserted row is found by
-`verify`. A move is compare-and-set on (release, state, epoch): of two that race, one wins and the other is told
-who was faster. A region that may not write any more is refused by the database itself (see artifacts/fence.py). Only
-the ledger counts; registry aliases and traffic follow it.
+Each row's hash covers the row and the hash before it, so `verify` finds a row that was changed, removed or inserted.
+A move is compare-and-set on (release, state, epoch): of two that race, one wins and the other raises Conflict. A
+region that may not write any more is refused by the database itself (see artifacts/fence.py). Only the ledger counts;
+registry aliases and traffic follow it.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Ledger:
             return self._append(connection, entry)
 
     def releases(self, source: str | None = None, among: Collection[State] = ()) -> list[CurrentRelease]:
-        """Where releases are now, those moved last first; of `among` only, when it names states."""
+        """List releases and their present states, moved last first; only those in `among`, if it names states."""
         query = select(states.c.source, states.c.digest, states.c.state, states.c.sequence).order_by(
             states.c.sequence.desc()
         )

@@ -1,7 +1,7 @@
-"""One shopper event, and one product, as they travel: the contract of docs/data-contract.md.
+"""Defines one shopper event and one product as they travel: the contract of docs/data-contract.md.
 
 Two shapes: `Event` is what a shop sends over HTTP (identifiers of persons in the clear, never stored so);
-`EVENTS` and its siblings are the Arrow schemas of what lies in the lake, pseudonymous, in microseconds UTC.
+`EVENTS` and its siblings are the Arrow schemas of what is in the lake, pseudonymous, in microseconds UTC.
 """
 
 from __future__ import annotations

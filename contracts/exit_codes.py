@@ -1,7 +1,7 @@
-"""What a command's exit code says, and which one each error of ours ends with. One place for all commands.
+"""Defines what a command's exit code says, and which one each of our errors ends with; one place for all commands.
 
 docs/exit-codes.md shows both tables; a test holds them against each other. Tasks in Airflow follow the same: what is
-a FAULT or UNANSWERED is tried again, everything else would only be said once more, later.
+a FAULT or UNANSWERED is tried again; everything else would only fail again, later.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _CODES: dict[type[CaravanError], int] = {
     errors.ServingError: UNANSWERED,
     errors.ReleaseRefused: REFUSED,
 }
-#: Of several, the one that somebody should hear of first.
+#: Of several, the one that people should hear of first.
 _WORST_FIRST = (FAULT, UNANSWERED, WRONG_CALL, REFUSED, NOTHING, DONE)
 
 
 def code_of(kind: type[BaseException]) -> int:
-    """The exit code of an error of this class; of one that is not ours, FAULT."""
+    """Return the exit code of an error of this class; FAULT for one that is not ours."""
     return next((_CODES[above] for above in kind.__mro__ if above in _CODES), FAULT)
 
 
@@ -60,17 +60,17 @@ def code_of_name(name: str) -> int:
 
 
 def worst(codes: list[int]) -> int:
-    """The exit code of a command that did several things."""
+    """Return the exit code of a command that did several things."""
     return next((code for code in _WORST_FIRST if code in codes), DONE)
 
 
 def final() -> list[type[CaravanError]]:
-    """The errors that no second try changes."""
+    """List the errors that another try would not change."""
     return [kind for kind in tree() if code_of(kind) not in (FAULT, UNANSWERED)]
 
 
 def tree() -> list[type[CaravanError]]:
-    """Every class of the error tree, each after the one above it."""
+    """List every class of the error tree, each after the one above it."""
     found = [CaravanError]
     for kind in found:
         found += kind.__subclasses__()

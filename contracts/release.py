@@ -1,4 +1,4 @@
-"""A release: one directory, named by the digest of its manifest, and the files every bundle has.
+"""Defines a release: a directory named by the digest of its manifest, its files, its states and its road.
 
 Nothing in a bundle can run code when it is read: ONNX programs, safetensors, NumPy arrays without objects,
 Parquet and JSON.

@@ -23,6 +23,7 @@ from typing import Any
 
 import orjson
 
+from artifacts.files import atomic_write, fsync_folder
 from contracts.region_paths import ACCESS_LOG, ANSWER_LOG, EVENT_LOG
 from recovery.erasure.rows import NAMES, ErasureSubject
 
@@ -70,14 +71,7 @@ def blank(home: Path, found: Found) -> None:
         files = found.spans.get(kind, {})
         if files:
             plan = {path.relative_to(home).as_posix(): spans for path, spans in files.items()}
-            journal = home / JOURNAL
-            part = journal.with_suffix(".part")
-            with part.open("w") as file:
-                json.dump(plan, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(journal)
-            _sync_folder(home)
+            atomic_write(home / JOURNAL, json.dumps(plan), durable=True)
             finish(home)
 
 
@@ -94,15 +88,7 @@ def finish(home: Path) -> None:
                     os.pwrite(file.fileno(), b" " * (end - start), start)
                 os.fsync(file.fileno())
     journal.unlink()
-    _sync_folder(home)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    fsync_folder(home)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

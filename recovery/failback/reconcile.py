@@ -7,7 +7,6 @@ content-addressed objects into its buckets. Repeating it adds nothing.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from sqlalchemy import inspect
 
 from artifacts.database import answering
 from artifacts.database import engine as region_database
+from artifacts.files import atomic_write
 from artifacts.ledger import Ledger, Move
 from artifacts.manifest import Manifest, sha256_of
 from artifacts.object_store import ObjectStore
@@ -157,9 +157,4 @@ def _add(folder: Path, name: str, lines: list[bytes]) -> None:
     """Write one more file of the log, atomically: it is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{sum(1 for _ in folder.glob(f'{name}-*')):06d}.jsonl"
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    atomic_write(path, b"".join(lines), durable=True)

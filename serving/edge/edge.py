@@ -7,13 +7,13 @@ came, and the arms of a split are listed control, rest, canary: growing an arm o
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 
+from artifacts.files import atomic_write
 from contracts.errors import SettingsError
 from contracts.region import SLOTS
 from contracts.settings import Settings
@@ -216,6 +216,4 @@ def _match_method(name: str) -> Yaml:
 
 def replace_file(path: Path, content: Yaml) -> None:
     """Write `content` as YAML in one atomic step; a reader sees the old file or the new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(yaml.safe_dump(content, sort_keys=False, width=120))
-    part.replace(path)
+    atomic_write(path, yaml.safe_dump(content, sort_keys=False, width=120))

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from artifacts import plain_data
+from artifacts.files import atomic_write
 from artifacts.manifest import Manifest
 from artifacts.publish import Store, fetch, read_manifest, resolve
 from contracts.errors import ArtifactError, CaravanError, NotFound, ReleaseRefused, Tampered
@@ -212,9 +213,7 @@ class Follower(threading.Thread):
         else:
             self._refused = None
             self._memory.parent.mkdir(parents=True, exist_ok=True)
-            part = self._memory.with_suffix(".part")
-            part.write_bytes(manifest.to_bytes())
-            part.replace(self._memory)
+            atomic_write(self._memory, manifest.to_bytes())
 
     def _fetch_release(self, store: Store, digest: str) -> tuple[Manifest, Path]:
         """Return the manifest and the verified directory of a release; a damaged copy in the cache is fetched again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from artifacts.files import replacing
 from contracts.errors import NotEnoughData
 from retrieval import fusion, graded, metrics
 from retrieval.bm25 import BM25Index
@@ -140,9 +140,8 @@ def _vectors(encoder: TextEncoder, texts: Sequence[str], folder: Path, progress:
     with progress("encoding the catalog", len(texts)) as done:
         made = encoder.encode(texts, progress=done)
     folder.mkdir(parents=True, exist_ok=True)
-    staging = folder / f".{key}.{os.getpid()}.npy"
-    np.save(staging, made, allow_pickle=False)
-    os.replace(staging, path)  # whole or not at all
+    with replacing(path) as part, part.open("wb") as file:
+        np.save(file, made, allow_pickle=False)
     return made, False
 
 

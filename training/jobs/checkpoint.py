@@ -9,7 +9,6 @@ same file's header, so that no two files can disagree. There is no random state 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from artifacts.files import atomic_write
 from contracts.errors import TrainingError
 
 #: Its name in the folder of a training.
@@ -45,25 +45,10 @@ class Progress:
 
 def write(path: Path, body: bytes, *, allowed: Callable[[], object] = lambda: None) -> None:
     """Replace `path` by `body`: on disk as a whole, or not at all. `allowed` is asked last, and may raise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        allowed()
-        temporary.replace(path)
-    except TrainingError:
-        temporary.unlink(missing_ok=True)
-        raise
+        atomic_write(path, body, durable=True, allowed=allowed)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(f"could not write {path}: {error}", remedy="free disk space, then retry") from error
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def save(

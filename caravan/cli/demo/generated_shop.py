@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifacts.files import atomic_write
 from contracts.errors import DataError, PortTaken, SettingsError
 from contracts.region import ControlPorts, RegionPorts
 from contracts.settings import Settings, read_settings, settings
@@ -152,9 +153,7 @@ def keep(place: DemoHome) -> None:
     about = {
         name: value.isoformat() if isinstance(value, date) else value for name, value in asdict(place.shop).items()
     }
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({**about, "port_offset": place.port_offset}, indent=1))
-    fresh.replace(path)
+    atomic_write(path, json.dumps({**about, "port_offset": place.port_offset}, indent=1))
 
 
 def place_of(
