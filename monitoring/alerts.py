@@ -14,7 +14,7 @@ from contracts.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FILE = "alerts.jsonl"
+ALERTS_FILE = "alerts.jsonl"
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -74,4 +74,4 @@ def read_alerts(s: Settings) -> list[Alert]:
 
 
 def _path(s: Settings) -> Path:
-    return s.region_home / FILE
+    return s.region_home / ALERTS_FILE

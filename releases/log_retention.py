@@ -19,7 +19,7 @@ from contracts.errors import ServingError
 from contracts.settings import Settings
 from serving.edge import admin
 from serving.edge.listener import ACCESS_LOG
-from serving.events.answer_log import FOLDER as ANSWERS
+from serving.events.answer_log import ANSWER_LOG
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def tidy(s: Settings, *, now: datetime) -> list[str]:
     if (kept := _turn(s, now)) is not None:
         done.append(f"{ACCESS_LOG} is now {kept.name}")
     aside = {path: path.name.removeprefix(f"{ACCESS_LOG}.") for path in _logs(s).glob(f"{ACCESS_LOG}.*")}
-    days = {path: path.name for path in (s.region_home / ANSWERS).glob("*") if path.is_dir()}
+    days = {path: path.name for path in (s.region_home / ANSWER_LOG).glob("*") if path.is_dir()}
     for path, name in sorted((aside | days).items()):
         day = _day(name)
         if day is not None and day < oldest:

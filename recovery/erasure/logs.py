@@ -26,13 +26,13 @@ import orjson
 from recovery.erasure.rows import NAMES, ErasureSubject
 from recovery.shipping.event_log import FOLDER as EVENTS
 from serving.edge.listener import ACCESS_LOG
-from serving.events.answer_log import FOLDER as ANSWERS
+from serving.events.answer_log import ANSWER_LOG
 
 JOURNAL = ".erasing.json"
 #: Blanked in this order: the event log links the edge's logs to a shopper, so it is last.
 KINDS = {
     "edge log": f"logs/{ACCESS_LOG}*",
-    "answer log": f"{ANSWERS}*/*/*.jsonl",
+    "answer log": f"{ANSWER_LOG}*/*/*.jsonl",
     "event log": f"{EVENTS}*/*/*.jsonl",
 }
 #: A last line without a newline may still be being written; after this many seconds it counts as torn.

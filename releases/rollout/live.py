@@ -7,7 +7,7 @@ from artifacts.ledger import Ledger
 from contracts.settings import Settings
 from releases.rollout.controller import Controller
 from releases.rollout.region import LiveRegion
-from serving.events.answer_log import FOLDER as ANSWERS
+from serving.events.answer_log import ANSWER_LOG
 
 #: Tells people, and the readiness check, that the controller lives and what it does.
 HEARTBEAT = "controller.json"
@@ -17,5 +17,5 @@ def live_controller(s: Settings) -> Controller:
     """The controller of a running region. Raises StoreUnavailable when its database does not answer."""
     region = LiveRegion(s)
     return Controller(
-        s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.region_home / ANSWERS
+        s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.region_home / ANSWER_LOG
     )

@@ -26,12 +26,12 @@ from serving.edge.listener import ARM_HEADER, SHADOW, SHOPPER_HEADER
 from serving.events.event_log import EventLog
 from serving.pipeline.candidates import Fallback
 
-FOLDER = "answer-log"
+ANSWER_LOG = "answer-log"
 
 
 def open_answer_log(home: Path, engine: str) -> EventLog:
     """Open the answer log of one engine, below the region's home; it is not forced to disk."""
-    return EventLog(home / FOLDER, engine, sync=lambda _file: None)
+    return EventLog(home / ANSWER_LOG, engine, sync=lambda _file: None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def test_many_at_once_and_none_is_torn(s: Settings) -> None:
         list(pool.map(lambda n: alerts.tell(s, part="tests", severity="info", text=f"{n} é\n" * 50), range(100)))
     found = alerts.read_alerts(s)
     assert {alert.text.split()[0] for alert in found} == {str(n) for n in range(100)}
-    with (s.region_home / alerts.FILE).open("a") as file:
+    with (s.region_home / alerts.ALERTS_FILE).open("a") as file:
         file.write('{"at": "2026-')
     assert alerts.read_alerts(s) == found
 
