@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TABLE = "drift"
+DRIFT_TABLE = "drift"
 #: The table whose numbers are watched, where the reference has a column of that name.
-WATCHED = "shopper_activity"
+WATCHED_TABLE = "shopper_activity"
 #: Values that either side of a column must have before a verdict.
 MIN_VALUES = 100
 #: Rows compared at most; more are thinned evenly, so that one night's report takes seconds.
@@ -92,12 +92,12 @@ def report_drift(s: Settings, source: str, day: str, reference: str, *, run_id: 
     lake = Lake.of(s, source)
     meta = {
         "reference": reference,
-        "features": {table: lake.digest(table, day) for table in (WATCHED, "shopper_sequence")},
+        "features": {table: lake.digest(table, day) for table in (WATCHED_TABLE, "shopper_sequence")},
     }
-    published = lake.digest(TABLE, day)
-    if published is None or not _has_meta(lake.manifest(TABLE, day), meta):
+    published = lake.digest(DRIFT_TABLE, day)
+    if published is None or not _has_meta(lake.manifest(DRIFT_TABLE, day), meta):
         bundle = fetch(lake.store, reference, s.cache / "objects")
-        activity = _read(lake.fetch(WATCHED, day) / DATA)
+        activity = _read(lake.fetch(WATCHED_TABLE, day) / DATA)
         scores = score_champion(bundle, lake.fetch("shopper_sequence", day) / DATA)
         parts = {
             "features": (activity, _read(bundle / files.REFERENCE_FEATURES)),
@@ -105,11 +105,11 @@ def report_drift(s: Settings, source: str, day: str, reference: str, *, run_id: 
         }
         with tempfile.TemporaryDirectory(prefix="caravan-drift-") as folder:
             compare(parts, Path(folder))
-            lake.publish(TABLE, day, Path(folder), meta)
+            lake.publish(DRIFT_TABLE, day, Path(folder), meta)
     else:
         log.info("the same inputs were compared before; nothing to do")
-    manifest = lake.manifest(TABLE, day)
-    directory = lake.fetch(TABLE, day)
+    manifest = lake.manifest(DRIFT_TABLE, day)
+    directory = lake.fetch(DRIFT_TABLE, day)
     page = _attach(s, run_id, day, directory, manifest.digest) if run_id else ""
     return summarize_drift(_read(directory / DATA), digest=manifest.digest, page=page)
 

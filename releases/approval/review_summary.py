@@ -193,9 +193,9 @@ def _drift(store: Store, source: str, day: str, release: str) -> str:
     import pyarrow.parquet as pq
 
     from artifacts.lake import DATA
-    from monitoring.drift import TABLE, summarize_drift
+    from monitoring.drift import DRIFT_TABLE, summarize_drift
 
-    digest = resolve(store, f"lake/{source}/{TABLE}/{day}") if day else None
+    digest = resolve(store, f"lake/{source}/{DRIFT_TABLE}/{day}") if day else None
     if digest is None:
         return ""
     manifest = read_manifest(store, digest)

@@ -24,7 +24,7 @@ from serving.edge.listener import ARM_HEADER, CLUSTERS, ROUTES, SPLIT_HEADER, ma
 
 BOOTSTRAP = "envoy.yaml"
 #: The split as it was written last, for people and for the controller; Envoy reads the routes.
-SPLIT = "split.yaml"
+SPLIT_FILE = "split.yaml"
 
 NO_ROUTE = (
     "the routes are POST /recommend, POST /events, POST /shopper, GET /search, GET /similar/ITEM, GET /readyz, "
@@ -89,13 +89,13 @@ def write_routes(directory: Path, split: TrafficSplit, s: Settings) -> None:
     """Route by `split` from now on; a running Envoy follows within milliseconds."""
     resource = {"@type": TYPE + "envoy.config.route.v3.RouteConfiguration"} | make_routes(split, s)
     replace_file(directory / ROUTES, {"resources": [resource]})
-    replace_file(directory / SPLIT, asdict(split))
+    replace_file(directory / SPLIT_FILE, asdict(split))
 
 
 def read_split(directory: Path) -> TrafficSplit | None:
     """Read the split that `write_routes` wrote last; None before the first."""
     try:
-        return TrafficSplit(**yaml.safe_load((directory / SPLIT).read_text()))
+        return TrafficSplit(**yaml.safe_load((directory / SPLIT_FILE).read_text()))
     except (OSError, TypeError, ValueError, yaml.YAMLError):
         return None
 

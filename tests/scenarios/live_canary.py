@@ -33,7 +33,6 @@ from releases.rollout.controller import Controller
 from releases.rollout.region import LiveRegion
 from serving import reach
 from serving.edge import edge
-from serving.events.answer_log import FOLDER
 from serving.replay.plan import ReplayPlan
 from serving.replay.replay import run_replay
 from serving.replay.report import ReplayReport
@@ -175,7 +174,7 @@ class LiveCanary:
         region = LiveRegion(self.s)
         self.controller = Controller(
             self.s, self.ledger, region_database(self.s), region, access_log=region.access_log,
-            answer_log=self.s.paths.home / FOLDER, policies=lambda _name: self.policy,
+            answer_log=self.s.paths.answer_log, policies=lambda _name: self.policy,
         )  # fmt: skip
         stop = threading.Event()
         thread = threading.Thread(target=self._run, args=(stop,))
