@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from artifacts.ledger import Ledger
 from caravan.cli.main import app
-from caravan.cli.release.freeze import left, moment
+from caravan.cli.console.tables import time_left
+from caravan.cli.release.freeze import moment
 from contracts.errors import SettingsError
 from contracts.settings import Settings
 from releases.rollout.freeze import freeze, frozen, thaw
@@ -39,7 +40,7 @@ def test_what_is_no_time_or_too_far_is_refused(text: str) -> None:
 
 
 def test_how_long_it_is_in_words() -> None:
-    assert [left(NOW + timedelta(minutes=m), NOW) for m in (0, 90, 150, 3000)] == [
+    assert [time_left(NOW + timedelta(minutes=m), NOW) for m in (0, 90, 150, 3000)] == [
         "0 min",
         "90 min",
         "2 h 30 min",
