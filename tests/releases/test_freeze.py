@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.ledger import Ledger
-from caravan.cli.main import app
 from caravan.cli.console.tables import time_left
+from caravan.cli.main import app
 from caravan.cli.release.freeze import moment
 from contracts.errors import SettingsError
 from contracts.settings import Settings
