@@ -116,7 +116,9 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
             assert client.post("/events", json={"events": [event]}, headers={SHOPPER_HEADER: user}).is_success
             assert client.post("/recommend", json={"user_id": user}, headers={SHOPPER_HEADER: user}).is_success
     lake = Lake.of(s, shop.source)
-    time.sleep(12)  # Envoy writes its log, engines what they showed, the feed sends the event log
+    # Envoy writes its log every ten seconds, engines what they showed, and the event in the online store; what comes
+    # after the shopper is forgotten would stay, and none of them says that it is done
+    time.sleep(12)
     assert collect(lake, s.region_home / "event-log")
     taken = create(s, EmbeddedMachine(s)).snapshot
     before = traces(s, gone)
