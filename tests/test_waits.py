@@ -30,7 +30,6 @@ SLEEPS: dict[str, tuple[int, str]] = {
     "tests/recovery/test_forget.py": (1, "what Envoy and the engines write late does not say that it is written"),
     "tests/recovery/test_point_in_time.py": (1, "a second before the drop is after the last row"),
     "tests/releases/fake_region.py": (1, "between two attempts, of which the last raises its error"),
-    "tests/releases/test_controller.py": (1, "between two looks"),
     "tests/scenarios/drill.py": (4, "traffic before a region is lost, and between two looks that are measured"),
     "tests/scenarios/live_canary.py": (3, "between two looks, and Envoy's checks of its new upstreams"),
     "tests/scenarios/lost_region.py": (2, "between two attempts that do something each"),
