@@ -12,7 +12,6 @@ import time
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -33,6 +32,7 @@ from recovery.snapshots.create import create
 from recovery.vault.vault import Vault
 from serving.edge.listener import SHOPPER_HEADER
 from serving.reach import as_shop
+from tests.conftest import REPOSITORY
 from tests.feature_repo.builders import encode
 from tests.feature_repo.builders import publish as lay
 from tests.scenarios.lost_region import Shop, asked, serves
@@ -79,7 +79,7 @@ def caravan(s: Settings, *arguments: str) -> Any:
     environment = {**os.environ, "CARAVAN_HOME": str(s.home), "CARAVAN_PORT_OFFSET": str(s.port_offset)}
     done = subprocess.run(
         [sys.executable, "-c", "from caravan.cli.main import main; main()", *arguments],
-        env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+        env=environment, capture_output=True, text=True, check=False, cwd=REPOSITORY,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
