@@ -153,6 +153,12 @@ def test_a_floor_imports_only_from_below(room: str) -> None:
                 assert level[floor] < level[own], f"{path.relative_to(ROOT)} imports {name}"
 
 
+@pytest.mark.parametrize("room", sorted(ROOMS & set(FLOORS)))
+def test_tests_of_a_room_have_its_floors(room: str) -> None:
+    folders = {path.name for path in (ROOT / "tests" / room).iterdir() if (path / "__init__.py").exists()}
+    assert folders <= set().union(*FLOORS[room])
+
+
 @pytest.mark.parametrize("room", FLOORS)
 def test_no_folder_is_crowded(room: str) -> None:
     folders = {path.parent for path in sources(FLOOR_FOLDERS[room])}

@@ -116,7 +116,7 @@ def test_a_database_that_hears_late_that_it_may_write_may_not_any_more(database:
         with database.begin() as connection:
             connection.execute(text("LOCK TABLE region_fence IN ACCESS EXCLUSIVE MODE"))
             told = pool.submit(fence.stamp, database, "primary", 1, 0.5)
-            time.sleep(1.0)
+            time.sleep(1.0)  # longer than the half second for which it may
         told.result()
     with pytest.raises(Fenced, match="ran out"):
         ledger.note("shop", A, "asked", actor="x", reason="too late")
@@ -146,7 +146,7 @@ def test_who_is_paused_inside_a_transaction_is_refused_at_its_end(database: Engi
             "reason, evidence, region, 1, hash, 'x' FROM release_moves"
         )
     )
-    time.sleep(0.6)
+    time.sleep(0.6)  # the pause
     with pytest.raises(Exception, match="ran out"):
         transaction.commit()
     connection.close()

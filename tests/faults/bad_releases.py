@@ -130,7 +130,7 @@ def judged(it: LiveCanary, name: str) -> str | None:
             return f"its canary still has shoppers after {AT_ZERO} s"
         if not any(word in it.reason(bad) for word in case.named):
             return f"the verdict names {it.reason(bad)!r}, not {case.named}"
-        time.sleep(1.0)
+        time.sleep(1.0)  # looks in which it could come back
         again = edge.read_split(folder)
         if again is None or again.canary or it.state(bad) != "rolled_back":
             return "it came back"

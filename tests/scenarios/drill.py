@@ -66,9 +66,9 @@ def drill(
     if {release for release, _ in before} != {shop.digest} or names["champion"] != shop.digest:
         problems.append("the primary did not serve its champion before the fault")
     tell("traffic", f"{REQUESTS} questions recorded, rows are being written")
-    time.sleep(10)
+    time.sleep(10)  # the feed brings what the shoppers did: only what is written from here on may be lost
     with writing(s) as acknowledged:
-        time.sleep(8)
+        time.sleep(8)  # in the middle of writing
         lost_at = lose(s)
     tell("fault", f"every process of {s.region} killed, its disk removed; {len(acknowledged)} rows were acknowledged")
 

@@ -42,6 +42,7 @@ from tests.fakes import GATE
 from tests.releases.own_ledger import move_release
 from tests.serving import tiny_release
 from tests.serving.live import free_port
+from tests.waiting import until
 
 #: Lines of guardrails that have few events in some seconds, or many on a busy machine.
 WIDE = {"carts": 0.2, "purchases": 0.2, "over_budget": 0.15, "timeouts": 0.15, "fallbacks": 0.15}
@@ -150,9 +151,9 @@ class LiveCanary:
         return self.ledger.state(self.source, digest)
 
     def wait(self, digest: str, *states: State, seconds: float = 120.0) -> State:
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while (state := self.state(digest)) not in states:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 doing = self.controller.doing if self.controller else ""
                 raise AssertionError(f"{state}, not {states}, after {seconds} s: {doing}\n{self.story(digest)}")
             time.sleep(0.05)
@@ -256,11 +257,11 @@ class LiveCanary:
 
 
 def await_port(url: str, seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    def listens() -> bool:
         try:
             httpx.get(f"{url}/healthz", timeout=2)
-            return
         except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer")
+            return False
+        return True
+
+    until(listens, seconds, every=0.1, otherwise=f"{url} does not answer")

@@ -39,6 +39,7 @@ from serving.reach import as_shop, shop_headers
 from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
 from tests.serving import tiny_release
+from tests.waiting import until
 
 ITEMS, SHOPPERS = 60, 40
 #: Seconds in which an event must be accepted.
@@ -83,10 +84,12 @@ class Shop:
             approves=True, reason="a test",
         )  # fmt: skip
         answer(ledger, Rules.of(self.s), given)
-        until = time.monotonic() + 180
-        while serves(self.s) != self.digest:
-            assert time.monotonic() < until, f"{self.digest[:12]} is {ledger.state(self.source, self.digest)}"
-            time.sleep(0.2)
+        until(
+            lambda: serves(self.s) == self.digest,
+            180,
+            every=0.2,
+            otherwise=lambda: f"{self.digest[:12]} is {ledger.state(self.source, self.digest)}",
+        )
 
     def _features(self) -> None:
         hashed, yesterday = Pseudonymizer(self.s.secret("pseudonym_key")), datetime.now(UTC) - timedelta(days=1)
@@ -110,10 +113,10 @@ class Shop:
         """Shoppers view items; every event is acknowledged."""
         with as_shop(self.s, timeout=10) as client:
             for number in range(count):
-                until = time.monotonic() + PATIENCE
+                deadline = time.monotonic() + PATIENCE
                 # a starved region may take no writes for a moment: what was not acknowledged does not count
                 while (answered := self._view(client, number)).status_code != 200:
-                    assert time.monotonic() < until, answered.text
+                    assert time.monotonic() < deadline, answered.text
                     time.sleep(0.2)
                 assert answered.json()["accepted"] == 1, answered.text
 

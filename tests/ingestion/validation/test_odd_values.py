@@ -21,7 +21,7 @@ from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from ingestion.rules.split import split_rows
 from ingestion.validation.validate import validate_day
 from tests.ingestion.builders import KEY, NOW, catalog, csv_bytes, lake, parquet, rows, table, write
-from tests.ingestion.test_land_and_validate import clean, everything, landed
+from tests.ingestion.validation.test_land_and_validate import clean, everything, landed
 
 HEADER = b"event_id,event_time,user_id,kind,item_id,note\n"
 

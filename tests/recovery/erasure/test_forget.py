@@ -12,7 +12,6 @@ import time
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -34,6 +33,7 @@ from recovery.snapshots.create import create
 from recovery.vault.vault import Vault
 from serving.edge.listener import SHOPPER_HEADER
 from serving.reach import as_shop
+from tests.conftest import REPOSITORY
 from tests.feature_repo.builders import encode
 from tests.feature_repo.builders import publish as lay
 from tests.scenarios.lost_region import Shop, asked, serves
@@ -80,7 +80,7 @@ def caravan(s: Settings, *arguments: str) -> Any:
     environment = {**os.environ, "CARAVAN_HOME": str(s.home), "CARAVAN_PORT_OFFSET": str(s.port_offset)}
     done = subprocess.run(
         [sys.executable, "-c", "from caravan.cli.main import main; main()", *arguments],
-        env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+        env=environment, capture_output=True, text=True, check=False, cwd=REPOSITORY,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -117,7 +117,9 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
             assert client.post("/events", json={"events": [event]}, headers={SHOPPER_HEADER: user}).is_success
             assert client.post("/recommend", json={"user_id": user}, headers={SHOPPER_HEADER: user}).is_success
     lake = Lake.of(s, shop.source)
-    time.sleep(12)  # Envoy writes its log, engines what they showed, the feed sends the event log
+    # Envoy writes its log every ten seconds, engines what they showed, and the event in the online store; what comes
+    # after the shopper is forgotten would stay, and none of them says that it is done
+    time.sleep(12)
     assert collect(lake, s.paths.event_log)
     taken = create(s, EmbeddedMachine(s)).snapshot
     before = traces(s, gone)

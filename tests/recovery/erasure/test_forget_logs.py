@@ -25,6 +25,7 @@ from recovery.shipping import event_log
 from serving.events.event_log import EventLog
 from tests.ingestion import builders
 from tests.recovery.vaults import SmallRegion
+from tests.waiting import until
 
 ANNA, BERT = builders.KEY.hash("anna"), builders.KEY.hash("bert")
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -110,9 +111,9 @@ def test_an_engine_that_writes_meanwhile_loses_nothing(tmp_path: Path) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     whom = ErasureSubject({ANNA: datetime.now(UTC) + timedelta(days=1)})
-    for _ in range(20):
+    for number in range(21):
         logs.blank(tmp_path, logs.look(tmp_path, whom))
-        time.sleep(0.01)
+        until(lambda so_far=number: len(written) > so_far, 30)
     stop.set()
     thread.join()
     log.close()

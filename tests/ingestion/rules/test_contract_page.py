@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from ingestion.rules.schema import SCHEMAS
 from ingestion.sources import names
+from tests.conftest import REPOSITORY
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data-contract.md").read_text()
+PAGE = (REPOSITORY / "docs" / "data-contract.md").read_text()
 TITLES = {"events": "Events", "catalog": "Catalog", "judgments": "Relevance judgments"}
 TYPES = {
     "string": "text",

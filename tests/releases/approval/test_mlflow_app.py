@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from caravan.stack.services import mlflow_server, region
 from contracts.settings import Settings
 from releases.approval.mlflow_app import TAG
 from tests.releases.parts import Case, alone, gated
+from tests.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -67,6 +67,14 @@ def door(stack: Settings) -> Iterator[Door]:
     found.client.close()
 
 
+def answers(door: Door, process: subprocess.Popen[bytes]) -> bool:
+    try:
+        return door.client.get("/health").is_success
+    except httpx.TransportError:
+        assert process.poll() is None, "the server ended"
+        return False
+
+
 @pytest.fixture(scope="module")
 def strict_door(stack: Settings) -> Iterator[Door]:
     """A second MLflow server of the region, whose setting asks for two approvers."""
@@ -83,15 +91,7 @@ def strict_door(stack: Settings) -> Iterator[Door]:
     )  # fmt: skip
     found = Door(stack, f"http://127.0.0.1:{port}")
     try:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                if found.client.get("/health").is_success:
-                    break
-            except httpx.TransportError:
-                assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.5)
+        until(lambda: answers(found, process), 180, every=0.5, otherwise="the server does not answer")
         yield found
     finally:
         found.client.close()

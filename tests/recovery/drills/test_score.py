@@ -14,7 +14,7 @@ import pytest
 from recovery.drills import rehearsal
 from recovery.drills.probe_queries import Question, recorded
 from recovery.drills.report import Score, page, read_scores, table, write_score
-from tests.recovery.test_active import region
+from tests.recovery.region_lease.test_active import region
 
 GOOD = Score(
     kind="drill", fault="everything <killed>", at=datetime(2026, 3, 1, 2, 17, tzinfo=UTC), region="standby",

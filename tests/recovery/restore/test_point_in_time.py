@@ -17,13 +17,14 @@ from contracts.errors import ArtifactError, RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.restore.options import RestoreOptions
-from recovery.restore.recovery_point import Point
+from recovery.restore.recovery_point import Point, log_end
 from recovery.restore.restore import plan_restore, restore
 from recovery.shipping import wal
 from recovery.snapshots import retention
 from recovery.snapshots.create import create
 from recovery.vault.bucket import LockedBucket
 from recovery.vault.vault import Vault
+from tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,12 +43,13 @@ def test_a_dropped_table_is_back(two_regions: Settings) -> None:
     s = two_regions
     standby, machine = s.of_region("standby"), EmbeddedMachine(s)
     sql(s, "DROP TABLE IF EXISTS counted", "CREATE TABLE counted (number int)", "INSERT INTO counted VALUES (1)")
-    create(s, machine)
+    snapshot = create(s, machine).snapshot
     sql(s, "INSERT INTO counted VALUES (2)")
-    time.sleep(3)
+    time.sleep(3)  # so that a second before the drop is well after this row
     dropped_at = datetime.now(UTC)
     sql(s, "DROP TABLE counted")
-    time.sleep(8)  # the feed brings the log
+    _, _, written = wal.identify(s)
+    until(lambda: log_end(Vault.of(s), snapshot) >= written, 60, every=0.5, otherwise="the feed does not bring the log")
     target = EmbeddedMachine(standby)
     with pytest.raises(RestoreRefused, match="looks alive"):
         restore(standby, target, Point.parse("newest"), RestoreOptions(reason="a mistake"))

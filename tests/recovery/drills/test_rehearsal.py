@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 
 import pytest
 
@@ -24,6 +23,7 @@ from recovery.vault.bucket import LockedBucket
 from recovery.vault.catalog import Catalog
 from recovery.vault.vault import Vault, object_key
 from tests.scenarios.lost_region import Shop, serves
+from tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -65,10 +65,11 @@ def test_the_standby_answers_and_stays_closed(two_regions: Settings, shop: Shop)
     content = b"came between two snapshots"
     sha256 = hashlib.sha256(content).hexdigest()
     ObjectStore.of(s).put(f"blobs/{sha256}", content)
-    until = time.monotonic() + 60
-    while (s.bucket, f"blobs/{sha256}") not in journal.since(Vault.of(s), s, before_it.system, before_it.at, None):
-        assert time.monotonic() < until, "the feed does not note a new object"
-        time.sleep(0.5)
+
+    def noted() -> bool:
+        return (s.bucket, f"blobs/{sha256}") in journal.since(Vault.of(s), s, before_it.system, before_it.at, None)
+
+    until(noted, 60, every=0.5, otherwise="the feed does not note a new object")
     without = create(s, EmbeddedMachine(s)).snapshot
     keys = store_administrator(s.of_region(other(s.region)))
     LockedBucket.administrator(s, *keys).remove(object_key(sha256))
