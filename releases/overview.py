@@ -114,11 +114,11 @@ def _subject(ledger: Ledger, database: Engine, release: CurrentRelease | None, a
     known = canary_record.load(database, release.source, release.digest)
     return Subject(
         release=release, since=came.at, why=came.reason, over=over, emergency=emergency, known=known,
-        policy=_policy(known, emergency),
+        policy=_policy(known, emergency=emergency),
     )  # fmt: skip
 
 
-def _policy(known: Memory | None, emergency: bool) -> CanaryPolicy | None:
+def _policy(known: Memory | None, *, emergency: bool) -> CanaryPolicy | None:
     if known is None:
         return None
     try:

@@ -19,7 +19,7 @@ def alerts(
     last: Annotated[int, typer.Option("--last", min=1, help="How many, counted from the newest.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """The newest alerts of this region, oldest first."""
+    """Show the newest alerts of this region, oldest first."""
     from rich.console import Console
     from rich.markup import escape
 

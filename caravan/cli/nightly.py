@@ -216,7 +216,7 @@ def conclude(airflow: Airflow, s: Settings, runs: list[dict[str, Any]]) -> None:
 
 
 def _ending(state: str, tasks: dict[str, str]) -> tuple[int, str]:
-    """What a night's end means as an exit code, and the task that can say more."""
+    """Return what a night's end means as an exit code, and the task that can say more."""
     if state != "success":
         return FAULT, ""
     if tasks.get("champion_stays") == "success":

@@ -113,7 +113,7 @@ def key_for(url: str | None) -> str | None:
 
 
 def newest_events(demo: Path) -> list[Path]:
-    """The last days' files of the shop made last below `demo`. Raises NotFound when there is none."""
+    """List the last days' files of the shop made last below `demo`. Raises NotFound when there is none."""
     from contracts.errors import NotFound
 
     shops = sorted(demo.glob("*/events/"), key=lambda folder: folder.stat().st_mtime, reverse=True)
@@ -128,7 +128,7 @@ def newest_events(demo: Path) -> list[Path]:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second one ends the command at once."""
+    """Yield an event that the first Ctrl-C sets; a second one ends the command at once."""
     stop = threading.Event()
 
     def interrupt(*_: Any) -> None:
@@ -156,7 +156,7 @@ def _shown(console: Console) -> Iterator[Callable[[ReplayReport], None]]:
 
 
 def line_of(report: ReplayReport) -> str:
-    """A replay in one line."""
+    """Write a replay in one line."""
     hits = [f"{_short(row)} {row.hit_rate:.1%}" for row in report.rows if row.hit_rate is not None]
     parts = [
         f"{report.seconds:.0f} s",
@@ -213,7 +213,7 @@ def _tables(report: ReplayReport) -> Iterator[Table]:
 
 
 def _short(row: ReportRow) -> str:
-    """The release's first digits. They come from outside: nothing in them may steer the terminal."""
+    """Return the release's first digits. They come from outside: nothing in them may steer the terminal."""
     from rich.markup import escape
 
     return escape(printable(row.release[:DIGITS]))

@@ -39,7 +39,7 @@ def control(s: Settings) -> None:
 
 
 def _server(s: Settings, address: str, *, is_saved: bool = False) -> Cluster:
-    """The PostgreSQL at `address`, which somebody else runs."""
+    """Return the PostgreSQL at `address`, which this process does not run."""
     host, _, port = address.partition(":")
     password = credentials.read(s, "postgres_superuser_password")
     return Cluster(

@@ -51,9 +51,9 @@ class ServiceStatus:
 def up(
     s: Settings,
     regions: Sequence[RegionName] = ("primary",),
+    *,
     control: bool = True,
     progress: Progress = _quiet,
-    *,
     new_keys: Sequence[str] = (),
     tell: Callable[[str], None] = _log,
 ) -> Settings:
@@ -151,7 +151,7 @@ def status(s: Settings) -> list[ServiceStatus]:
 
 
 def programs(s: Settings) -> list[Program]:
-    """The programs of the groups that were started (after `down`: of all groups with logs)."""
+    """List the programs of the groups that were started (after `down`: of all groups with logs)."""
     return _known(s) or [p for group in GROUPS if (s.home / "logs" / group).is_dir() for p in _programs(s, group)]
 
 

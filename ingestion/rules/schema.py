@@ -55,7 +55,7 @@ class TableSchema:
     across: tuple[tuple[str, Rule], ...] = ()
 
     def pandera(self) -> pandera.DataFrameSchema:
-        """The rules as a pandera schema over Arrow-backed columns."""
+        """Return the rules as a pandera schema over Arrow-backed columns."""
         import pandas as pd
 
         columns = {
@@ -69,7 +69,7 @@ class TableSchema:
         return pandera.DataFrameSchema(columns, checks=[_check(r, rule) for r, rule in self.across], strict=True)
 
     def failures(self, table: pa.Table) -> dict[str, Mask]:
-        """reason -> the rows of `table` (in this table's Arrow types) that break that rule."""
+        """Return, by reason, the rows of `table` (in this table's Arrow types) that break that rule."""
         import pandas as pd
         from pandera.errors import SchemaErrors
 

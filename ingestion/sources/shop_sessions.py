@@ -51,7 +51,7 @@ class Popularity:
     edges: Array  # where a category starts in `order`
 
     @classmethod
-    def on(cls, world: World, age: int, drifted: bool) -> Popularity:
+    def on(cls, world: World, age: int, *, drifted: bool) -> Popularity:
         weights = world.later_appeal if drifted else world.appeal
         weights = weights * np.where((age - world.created >= 0) & (age - world.created < 7) & (world.created > 0), 3, 1)
         there = np.flatnonzero(world.created <= age)
@@ -60,7 +60,7 @@ class Popularity:
         return cls(order, np.r_[0.0, np.cumsum(weights[order])], edges)
 
     def of(self, category: Array, draws: Array) -> Array:
-        """An item of each category; of any where a category is empty."""
+        """Draw an item of each category; of any where a category is empty."""
         low, high = self.edges[category], self.edges[category + 1]
         empty = low == high
         low, high = np.where(empty, 0, low), np.where(empty, len(self.order), high)
@@ -74,7 +74,7 @@ class Popularity:
         return found
 
 
-def simulate_day(world: World, day: date, drifted: bool, last_item: Array) -> pa.Table:
+def simulate_day(world: World, day: date, last_item: Array, *, drifted: bool) -> pa.Table:
     """EVENTS of one day, by time. `last_item` [M]: what each shopper looked at last, -1 at first; it is updated."""
     age = (day - world.plan.opened).days
     random = np.random.default_rng([world.plan.seed, day.toordinal()])
@@ -84,7 +84,7 @@ def simulate_day(world: World, day: date, drifted: bool, last_item: Array) -> pa
         return EVENTS.empty_table()
     heap = np.cumsum(world.activity[there])
     shopper = there[np.searchsorted(heap, random.random(number) * heap[-1], "right").clip(0, len(there) - 1)]
-    popular = Popularity.on(world, age, drifted)
+    popular = Popularity.on(world, age, drifted=drifted)
     lengths = np.minimum(random.geometric(0.24, number), LONGEST)
     tastes = world.tastes[shopper]
     if drifted:
@@ -199,7 +199,7 @@ def _rows(kind: str, session: Array, item: Array, offset: Array, **more: Array) 
 
 
 def _queries(world: World, random: np.random.Generator, items: Array) -> pa.Array:
-    """What somebody types who looks for the item: its noun, with its attribute, its brand, or neither."""
+    """Make the queries of shoppers who look for the items: the noun, with attribute, brand, or neither."""
     words = {name: values.take(pa.array(items)) for name, values in world.words.items()}
     join = pc.binary_join_element_wise
     way = pa.array(np.searchsorted([0.3, 0.65, 0.85], random.random(len(items))).astype(np.int64))

@@ -110,13 +110,13 @@ def page(score: Score) -> str:
             f"{score.fault}. The {score.region} was restored from {score.snapshot}"
             + (f"; epoch {score.epoch} began." if score.epoch else ".")
         ),
-        tiles="".join(_tile(*tile) for tile in tiles),
+        tiles="".join(_tile(name, value, note, well=well) for name, value, note, well in tiles),
         rows=rows,
         facts=html.escape(json.dumps(score.facts(), indent=1)),
     )
 
 
-def _tile(name: str, value: str, note: str, well: bool) -> str:
+def _tile(name: str, value: str, note: str, *, well: bool) -> str:
     kind = "" if well else " class='ill'"
     return f"<div{kind}><span>{name}</span><b>{html.escape(value)}</b><small>{note}</small></div>"
 

@@ -126,12 +126,11 @@ def erase_shopper(
     s: Settings, regions: Sequence[RegionName], shopper: str, *, by: str, reason: str, without_vault: bool = False,
     progress: Progress = silent,
 ) -> list[Report]:  # fmt: skip
-    """Erase one shopper, named by the shop's identifier or by pseudonym, from these regions; return one report per
-    region.
+    """Erase one shopper from these regions; return one report per region.
 
-    The erasure is recorded before anything is removed. Running it again finishes what could not be reached. Raises
-    SettingsError before anything is recorded, ErasureUnfinished without a vault, Conflict while a snapshot is being
-    taken.
+    The shopper is named by the shop's identifier or by pseudonym. The erasure is recorded before anything is removed;
+    running it again finishes what could not be reached. Raises SettingsError before anything is recorded,
+    ErasureUnfinished without a vault, Conflict while a snapshot is being taken.
     """
     pseudonym, reason = pseudonym_of(shopper, s), checked_reason(reason, shopper)
     listed, vault = open_list(s, without_vault=without_vault)

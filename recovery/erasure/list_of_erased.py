@@ -91,9 +91,7 @@ class ErasureList:
                 yield self._own.get(name)
 
     def _opened(self, name: str, versions: Iterable[bytes]) -> tuple[bytes, Erasure]:
-        """Return the newest version that we encrypted, as bytes and decoded. Raises Tampered or NotFound when there is
-        none.
-        """
+        """Return the newest version that we encrypted, as bytes and decoded. Raises Tampered or NotFound."""
         said: Exception = NotFound(f"{name} is listed and has no content", remedy="look at the vault's store")
         for data in versions:
             try:
@@ -115,9 +113,7 @@ def latest(entries: Iterable[Erasure]) -> dict[str, datetime]:
 
 
 def pseudonym_of(shopper: str, s: Settings) -> str:
-    """Return the pseudonym of an identifier as the shop sends it; a pseudonym is returned as it is. Raises
-    SettingsError.
-    """
+    """Return the pseudonym of an identifier; a pseudonym is returned as it is. Raises SettingsError."""
     if not shopper:
         raise SettingsError("no shopper is named", remedy="give the identifier as the shop sends it, or a pseudonym")
     return shopper if PSEUDONYM.match(shopper) else Pseudonymizer(s.secret("pseudonym_key")).hash(shopper)

@@ -157,9 +157,7 @@ def _any_in(names: list[bytes], line: bytes, whom: ErasureSubject) -> bool:
 
 
 def _of_edge(requests: dict[str, datetime], opaque: dict[str, datetime]) -> Callable[[bytes], bool]:
-    """Return a test whether a line of the edge's or the answer log is removed: by request, or by the shopper's opaque
-    id.
-    """
+    """Return a test whether a line of the edge's or the answer log goes: by request, or by the shopper's opaque id."""
 
     def goes(line: bytes) -> bool:
         read = _parsed(line)

@@ -154,7 +154,7 @@ def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tel
             raise
         # nothing was written after that moment: all the log there is leads to it
         configuration = cluster.data / "postgresql.auto.conf"
-        lines = configuration.read_text().splitlines(True)
+        lines = configuration.read_text().splitlines(keepends=True)
         kept = [line for line in lines if line.startswith(_TIMELINE) or "recovery_target_" not in line]
         configuration.write_text("".join(kept))
         _stop(machine, cluster)

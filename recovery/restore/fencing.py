@@ -40,9 +40,7 @@ def active_epoch(s: Settings) -> int | None:
 
 
 def fence_off(run: Restore) -> str:
-    """Take the region lease and begin a new epoch: from here on the other region cannot write, whatever state it wakes
-    in.
-    """
+    """Take the region lease and begin a new epoch: from here on the other region cannot write."""
     assert run.plan is not None  # noqa: S101 - chosen before
     if run.options.rehearsal:
         return "a rehearsal: the lease stays where it is"

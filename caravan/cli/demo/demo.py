@@ -159,7 +159,7 @@ def _release_of(
     console: Any, heading: Callable[[str], None], s: Settings, shop: DemoShop, nights: Nights, ledger: Ledger,
     made: MadeShop,
 ) -> bool:  # fmt: skip
-    """The two nights, and the second one's release on its way; True when that one was refused and the first serves."""
+    """Run the two nights and the rollout of the second release; True when that one was refused and the first serves."""
     from caravan.cli.demo import rollout
 
     serving = _serving(s, ledger)
@@ -206,7 +206,7 @@ def _release_of(
 
 
 def _serving(s: Settings, ledger: Ledger) -> str | None:
-    """The day of the shop's champion."""
+    """Return the day of the shop's champion."""
     champion = ledger.champion(s.shop)
     return _day_of(s, champion.digest) if champion else None
 

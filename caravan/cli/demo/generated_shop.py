@@ -78,7 +78,7 @@ class DemoShop:
         )
 
     def continued(self, wanted: DemoShop) -> DemoShop | None:
-        """This shop up to the day that is wanted; None when that would be another shop."""
+        """Continue this shop up to the day that is wanted; None when that would be another shop."""
         if self.name != wanted.name or not self.end <= wanted.end <= self.end + LONGEST_PAUSE:
             return None
         return DemoShop(**{**asdict(self), "end": wanted.end})
@@ -106,7 +106,7 @@ class DemoHome:
 
 
 def last_day(text: str | None, *, now: datetime | None = None) -> date:
-    """The day that `--end` names, or yesterday. SettingsError for what is no day, or not over yet."""
+    """Return the day that `--end` names, or yesterday. Raises SettingsError for what is no day, or not over yet."""
     today = (now or datetime.now(UTC)).date()
     yesterday = today - timedelta(days=1)
     if text is None:
@@ -129,7 +129,7 @@ def last_day(text: str | None, *, now: datetime | None = None) -> date:
 
 
 def kept(home: Path) -> DemoShop | None:
-    """The shop that the demo made in this home, or None."""
+    """Return the shop that the demo made in this home, or None."""
     try:
         about = json.loads((home / FILE).read_text())
         return DemoShop(
@@ -206,7 +206,7 @@ def made(place: DemoHome) -> MadeShop:
 
 
 def _offset(s: Settings, home: Path, usable: Callable[[Path, int], bool]) -> int:
-    """The offset that this home had, else the first one whose ports are free and not the first home's."""
+    """Return the offset that this home had, else the first whose ports are free and not the first home's."""
     before = _kept_offset(home)
     if before is not None and usable(home, before):
         return before

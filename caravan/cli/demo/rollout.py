@@ -73,7 +73,7 @@ class Shoppers:
 
 
 def with_guests(sessions: list[Session]) -> list[Session]:
-    """The sessions, and after them as many others' who do the same as it takes until PEOPLE have come.
+    """Return the sessions, and after them as many of others who do the same as it takes until PEOPLE have come.
 
     Which arm somebody meets is fixed: of a hundred shoppers none may be in an arm of one percent, ever.
     """
@@ -117,7 +117,7 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
 
 
 def left(s: Settings, ledger: Ledger, day: str, day_of: Callable[[str], str]) -> str | None:
-    """The release of this day that a demo before this one has offered and not brought to its end."""
+    """Return the release of this day that an earlier demo has offered and not brought to its end."""
     for place in ledger.releases(s.shop, among=("gated", "rolled_back", *IN_FLIGHT)):
         if _policy(ledger, place) == POLICY and day_of(place.digest) == day:
             return place.digest
@@ -246,7 +246,7 @@ def follow(say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str)
 
 
 def _request(reviewer: Airflow, digest: str) -> dict[str, Any] | None:
-    """The task that waits for an answer about the release."""
+    """Return the task that waits for an answer about the release."""
     params = {"response_received": False, "limit": 100}
     waiting = reviewer.call("GET", "/dags/release/dagRuns/~/hitlDetails", params=params)
     for request in waiting["hitl_details"]:
@@ -258,7 +258,7 @@ def _request(reviewer: Airflow, digest: str) -> dict[str, Any] | None:
 
 
 def _runs(admin: Airflow, digest: str) -> list[dict[str, Any]]:
-    """Runs of `release` about this digest, the newest first."""
+    """List runs of `release` about this digest, the newest first."""
     params = {"order_by": "-run_after", "limit": 100}
     runs = admin.call("GET", "/dags/release/dagRuns", params=params)["dag_runs"]
     return [run for run in runs if (run.get("conf") or {}).get("digest") == digest]

@@ -20,7 +20,7 @@ app = typer.Typer(help="The canary: a release on its way to all shoppers.", no_a
 
 @app.callback()
 def _group() -> None:
-    """The canary: a release on its way to all shoppers."""
+    """Look at the canary: a release that some shoppers get, before all do."""
 
 
 @app.command()

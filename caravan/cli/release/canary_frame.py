@@ -28,7 +28,7 @@ ARMS = (("control", "▒", "cyan"), ("rest", "█", "white"), ("canary", "▓", 
 
 
 def frame(seen: Overview) -> RenderableType:
-    """The whole page."""
+    """Draw the whole page."""
     rows = Table.grid(padding=(0, 1, 0, 0))
     rows.add_column(width=LABEL, style="dim", no_wrap=True)
     rows.add_column(ratio=1, overflow="fold")
@@ -94,7 +94,7 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
 
 
 def _doing(seen: Overview) -> str:
-    """What the controller says that it does; what it said before it fell silent is not true any more."""
+    """Return what the controller says that it does; what it said before it fell silent is no longer true."""
     if seen.beat is None or _silent(seen):
         return "nobody moves anything"
     return escape(seen.beat.doing)
@@ -225,7 +225,7 @@ def bar(share: float, width: int, style: str) -> Text:
 
 
 def _span(seconds: float) -> str:
-    """A time span, short."""
+    """Write a time span, short."""
     seconds = max(0.0, seconds)
     if seconds < 120:
         return f"{seconds:.0f} s"

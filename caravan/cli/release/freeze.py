@@ -58,7 +58,7 @@ def thaw(reason: Reason, user: As = "oncall") -> None:
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:
-    """The time that `text` names: an ISO time, or so many minutes, hours or days from now."""
+    """Return the time that `text` names: an ISO time, or so many minutes, hours or days from now."""
     at, text = now or datetime.now(UTC), text.strip()
     found = re.fullmatch(r"(\d{1,4})([mhd])", text)
     try:

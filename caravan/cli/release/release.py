@@ -59,7 +59,7 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
 
 @app.command()
 def show(digest: Annotated[str, typer.Argument(help="A digest, or its beginning.")], as_json: Json = False) -> None:
-    """The whole story of one release, with the evidence of every step."""
+    """Show the whole story of one release, with the evidence of every step."""
     from rich.console import Console
 
     from caravan.cli.console import tables
@@ -185,7 +185,7 @@ def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, 
 
 
 def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -> None:
-    """What served at a moment, since when, and who let it."""
+    """Print what served at a moment, since when, and who approved it."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -224,7 +224,7 @@ def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -
 
 
 def _ended(ledger: Ledger, crowned: Move) -> Move | None:
-    """The move by which a champion served no more: its own, or another shop's release became champion."""
+    """Return the move that ended a champion: its own, or the one of another shop's release that became champion."""
     for move in ledger.history():
         own = (move.source, move.digest) == (crowned.source, crowned.digest) and move.from_state == "champion"
         other = move.source != crowned.source and move.to_state == "champion"

@@ -22,7 +22,7 @@ SIGN_IN_TIMEOUT_S, ANSWER_TIMEOUT_S = 15.0, 2.0
 
 
 def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
-    """The name of who signed in. NotApproved for a wrong password, or when nobody can check it."""
+    """Return the name of who signed in. Raises NotApproved for a wrong password, or when nothing can check it."""
     user = user.strip()
     if not user:
         raise SettingsError("nobody is named", remedy="say who you are: --as reviewer")
@@ -44,7 +44,7 @@ def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
 
 
 def answering(s: Settings) -> bool:
-    """True when Airflow or MLflow answers, so that a password can be checked."""
+    """Check whether Airflow or MLflow answers, so that a password can be checked."""
     with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False) as client:
         for url in (f"{s.airflow_address}/api/v2/version", f"{s.mlflow_address}/health"):
             try:
@@ -56,7 +56,7 @@ def answering(s: Settings) -> bool:
 
 
 def unsigned() -> str:
-    """What is recorded when nobody can check who it is."""
+    """Return what is recorded when nothing can check who it is."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -86,7 +86,7 @@ def _password(user: str, file: Path | None) -> str:
 
 
 def _airflow(client: httpx.Client, s: Settings, user: str, password: str) -> bool | None:
-    """True for the right password, False for a wrong one, None when Airflow does not answer."""
+    """Ask Airflow: True for the right password, False for a wrong one, None when it does not answer."""
     try:
         answer = client.post(f"{s.airflow_address}/auth/token", json={"username": user, "password": password})
     except httpx.TransportError:

@@ -80,7 +80,7 @@ def record(s: Settings, keys: Mapping[str, str]) -> None:
 
 
 def _names(s: Settings) -> frozenset[str] | None:
-    """The names in the inventory, its signature unseen: the key that would tell may be the missing one."""
+    """Return the names in the inventory without checking its signature: the key for that may be the missing one."""
     path: Path = s.home / FILE
     try:
         return frozenset(json.loads(path.read_bytes())["body"]["keys"])

@@ -17,7 +17,7 @@ _USERS = "/api/2.0/mlflow/users"
 
 
 def mlflow(s: Settings) -> Program:
-    """The MLflow server: artifacts proxied, people signed in, no job runners, no telemetry."""
+    """Describe the MLflow server: artifacts proxied, people signed in, no job runners, no telemetry."""
     folder, port = s.paths.mlflow, s.ports.mlflow
     basic_auth = folder / "basic_auth.ini"
 

@@ -140,7 +140,7 @@ def _security(key: str) -> str:
 
 
 def _reads_back(s: Settings) -> bool:
-    """True when a small object can be read: after a crash the gateway answers before its volumes do."""
+    """Check whether a small object can be read: after a crash the gateway answers before its volumes do."""
     from artifacts.object_store import ObjectStore
     from contracts.errors import CaravanError, NotFound
 

@@ -36,7 +36,7 @@ def programs(s: Settings) -> list[Program]:
 
 
 def cluster(s: Settings) -> Cluster:
-    """The region's PostgreSQL."""
+    """Return the region's PostgreSQL."""
     return Cluster(
         folder=s.paths.postgres,
         host=s.host,

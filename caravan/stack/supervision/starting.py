@@ -82,12 +82,12 @@ def _launch(s: Settings, program: Program, tell: Callable[[str], None]) -> float
     program.prepare()
     tell("starting")
     since = time.time() - 1
-    supervisor.order(s, "startProcess", program.process, False)
+    supervisor.order(s, "startProcess", program.process, wait=False)
     return since
 
 
 def _await(s: Settings, program: Program, since: float, failed: threading.Event, tell: Callable[[str], None]) -> bool:
-    """True when it is ready, False when another program has failed. Raises StackError when it does not start."""
+    """Wait until it is ready; False when another program has failed. Raises StackError when it does not start."""
     deadline = time.monotonic() + program.patience
     while not failed.is_set():
         state = supervisor.processes(s).get(program.name, {}).get("statename", "GONE")
@@ -118,7 +118,7 @@ def _tail(s: Settings, program: Program, lines: int = 6) -> str:
 def stop(s: Settings, wanted: list[Program], progress: Progress, began: float) -> None:
     def stop(program: Program) -> None:
         progress(program.name, "stopping", time.monotonic() - began)
-        supervisor.order(s, "stopProcess", program.process, True)
+        supervisor.order(s, "stopProcess", program.process, wait=True)
         progress(program.name, "stopped", time.monotonic() - began)
 
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:

@@ -39,7 +39,7 @@ class Ending:
 
 
 def nothing_new(source: str, served: Move | None, why: str) -> str:
-    """The sentence of a night that the gate refused; `served` made the champion that shoppers have."""
+    """Write the sentence of a night that the gate refused; `served` made the champion that shoppers have."""
     if served is None:
         serves = "nothing serves yet"
     elif served.source != source:
@@ -50,7 +50,7 @@ def nothing_new(source: str, served: Move | None, why: str) -> str:
 
 
 def ending(states: Mapping[str, str | None], left: Callable[[str, str], Any]) -> Ending:
-    """What the states of a run's tasks mean; `left` gives what a task left under a name (an XCom)."""
+    """Return what the states of a run's tasks mean; `left` gives what a task left under a name (an XCom)."""
     failed = next((task for task, state in states.items() if state == "failed"), None)
     if failed is not None:
         error = ErrorRecord.from_json(left(failed, ERROR))

@@ -146,7 +146,7 @@ def gate(run: Run, evaluation: str) -> Outcome:
 
 @step
 def champion_stays(run: Run, verdict: str) -> Outcome:
-    """The gate refused: says so, and what serves; the verdict's digest again."""
+    """Say that the gate refused, and what serves; return the verdict's digest again."""
     from artifacts.ledger import Ledger
     from caravan_airflow.nightly import night_ending
     from monitoring import nights
@@ -158,7 +158,7 @@ def champion_stays(run: Run, verdict: str) -> Outcome:
 
 @step
 def register(run: Run, evaluation: str) -> Outcome:
-    """Evaluation -> the release, published and registered once, alias `challenger` when it is the newest."""
+    """Publish and register the release of an evaluation once, alias `challenger` when it is the newest."""
     from artifacts.fence import Fence
     from artifacts.ledger import Ledger
     from artifacts.registry import Registry, mlflow_page, model_name
@@ -191,7 +191,7 @@ def register(run: Run, evaluation: str) -> Outcome:
 
 @step
 def offer(run: Run, release: str) -> Outcome:
-    """The region's first release goes to the shoppers; people are asked about every later one. The release's digest."""
+    """Start the region's first release, ask people about every later one; return the release's digest."""
     from artifacts.ledger import Ledger
     from caravan_airflow.nightly import offering
     from caravan_airflow.service import Service
@@ -255,7 +255,7 @@ def _manifest(digest: str) -> Manifest:
 
 
 def _gate_of(release: str) -> dict[str, Any]:
-    """What the gate found of a release, as the release itself has it."""
+    """Return what the gate found of a release, as the release itself has it."""
     import json
 
     from artifacts.publish import read_file
@@ -265,7 +265,7 @@ def _gate_of(release: str) -> dict[str, Any]:
 
 
 def _inputs(inputs: dict[str, Any]) -> str:
-    """What a table was made from, without its digests."""
+    """Write what a table was made from, without its digests."""
     return ", ".join(f"{name} {value}" for name, value in inputs.items() if not name.endswith("_digest"))
 
 
@@ -274,7 +274,7 @@ def _day(release: str) -> str:
 
 
 def _run_page(meta: dict[str, Any]) -> str:
-    """The MLflow page of the training run that `meta` names."""
+    """Return the MLflow page of the training run that `meta` names."""
     s = here()
     from artifacts.registry import mlflow_client, mlflow_page
 

@@ -92,7 +92,7 @@ def unrecorded(ledger: Ledger, requests: Requests, caller: Caller) -> bool:
 
 
 def _answered(ledger: Ledger, requests: Requests, caller: Caller) -> dict[str, Any]:
-    """The answered request behind `caller`, as the API server has it; a forged one is refused."""
+    """Return the answered request behind `caller`, as the API server has it; refuse a forged one."""
     if (caller.dag, caller.task) != (DAG, TASK):
         raise _forged(ledger, caller, "only the approval of a release run brings answers")
     try:

@@ -155,7 +155,7 @@ def _note(operator: ReleaseApproval, context: Context, text: str) -> None:
 
 
 def _form(digest: str) -> ParamsDict:
-    """What a person fills in beside the choice."""
+    """Return what a person fills in beside the choice."""
     return ParamsDict(
         {
             "digest": Param(

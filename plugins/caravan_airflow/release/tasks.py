@@ -79,7 +79,7 @@ def request(s: Settings, ledger: Ledger, rules: Rules, source: str, digest: str)
 
 
 def notice(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
-    """What came of the answers since people were asked: the newest refusal, and who has approved already."""
+    """Write what came of the answers since people were asked: the newest refusal, and who has approved already."""
     from releases.approval.approval import approvers
     from releases.approval.summary_figures import plain
 
@@ -141,7 +141,7 @@ def close_request(context: Mapping[str, Any], *, patience: float = CLOSE_PATIENC
 
 
 def why_closed(moves: list[Move]) -> str:
-    """That this run asks no more, and what the ledger says came of the approval."""
+    """Say that this run asks no more, and what the ledger says came of the approval."""
     from releases.progress import look, says
 
     found = look(moves, "approved").move

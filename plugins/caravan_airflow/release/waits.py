@@ -65,7 +65,7 @@ class LedgerWait(BaseOperator):
 
 
 def stopped(digest: str, move: Move | None) -> ReleaseError:
-    """The error of a release that will not go on, with the ledger's words and the guardrail, where one is named."""
+    """Return the error of a release that will not go on, with the ledger's words and, where named, the guardrail."""
     from releases.progress import says
 
     if move is None:

@@ -26,7 +26,7 @@ _READERS = [Depends(requires_access_view(AccessView.DOCS))]
 
 @cache
 def application() -> FastAPI:
-    """The application below the plugin's prefix; the scripts are of an installed package, and hold nothing of ours."""
+    """Make the application below the plugin's prefix; its scripts come from an installed package, unchanged."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=str(files("fastapi_offline") / "static")))
 

@@ -122,7 +122,7 @@ def back_up_params() -> dict[str, Param]:
 
 
 def rehearsal_params() -> dict[str, Param]:
-    """What is broken before the restore, and how much is compared."""
+    """Ask what is broken before the restore, and how much is compared."""
     return {
         "fault": Param(
             "nothing",
