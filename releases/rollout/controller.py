@@ -1,6 +1,6 @@
-"""The controller: moves approved releases towards all shoppers, and away from them, and makes the region follow.
+"""Moves approved releases towards all shoppers, and away from them, and makes the region follow.
 
-Each tick reads the ledger and the engines, judges the release on its way, moves it at most one step in the ledger,
+Each tick reads the ledger and the engines, judges the release in progress, moves it at most one step in the ledger,
 and then brings pointers and routes to what `traffic.plan` says. Nothing is remembered that could not be read again, so
 a controller that is killed at any point goes on from the ledger and the logs. To abort, the routes come first: shoppers
 are safe before anything is written down, also while the database takes no writes.
@@ -31,7 +31,7 @@ from releases.approval.approval import Rules, recheck
 from releases.rollout import canary_record, reasons
 from releases.rollout.abort_guard import AWAY, Guard, for_ledger, kept, told
 from releases.rollout.canary_record import Memory
-from releases.rollout.deployed import on_its_way, read_deployed
+from releases.rollout.deployed import read_deployed, release_in_progress
 from releases.rollout.freeze import frozen
 from releases.rollout.log_readers import Watching
 from releases.rollout.region import Region, follow
@@ -83,18 +83,18 @@ class Controller:
     def tick(self) -> Deployed:
         """Look once, and act. Raises StoreUnavailable without the database, after guarding a running canary.
 
-        Raises Fenced, having touched nothing, while another region is the active one.
+        Raises Fenced, before it touches anything, while another region is the active one.
         """
         self._fence.demand()
         now = self._clock()
         try:
-            candidate = on_its_way(self._ledger)
+            candidate = release_in_progress(self._ledger)
             deployed = read_deployed(self._ledger, candidate)
             self._guard.let_go(candidate)
             if candidate is None:
-                self.doing = "nothing is on its way"
+                self.doing = "no release is in progress"
             elif self._stepped(candidate, deployed, now):
-                deployed = read_deployed(self._ledger, on_its_way(self._ledger))
+                deployed = read_deployed(self._ledger, release_in_progress(self._ledger))
         except StoreUnavailable:
             self.guard()
             raise
@@ -241,7 +241,7 @@ class Controller:
         return False
 
     def _unsigned(self, digest: str) -> str | None:
-        """Why nobody may be shown this release, or None."""
+        """Say why no shopper may be shown this release, or None."""
         try:
             self._region.signed(digest)
         except StoreUnavailable:

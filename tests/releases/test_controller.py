@@ -304,7 +304,7 @@ def test_a_signature_that_is_lost_on_the_way_sends_a_proven_canary_back(
 def test_a_catalog_that_could_not_be_read_once_is_asked_for_again(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("releases.rollout.log_readers.CATALOG_AGAIN", 0.0)
+    monkeypatch.setattr("releases.rollout.log_readers.CATALOG_RETRY_S", 0.0)
     with monkeypatch.context() as away:
         away.setattr(region, "catalog", lambda *_: None)
         to_canary(controller, ledger, region)
@@ -402,18 +402,18 @@ def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to_canary(controller, ledger, region)
-    places, comes_back = ledger.releases, threading.Event()
+    releases, comes_back = ledger.releases, threading.Event()
 
     def hang(*about: object, **more: object) -> object:
         comes_back.wait(30)
-        return places(*about, **more)  # type: ignore[arg-type]
+        return releases(*about, **more)  # type: ignore[arg-type]
 
     def gone() -> bool:
         split = region.split()
         return split is not None and split.canary == 0
 
     monkeypatch.setattr(ledger, "releases", hang)
-    monkeypatch.setattr(running, "PATIENCE", 0.1)
+    monkeypatch.setattr(running, "TICK_TIMEOUT_S", 0.1)
     meet(region, 60, code=500)
     with ThreadPoolExecutor(2) as pool:
         looking = pool.submit(running.look, controller, pool)
