@@ -63,8 +63,8 @@ class Guard:
         state = known.canary or begin(policy, release=known.digest, at=now)
         state, verdict = judge(policy, state, found, now=now)
         if verdict.decision in AWAY:
-            said = told(str(deployed.state), verdict)
-            self.take(kept(known, state, verdict, said, now), deployed)
+            said = describe_verdict(str(deployed.state), verdict)
+            self.take(remember(known, state, verdict, said, now), deployed)
             log.warning("without an answer of the database: %s; its shoppers are back at the champion", said)
 
     def take(self, known: Memory, deployed: Deployed) -> None:
@@ -78,19 +78,19 @@ class Guard:
             self._region.route(split)
 
 
-def told(where: str, verdict: Verdict) -> str:
+def describe_verdict(where: str, verdict: Verdict) -> str:
     """Put a verdict into words, for people."""
     return f"{where}: {verdict.decision}: {'; '.join(verdict.reasons)}"
 
 
-def kept(known: Memory, state: CanaryState, verdict: Verdict, doing: str, now: float) -> Memory:
+def remember(known: Memory, state: CanaryState, verdict: Verdict, doing: str, now: float) -> Memory:
     """Add a look to the memory. PROMOTE holds for that look alone: until the ledger has it, harm must still abort."""
     if verdict.decision is Decision.PROMOTE:
         state = replace(state, final=None)
     return replace(known, canary=state, verdict={**verdict.as_kept(), "doing": doing, "at": now})
 
 
-def for_ledger(known: Memory) -> tuple[str, dict[str, Any]]:
+def reason_and_evidence(known: Memory) -> tuple[str, dict[str, Any]]:
     """Return reason and evidence of what was kept, as the ledger keeps them."""
     evidence = {name: value for name, value in (known.verdict or {}).items() if name not in ("doing", "at")}
     return f"{evidence['decision']}: {'; '.join(evidence['reasons'])}", evidence

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _ALIAS = "/api/2.0/mlflow/registered-models/alias"
 
 
-def wanted(ledger: Ledger, source: str) -> dict[str, int | None]:
+def wanted_versions(ledger: Ledger, source: str) -> dict[str, int | None]:
     """Return the version that each alias should have; None for none. A release that was never registered has none."""
     found: dict[str, int | None] = {"champion": None, "canary": None}
     for release in ledger.releases(source, among=("champion", *IN_FLIGHT[1:])):
@@ -34,7 +34,7 @@ def reconcile(s: Settings, ledger: Ledger, source: str) -> list[str]:
     done = []
     sign_in = (s.mlflow_username, s.secret("mlflow_password"))
     with httpx.Client(base_url=s.mlflow_address, auth=sign_in, timeout=10.0, trust_env=False) as client:
-        for alias, version in wanted(ledger, source).items():
+        for alias, version in wanted_versions(ledger, source).items():
             about = {"name": model_name(source), "alias": alias}
             answer = client.get(_ALIAS, params=about)
             present = int(answer.json()["model_version"]["version"]) if answer.is_success else None

@@ -29,7 +29,7 @@ from monitoring.guardrails import Outcomes
 from monitoring.shadow import problem
 from releases.approval.approval import Rules, recheck
 from releases.rollout import canary_record, reasons
-from releases.rollout.abort_guard import AWAY, Guard, for_ledger, kept, told
+from releases.rollout.abort_guard import AWAY, Guard, describe_verdict, reason_and_evidence, remember
 from releases.rollout.canary_record import Memory
 from releases.rollout.deployed import read_deployed, release_in_progress
 from releases.rollout.freeze import frozen
@@ -214,9 +214,9 @@ class Controller:
     def _act(self, trial: _Trial, state: CanaryState, verdict: Verdict, found: Outcomes) -> bool:
         """Do what a verdict says, unless a freeze holds the canary where it is; harm takes its shoppers in any case."""
         candidate, now = trial.candidate, trial.now
-        self.doing = told(candidate.state, verdict)
+        self.doing = describe_verdict(candidate.state, verdict)
         held = self._frozen(now)
-        evidence, known = verdict.as_kept(), kept(trial.known, state, verdict, self.doing, now)
+        evidence, known = verdict.as_kept(), remember(trial.known, state, verdict, self.doing, now)
         if verdict.decision in AWAY:
             return self._away(trial, known)
         if verdict.decision is Decision.PROMOTE and not held and (why := self._unsigned(candidate.digest)):
@@ -264,7 +264,7 @@ class Controller:
         """Take the canary's shoppers first: a database that takes no writes must not keep them there."""
         self._guard.take(known, trial.deployed)
         canary_record.save(self._database, known)
-        why, evidence = for_ledger(known)
+        why, evidence = reason_and_evidence(known)
         return self._back(trial.candidate, why, evidence)
 
     def _uncrown(self, trial: _Trial, known: Memory) -> None:
@@ -272,7 +272,7 @@ class Controller:
         source, digest, former = trial.candidate.source, trial.candidate.digest, trial.deployed.champion
         if former is None or self._ledger.state(source, digest) != "champion":
             return
-        why, evidence = for_ledger(known)
+        why, evidence = reason_and_evidence(known)
         planned = PlannedMove(
             source=source, digest=former, expected="retired", to="champion", former="rolled_back", actor=ACTOR,
             reason=why[:2000], evidence={**evidence, "rollback": True, "from": digest},

@@ -1,4 +1,4 @@
-"""`caravan release …`: what was serving when, who let it, and back to the one before."""
+"""Tells what served when and who let it, and holds the commands of `caravan release`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_releases(source: Source = "", as_json: Json = False) -> None:
-    """Every release, those moved last first, and where it stands."""
+    """List every release, those moved last first, and the state it is in."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -117,7 +117,7 @@ def history(
 
 @app.command("verify-ledger")
 def verify_ledger() -> None:
-    """Recompute the hash chain; exit code 1, naming the first move that does not fit."""
+    """Recompute the hash chain; exit code 3, naming the first move that does not fit."""
     typer.echo(f"the ledger is whole: {_ledger().verify()} moves")
 
 
