@@ -102,5 +102,5 @@ class RegionPorts:
         )
 
     def engine_of(self, slot: str) -> int:
-        """Port of the engine of a slot: champion, control, canary or former."""
+        """Return the port of the engine of a slot: champion, control, canary or former."""
         return self.engine if slot == "champion" else int(getattr(self, f"engine_{slot}"))

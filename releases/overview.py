@@ -1,4 +1,4 @@
-"""Everything about the release on its way, on one page: read from ledger, memory, edge and engines; changes nothing."""
+"""Collects everything about the release in progress: from ledger, memory, edge and engines; changes nothing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
 from releases.approval.approval import AWAITING
 from releases.rollout import canary_record
 from releases.rollout.canary_record import Memory
-from releases.rollout.deployed import on_its_way
+from releases.rollout.deployed import release_in_progress
 from releases.rollout.freeze import frozen
 from releases.rollout.region import Readiness, Region
 from releases.rollout.routing_wait import Beat, last_beat
 from serving.edge.edge import TrafficSplit
 
-#: A release that came to its end is shown for so long, when no other is on its way.
+#: A release that came to its end is shown for so long, if no other is in progress.
 SHOWN_AFTERWARDS = timedelta(hours=12)
 #: Last moves that are shown.
-MOVES = 6
+SHOWN_MOVES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The release that is looked at. `since`: when it came to its state; `over`: it is on its way no more."""
+    """The release that is looked at. `since`: when it came to its state; `over`: it is no longer in progress."""
 
     release: CurrentRelease
     since: datetime
@@ -46,7 +46,7 @@ class Subject:
         return (self.known.verdict or {}) if self.known else {}
 
     def gained(self) -> int:
-        """Shoppers that the smaller arm has gained in this step."""
+        """Count the shoppers that the smaller arm has gained in this step."""
         state = self.known.canary if self.known else None
         if state is None:
             return 0
@@ -79,7 +79,7 @@ def look(
 ) -> Overview:
     """Look once. Without `source`: at the release that the controller moves, else at the shop that serves."""
     at = now or datetime.now(UTC)
-    candidate = on_its_way(ledger, source or None)
+    candidate = release_in_progress(ledger, source or None)
     if not source:
         crowned = ledger.newest("champion")
         source = candidate.source if candidate else crowned.source if crowned else s.shop
@@ -98,7 +98,7 @@ def look(
         beat=last_beat(s),
         frozen=frozen(ledger, now=at),
         subject=subject,
-        moves=story[-MOVES:],
+        moves=story[-SHOWN_MOVES:],
     )
 
 
@@ -129,7 +129,7 @@ def _policy(known: Memory | None, *, emergency: bool) -> CanaryPolicy | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ListedRelease:
     """A release in a list: where it is, since when, and the last that was said about it."""
 
     release: CurrentRelease
@@ -138,8 +138,8 @@ class Told:
     note: Move | None
 
 
-def listed(ledger: Ledger, source: str) -> list[Told]:
-    """Every release of a source, those moved last first; a note never hides the state."""
+def listed(ledger: Ledger, source: str) -> list[ListedRelease]:
+    """List every release of a source, those moved last first; a note never hides the state."""
     moves: dict[str, list[Move]] = {}
     for move in ledger.history(source):
         moves.setdefault(move.digest, []).append(move)
@@ -150,12 +150,12 @@ def listed(ledger: Ledger, source: str) -> list[Told]:
         if moved is not None:
             version = next((m.version for m in reversed(story) if m.version is not None), None)
             note = story[-1] if story[-1].to_state in NOTES else None
-            found.append(Told(release=release, version=version, moved=moved, note=note))
+            found.append(ListedRelease(release=release, version=version, moved=moved, note=note))
     return found
 
 
 def let_by(story: Sequence[Move], until: int) -> list[Move]:
-    """Of one release's story: the approvals that let it go on, as they stood at row `until`."""
+    """Find in one release's story the approvals that let it go on, as they were at row `until`."""
     given: dict[str, Move] = {}
     for move in story:
         if move.sequence > until:

@@ -1,4 +1,4 @@
-"""What the nightly chain writes into the ledger: a release was built and passed the gate.
+"""Records for the nightly chain that a release was built and passed the gate.
 
 It may be called again for the same release: what is recorded stays, and nothing is added.
 """
@@ -11,7 +11,8 @@ from typing import Any
 from artifacts.ledger import Ledger, PlannedMove
 
 NIGHTLY = "nightly"
-LONGEST = 2_000
+#: Characters of a reason that the gate may give.
+LONGEST_GATE_REASON = 2_000
 
 
 def gated(
@@ -48,4 +49,4 @@ def reason(decision: Mapping[str, Any]) -> str:
     sentences = [str(check["sentence"]) for check in decision.get("checks", ()) if check.get("name") != "numbers"]
     word = "passed" if decision.get("passed") else "was not passed by"
     said = f"{word} the gate: {' '.join(sentences)}" if sentences else f"{word} a gate that left no sentences"
-    return said if len(said) <= LONGEST else said[: LONGEST - 2] + " …"
+    return said if len(said) <= LONGEST_GATE_REASON else said[: LONGEST_GATE_REASON - 2] + " …"

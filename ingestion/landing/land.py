@@ -77,7 +77,13 @@ class _Lander:
     """One call's circumstances: where to, with which key, at what time."""
 
     def __init__(
-        self, lake: Lake, pseudonymizer: Pseudonymizer, now: datetime | None, progress: Progress | None, *, replace: bool
+        self,
+        lake: Lake,
+        pseudonymizer: Pseudonymizer,
+        now: datetime | None,
+        progress: Progress | None,
+        *,
+        replace: bool,
     ) -> None:
         self.lake = lake
         self.pseudonymizer = pseudonymizer

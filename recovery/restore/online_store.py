@@ -43,7 +43,8 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
 def unpack_event_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
     """Unpack the event log as far as the vault has it; return bytes written.
 
-    This region's own event log is moved aside. A segment that cannot be read is left blank and reported, unless exactly the snapshot's state was asked for.
+    This region's own event log is moved aside. A segment that cannot be read is left blank and reported, unless exactly
+    the snapshot's state was asked for.
     """
     system, segments = chosen.snapshot.system, chosen.snapshot.events
     if chosen.exact:

@@ -1,8 +1,8 @@
-"""Who lets a release go on: answers of signed-in people, bound to one digest, kept in the ledger.
+"""Lets a release go on: takes answers of signed-in people, each bound to one digest, and keeps them in the ledger.
 
-Every door (Airflow's required actions, the MLflow registry, the command line) ends in `answer`, which writes what it
-was told and refuses what it may not take; a refusal is a row of the ledger too. `recheck` is asked again before
-shoppers meet the release: a state that was set without enough answers behind it counts for nothing.
+Every door (Airflow's required actions, the MLflow registry, the command line) ends in `answer`, which records an answer
+or refuses it; a refusal is a row of the ledger too. `recheck` is asked again before shoppers meet the release: a state
+that was set without enough answers behind it counts for nothing.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class ApprovalOutcome:
 def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, now: datetime | None = None) -> Move:
     """Record that people were asked about a release, and until when; a request that still runs stays as it is.
 
-    NotApproved when the time of a gated release is over: no answer was a no, though nobody looked at the clock until
-    now. After a rollback people may be asked as often as one likes.
+    Raises NotApproved if the time of a gated release is over: no answer was a no, even if that is noticed only now.
+    After a rollback people may be asked as often as one likes.
     """
     at = now or datetime.now(UTC)
     open_since = _asked(ledger, source, digest)
@@ -83,7 +83,7 @@ def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, n
 
 
 def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> ApprovalOutcome:
-    """Take a person's answer; NotApproved when it may not count, NotFound for an unknown release.
+    """Take a person's answer. Raises NotApproved if it may not count, NotFound for an unknown release.
 
     An approval that completes the required number moves the release to `approved`; a rejection moves it to `rejected`.
     """
@@ -131,7 +131,7 @@ def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datet
 
 
 def unsettled(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
-    """What had come of the newest request when its time was over, in words."""
+    """Say what had come of the newest request when its time was over."""
     asked = _asked(ledger, source, digest)
     if asked is None:
         return "nobody was asked"
@@ -150,9 +150,9 @@ def unsettled(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
 
 
 def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
-    """Who approved this release since it last came to a state in which answers are awaited; first answer first.
+    """List who approved this release since it last came to a state in which answers are awaited; first answer first.
 
-    Who rejects later on does not approve any more.
+    Who rejects it later no longer approves it.
     """
     people: list[str] = []
     for move in ledger.history(source, digest):
@@ -167,16 +167,16 @@ def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
 
 
 def counted(ledger: Ledger, rules: Rules, source: str, digest: str) -> list[str]:
-    """Approvers who are reviewers still."""
+    """List the approvers who are still reviewers."""
     return [person for person in approvers(ledger, source, digest) if person in rules.reviewers]
 
 
 def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
-    """NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers."""
+    """Raise NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers."""
     moved = ledger.newest("approved", source=source, digest=digest)
     came = ledger.newest(*AWAITING, source=source, digest=digest)
     if moved is not None and came is not None and came.sequence > moved.sequence:
-        moved = None  # it was rolled back since: what let it go on before is used up
+        moved = None  # it was rolled back since: its former approval is used up
     if moved is not None and moved.evidence.get("first_release") and not _served_before(ledger, source, digest):
         return
     people = counted(ledger, rules, source, digest)
@@ -190,19 +190,19 @@ def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
 
 
 def _served_before(ledger: Ledger, source: str, digest: str) -> bool:
-    """True when another release was champion before this one ever was: then this one is not the first."""
+    """Say whether another release was champion before this one ever was: then this one is not the first."""
     first = next((move for move in ledger.history() if move.to_state == "champion"), None)
     return first is not None and (first.source, first.digest) != (source, digest)
 
 
 def author(ledger: Ledger, source: str, digest: str) -> str:
-    """Who had the release made: the person who started the run, or the schedule."""
+    """Return who had the release made: the person who started the run, or the schedule."""
     built = ledger.newest("built", source=source, digest=digest)
     return str(built.evidence.get("author") or built.actor) if built else ""
 
 
 def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> tuple[str, str] | None:
-    """Why this answer could not be taken now, and what to do about it; None when it could. Changes nothing."""
+    """Say why this answer could not be taken now, and what to do about it; None if it could. Changes nothing."""
     at, state = now or datetime.now(UTC), ledger.state(given.source, given.digest)
     named, asked = given.named.strip().lower(), _asked(ledger, given.source, given.digest)
     before = counted(ledger, rules, given.source, given.digest)
@@ -247,13 +247,13 @@ def refuse(ledger: Ledger, given: Answer, why: str, *, now: datetime | None = No
 
 
 def _until(asked: Move, rules: Rules) -> datetime:
-    """The moment that people were told when they were asked."""
-    told = asked.evidence.get("until")
-    return datetime.fromisoformat(str(told)) if told else asked.at + rules.timeout
+    """Return the end of the time to answer, as people were shown it."""
+    until = asked.evidence.get("until")
+    return datetime.fromisoformat(str(until)) if until else asked.at + rules.timeout
 
 
 def _asked(ledger: Ledger, source: str, digest: str) -> Move | None:
-    """The newest request about this release since it came to where it is."""
+    """Find the newest request about this release since it came to where it is."""
     asked = ledger.newest("asked", source=source, digest=digest)
     came = ledger.newest(*AWAITING, source=source, digest=digest)
     return asked if asked is not None and came is not None and asked.sequence > came.sequence else None

@@ -1,7 +1,7 @@
-"""An emergency release: two named reviewers let a release go on without the waiting.
+"""Lets a release go on without the waiting, for two named reviewers: an emergency release.
 
 What is skipped is time: minimum exposures and the proof at the end. What is never skipped: the signature, the canary's
-ABORT, and the record. An alert tells everybody else.
+ABORT, and the record. An alert informs everybody else.
 """
 
 from __future__ import annotations

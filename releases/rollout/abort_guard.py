@@ -1,4 +1,4 @@
-"""Takes a canary's shoppers away, also while the database is away or hangs, and remembers why until the ledger has it.
+"""Takes a canary's shoppers away, also while the database does not answer, and keeps why until the ledger has it.
 
 Two threads come here: the controller's look, and the guard beside a look that waits for the database.
 """
@@ -39,11 +39,11 @@ class Guard:
         self.taken: Memory | None = None  # whose shoppers were taken away, with the verdict; they stay away
 
     def watch(self, policy: CanaryPolicy, known: Memory, deployed: Deployed, reader: OutcomeReader) -> None:
-        """A canary runs: from now on `look` judges it."""
+        """Let `look` judge a canary that runs, from now on."""
         self._last = policy, known, deployed, reader
 
     def let_go(self, candidate: CurrentRelease | None) -> None:
-        """Forget a canary that the ledger says is none any more: what comes after has a new approval."""
+        """Forget a canary that runs no more, as the ledger says: what comes after has a new approval."""
         watched = self.taken or (self._last[1] if self._last else None)
         runs = candidate.digest if candidate is not None and candidate.state in CANARY_SHARE else None
         if watched is None or watched.digest != runs:
@@ -63,12 +63,12 @@ class Guard:
         state = known.canary or begin(policy, release=known.digest, at=now)
         state, verdict = judge(policy, state, found, now=now)
         if verdict.decision in AWAY:
-            said = told(str(deployed.state), verdict)
-            self.take(kept(known, state, verdict, said, now), deployed)
+            said = describe_verdict(str(deployed.state), verdict)
+            self.take(remember(known, state, verdict, said, now), deployed)
             log.warning("without an answer of the database: %s; its shoppers are back at the champion", said)
 
     def take(self, known: Memory, deployed: Deployed) -> None:
-        """Its shoppers get the champion from now on. `known` has the decision."""
+        """Send a canary's shoppers back to the champion. `known` has the decision."""
         self.taken = known
         serves = {slot: said.serves for slot, said in self._region.readiness().items()}
         self.route(plan(replace(deployed, candidate=None, state=None), serves).split)
@@ -78,19 +78,19 @@ class Guard:
             self._region.route(split)
 
 
-def told(where: str, verdict: CanaryVerdict) -> str:
-    """A verdict for people."""
+def describe_verdict(where: str, verdict: CanaryVerdict) -> str:
+    """Put a verdict into words, for people."""
     return f"{where}: {verdict.decision}: {'; '.join(verdict.reasons)}"
 
 
-def kept(known: Memory, state: CanaryState, verdict: CanaryVerdict, doing: str, now: float) -> Memory:
-    """What is kept of a look. PROMOTE holds for that look alone: until it is in the ledger, harm must still abort."""
+def remember(known: Memory, state: CanaryState, verdict: CanaryVerdict, doing: str, now: float) -> Memory:
+    """Add a look to the memory. PROMOTE holds for that look alone: until the ledger has it, harm must still abort."""
     if verdict.decision is Decision.PROMOTE:
         state = replace(state, final=None)
     return replace(known, canary=state, verdict={**verdict.as_kept(), "doing": doing, "at": now})
 
 
-def for_ledger(known: Memory) -> tuple[str, dict[str, Any]]:
-    """The reason and the evidence of what was kept, as the ledger keeps them."""
+def reason_and_evidence(known: Memory) -> tuple[str, dict[str, Any]]:
+    """Return reason and evidence of what was kept, as the ledger keeps them."""
     evidence = {name: value for name, value in (known.verdict or {}).items() if name not in ("doing", "at")}
     return f"{evidence['decision']}: {'; '.join(evidence['reasons'])}", evidence

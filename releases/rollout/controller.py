@@ -1,6 +1,6 @@
-"""The controller: moves approved releases towards all shoppers, and away from them, and makes the region follow.
+"""Moves approved releases towards all shoppers, and away from them, and makes the region follow.
 
-Each tick reads the ledger and the engines, judges the release on its way, moves it at most one step in the ledger,
+Each tick reads the ledger and the engines, judges the release in progress, moves it at most one step in the ledger,
 and then brings pointers and routes to what `traffic.plan` says. Nothing is remembered that could not be read again, so
 a controller that is killed at any point goes on from the ledger and the logs. To abort, the routes come first: shoppers
 are safe before anything is written down, also while the database takes no writes.
@@ -29,9 +29,9 @@ from monitoring.guardrails import Outcomes
 from monitoring.shadow import find_shadow_problem
 from releases.approval.approval import Rules, recheck
 from releases.rollout import canary_record, reasons
-from releases.rollout.abort_guard import AWAY, Guard, for_ledger, kept, told
+from releases.rollout.abort_guard import AWAY, Guard, describe_verdict, reason_and_evidence, remember
 from releases.rollout.canary_record import Memory
-from releases.rollout.deployed import on_its_way, read_deployed
+from releases.rollout.deployed import read_deployed, release_in_progress
 from releases.rollout.freeze import frozen
 from releases.rollout.log_readers import Watching
 from releases.rollout.region import Region, follow
@@ -83,18 +83,18 @@ class Controller:
     def tick(self) -> Deployed:
         """Look once, and act. Raises StoreUnavailable without the database, after guarding a running canary.
 
-        Raises Fenced, having touched nothing, while another region is the active one.
+        Raises Fenced, before it touches anything, while another region is the active one.
         """
         self._fence.demand()
         now = self._clock()
         try:
-            candidate = on_its_way(self._ledger)
+            candidate = release_in_progress(self._ledger)
             deployed = read_deployed(self._ledger, candidate)
             self._guard.let_go(candidate)
             if candidate is None:
-                self.doing = "nothing is on its way"
+                self.doing = "no release is in progress"
             elif self._stepped(candidate, deployed, now):
-                deployed = read_deployed(self._ledger, on_its_way(self._ledger))
+                deployed = read_deployed(self._ledger, release_in_progress(self._ledger))
         except StoreUnavailable:
             self.guard()
             raise
@@ -214,9 +214,9 @@ class Controller:
     def _act(self, trial: _Trial, state: CanaryState, verdict: CanaryVerdict, found: Outcomes) -> bool:
         """Do what a verdict says, unless a freeze holds the canary where it is; harm takes its shoppers in any case."""
         candidate, now = trial.candidate, trial.now
-        self.doing = told(candidate.state, verdict)
+        self.doing = describe_verdict(candidate.state, verdict)
         held = self._frozen(now)
-        evidence, known = verdict.as_kept(), kept(trial.known, state, verdict, self.doing, now)
+        evidence, known = verdict.as_kept(), remember(trial.known, state, verdict, self.doing, now)
         if verdict.decision in AWAY:
             return self._away(trial, known)
         if verdict.decision is Decision.PROMOTE and not held and (why := self._unsigned(candidate.digest)):
@@ -241,7 +241,7 @@ class Controller:
         return False
 
     def _unsigned(self, digest: str) -> str | None:
-        """Why nobody may be shown this release, or None."""
+        """Say why no shopper may be shown this release, or None."""
         try:
             self._region.signed(digest)
         except StoreUnavailable:
@@ -264,7 +264,7 @@ class Controller:
         """Take the canary's shoppers first: a database that takes no writes must not keep them there."""
         self._guard.take(known, trial.deployed)
         canary_record.save(self._database, known)
-        why, evidence = for_ledger(known)
+        why, evidence = reason_and_evidence(known)
         return self._back(trial.candidate, why, evidence)
 
     def _uncrown(self, trial: _Trial, known: Memory) -> None:
@@ -272,7 +272,7 @@ class Controller:
         source, digest, former = trial.candidate.source, trial.candidate.digest, trial.deployed.champion
         if former is None or self._ledger.state(source, digest) != "champion":
             return
-        why, evidence = for_ledger(known)
+        why, evidence = reason_and_evidence(known)
         planned = PlannedMove(
             source=source, digest=former, expected="retired", to="champion", former="rolled_back", actor=ACTOR,
             reason=why[:2000], evidence={**evidence, "rollback": True, "from": digest},

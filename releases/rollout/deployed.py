@@ -1,4 +1,4 @@
-"""What the ledger says of a region: the release on its way, the champion, and the one before it."""
+"""Reads from the ledger what a region should serve: the champion, the one before it, and the release in progress."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contracts.release import IN_FLIGHT
 from releases.rollout.traffic import Deployed
 
 
-def on_its_way(ledger: Ledger, source: str | None = None) -> CurrentRelease | None:
-    """The release on its way: the one that is furthest, else the one that was approved first."""
+def release_in_progress(ledger: Ledger, source: str | None = None) -> CurrentRelease | None:
+    """Find the release in progress: the one that is furthest, else the one that was approved first."""
     releases = ledger.releases(source, among=IN_FLIGHT)
     return min(releases, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
 
 
 def read_deployed(ledger: Ledger, candidate: CurrentRelease | None) -> Deployed:
-    """Champion and former champion of the shop that was crowned last, and the candidate."""
+    """Read champion and former champion of the shop that was crowned last; the candidate is added."""
     last = ledger.newest("champion")
     champion = former = None
     if last is not None:

@@ -1,4 +1,4 @@
-"""The controller of a running region, as its process and the commands of people make it."""
+"""Makes the controller of a running region, for its own process and for people's commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from releases.rollout.region import LiveRegion
 
 
 def live_controller(s: Settings) -> Controller:
-    """The controller of a running region. Raises StoreUnavailable when its database does not answer."""
+    """Make the controller of a running region. Raises StoreUnavailable if its database does not answer."""
     region = LiveRegion(s)
     return Controller(
         s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.paths.answer_log

@@ -1,4 +1,4 @@
-"""What the controller touches of a region: engines' pointers, the edge's routes, and what engines say of themselves."""
+"""Reads and changes what the controller touches of a region: engines' pointers, the edge's routes, readiness."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from serving.edge.edge import TrafficSplit
 
 log = logging.getLogger(__name__)
 
-#: Seconds an engine may take to say what it serves; one that hangs is one that serves nothing.
-PATIENCE = 0.5
+#: Seconds an engine may take to say what it serves; one that hangs serves nothing.
+READINESS_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class LiveRegion:
         self._s = s
         self._edge = s.paths.edge
         self._store = ObjectStore.of(s)
-        self._http = {slot: reach.client(s.engine_address_of(slot), timeout=PATIENCE) for slot in SLOTS}
+        self._http = {slot: reach.client(s.engine_address_of(slot), timeout=READINESS_TIMEOUT_S) for slot in SLOTS}
         self._pool = ThreadPoolExecutor(len(SLOTS), thread_name_prefix="readiness")
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class LiveRegion:
             client.close()
 
     def readiness(self) -> Mapping[str, Readiness]:
-        """All engines, asked at once."""
+        """Ask all engines at once."""
         return dict(zip(SLOTS, self._pool.map(self._ask, SLOTS), strict=True))
 
     def split(self) -> TrafficSplit | None:
@@ -93,18 +93,18 @@ class LiveRegion:
         edge.write_routes(self._edge, split, self._s)
 
     def point(self, slot: str, digest: str) -> None:
-        """Let an engine follow another release; nothing when it does already."""
+        """Let an engine follow another release; do nothing if it does already."""
         ref = f"serving/{self._s.region}/{slot}"
         if resolve(self._store, ref) != digest:
             point(self._store, ref, digest)
             log.info("engine %s should serve %s", slot, digest[:12])
 
     def signed(self, digest: str) -> None:
-        """Tampered unless a trusted key signed the release."""
+        """Raise Tampered unless a trusted key signed the release."""
         verify(self._store, digest, self._s)
 
     def catalog(self, source: str, champion: str) -> frozenset[str] | None:
-        """Ids of the items there are: in the newest catalog of the lake and in the champion. None when not known."""
+        """Read the ids of the items in the lake's newest catalog and in the champion. None if they are not known."""
         import pyarrow.parquet as pq
 
         from artifacts.publish import fetch

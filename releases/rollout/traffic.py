@@ -1,4 +1,4 @@
-"""Where traffic should go, as a pure function of the ledger and of what the engines serve.
+"""Plans where traffic should go: a pure function of the ledger and of what the engines serve.
 
 Engines have fixed roles: `champion` serves all shoppers, `control` and `canary` the two arms of a running canary, and
 `former` keeps the champion before this one warm. When the ledger makes another release champion, shoppers reach it at
@@ -20,7 +20,7 @@ STAND_INS = ("canary", "former", "control")
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """What the ledger says of one source: the champion, the one before, and the release on its way, with its state."""
+    """What the ledger says of one source: the champion, the one before, and the release in progress with its state."""
 
     champion: str | None = None
     former: str | None = None
@@ -37,7 +37,7 @@ class Plan:
 
 
 def plan(deployed: Deployed, serves: Mapping[str, str | None], present: TrafficSplit | None = None) -> Plan:
-    """The plan for what the engines serve now; `present` is the split in force.
+    """Plan pointers and split for what the engines serve now; `present` is the split in force.
 
     An arm gets its share only once both arms' engines are ready; it then keeps it though its engine dies: its shoppers
     get the champion's answers, and what they met is evidence.
@@ -78,7 +78,7 @@ def _rest_engine(champion: str | None, serves: Mapping[str, str | None]) -> str:
 
 
 def describe(split: TrafficSplit) -> str:
-    """A split for people."""
+    """Describe a split for people."""
     rest = f"{split.rest} % on {split.rest_engine}"
     arms = f", control {split.control} %, canary {split.canary} %" if split.canary else ""
     return rest + arms + (", copies to the shadow" if split.mirror else "")

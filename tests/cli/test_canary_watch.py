@@ -81,10 +81,10 @@ def test_before_anything_there_is_a_page_too() -> None:
     )  # fmt: skip
     text = shown(frame(empty))
     assert "the edge has no routes yet" in text
-    assert "nobody moves anything" in text
+    assert "nothing moves a release" in text
     assert "has left no heartbeat here" in text
-    beat = Beat(at=frames.NOW.timestamp() - 0.5, doing="nothing is on its way")
-    assert "nothing is on its way" in line(shown(frame(replace(empty, beat=beat))), "now")
+    beat = Beat(at=frames.NOW.timestamp() - 0.5, doing="no release is in progress")
+    assert "no release is in progress" in line(shown(frame(replace(empty, beat=beat))), "now")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

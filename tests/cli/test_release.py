@@ -240,7 +240,7 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
     assert (ledger.state("shop", SECOND), awaited) == ("rolled_back", [FIRST])
     again = run(*words)
     assert isinstance(again.exception, CaravanError)
-    assert "not on its way" in str(again.exception)
+    assert "not in progress" in str(again.exception)
     refused = run("stop", FIRST[:12], "--reason", "odd answers", "--dry-run")
     assert refused.exit_code == 3
     assert "would be refused" in refused.output

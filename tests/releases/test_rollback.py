@@ -1,4 +1,4 @@
-"""Back to the release before: on the ledger, on its way to the shoppers, and on a running region."""
+"""Back to the release before: on the ledger, while another is in progress, and on a running region."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def test_without_a_release_before_nothing_moves(ledger: Ledger) -> None:
 
 @pytest.mark.stack
 @pytest.mark.parametrize("state", ["approved", "shadow", "canary_1", "canary_50"])
-def test_a_release_on_its_way_is_stopped_first(ledger: Ledger, state: State) -> None:
+def test_a_release_in_progress_is_stopped_first(ledger: Ledger, state: State) -> None:
     for digest in (FIRST, SECOND):
         walk(ledger, digest, *ROAD)
     road: list[State] = ["built", "gated", "approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"]
     walk(ledger, MOVING, *road[: road.index(state) + 1])
-    assert [p.digest for p in foresee(ledger, "shop").on_its_way] == [MOVING]
+    assert [p.digest for p in foresee(ledger, "shop").in_progress] == [MOVING]
     rollback(ledger, "shop", person="oncall", reason="carts fell")
     last = ledger.history("shop")[-3:]
     assert [(m.digest, m.to_state) for m in last] == [
@@ -88,14 +88,14 @@ def test_a_person_takes_a_release_off_its_way_beside_the_first_champion(ledger: 
 
 
 @pytest.mark.stack
-def test_what_is_not_on_its_way_is_not_stopped_and_what_helps_is_said(ledger: Ledger) -> None:
+def test_what_is_not_in_progress_is_not_stopped_and_what_helps_is_said(ledger: Ledger) -> None:
     walk(ledger, FIRST, *ROAD)
     walk(ledger, SECOND, "built", "gated")
     walk(ledger, THIRD, "built", "gated", "rejected")
     before = ledger.history()
     for digest, helps in ((FIRST, "release rollback"), (SECOND, "release reject 2222"), (THIRD, "release list")):
         for attempt in (stoppable, lambda *about: stop(*about, person="oncall", reason="why not")):
-            with pytest.raises(IllegalMove, match="not on its way") as refused:
+            with pytest.raises(IllegalMove, match="not in progress") as refused:
                 attempt(ledger, "shop", digest)
             assert helps in refused.value.remedy
     assert ledger.history() == before
@@ -107,11 +107,11 @@ def test_a_second_press_of_the_button_is_known_as_one(ledger: Ledger) -> None:
         walk(ledger, digest, *ROAD)
     assert just_now(ledger, "shop") is None
     shown = foresee(ledger, "shop")
-    move = rollback(ledger, "shop", person="oncall", reason="carts fell", way=shown)
+    move = rollback(ledger, "shop", person="oncall", reason="carts fell", plan=shown)
     assert just_now(ledger, "shop") == move
     assert just_now(ledger, "shop", now=move.at + JUST_NOW) is None
     with pytest.raises(Conflict, match="changed meanwhile: it is 222222222222 now"):
-        rollback(ledger, "shop", person="admin", reason="carts fell", way=shown)
+        rollback(ledger, "shop", person="admin", reason="carts fell", plan=shown)
     assert ledger.state("shop", FIRST) == "retired"
 
 
@@ -210,13 +210,13 @@ def test_what_is_missing_is_said_when_it_takes_too_long(home: Settings) -> None:
     beats(home)
     region = FakeRegion()
     with pytest.raises(ServingError, match="engine champion serves 222222222222 .warming up."):
-        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.3)
+        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, timeout=0.3)
     region.now = TrafficSplit(control=5, rest=90, canary=5)
     with pytest.raises(ServingError, match="still splits"):
-        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.1)
+        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, timeout=0.1)
     region.now = TrafficSplit()
     with pytest.raises(ServingError, match="the edge answers with nothing"):
-        await_release(home, SECOND, region=region, tick=lambda: None, ask=lambda: None, patience=0.1)
+        await_release(home, SECOND, region=region, tick=lambda: None, ask=lambda: None, timeout=0.1)
 
 
 def test_a_torn_heartbeat_is_none(home: Settings) -> None:

@@ -137,7 +137,7 @@ def test_a_request_can_be_forged_by_no_task(stack: Settings, cases: dict[str, Ca
     about = {"source": case.source, "digest": case.digest, "run": case.run}
     forged = {
         "only the approval": Caller(dag="nightly", task="offer", id="1", **about),
-        "nobody who is signed in": Caller(dag="release", task="approval", id=str(asked["id"]), **about),
+        "no signed-in person": Caller(dag="release", task="approval", id=str(asked["id"]), **about),
         "another attempt": Caller(dag="release", task="approval", id="1", **about),
         "no such request": Caller(dag="release", task="approval", id="1", **{**about, "run": "made-up"}),
         "another release": Caller(
@@ -156,8 +156,8 @@ def test_a_request_can_be_forged_by_no_task(stack: Settings, cases: dict[str, Ca
     path = f"/dags/release/dagRuns/{case.run}/taskInstances"
     body = {"key": "return_value", "value": event, "map_index": -1}
     case.airflow.call("POST", f"{path}/approval/xcomEntries", json=body)
-    with pytest.raises(NotApproved, match="nobody who is signed in"), Service.of(stack) as service:
-        take(ledger, rules, service, forged["nobody who is signed in"])
+    with pytest.raises(NotApproved, match="no signed-in person"), Service.of(stack) as service:
+        take(ledger, rules, service, forged["no signed-in person"])
     assert ledger.state(case.source, case.digest) == "gated"
 
 

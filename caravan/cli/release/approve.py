@@ -1,4 +1,4 @@
-"""`caravan release approve` and `reject`: the answer of a signed-in person, bound to one digest."""
+"""Takes the answer of a signed-in person about one digest: `caravan release approve` and `reject`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
 
 
 def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
-    """Source and digest of the one release that is meant."""
+    """Find the one release whose digest begins like this: its source and digest."""
     from releases.approval.approval import SHORTEST
 
     beginning = beginning.strip().lower()

@@ -1,4 +1,4 @@
-"""One frame of `caravan canary watch`: 80 columns, the gravest first, readable without colours too."""
+"""Draws one frame of `caravan canary watch`: 80 columns, the gravest first, readable without colours too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caravan.cli.console import tables
 from caravan.cli.console.tables import SHORT
 from contracts.region import SLOTS
 from contracts.release import CANARY_STEPS
-from releases.rollout.routing_wait import SILENT
+from releases.rollout.routing_wait import HEARTBEAT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from monitoring.canary_policy import CanaryPolicy
@@ -60,7 +60,9 @@ def _silent(seen: Overview) -> str | None:
     if seen.beat is None:
         return " the controller has left no heartbeat here: `caravan status` "
     age = seen.at.timestamp() - seen.beat.at
-    return f" the controller is silent for {_span(age)}: `caravan logs controller` " if age > SILENT else None
+    if age <= HEARTBEAT_TIMEOUT_S:
+        return None
+    return f" the controller has been silent for {_span(age)}: `caravan logs controller` "
 
 
 def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
@@ -94,9 +96,9 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
 
 
 def _doing(seen: Overview) -> str:
-    """Return what the controller says that it does; what it said before it fell silent is no longer true."""
+    """Say what the controller does, by its own words; what it said before it fell silent is no longer true."""
     if seen.beat is None or _silent(seen):
-        return "nobody moves anything"
+        return "nothing moves a release"
     return escape(seen.beat.doing)
 
 
@@ -138,7 +140,7 @@ def _split(split: TrafficSplit | None) -> Text:
 
 
 def _engines(seen: Overview) -> Table:
-    """Two engines a line: which release each serves, and the one that it refuses."""
+    """Show two engines a line: the release that each serves, and the one that it refuses."""
     named = {seen.champion: "champion", seen.former: "former"}
     if seen.subject is not None and not seen.subject.over:
         named[seen.subject.release.digest] = "this release"
@@ -166,7 +168,7 @@ def _engines(seen: Overview) -> Table:
 
 
 def _guardrails(subject: Subject) -> RenderableType:
-    """Shoppers with an event in each arm, and how near the evidence is to the two lines."""
+    """Show shoppers with an event in each arm, and how near the evidence is to the two lines."""
     policy = subject.policy
     abort, proof = (policy.log_abort, policy.log_proof) if policy else (0.0, 0.0)
     less = {g.name for g in policy.guardrails if g.harm == "less"} if policy else set()
@@ -217,7 +219,7 @@ def _moves(seen: Overview) -> Table:
 
 
 def bar(share: float, width: int, style: str) -> Text:
-    """`share` of 1 as a bar; what is below 0 is empty, above 1 full."""
+    """Draw `share` of 1 as a bar; below 0 it is empty, above 1 full."""
     halves = round(2 * width * min(max(share, 0.0), 1.0))
     full, part = divmod(halves, 2)
     line = Text().append(FULL * full + PART * part, style)

@@ -1,4 +1,4 @@
-"""`caravan release emergency`: two named reviewers let a release go on without the waiting."""
+"""Lets a release go on without the waiting, for two named reviewers: `caravan release emergency`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from releases.approval.approval import Rules
     from releases.approval.emergency import EmergencyRequest
 
-#: Where the second person's password may come from, when nobody is there to type it.
+#: Where the second person's password may come from, if it cannot be typed.
 SECOND, SECOND_FILE = "CARAVAN_SECOND_PASSWORD", "CARAVAN_SECOND_PASSWORD_FILE"
 
 Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
@@ -61,7 +61,7 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
 
 
 def _second(s: Settings, user: str) -> str:
-    """Sign the second person in: not with the first one's password."""
+    """Sign the second person in, never with the first one's password."""
     from caravan.cli.release import sign_in
 
     path = Path(os.environ[SECOND_FILE]) if os.environ.get(SECOND_FILE) else None

@@ -1,6 +1,6 @@
-"""The request for approval: Airflow's own required action, with the review brief, and an answer that is written down.
+"""Requests approval: by Airflow's own required action, with the review brief, and an answer that is recorded.
 
-Everybody who may answer requests in Airflow may answer this one; who is a reviewer, the ledger's side decides, so that
+Everybody who may answer requests in Airflow may answer this one; the ledger's side decides who is a reviewer, so that
 a wrong answer is recorded too. (Airflow's own assigned users go by numbers that no API tells a task.)
 
 A refused answer, or one of two that are needed, ends the attempt; the next attempt asks again and says why in a note
@@ -32,10 +32,10 @@ ATTEMPTS = 99
 
 
 class AskAgain(Exception):
-    """The answer did not settle it: the request is put again."""
+    """The answer did not settle it: the request is made again."""
 
 
-#: An unsettled request is put again at once; no answer in time, or a release that cannot be read, is final.
+#: An unsettled request is made again at once; no answer in time, or a release that cannot be read, is final.
 ASKED_AGAIN = ExceptionRetryPolicy(
     rules=[
         RetryRule(
@@ -125,7 +125,7 @@ class ReleaseApproval(ApprovalOperator):
 
 
 def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller: Caller) -> bool:
-    """Take down an answer that an attempt before this one was given and did not live to record; True when it did.
+    """Record an answer that an attempt before this one was given and did not live to record; True if there was one.
 
     Airflow kills an attempt that is answered in the very second in which it began to wait.
     """
@@ -155,7 +155,7 @@ def _note(operator: ReleaseApproval, context: Context, text: str) -> None:
 
 
 def _form(digest: str) -> ParamsDict:
-    """Return what a person fills in beside the choice."""
+    """Make the form that a person fills in beside the choice."""
     return ParamsDict(
         {
             "digest": Param(

@@ -153,7 +153,7 @@ def test_a_signature_that_is_lost_on_the_way_sends_a_proven_canary_back(
 def test_a_catalog_that_could_not_be_read_once_is_asked_for_again(
     controller: Controller, ledger: Ledger, region: FolderRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("releases.rollout.log_readers.CATALOG_AGAIN", 0.0)
+    monkeypatch.setattr("releases.rollout.log_readers.CATALOG_RETRY_S", 0.0)
     with monkeypatch.context() as away:
         away.setattr(region, "catalog", lambda *_: None)
         to_canary(controller, ledger, region)

@@ -35,7 +35,7 @@ def test_a_database_that_hangs_does_not_keep_shoppers_with_harm(
         return split is not None and split.canary == 0
 
     monkeypatch.setattr(ledger, "releases", hang)
-    monkeypatch.setattr(running, "PATIENCE", 0.1)
+    monkeypatch.setattr(running, "TICK_TIMEOUT_S", 0.1)
     meet(region, 60, code=500)
     with ThreadPoolExecutor(2) as pool:
         looking = pool.submit(running.look, controller, pool)

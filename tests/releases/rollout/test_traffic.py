@@ -23,7 +23,7 @@ A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 
 @given(STANDINGS, SERVING)
-def test_shoppers_only_meet_the_champion_and_the_release_on_its_way(
+def test_shoppers_only_meet_the_champion_and_the_release_release_in_progress(
     deployed: Deployed, serves: dict[str, str | None]
 ) -> None:
     split = plan(deployed, serves).split
