@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-SHORTEST_DIGEST = 4  # shorter words have too many neighbours
+SHORTEST = 4  # shorter words have too many neighbours
 SHORTEST_FOR_TWO = 8  # two edits are likely one word only in a long one
 LONGEST = 32
 SHORTEST_PART = 3
@@ -23,7 +23,7 @@ class Speller:
     def __init__(self, frequency: Mapping[str, int]) -> None:
         """`frequency` gives for every known word how many documents have it."""
         self._frequency = frequency
-        self._words = [word for word in frequency if word.isalpha() and SHORTEST_DIGEST - 1 <= len(word) <= LONGEST]
+        self._words = [word for word in frequency if word.isalpha() and SHORTEST - 1 <= len(word) <= LONGEST]
         self._lengths = np.array([len(word) for word in self._words], dtype=np.int16)
         self._letters = np.array([_letters(word) for word in self._words], dtype=np.uint64)
 
@@ -31,7 +31,7 @@ class Speller:
         """The known words meant by `word`: itself, its nearest neighbour, its two parts, or none."""
         if word in self._frequency:
             return [word]
-        if not word.isalpha() or not SHORTEST_DIGEST <= len(word) <= LONGEST:
+        if not word.isalpha() or not SHORTEST <= len(word) <= LONGEST:
             return []
         near = self._nearest(word, 1)
         if near is not None:
