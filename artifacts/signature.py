@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from artifacts.publish import Store, fetch, read_manifest
+from artifacts.publish import Store, read_manifest
 from contracts.errors import Conflict, NotFound, SettingsError, Tampered
 from contracts.settings import Settings
 
@@ -109,12 +109,6 @@ def verify_bytes(data: bytes, signature: str, s: Settings) -> bool:
         except (InvalidSignature, ValueError):
             continue
     return False
-
-
-def fetch_signed(store: Store, digest: str, cache: Path, s: Settings) -> Path:
-    """Verify the signature of `digest`, and fetch it as `publish.fetch` does."""
-    verify(store, digest, s)
-    return fetch(store, digest, cache)
 
 
 def _signed_by(key: Path, signed: Path, signature: Path) -> bool:

@@ -22,7 +22,7 @@ Door = Literal["airflow", "mlflow", "command line"]
 #: States in which an answer is awaited: after the gate, and after a rollback.
 AWAITING: tuple[State, ...] = ("gated", "rolled_back")
 #: Digits of a digest that a person must name at least.
-SHORTEST = 12
+SHORTEST_DIGEST = 12
 #: How many different people an emergency release takes, where `approvers_required` asks for fewer.
 EMERGENCY_APPROVERS = 2
 
@@ -208,11 +208,11 @@ def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | No
     before = counted(ledger, rules, given.source, given.digest)
     if given.person not in rules.reviewers:
         return f"{given.person or 'nobody'} is no reviewer", "ask one of: " + ", ".join(sorted(rules.reviewers))
-    if not DIGEST.match(given.digest) or len(named) < SHORTEST or not given.digest.startswith(named):
-        about = one_line(named)[:SHORTEST] or "no digest"
+    if not DIGEST.match(given.digest) or len(named) < SHORTEST_DIGEST or not given.digest.startswith(named):
+        about = one_line(named)[:SHORTEST_DIGEST] or "no digest"
         return (
-            f"the answer is about {about}, the request about {given.digest[:SHORTEST]}",
-            f"name at least {SHORTEST} digits of the digest you looked at",
+            f"the answer is about {about}, the request about {given.digest[:SHORTEST_DIGEST]}",
+            f"name at least {SHORTEST_DIGEST} digits of the digest you looked at",
         )
     if not one_line(given.reason):
         return "an answer needs a reason", "say in a few words why"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
 TAG = "caravan.approval"
-FORM = f"write: approve, or reject, then {approval.SHORTEST} or more digits of the digest, then the reason"
+FORM = f"write: approve, or reject, then {approval.SHORTEST_DIGEST} or more digits of the digest, then the reason"
 VALUE = re.compile(r"\s*(approve|reject)\s+(\S+)(.*)", re.DOTALL | re.IGNORECASE)
 _MODEL = model_name("")
 

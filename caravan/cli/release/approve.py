@@ -65,12 +65,13 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
 
 def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
     """Find the one release whose digest begins like this: its source and digest."""
-    from releases.approval.approval import SHORTEST
+    from releases.approval.approval import SHORTEST_DIGEST
 
     beginning = beginning.strip().lower()
-    if len(beginning) < SHORTEST:
+    if len(beginning) < SHORTEST_DIGEST:
         raise NotApproved(
-            f"{beginning or 'nothing'} is too short to name a release", remedy=f"give at least {SHORTEST} digits of it"
+            f"{beginning or 'nothing'} is too short to name a release",
+            remedy=f"give at least {SHORTEST_DIGEST} digits of it",
         )
     found = [(p.source, p.digest) for p in ledger.releases() if p.digest.startswith(beginning)]
     if not found:
