@@ -226,7 +226,6 @@ def await_shipped(
 
 def list_segments(vault: Vault, system: str, timeline: int, start: int, until: int) -> tuple[Segment, ...]:
     """Return the segments that hold the WAL from `start` to `until`. Raises RecoveryError when there is a gap."""
-
     chosen = contiguous(pieces(vault, system), timeline, start)
     if not chosen or chosen[-1].end < until:
         reached = chosen[-1].end if chosen else start
