@@ -28,7 +28,7 @@ class LiveBoard(ABC):
             self._live.stop()
 
     def _shown(self) -> bool:
-        """Show the table anew; false where there is no terminal and lines must tell it."""
+        """Show the table again; false where there is no terminal and lines must tell it."""
         if self._live is None:
             return False
         self._live.update(self._table())
