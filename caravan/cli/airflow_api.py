@@ -33,7 +33,7 @@ class Airflow:
     def of(cls, s: Settings, user: str = "admin", *, patience: float = 0.0) -> Airflow:
         """`patience`: seconds in which a server that does not answer is asked again; three times at least."""
         client = httpx.Client(base_url=s.airflow_address, timeout=30.0, trust_env=False)
-        return cls(client, user, credentials.read(s, f"airflow_{user}_password"), patience)
+        return cls(client, user, credentials.read_secret(s, f"airflow_{user}_password"), patience)
 
     def close(self) -> None:
         self._client.close()

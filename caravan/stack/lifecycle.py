@@ -71,7 +71,7 @@ def up(
         asked = [*(["control"] if control else []), *regions]
         wanted = {group: _programs(s, group) for group in asked}
         if not supervisor.runs(s):
-            processes.end(processes.of_stack(s.home, supervisor.session(s)))
+            processes.end_processes(processes.of_stack(s.home, supervisor.session(s)))
         _check_ports(s, wanted)
         for group, programs in wanted.items():
             supervisor.write_group(s, group, programs)
@@ -105,7 +105,7 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
             ours = [*ours, *processes.of_stack(s.home, supervisor.session(s))]
             supervisor.call(s, "shutdown")
             processes.wait_until_gone(ours, 10)
-        processes.end(processes.of_stack(s.home, supervisor.session(s)))
+        processes.end_processes(processes.of_stack(s.home, supervisor.session(s)))
         for program in known:
             starting.remove_leftovers(program)
         supervisor.socket_path(s).unlink(missing_ok=True)
@@ -122,7 +122,7 @@ def start_services(s: Settings, services: Sequence[str], progress: Progress = _q
         programs = _programs(s, s.region)
         wanted = [program for program in programs if program.service in services]
         if not supervisor.runs(s):
-            processes.end(processes.within(s.paths.home, processes.of_stack(s.home, supervisor.session(s))))
+            processes.end_processes(processes.within(s.paths.home, processes.of_stack(s.home, supervisor.session(s))))
             supervisor.write_group(s, s.region, programs)
             supervisor.start(s)
         elif not {program.name for program in wanted} <= supervisor.processes(s).keys():

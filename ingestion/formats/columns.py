@@ -36,7 +36,7 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConvertedColumn:
     """A column of the contract's type, and which rows held something that did not convert."""
 
     column: pa.Array
@@ -60,7 +60,7 @@ def family(kind: pa.DataType) -> str:
     return "other"
 
 
-def convert(raw: Column, target: pa.DataType) -> Converted:
+def convert(raw: Column, target: pa.DataType) -> ConvertedColumn:
     """`raw` as `target`: string, timestamp, int32, float64 or bool."""
     if isinstance(raw, pa.ChunkedArray):
         raw = raw.combine_chunks() if raw.num_chunks != 1 else raw.chunk(0)
@@ -82,7 +82,7 @@ def convert(raw: Column, target: pa.DataType) -> Converted:
         column = _whole(raw, target)
     else:
         column = _number(raw)
-    return Converted(column, mask(pc.and_(pc.is_valid(raw), pc.is_null(column))))
+    return ConvertedColumn(column, mask(pc.and_(pc.is_valid(raw), pc.is_null(column))))
 
 
 def mask(values: Column) -> Mask:

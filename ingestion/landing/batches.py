@@ -25,7 +25,7 @@ from ingestion.formats.raw_files import RawFile
 from ingestion.pseudonymize import PERSONAL, redact
 from ingestion.rules.quarantine import QUARANTINE, QUARANTINED, counts, ordered, quarantine_records, quarantine_rows
 from ingestion.rules.schema import TableSchema
-from ingestion.rules.split import Split
+from ingestion.rules.split import QuarantineSplit
 
 EVENTS_TABLE = "landing-events"
 CATALOG_TABLE = "landing-catalog"
@@ -57,7 +57,7 @@ class FileReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class LandedBatch:
     """Rows of one file on their way into the lake."""
 
     kept: pa.Table  # the contract's columns and `record`, identifiers hashed
@@ -70,8 +70,8 @@ class Batch:
 
 
 def batch_of(
-    raw: RawFile, split: Split, hash_column: HashColumn | None, hash_identifier: Callable[[str], str]
-) -> Batch:
+    raw: RawFile, split: QuarantineSplit, hash_column: HashColumn | None, hash_identifier: Callable[[str], str]
+) -> LandedBatch:
     """Hash and redact what was kept, and lay aside what was not. `hash_column` None: it is hashed already."""
     good = pc.is_null(split.reasons)
     kept = as_stored(split.kept, hash_column).append_column(LANDED.field("record"), raw.numbers.filter(good))
@@ -89,7 +89,7 @@ def batch_of(
             np.concatenate([day_numbers(usable), np.full(len(raw.refused), np.iinfo(np.int32).min, np.int32)])
         )
         days = pc.if_else(pc.equal(days, np.iinfo(np.int32).min), pa.scalar(None, pa.int32()), days)
-    return Batch(
+    return LandedBatch(
         kept=kept,
         quarantined=pa.concat_tables([rows, records]),
         days=days,
@@ -124,7 +124,7 @@ def day_name(number: int) -> str:
     return (_EPOCH + timedelta(days=int(number))).isoformat()
 
 
-def publish_batch(lake: Lake, batch: Batch, partition: str, *, origin: str, about: dict[str, Any]) -> list[str]:
+def publish_batch(lake: Lake, batch: LandedBatch, partition: str, *, origin: str, about: dict[str, Any]) -> list[str]:
     """Write the batch's days, then its `landing-files` entry, which makes it known; the days it has rows of."""
     kept = batch.kept.append_column("day#", pa.array(day_numbers(batch.kept.column("event_time"))))
     kept = kept.sort_by([("day#", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")])

@@ -22,7 +22,7 @@ from ingestion.landing import batches
 from ingestion.landing.batches import FileReport
 from ingestion.pseudonymize import PERSONAL, PSEUDONYM
 from ingestion.rules.schema import EVENT_SCHEMA
-from ingestion.rules.split import Split, split_rows
+from ingestion.rules.split import QuarantineSplit, split_rows
 
 _SEGMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.jsonl$")
 _FOLDER = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
@@ -86,7 +86,7 @@ def _of_source(data: bytes, source: str) -> bytes:
     return b"".join(mine)
 
 
-def _only_pseudonyms(split: Split) -> Split:
+def _only_pseudonyms(split: QuarantineSplit) -> QuarantineSplit:
     """Rows with an identifier in the clear are quarantined; this step has no key to hash them with."""
     clear = np.zeros(split.typed.num_rows, bool)
     for name in PERSONAL:
@@ -96,4 +96,4 @@ def _only_pseudonyms(split: Split) -> Split:
     if not (clear & kept).any():
         return split
     reasons = pc.if_else(pa.array(clear & kept), "not_pseudonymous", split.reasons)
-    return Split(kept=split.kept.filter(pa.array(~clear[kept])), reasons=reasons, typed=split.typed)
+    return QuarantineSplit(kept=split.kept.filter(pa.array(~clear[kept])), reasons=reasons, typed=split.typed)

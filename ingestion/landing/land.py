@@ -118,7 +118,9 @@ class _Lander:
     def judgments(self, _batch: str, name: str, read: Callable[[], RawFile]) -> FileReport:
         return self._whole(*self._checked(name, read, JUDGMENT_SCHEMA), JUDGMENT_SCHEMA, "judgments", "all", "query")
 
-    def _checked(self, name: str, read: Callable[[], RawFile], schema: TableSchema) -> tuple[RawFile, batches.Batch]:
+    def _checked(
+        self, name: str, read: Callable[[], RawFile], schema: TableSchema
+    ) -> tuple[RawFile, batches.LandedBatch]:
         """Read and check a file; a value that was not foreseen costs this file, not those after it."""
         events = schema is EVENT_SCHEMA
         hash_column = self.pseudonymizer.hash_column if events else None
@@ -141,7 +143,7 @@ class _Lander:
             ) from error
 
     def _whole(
-        self, raw: RawFile, made: batches.Batch, schema: TableSchema, table: str, partition: str, order: str
+        self, raw: RawFile, made: batches.LandedBatch, schema: TableSchema, table: str, partition: str, order: str
     ) -> FileReport:
         """Publish a table that replaces the one before."""
         rows = made.kept.drop_columns("record").sort_by([(order, "ascending"), ("item_id", "ascending")])
@@ -168,7 +170,7 @@ class _Lander:
                 return None
         return about
 
-    def _withdraw(self, made: batches.Batch) -> None:
+    def _withdraw(self, made: batches.LandedBatch) -> None:
         """Empty what files before this call brought for the days of this one."""
         days = {batches.day_name(d) for d in set(batches.day_numbers(made.kept.column("event_time")).tolist())}
         for existing in self.lake.partitions(batches.EVENTS_TABLE):

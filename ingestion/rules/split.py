@@ -21,7 +21,7 @@ Stored: TypeAlias = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class QuarantineSplit:
     """`kept`: clean rows in the contract's types. `reasons`: one per row of the raw table, null where kept."""
 
     kept: pa.Table
@@ -55,7 +55,7 @@ def typed_table(raw: pa.Table, schema: TableSchema) -> tuple[pa.Table, dict[str,
 
 def split_rows(
     raw: RawFile, schema: TableSchema, *, now: datetime | None = None, stored: Stored | None = None
-) -> Split:
+) -> QuarantineSplit:
     """Check every row of `raw`. `now`: rows dated later than this (and some skew) are refused.
 
     `stored` makes of rows what the lake will hold: which of two at the same time stays is decided by that, here as
@@ -76,7 +76,7 @@ def split_rows(
     codes[duplicates(table, schema, codes < 0, stored)] = duplicate
     reasons = pa.array(names, pa.string()).take(pa.array(codes, pa.int16(), mask=codes < 0))
     kept = table.filter(pa.array(codes < 0)).cast(schema.arrow)
-    return Split(kept=kept, reasons=reasons, typed=table)
+    return QuarantineSplit(kept=kept, reasons=reasons, typed=table)
 
 
 def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: Stored | None = None) -> Mask:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from contracts.errors import DataError
-from ingestion.sources.base import Converted, Source
+from ingestion.sources.base import ConvertedDataset, Source
 from ingestion.sources.diginetica import Diginetica
 from ingestion.sources.home_depot import HomeDepot
 from ingestion.sources.online_shoppers import OnlineShoppers
 from ingestion.sources.open_bandit import OpenBandit
 from ingestion.sources.ratings import Ratings
-from ingestion.sources.sequences import Sequences
+from ingestion.sources.sequences import RecordedSequences
 
 _SOURCES: dict[str, Source] = {
     s.name: s
     for s in (
         Ratings("ml-100k"),
-        Sequences("office"),
-        Sequences("beauty"),
-        Sequences("sports"),
+        RecordedSequences("office"),
+        RecordedSequences("beauty"),
+        RecordedSequences("sports"),
         Diginetica(),
         HomeDepot(),
         OpenBandit(),
@@ -39,4 +39,4 @@ def get(name: str) -> Source:
     return source
 
 
-__all__ = ["Converted", "Source", "get", "names"]
+__all__ = ["ConvertedDataset", "Source", "get", "names"]

@@ -27,7 +27,7 @@ _ENDINGS = ("", ".gz")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Converted:
+class ConvertedDataset:
     """A public data set in the contract. `skipped`: reason -> records of its files that are no row of a table."""
 
     events: pa.Table | None = None
@@ -48,7 +48,7 @@ class Source(ABC):
         """List the files that are read, in a fixed order. Raises UnreadableFile when one is missing."""
 
     @abstractmethod
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         """Convert the whole data set. Raises UnreadableFile."""
 
     def events(self, directory: Path) -> pa.Table | None:
@@ -87,7 +87,9 @@ def skipped(*files: RawFile) -> dict[str, int]:
     return dict(sorted(Counter(r.reason for f in files for r in f.refused).items()))
 
 
-def read(path: Path, required: Sequence[str], columns: Iterable[str] | None = None, *, quoted: bool = True) -> RawFile:
+def read_text_file(
+    path: Path, required: Sequence[str], columns: Iterable[str] | None = None, *, quoted: bool = True
+) -> RawFile:
     """Read a text file of a public data set: all columns, or `columns`, as strings."""
     wanted = None if columns is None else [*required, *columns]
     return read_raw(path, wanted, required, multiline=quoted, quoted=quoted)

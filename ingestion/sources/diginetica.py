@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from contracts.events import TIMESTAMP
 from ingestion.formats.columns import convert
 from ingestion.sources.base import (
-    Converted,
+    ConvertedDataset,
     Source,
     catalog_table,
     column,
@@ -26,7 +26,7 @@ from ingestion.sources.base import (
     events_table,
     find,
     find_optional,
-    read,
+    read_text_file,
     skipped,
     untitled,
 )
@@ -48,9 +48,9 @@ class Diginetica(Source):
         test = find_optional(directory, "test_sessions.csv")
         return [find(directory, "train_sessions.csv"), *([test] if test else [])]
 
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         files = self.files(directory)
-        parts = [read(f, ("session", "items"), ("offsets_ms",)) for f in files]
+        parts = [read_text_file(f, ("session", "items"), ("offsets_ms",)) for f in files]
         # the last hour stays free, so that every training session ends before the first test session starts
         pace = (DAYS * DAY - _HOUR) / max(parts[0].table.num_rows, 1)
         train = _events("train", parts[0].table, micros(SESSIONS_START), pace)
@@ -62,7 +62,7 @@ class Diginetica(Source):
         tables = [train, *([test] if test is not None else [])]
         items = pa.concat_tables(tables).column("item_id").unique().drop_null()
         items = items.take(pc.sort_indices(items))
-        return Converted(
+        return ConvertedDataset(
             events=train,
             test_events=test,
             catalog=catalog_table(len(items), item_id=items, title=untitled(items)),

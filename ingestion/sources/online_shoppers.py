@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 
 from ingestion.formats.columns import convert
 from ingestion.sources.base import (
-    Converted,
+    ConvertedDataset,
     Source,
     catalog_table,
     column,
     event_ids,
     events_table,
     find,
-    read,
+    read_text_file,
     skipped,
 )
 from ingestion.sources.calendar import DAY, SECOND, SHOPPERS_YEAR, micros, timestamps
@@ -50,13 +50,13 @@ class OnlineShoppers(Source):
 
     def sessions(self, directory: Path) -> pa.Table:
         """Read the file as it is, strings, `session` as the first column: for models of purchase probability."""
-        raw = read(self.files(directory)[0], ("Month", "Weekend", "Revenue"))
+        raw = read_text_file(self.files(directory)[0], ("Month", "Weekend", "Revenue"))
         return raw.table.add_column(
             0, "session", pc.binary_join_element_wise("session", raw.numbers.cast(pa.string()), "-")
         )
 
-    def convert(self, directory: Path) -> Converted:
-        raw = read(self.files(directory)[0], ("Month", "Weekend", "Revenue", *_PAGES))
+    def convert(self, directory: Path) -> ConvertedDataset:
+        raw = read_text_file(self.files(directory)[0], ("Month", "Weekend", "Revenue", *_PAGES))
         table = raw.table
         counts = np.stack([_numbers(table, p) for p in _PAGES], axis=1)
         seconds = np.stack([_numbers(table, f"{p}_Duration") for p in _PAGES], axis=1)
@@ -76,7 +76,7 @@ class OnlineShoppers(Source):
         catalog = catalog_table(
             len(_ITEMS), item_id=pa.array(_ITEMS), title=pa.array(_TITLES), category=pa.array(["page"] * len(_ITEMS))
         )
-        return Converted(events=events, catalog=catalog, skipped=lost)
+        return ConvertedDataset(events=events, catalog=catalog, skipped=lost)
 
 
 def _numbers(table: pa.Table, name: str) -> Numbers:

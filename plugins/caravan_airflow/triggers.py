@@ -56,10 +56,10 @@ class LedgerTrigger(BaseTrigger):
     def look(self) -> tuple[Look, str]:
         """One look at the ledger: what the step has come to, and a line about where the release is."""
         from caravan_airflow.active import here
-        from releases.progress import look, now_at
+        from releases.progress import now_at, read_progress
 
         ledger = _ledger()
-        found = look(ledger.history(self.source, self.digest), cast("State", self.step))
+        found = read_progress(ledger.history(self.source, self.digest), cast("State", self.step))
         return found, now_at(ledger, self.source, self.digest, here())
 
 

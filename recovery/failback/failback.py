@@ -129,7 +129,7 @@ def drain(run: Failback) -> str:
         assert held is not None  # noqa: S101 - looked at before
         active.drain(held.region, held.epoch)
     until = time.monotonic() + DRAIN_TIMEOUT_LEASES * run.target.lease_seconds
-    while (right := fence.read(run.active)) is None or right.standing != "draining":
+    while (right := fence.read_right(run.active)) is None or right.standing != "draining":
         if time.monotonic() > until:
             raise RecoveryError(
                 f"{run.active.region} does not hear that it is drained", remedy="see `caravan logs keeper`"

@@ -72,7 +72,7 @@ def restore(
         if set(steps) <= set(saved.steps) and saved.ended_at is None:
             saved.ended_at = resume.now()
         saved.now = ""
-        resume.write(s, saved)
+        resume.write_state(s, saved)
     return Done(plan=saved.plan or {}, steps=saved.steps, seconds=time.monotonic() - run.began)
 
 
@@ -84,7 +84,7 @@ def _go(run: Restore, saved: RestoreState, steps: Mapping[str, Step]) -> None:
             run.tell("done before")
             continue
         saved.now = name
-        resume.write(run.s, saved)
+        resume.write_state(run.s, saved)
         since = time.monotonic()
         run.tell("begins")
         said = step(run)
@@ -92,7 +92,7 @@ def _go(run: Restore, saved: RestoreState, steps: Mapping[str, Step]) -> None:
         saved.steps[name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": resume.now()}
         run.tell(f"done: {said}")
         saved.now = ""
-        resume.write(run.s, saved)
+        resume.write_state(run.s, saved)
 
 
 def _choose_again(run: Restore, saved: RestoreState, error: Tampered | NotFound) -> None:
@@ -138,7 +138,7 @@ def _another(s: Settings, name: str, progress: Progress) -> Callable[[str], None
     began = time.monotonic()
 
     def in_the_way(who: str) -> None:
-        there = resume.read(s)
+        there = resume.read_state(s)
         if not name or there is None or there.name != name:
             raise RestoreRefused(f"another restore of this region is under way ({who})", remedy="wait until it is done")
         progress("", f"another process is at this very restore; waiting for it ({who})", time.monotonic() - began)

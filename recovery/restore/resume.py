@@ -54,7 +54,7 @@ def path_of(s: Settings) -> Path:
     return s.paths.restore
 
 
-def read(s: Settings) -> RestoreState | None:
+def read_state(s: Settings) -> RestoreState | None:
     """Read the newest restore of the region; None when there was none. Fields of other versions are left out."""
     found = state_file.read(path_of(s))
     if found is None:
@@ -64,7 +64,7 @@ def read(s: Settings) -> RestoreState | None:
     return RestoreState(**{name: value for name, value in found.items() if value is not None})
 
 
-def write(s: Settings, state: RestoreState) -> None:
+def write_state(s: Settings, state: RestoreState) -> None:
     """Write the state, whole or not at all."""
     state_file.write(path_of(s), {name: value for name, value in asdict(state).items() if value is not None})
 
@@ -76,7 +76,7 @@ def now() -> str:
 
 def begin(s: Settings, point: Point, options: RestoreOptions) -> RestoreState:
     """Return the state of the restore that is resumed, or of a new one."""
-    saved = read(s)
+    saved = read_state(s)
     if saved is None or not resumes(saved, point, options):
         epoch = None if saved is None or saved.ended_at else saved.epoch
         saved = RestoreState(
@@ -104,5 +104,5 @@ def has_replaced(saved: RestoreState) -> bool:
 
 def unfinished_epoch(s: Settings) -> int | None:
     """Return the epoch that an unfinished restore of the region began, or None."""
-    saved = read(s)
+    saved = read_state(s)
     return None if saved is None or saved.ended_at else saved.epoch

@@ -200,7 +200,7 @@ def test_enough_people_come_for_an_arm_of_one_percent_and_known_ones_first(shopp
 def test_shoppers_leave_when_the_demo_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
 
-    class Quiet(rollout.Shoppers):
+    class Quiet(rollout.DemoShoppers):
         def __init__(self) -> None:
             self._stop, self.report = threading.Event(), None
 

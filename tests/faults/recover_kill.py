@@ -73,7 +73,7 @@ class Killer:
     def _kill_inside(self, name: str, command: psutil.Process) -> None:
         way = self._draw.choice(WAYS)
         standby = self._s.of_region("standby")
-        while name in INTO and _runs(command) and getattr(resume.read(standby), "now", "") != name:
+        while name in INTO and _runs(command) and getattr(resume.read_state(standby), "now", "") != name:
             time.sleep(0.02)
         time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))
         with suppress(psutil.NoSuchProcess):

@@ -40,7 +40,7 @@ CHANCES = 2
 _AGAIN = "`caravan status`, then `caravan demo` again: it goes on from here"
 
 
-class Shoppers:
+class DemoShoppers:
     """Recorded sessions, replayed through the edge until somebody says stop."""
 
     def __init__(self, s: Settings, events: list[Path], *, rate: float = RATE, fresh_shoppers: bool = False) -> None:
@@ -57,7 +57,7 @@ class Shoppers:
         self._stop = threading.Event()
 
     @contextmanager
-    def shopping(self) -> Iterator[Shoppers]:
+    def shopping(self) -> Iterator[DemoShoppers]:
         thread = threading.Thread(target=self._run, name="replay", daemon=True)
         thread.start()
         try:
@@ -97,7 +97,7 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
 
     try:
         _refuse_when_frozen(ledger)
-        with Shoppers(s, events).shopping() as shoppers:
+        with DemoShoppers(s, events).shopping() as shoppers:
             for other in ledger.releases(s.shop, among=IN_FLIGHT):
                 if other.digest != digest:
                     make_room(say, s, ledger, other)

@@ -181,7 +181,7 @@ def _of_files(s: Settings) -> dict[str, SecretStr]:
     return {name: SecretStr(text) for name, text in texts.items() if text and getattr(s, name) is None}
 
 
-def read(s: Settings, name: str) -> str:
+def read_secret(s: Settings, name: str) -> str:
     """Read a secret of a service by its file name. Raises SettingsError when the stack never ran."""
     try:
         return (directory(s) / name).read_text().strip()

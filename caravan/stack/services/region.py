@@ -41,7 +41,7 @@ def cluster(s: Settings) -> Cluster:
         folder=s.paths.postgres,
         host=s.host,
         port=s.ports.postgres,
-        superuser_password=credentials.read(s, "postgres_superuser_password"),
+        superuser_password=credentials.read_secret(s, "postgres_superuser_password"),
         is_saved=True,
     )
 

@@ -67,7 +67,7 @@ def _in_session(process: psutil.Process, session: tuple[int, float] | None) -> b
         return False
 
 
-def end(processes: Iterable[psutil.Process], *, patience: float = 5.0) -> None:
+def end_processes(processes: Iterable[psutil.Process], *, patience: float = 5.0) -> None:
     """Terminate, wait `patience` seconds, kill. Raises StackError when one stays."""
     remaining = list(processes)
     for process in remaining:
