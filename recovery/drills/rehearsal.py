@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from artifacts import fence, state_file
+from artifacts import fence
 from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from artifacts.tables import fence as fence_table
@@ -31,11 +31,11 @@ from recovery.failback.reconcile import reconcile
 from recovery.file_lock import alone
 from recovery.machine import Machine
 from recovery.region_lease.lease import RegionLease
-from recovery.restore import suspended
-from recovery.restore.context import Progress, silent
+from recovery.restore import restore_state, suspended
+from recovery.restore.context import Progress, RestoreMode, RestoreOptions, silent
 from recovery.restore.recovery_point import Point
-from recovery.restore.restore import replaced, restore
-from recovery.restore.restore import state_file as restore_state
+from recovery.restore.restore import restore
+from recovery.restore.restore_state import RestoreState
 from recovery.shipping import event_log
 from recovery.snapshots.create import create
 from recovery.vault.catalog import Catalog
@@ -100,10 +100,10 @@ def _has_its_own(target: Settings) -> bool:
     except StoreUnavailable:
         return True  # doing it again adds nothing
     ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
-    last = state_file.read(restore_state(target)) or {}
-    if not ends or not last or not replaced(last):
+    last = RestoreState.read(restore_state.path(target))
+    if not ends or last is None or not last.has_replaced():
         return bool(ends)
-    return bool(datetime.fromisoformat(str(last["began_at"])) < max(ends))
+    return bool(last.began_at < max(ends))
 
 
 def _another(who: str) -> None:
@@ -149,11 +149,16 @@ def _rehearsed(
     with broken(fault, vault, active, others, target) as seen:
         at, since = datetime.now(UTC), time.monotonic()
         done = restore(
-            seen, machine, Point.parse("newest"), reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
-            rehearsal=True, name=f"rehearsal-{at.timestamp()}", progress=progress,
+            seen, machine, Point.parse("newest"),
+            RestoreOptions(
+                mode=RestoreMode.REHEARSAL, reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
+                name=f"rehearsal-{at.timestamp()}",
+            ),
+            progress=progress,
         )  # fmt: skip
         full = time.monotonic() - since
-    first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
+    assert done.plan is not None  # noqa: S101 - a restore that ended has one
+    first = full - sum(done.steps[name]["seconds"] for name in ("edge", "open"))
     after = probe_queries.answers(target.engine_address, asked)
     known = {move.hash for move in Ledger(region_database(target), target.region).history()}
     restored = _told_at(target)
@@ -162,7 +167,7 @@ def _rehearsed(
         fault=FAULTS[fault],
         at=at,
         region=target.region,
-        snapshot=str(done.plan["snapshot"]),
+        snapshot=done.plan["snapshot"],
         epoch=0,
         rpo=(told - restored).total_seconds() if told and restored else 0.0,
         first_answer=first,
@@ -173,7 +178,7 @@ def _rehearsed(
         different=sum(one != two for one, two in zip(before, after, strict=True)),
         corrupt=0,  # each part is checked as it is restored, and one that is not its own stops the restore
         human_actions=human_actions,
-        steps=done.steps,
+        steps={name: dict(record) for name, record in done.steps.items()},
         problems=() if told and restored else ("without a lease nobody knows how much would be lost",),
     )
 

@@ -23,7 +23,7 @@ from recovery.file_lock import alone
 from recovery.machine import Machine
 from recovery.region_lease.lease import Lease, RegionLease
 from recovery.restore import restore as restoring
-from recovery.restore.context import Progress, silent
+from recovery.restore.context import Progress, RestoreMode, RestoreOptions, silent
 from recovery.restore.recovery_point import Point
 from recovery.restore.steps import STEPS as RESTORE
 from recovery.snapshots import create as taking
@@ -154,11 +154,14 @@ def _restored(name: str) -> Callable[[Failback], str]:
 
     def step(run: Failback) -> str:
         done = restoring.restore(
-            run.target, run.machine, Point.parse(run.state["snapshot"]), reason=run.reason, although_alive=True,
-            planned=True, through=name, name=f"failback-{run.state['from_epoch']}",
+            run.target, run.machine, Point.parse(run.state["snapshot"]),
+            RestoreOptions(
+                mode=RestoreMode.PLANNED, reason=run.reason, although_alive=True, through=name,
+                name=f"failback-{run.state['from_epoch']}",
+            ),
             progress=lambda _step, what, _seconds: run.tell(what),
         )  # fmt: skip
-        return str(done.steps[name]["said"])
+        return done.steps[name]["said"]
 
     return step
 

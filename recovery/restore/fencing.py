@@ -13,7 +13,7 @@ from contracts.errors import RestoreRefused, StoreUnavailable
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.region_lease.lease import RegionLease
-from recovery.restore.context import Restore
+from recovery.restore.context import Restore, RestoreMode
 
 #: Seconds for which a restore without the control group may write; its lease daemon asks for a lease once it can.
 UNTIL_CONTROL_IS_BACK = 10 * 365 * 86400.0
@@ -44,14 +44,14 @@ def fence_off(run: Restore) -> str:
     in.
     """
     assert run.plan is not None  # noqa: S101 - chosen before
-    if run.rehearsal:
+    if run.options.mode is RestoreMode.REHEARSAL:
         return "a rehearsal: the lease stays where it is"
     run.machine.start("keeper")
     try:
         with closing(RegionLease.of(run.s)) as active:
-            if run.planned:
+            if run.options.mode is RestoreMode.PLANNED:
                 return _drained(run, active)
-            held = active.take_over(run.s.region, actor="recovery", reason=run.reason, tell=run.tell)
+            held = active.take_over(run.s.region, actor="recovery", reason=run.options.reason, tell=run.tell)
     except StoreUnavailable:
         run.plan["epoch"] = _without_control(run)
         return f"without the control group: epoch {run.plan['epoch']}"
@@ -74,15 +74,14 @@ def _drained(run: Restore, active: RegionLease) -> str:
 
 def hand_over(run: Restore) -> None:
     """Make the restored region the active one: the last step of a planned switch."""
-    if not run.planned:
+    if run.options.mode is not RestoreMode.PLANNED:
         return
-    assert run.plan is not None  # noqa: S101 - chosen before
-    away, epoch = other(run.s.region), int(run.plan["epoch"])
+    away, epoch = other(run.s.region), run.epoch
     # shoppers first: both regions answer, and neither takes writes, until the global edge has seen this one
     _tell(run.s, epoch - 1, "draining")
     time.sleep(SEEN)
     with closing(RegionLease.of(run.s)) as active:
-        active.hand_over(away, run.s.region, epoch - 1, actor="recovery", reason=run.reason)
+        active.hand_over(away, run.s.region, epoch - 1, actor="recovery", reason=run.options.reason)
     _tell(run.s, epoch, "active")
 
 
@@ -99,7 +98,7 @@ def _without_control(run: Restore) -> int:
     if known == 0:
         run.tell(f"leases were never in use: see to it that {away} stays down")
         return 0
-    if not run.control_is_lost:
+    if not run.options.control_is_lost:
         raise RestoreRefused(
             f"the control group does not answer, so {away} cannot be denied its lease",
             remedy=f"start it; or, when it is lost too and {away} has been silent for {run.s.lease_seconds:.0f} s, "
@@ -117,12 +116,11 @@ def _without_control(run: Restore) -> int:
 
 def open_database(run: Restore) -> None:
     """Allow rows of the new epoch: the fence in the restored database is still that of the lost region."""
-    epoch = (run.plan or {}).get("epoch")
-    if not epoch:
+    if not (epoch := run.epoch):
         return
     right, database = fence.read(run.s), region_database(run.s)
     lasts = right.until - fence.boottime() if right and right.epoch == epoch else run.s.lease_seconds
-    if run.planned:
+    if run.options.mode is RestoreMode.PLANNED:
         lasts = SWITCH  # its keeper tells it only once the epoch has begun
     migrate(database)  # the snapshot may be of a version without a fence
     fence.stamp(database, run.s.region, epoch, lasts)

@@ -19,9 +19,9 @@ from contracts.region import other
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from recovery.restore import database, erasures, fencing, online_store, suspended
-from recovery.restore.context import Restore, Step
+from recovery.restore.context import Restore, RestoreMode, Step
 from recovery.restore.health import answering, ready, wait_until
-from recovery.restore.recovery_point import Point, as_plan, choose, log_end, of_plan
+from recovery.restore.recovery_point import Plan, Point, as_plan, choose, log_end, of_plan
 from recovery.shipping import journal, objects
 from recovery.snapshots import retention, verify
 from recovery.snapshots.consistency_point import registered_digests
@@ -49,13 +49,13 @@ def look_first(run: Restore) -> str:
     """Return what was found; raise RestoreRefused if the other region is alive, or the target active or full."""
     away = other(run.s.region)
     alive = answering(run.s, away)
-    if alive and not run.although_alive:
+    if alive and not run.options.although_alive:
         raise RestoreRefused(
             f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
             remedy="stop it first (two active regions lose writes), or say --although-alive",
         )
     epoch, own = fencing.active_epoch(run.s), {(run.plan or {}).get("epoch"), run.epoch_before}
-    if epoch is not None and epoch not in own and not run.although_active:
+    if epoch is not None and epoch not in own and not run.options.although_active:
         raise RestoreRefused(
             f"{run.s.region} is the active region, epoch {epoch}: a restore replaces all it took since",
             remedy="`caravan region` shows who is active; to give that up on purpose say --although-active",
@@ -115,10 +115,9 @@ def replace_database(run: Restore) -> str:
     if not run.choice.exact and run.choice.at is None:
         # what the other region wrote while its lease ran out belongs to it
         run.chosen = replace(run.choice, log_end=log_end(run.vault, run.choice.snapshot))
-        run.plan = (run.plan or {}) | as_plan(run.chosen)
+        run.plan = (run.plan or Plan()) | as_plan(run.chosen)
     run.machine.stop(*WRITERS, "postgres")
-    epoch = int((run.plan or {}).get("epoch") or 0)
-    database.restore(run.s, run.vault, run.machine, run.choice, run.tell, epoch=epoch)
+    database.restore(run.s, run.vault, run.machine, run.choice, run.tell, epoch=run.epoch)
     run.machine.start("postgres")
     fencing.open_database(run)
     moves = Ledger.of(run.s).verify()
@@ -188,10 +187,10 @@ def engines(run: Restore) -> str:
     """Start the engine with the ledger's champion; roll back releases in flight: no canary survives its region."""
     fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
-    for place in () if run.rehearsal else ledger.places(among=IN_FLIGHT):
+    for place in () if run.options.mode is RestoreMode.REHEARSAL else ledger.places(among=IN_FLIGHT):
         ledger.move(
             place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
-            reason=f"the region was restored: {run.reason}"[:2000],
+            reason=f"the region was restored: {run.options.reason}"[:2000],
         )  # fmt: skip
     champion = _champion(ledger)
     if champion is None:
@@ -245,13 +244,15 @@ def open_edge(run: Restore) -> str:
 
 def open_for_writes(run: Restore) -> str:
     """Start the controller and the engines of a canary, last of all."""
-    if run.rehearsal:
+    if run.options.mode is RestoreMode.REHEARSAL:
         run.machine.start("engine-control", "engine-canary", "engine-former")
         return "all engines run; the region stays closed"
     fencing.open_database(run)
-    snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
-    evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
-    Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=run.reason or "a restore", evidence=evidence)
+    snapshot = run.choice.snapshot
+    evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": run.epoch}
+    Ledger.of(run.s).note(
+        "", "", "took_over", actor="recovery", reason=run.options.reason or "a restore", evidence=evidence
+    )
     fencing.hand_over(run)
     run.machine.start("engine-control", "engine-canary", "engine-former", "controller", "feed")
     suspended.forget(run.s)

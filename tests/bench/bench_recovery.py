@@ -28,6 +28,7 @@ from caravan.stack.keys import credentials
 from caravan.stack.machine import EmbeddedMachine
 from caravan.stack.services.region import DATABASES
 from contracts.settings import Settings
+from recovery.restore.context import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.shipping.objects import buckets
@@ -129,8 +130,8 @@ def main(megabytes: int) -> None:
         second = timed(lambda: taken.append(create(s, EmbeddedMachine(s))))
         again = timed(peer.back_up)
         steps = restore(
-            standby, EmbeddedMachine(standby), Point.parse("newest"), reason="a benchmark", although_alive=True,
-            rehearsal=True,
+            standby, EmbeddedMachine(standby), Point.parse("newest"),
+            RestoreOptions(mode=RestoreMode.REHEARSAL, reason="a benchmark", although_alive=True),
         ).steps  # fmt: skip
         ours = sum(steps[name]["seconds"] for name in ("database", "artifacts"))
         loaded = timed(peer.restore)

@@ -21,7 +21,7 @@ from artifacts import state_file as facts
 from caravan.stack.supervision import supervisor
 from contracts.settings import Settings
 from recovery.drills.report import keep
-from recovery.restore.restore import state_file
+from recovery.restore import restore_state
 from tests.faults import drills
 from tests.faults.outcome import Outcome
 from tests.scenarios.lost_region import meanwhile
@@ -74,7 +74,7 @@ class Killer:
     def _kill_inside(self, name: str, command: psutil.Process) -> None:
         way = self._draw.choice(WAYS)
         standby = self._s.model_copy(update={"region": "standby"})
-        while name in INTO and _runs(command) and (facts.read(state_file(standby)) or {}).get("now") != name:
+        while name in INTO and _runs(command) and (facts.read(restore_state.path(standby)) or {}).get("now") != name:
             time.sleep(0.02)
         time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))
         with suppress(psutil.NoSuchProcess):

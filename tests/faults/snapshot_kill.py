@@ -20,6 +20,7 @@ from artifacts.publish import fetch, point, publish, resolve
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError
 from contracts.settings import Settings
+from recovery.restore.context import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.snapshots import verify
@@ -66,15 +67,16 @@ def _restored(s: Settings, catalog: Catalog) -> list[str]:
     assert newest is not None
     try:
         done = restore(
-            standby, EmbeddedMachine(standby), Point.parse(newest.id), reason="after a kill", although_alive=True,
-            rehearsal=True,
+            standby, EmbeddedMachine(standby), Point.parse(newest.id),
+            RestoreOptions(mode=RestoreMode.REHEARSAL, reason="after a kill", although_alive=True),
         )  # fmt: skip
     except CaravanError as error:
         return [f"{newest.id} does not restore: {error}"]
     store = ObjectStore.of(standby)
     digest = resolve(store, KILLS)
-    if done.plan["snapshot"] != newest.id or digest is None:
-        return [f"{newest.id} was asked for; {done.plan['snapshot']} was restored, with {KILLS} at {digest}"]
+    restored = done.plan["snapshot"] if done.plan else None
+    if restored != newest.id or digest is None:
+        return [f"{newest.id} was asked for; {restored} was restored, with {KILLS} at {digest}"]
     with tempfile.TemporaryDirectory() as folder:
         fetch(store, digest, Path(folder) / "fetched")  # raises when a byte is not its own
     return []

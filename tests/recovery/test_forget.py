@@ -27,6 +27,7 @@ from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.landing.event_log import collect
 from ingestion.pseudonymize import Pseudonymizer
+from recovery.restore.context import RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.snapshots.create import create
@@ -140,7 +141,8 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
     assert len(list(Vault.of(s).store.list("erasures/"))) == entries + 2
     assert create(s, EmbeddedMachine(s)).snapshot.sequence > taken.sequence, "what is left is closed"
 
-    done = restore(standby, EmbeddedMachine(standby), Point.parse(taken.id), reason="a test", although_alive=True)
+    options = RestoreOptions(reason="a test", although_alive=True)
+    done = restore(standby, EmbeddedMachine(standby), Point.parse(taken.id), options)
     assert re.search(r"shoppers erased again, [1-9]", done.steps["erasures"]["said"])
     assert traces(standby, gone) == {}
     assert traces(standby, stays).keys() == {"objects", "online", "files"}

@@ -12,7 +12,7 @@ from artifacts import fence, state_file
 from artifacts.fence import Right
 from contracts.settings import Settings
 from recovery.drills import rehearsal
-from recovery.restore.restore import state_file as restore_state
+from recovery.restore import restore_state
 from tests.recovery.vaults import settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -56,6 +56,5 @@ def test_it_has_its_own_when_it_was_active_since_its_last_restore(
     monkeypatch.setattr(rehearsal.RegionLease, "of", lambda _s: FakeLease(*regions))
     if restored_at is not None:
         began = (NOW + timedelta(hours=restored_at)).isoformat()
-        restore_state(s).parent.mkdir(parents=True, exist_ok=True)
-        state_file.write(restore_state(s), {"began_at": began, "steps": {through: {}}})
+        state_file.write(restore_state.path(s), {"began_at": began, "steps": {through: {}}})
     assert rehearsal._has_its_own(s) is own

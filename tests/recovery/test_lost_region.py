@@ -9,6 +9,7 @@ from caravan.cli.airflow_api import Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
 from recovery.failback.failback import fail_back
+from recovery.restore.context import RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.vault.catalog import Catalog
@@ -46,9 +47,7 @@ def test_a_restore_again_ends_in_the_same_state(two_regions: Settings) -> None:
         standby,
         EmbeddedMachine(standby),
         Point.parse("newest"),
-        reason="again",
-        although_alive=True,
-        although_active=True,
+        RestoreOptions(reason="again", although_alive=True, although_active=True),
     )
     assert [move for move in Ledger.of(standby).history() if move.to_state != "took_over"] == before
     assert serves(standby) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from caravan.stack.services.region import store_administrator
 from contracts.errors import ArtifactError, RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings
+from recovery.restore.context import RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import foresee, restore
 from recovery.shipping import wal
@@ -45,16 +47,17 @@ def test_a_dropped_table_is_back(two_regions: Settings) -> None:
     time.sleep(8)  # the feed brings the log
     target = EmbeddedMachine(standby)
     with pytest.raises(RestoreRefused, match="looks alive"):
-        restore(standby, target, Point.parse("newest"), reason="a mistake")
+        restore(standby, target, Point.parse("newest"), RestoreOptions(reason="a mistake"))
     moment = (dropped_at - timedelta(seconds=1)).isoformat()
-    assert foresee(standby, target, Point.parse(moment), although_alive=True)["target"] == "standby"
-    restore(standby, target, Point.parse(moment), reason="a mistake", although_alive=True)
+    alive = RestoreOptions(reason="a mistake", although_alive=True)
+    assert foresee(standby, target, Point.parse(moment), alive)["target"] == "standby"
+    restore(standby, target, Point.parse(moment), alive)
     assert sql(standby, "SELECT number FROM counted ORDER BY 1") == [(1,), (2,)]
     # a moment after the last write there is: all of the log leads to it
     later = Point.parse(datetime.now(UTC).isoformat())
     with pytest.raises(RestoreRefused, match="is the active region"):
-        restore(standby, target, later, reason="a mistake", although_alive=True)
-    restore(standby, target, later, reason="a mistake", although_alive=True, although_active=True, through="database")
+        restore(standby, target, later, alive)
+    restore(standby, target, later, replace(alive, although_active=True, through="database"))
     assert sql(standby, "SELECT to_regclass('counted') IS NULL") == [(True,)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +15,16 @@ from artifacts import fence
 from artifacts.fence import Right
 from contracts.errors import RestoreRefused, StoreUnavailable, Tampered
 from contracts.settings import Settings
-from recovery.restore import fencing
+from recovery.restore import fencing, restore_state
 from recovery.restore import restore as restoring
-from recovery.restore.context import Restore, Step
+from recovery.restore.context import Progress, Restore, RestoreMode, RestoreOptions, Step, silent
 from recovery.restore.recovery_point import Point
+from recovery.restore.restore_state import ALWAYS
 from recovery.restore.steps import look_first
 from tests.recovery.vaults import settings
 
 NAMES = ("preflight", "choose", "keys", "database", "artifacts", "engines", "edge")
+OPTIONS = RestoreOptions(reason="a test")
 
 
 class Killed(BaseException):
@@ -41,7 +44,7 @@ class Road:
     def _step(self, name: str) -> Step:
         def step(run: Restore) -> str:
             if name == "choose":
-                run.plan = run.plan or {"snapshot": "s000001", "number": len(self.ran)}
+                run.plan = run.plan or {"snapshot": f"s{len(self.ran):06d}"}
             if name == self.killed_in:
                 self.killed_in = ""
                 raise Killed
@@ -57,66 +60,68 @@ def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings().model_copy(update={"home": tmp_path, "region": "standby"})
 
 
-def go(s: Settings, road: Road, monkeypatch: pytest.MonkeyPatch, to: str = "newest") -> restoring.Done:
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
-    return restoring.restore(s, None, Point.parse(to), reason="a test")  # type: ignore[arg-type]
+def go(
+    s: Settings,
+    steps: Mapping[str, Step],
+    to: str = "newest",
+    options: RestoreOptions = OPTIONS,
+    progress: Progress = silent,
+) -> restoring.Done:
+    return restoring.restore(s, None, Point.parse(to), options, progress=progress, steps=steps)  # type: ignore[arg-type]
+
+
+def plan_of(s: Settings) -> Any:
+    return json.loads(restore_state.path(s).read_text())["plan"]
 
 
 @pytest.mark.parametrize("where", NAMES)
-def test_killed_in_any_step_it_goes_on_there(s: Settings, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_killed_in_any_step_it_goes_on_there(s: Settings, where: str) -> None:
     road = Road(killed_in=where)
     with pytest.raises(Killed):
-        go(s, road, monkeypatch)
+        go(s, road.steps())
     before = list(road.ran)
-    plan = json.loads(restoring.state_file(s).read_text()).get("plan")
-    done = go(s, road, monkeypatch)
+    plan = plan_of(s)
+    done = go(s, road.steps())
     again = road.ran[len(before) :]
-    changing = [name for name in NAMES if name not in restoring.ALWAYS]
+    changing = [name for name in NAMES if name not in ALWAYS]
     assert [name for name in [*before, *again] if name in changing] == changing
     assert list(done.steps) == list(NAMES)
-    assert where not in changing or done.plan == plan  # before anything was replaced it is chosen anew
+    assert where not in changing or done.plan == plan  # before anything was replaced it is chosen again
 
 
-def test_a_restore_that_ended_is_not_gone_on_with(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_that_ended_is_not_gone_on_with(s: Settings) -> None:
     road = Road()
-    go(s, road, monkeypatch)
-    go(s, road, monkeypatch)
+    go(s, road.steps())
+    go(s, road.steps())
     assert road.ran == [*NAMES, *NAMES]
 
 
-def test_another_point_begins_anew(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_point_begins_again(s: Settings) -> None:
     road = Road(killed_in="artifacts")
     with pytest.raises(Killed):
-        go(s, road, monkeypatch)
-    go(s, road, monkeypatch, to="s1")
+        go(s, road.steps())
+    go(s, road.steps(), to="s1")
     assert road.ran.count("database") == 2
 
 
-def test_a_rehearsal_that_was_killed_is_no_beginning_of_a_recovery(
-    s: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rehearsal_that_was_killed_is_no_beginning_of_a_recovery(s: Settings) -> None:
     road = Road(killed_in="engines")
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
     with pytest.raises(Killed):
-        restoring.restore(s, None, Point.parse("newest"), reason="practice", rehearsal=True)  # type: ignore[arg-type]
-    go(s, road, monkeypatch)
+        go(s, road.steps(), options=RestoreOptions(reason="practice", mode=RestoreMode.REHEARSAL))
+    go(s, road.steps())
     assert road.ran.count("database") == 2
 
 
-def test_what_was_decided_before_anything_was_replaced_is_decided_anew(
-    s: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_decided_before_anything_was_replaced_is_decided_again(s: Settings) -> None:
     road = Road(killed_in="keys")
     with pytest.raises(Killed):
-        go(s, road, monkeypatch)
-    first = json.loads(restoring.state_file(s).read_text())["plan"]
-    assert go(s, road, monkeypatch).plan != first
+        go(s, road.steps())
+    first = plan_of(s)
+    assert go(s, road.steps()).plan != first
 
 
 @pytest.mark.parametrize("where", restoring.READING)
-def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(
-    s: Settings, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
+def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(s: Settings, where: str) -> None:
     road, told = Road(), []
 
     def choose(run: Restore) -> str:
@@ -131,25 +136,15 @@ def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(
             raise Tampered("a byte is another", remedy="take an older one")
         return "whole"
 
-    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "choose": choose, where: damaged})
-
-    def restore(to: str) -> restoring.Done:
-        return restoring.restore(
-            s,
-            None,
-            Point.parse(to),
-            reason="x",
-            progress=lambda _step, what, _s: told.append(what),  # type: ignore[arg-type]
-        )
-
-    assert restore("newest").plan == {"snapshot": "s000001"}
+    steps = {**road.steps(), "choose": choose, where: damaged}
+    assert go(s, steps, progress=lambda _step, what, _s: told.append(what)).plan == {"snapshot": "s000001"}
     assert any("damaged: a byte is another" in what for what in told)
     assert road.ran.count("database") == 2
     with pytest.raises(Tampered):  # who names a snapshot gets no other
-        restore("s000002")
+        go(s, steps, to="s000002")
 
 
-def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings) -> None:
     """The choice avoids the file, so the snapshot itself may serve to a moment before the file came."""
     road, seen = Road(), list[tuple[set[str], dict[str, str]]]()
 
@@ -166,10 +161,9 @@ def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings, monkeypatc
         road.ran.append("artifacts")
         raise Killed
 
-    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "choose": choose, "artifacts": bring})
     for _ in range(2):  # the second time by another process
         with pytest.raises(Killed):
-            restoring.restore(s, None, Point.parse("newest"), reason="x")  # type: ignore[arg-type]
+            go(s, {**road.steps(), "choose": choose, "artifacts": bring})
     assert seen == [(set(), {}), *[({"objects/aa/aa"}, {})] * 2]
     assert road.ran.count("database") == 2
 
@@ -180,12 +174,13 @@ def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkey
     s.region_home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
 
-    def look(**about: Any) -> str:
-        return look_first(Restore(s=s, machine=None, vault=None, point=Point.parse("newest"), **about))  # type: ignore[arg-type]
+    def look(options: RestoreOptions = OPTIONS, **about: Any) -> str:
+        run = Restore(s=s, machine=None, vault=None, point=Point.parse("newest"), options=options, **about)  # type: ignore[arg-type]
+        return look_first(run)
 
     with pytest.raises(RestoreRefused, match="standby is the active region, epoch 2"):
         look()
-    assert look(although_active=True)
+    assert look(RestoreOptions(although_active=True))
     assert look(plan={"epoch": 2})  # a restore that began this epoch itself is gone on with
     assert look(epoch_before=2)
     fence.write(s, Right(region="standby", epoch=2, standing="passive", until=0.0, boot=""))
@@ -220,25 +215,23 @@ def test_without_control_it_counts_what_the_region_was_told(s: Settings, monkeyp
     assert fencing.active_epoch(s) == 2
 
 
-def test_two_at_once_are_refused(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_once_are_refused(s: Settings) -> None:
     road = Road()
 
-    def second(run: Restore) -> str:
+    def second(_run: Restore) -> str:
         with pytest.raises(RestoreRefused, match="under way"):
-            restoring.restore(s, run.machine, run.point, reason="another")
+            go(s, road.steps())
         return "refused"
 
-    monkeypatch.setattr(restoring, "STEPS", {**road.steps(), "database": second})
-    done = restoring.restore(s, None, Point.parse("newest"), reason="a test")  # type: ignore[arg-type]
-    assert done.steps["database"]["said"] == "refused"
+    assert go(s, {**road.steps(), "database": second}).steps["database"]["said"] == "refused"
 
 
-def test_the_same_restore_in_another_process_is_waited_for(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_restore_in_another_process_is_waited_for(s: Settings) -> None:
     """A task that was killed left its restore at work; the next try finds every step done, and does none again."""
     road, told = Road(), []
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
     context = multiprocessing.get_context("fork")
     begun, may_end = context.Event(), context.Event()
+    options = RestoreOptions(reason="a test", through="database", name="r")
 
     def slow(run: Restore) -> str:
         begun.set()
@@ -246,8 +239,7 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings, monkeypa
         return "at last"
 
     def first() -> None:
-        restoring.STEPS["database"] = slow
-        restoring.restore(s, None, Point.parse("newest"), reason="first", through="database", name="r")  # type: ignore[arg-type]
+        go(s, {**road.steps(), "database": slow}, options=options)
 
     def progress(_step: str, what: str, _seconds: float) -> None:
         told.append(what)
@@ -256,25 +248,16 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings, monkeypa
     process = context.Process(target=first)
     process.start()
     assert begun.wait(20)
-    done = restoring.restore(
-        s,
-        None,
-        Point.parse("newest"),
-        reason="again",
-        through="database",
-        name="r",
-        progress=progress,  # type: ignore[arg-type]
-    )
+    done = go(s, road.steps(), options=options, progress=progress)
     process.join()
     assert "waiting" in told[0]
     assert done.steps["database"]["said"] == "at last"
     assert "database" not in road.ran
 
 
-def test_a_step_done_before_does_not_lead_on_to_the_next(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_done_before_does_not_lead_on_to_the_next(s: Settings) -> None:
     road = Road()
-    monkeypatch.setattr(restoring, "STEPS", road.steps())
     for _ in range(2):
-        restoring.restore(s, None, Point.parse("newest"), reason="x", through="database", name="r")  # type: ignore[arg-type]
+        go(s, road.steps(), options=RestoreOptions(reason="x", through="database", name="r"))
     assert road.ran[-1] != "artifacts"
     assert "artifacts" not in road.ran

@@ -15,6 +15,7 @@ from caravan.stack import down, up
 from caravan.stack.keys import key_inventory
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings, read_settings
+from recovery.restore.context import RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.snapshots.verify import verify
@@ -115,7 +116,8 @@ def test_a_snapshot_from_before_restores(home: OldHome, taken_over: tuple[Settin
     vault = vault_of(standby)
     snapshot = Catalog(vault, standby).named(home.snapshot)
     assert verify(vault, snapshot, standby, deep=True).problems == ()
-    restore(standby, EmbeddedMachine(standby), Point.parse(home.snapshot), reason="a test", although_alive=True)
+    options = RestoreOptions(reason="a test", although_alive=True)
+    restore(standby, EmbeddedMachine(standby), Point.parse(home.snapshot), options)
     ledger = Ledger.of(standby)
     assert ledger.verify() >= home.ledger_rows - 1
     assert ledger.state(home.source, home.champion) == "champion"

@@ -25,7 +25,7 @@ from contracts.errors import CaravanError
 from contracts.settings import Settings
 from recovery.drills.report import Score, keep
 from recovery.region_lease.lease import RegionLease
-from recovery.restore.restore import state_file
+from recovery.restore import restore_state
 from recovery.snapshots import retention, verify
 from recovery.snapshots.create import create
 from recovery.vault.vault import Vault
@@ -78,7 +78,7 @@ def drill(
     recovered = time.time() - lost_at
     if (state := oncall.run("recover", run)["state"]) != "success":
         problems.append(f"`recover` ended in the state {state}")
-    done = json.loads(state_file(standby).read_text())
+    done = json.loads(restore_state.path(standby).read_text())
 
     after = settled(standby, REQUESTS)
     ledger = Ledger.of(standby)
