@@ -58,7 +58,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "recovery": [
-        {"machine", "file_lock"},
+        {"machine", "file_lock", "step_result"},
         {"vault", "region_lease"},
         {"shipping"},
         {"snapshots"},

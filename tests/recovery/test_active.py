@@ -100,19 +100,19 @@ def test_the_keepers_tell_both_regions(active: RegionLease, control: Engine, tmp
     """Active and passive; after a failover the other way round, the database included."""
     first, second = region(tmp_path, "primary"), region(tmp_path, "standby")
     keepers = [LeaseDaemon(s, RegionLease(control, s.lease_seconds), control) for s in (first, second)]
-    assert keepers[1].once() == "no region holds the lease yet"
-    assert keepers[0].once() == "active, epoch 1"
-    assert keepers[1].once().startswith("passive: primary")
+    assert keepers[1].renew().summary == "no region holds the lease yet"
+    assert keepers[0].renew().summary == "active, epoch 1"
+    assert keepers[1].renew().summary.startswith("passive: primary")
     Fence(first).demand()
     with pytest.raises(Fenced, match="passive"):
         Fence(second).demand()
 
     RegionLease(control, 3.0).take_over("standby", actor="oncall", reason="gone")
-    assert keepers[1].once() == "active, epoch 2"
+    assert keepers[1].renew().summary == "active, epoch 2"
     Fence(second).demand()
     with pytest.raises(Fenced, match="ran out"):  # it was not told anything yet
         Fence(first).demand()
-    assert keepers[0].once().startswith("passive: standby")
+    assert keepers[0].renew().summary.startswith("passive: standby")
     with pytest.raises(Fenced, match="ran out"):
         Ledger(control, "primary").note("", "", "asked", actor="x", reason="too late")
 
@@ -127,11 +127,11 @@ def test_a_region_whose_database_hangs_keeps_its_lease(
         comes_back.wait(20)
 
     monkeypatch.setattr(fence, "stamp", hang)
-    monkeypatch.setattr("recovery.region_lease.lease_daemon.STAMPED", 0.05)
+    monkeypatch.setattr("recovery.region_lease.lease_daemon.STAMP_TIMEOUT_S", 0.05)
     keeper = LeaseDaemon(region(tmp_path, "primary"), active, control)
     began = time.monotonic()
     for _ in range(3):
-        assert keeper.once() == "active, epoch 1"
+        assert keeper.renew().summary == "active, epoch 1"
     assert time.monotonic() - began < 10
     assert len(asked) == 1  # one at a time
     Fence(region(tmp_path, "primary")).demand()
@@ -143,13 +143,13 @@ def test_without_the_control_group_the_right_runs_out(tmp_path: Path) -> None:
     nowhere = create_engine("postgresql+psycopg2://x:y@127.0.0.1:9/none", connect_args={"connect_timeout": 1})
     keeper = LeaseDaemon(s, RegionLease(nowhere, 3.0), nowhere)
     with pytest.raises(StoreUnavailable):
-        keeper.once()
+        keeper.renew()
     Fence(s).demand()  # it never had one
     right = fence.Right(region="primary", epoch=1, standing="active", until=fence.boottime() + 0.2, boot=fence.boot())
     fence.write(s, right)
     time.sleep(0.3)
     with pytest.raises(StoreUnavailable):
-        keeper.once()
+        keeper.renew()
     with pytest.raises(Fenced):
         Fence(s).demand()
 
@@ -161,5 +161,5 @@ def test_a_region_that_went_on_without_control_keeps_its_epoch(
     active.claim("primary", 1, actor="keeper", reason="first")
     right = fence.Right(region="standby", epoch=2, standing="active", until=fence.boottime() + 9e6, boot=fence.boot())
     fence.write(second, right)
-    assert LeaseDaemon(second, RegionLease(control, 3.0), control).once() == "active, epoch 2"
-    assert LeaseDaemon(first, RegionLease(control, 3.0), control).once().startswith("passive: standby")
+    assert LeaseDaemon(second, RegionLease(control, 3.0), control).renew().summary == "active, epoch 2"
+    assert LeaseDaemon(first, RegionLease(control, 3.0), control).renew().summary.startswith("passive: standby")
