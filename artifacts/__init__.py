@@ -1,1 +1,1 @@
-"""Where things live and how they travel whole."""
+"""Stores what must be kept, and moves it whole: objects, directories, the ledger, the registry."""

@@ -1,4 +1,4 @@
-"""The region's database of ours: an engine, and its tables brought up to date."""
+"""Connects to our database of the region, and brings its tables up to date."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from contracts.settings import Settings
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: Advisory lock under which migrations run, so that two processes that start together do not race.
 _MIGRATING = 7_240_001
-#: A server that is away is noticed, in seconds and milliseconds; no query of ours takes half a minute.
-_PATIENCE: dict[str, Any] = {
+#: How soon a server that is away is noticed, in seconds and milliseconds; none of our queries takes half a minute.
+_CONNECTION_TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 10, "options": "-c statement_timeout=30000", "tcp_user_timeout": 20_000, "keepalives_idle": 10,
     "keepalives_interval": 5, "keepalives_count": 2,
 }  # fmt: skip
@@ -28,17 +28,17 @@ _PATIENCE: dict[str, Any] = {
 
 @cache
 def _engine(url: str) -> Engine:
-    return create_engine(url, pool_size=2, max_overflow=4, pool_pre_ping=True, connect_args=_PATIENCE)
+    return create_engine(url, pool_size=2, max_overflow=4, pool_pre_ping=True, connect_args=_CONNECTION_TIMEOUTS)
 
 
 def engine(s: Settings) -> Engine:
-    """The process's pool of connections to the region's database `caravan`."""
+    """Return the process's pool of connections to the region's database `caravan`."""
     return _engine(s.database_url("caravan"))
 
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """What the database says in our words: Fenced where it refuses this region, else StoreUnavailable."""
+    """Raise what the database says as one of our errors: Fenced if it refuses this region, else StoreUnavailable."""
     try:
         yield
     except DBAPIError as error:
@@ -64,7 +64,7 @@ def migrate(engine: Engine) -> None:
 
 
 def server_holds(lock: Path) -> bool:
-    """Whether the process that a `postmaster.pid` names is the server of its folder, and not another one by now."""
+    """Say whether the process that a `postmaster.pid` names is the server of its folder, not another one by now."""
     try:
         process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
         return "postgres" in process.name() and str(lock.parent) in process.cmdline()

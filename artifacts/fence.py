@@ -1,10 +1,9 @@
-"""Fencing: a region that may not write any more is refused, also when it slept while it lost the right to.
+"""Fences a region: one that may not write any more is refused, also when it slept while it lost the right to.
 
-The right is a lease with an end and an epoch (recovery/region_lease/lease.py). In the region it lies in two places,
-and whoever accepts a write asks the one at hand: a small file, for the engines' intake and the controller, whose end
-is told by a clock that goes on while a process or the whole machine sleeps; and a row in the region's database, which
-a trigger asks before any row of the ledger is written. A region without either never had a lease: it is alone, and
-may write.
+The right is a lease with an end and an epoch (recovery/region_lease/lease.py). In the region it is kept twice, and
+each writer asks the one at hand: a small file, for the engines' intake and the controller, whose end is measured by a
+clock that goes on while a process or the whole machine sleeps; and a row in the region's database, which a trigger
+reads before any row of the ledger is written. A region without either never had a lease: it is alone, and may write.
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ from artifacts import state_file
 from contracts.errors import Fenced
 from contracts.settings import Settings
 
-FILE = "lease.json"
 #: SQLSTATE with which the trigger refuses.
 REFUSED = "CF001"
 #: active: may write. draining: still answers, takes no writes. passive: another region is the active one.
-Standing = Literal["active", "draining", "passive"]
+RegionStanding = Literal["active", "draining", "passive"]
 
 _STAMP = """
 INSERT INTO region_fence (id, region, epoch, valid_until, told_at)
@@ -39,13 +37,13 @@ WHERE region_fence.epoch <= excluded.epoch
 
 
 def boottime() -> float:
-    """Seconds since the machine started, those it was asleep included."""
+    """Return the seconds since the machine started, those it was asleep included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @cache
 def boot() -> str:
-    """Which start of the machine this is: `boottime` of another one says nothing."""
+    """Return the id of this start of the machine: `boottime` of another one says nothing."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -55,7 +53,7 @@ class Right:
 
     region: str
     epoch: int
-    standing: Standing
+    standing: RegionStanding
     until: float
     boot: str
 
@@ -64,16 +62,16 @@ class Right:
 
 
 def path(s: Settings) -> Path:
-    return s.region_home / FILE
+    return s.paths.lease
 
 
 def write(s: Settings, right: Right) -> None:
-    """Tell the processes of the region; in one step."""
+    """Replace the region's right, in one step."""
     state_file.write(path(s), asdict(right))
 
 
 def read(s: Settings) -> Right | None:
-    """The region's right, None when it never had a lease. A file that cannot be read is a right that has ended."""
+    """Read the region's right; None if it never had a lease. A file that cannot be read is a right that has ended."""
     facts = state_file.read(path(s))
     if facts is None and not path(s).exists():
         return None
@@ -86,8 +84,8 @@ def read(s: Settings) -> Right | None:
 def stamp(engine: Engine, region: str, epoch: int, seconds: float) -> None:
     """Let rows of this epoch be written for so long from now, by the database's own clock; not at all at 0.
 
-    What is told of an epoch that is over changes nothing: a keeper may not have heard yet of the one a restore began.
-    Time that the database lets us wait is taken off: one that slept on it must not wake up with a right that has ended.
+    A stamp of an epoch that is over changes nothing: a keeper may not know yet of the one that a restore began.
+    Time spent waiting for the database is taken off: a process that slept in it must not renew a right that has ended.
     """
     until = boottime() + seconds
     with engine.begin() as connection:
@@ -118,6 +116,6 @@ class Fence:
         raise Fenced(f"the region {self._s.region} takes no writes: {why}", remedy=remedy)
 
     def answers(self) -> bool:
-        """Whether shoppers should be sent here."""
+        """Say whether shoppers should be sent here."""
         right = read(self._s)
         return right is None or (right.standing != "passive" and right.lasts(self._clock()))

@@ -1,4 +1,4 @@
-"""The lake of one source: tables cut into partitions, each published whole or not at all.
+"""Keeps the lake of one source: tables cut into partitions, each published whole or not at all.
 
 A partition is a published directory (see artifacts.publish) with at least `data.parquet`; its pointer is
 `refs/lake/<source>/<table>/<partition>`. Replacing a partition is one compare-and-set of that pointer.
@@ -44,7 +44,7 @@ class Lake:
         return manifest
 
     def partitions(self, table: str) -> list[str]:
-        """Names of the published partitions, sorted."""
+        """List the names of the published partitions, sorted."""
         prefix = f"lake/{self.source}/{table}"
         return sorted(name.removeprefix(f"{prefix}/") for name in refs(self.store, prefix))
 
@@ -52,15 +52,15 @@ class Lake:
         return resolve(self.store, self._ref(table, partition))
 
     def manifest(self, table: str, partition: str) -> Manifest:
-        """Raises NotFound, naming the partition."""
+        """Read the manifest of a partition. Raises NotFound, naming it."""
         return read_manifest(self.store, self._existing(table, partition))
 
     def fetch(self, table: str, partition: str) -> Path:
-        """A verified local copy of the partition's directory. Raises NotFound or Tampered."""
+        """Fetch a verified local copy of the partition's directory. Raises NotFound or Tampered."""
         return fetch(self.store, self._existing(table, partition), self.cache)
 
     def files(self, table: str, first: str | None = None, last: str | None = None) -> list[Path]:
-        """Local `data.parquet` of every partition from `first` to `last`, both included, in order."""
+        """Fetch `data.parquet` of every partition from `first` to `last`, both included, in order."""
         return [
             self.fetch(table, partition) / DATA
             for partition in self.partitions(table)

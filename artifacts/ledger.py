@@ -1,9 +1,9 @@
-"""The ledger: append-only, hash-chained history of every release.
+"""Keeps the ledger: the append-only, hash-chained history of every release.
 
-Each row's hash covers the row and the hash before it, so a changed, removed or inserted row is found by
-`verify`. A move is compare-and-set on (release, state, epoch): of two that race, one wins and the other is told
-who was faster. A region that may not write any more is refused by the database itself (see artifacts/fence.py). Only
-the ledger counts; registry aliases and traffic follow it.
+Each row's hash covers the row and the hash before it, so `verify` finds a row that was changed, removed or inserted.
+A move is compare-and-set on (release, state, epoch): of two that race, one wins and the other raises Conflict. A
+region that may not write any more is refused by the database itself (see artifacts/fence.py). Only the ledger counts;
+registry aliases and traffic follow it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -51,7 +51,44 @@ class Move:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class PlannedMove:
+    """A move to make. It is refused unless the release is in `expected`; None: it is not in the ledger yet.
+
+    `epoch` and `at` are the present ones unless they are given. When a release becomes champion, the present champion
+    becomes `former` in the same transaction: `retired`, or `rolled_back` when this is a rollback.
+    """
+
+    source: str
+    digest: str
+    expected: State | None
+    to: State
+    actor: str
+    reason: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    version: int | None = None
+    former: State = "retired"
+    epoch: int | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A row before it has its place in the chain."""
+
+    at: datetime
+    source: str
+    digest: str
+    version: int | None = None
+    from_state: State | None = None
+    to_state: State | Note
+    actor: str
+    reason: str
+    evidence: dict[str, Any]
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrentRelease:
     """Where one release is now; `sequence` is that of the move which brought it there."""
 
     source: str
@@ -69,49 +106,37 @@ class Ledger:
 
     @classmethod
     def of(cls, s: Settings) -> Ledger:
-        """The region's ledger; its tables are made or brought up to date first."""
+        """Open the region's ledger; its tables are made or brought up to date first."""
         engine = region_engine(s)
         with answering():
             migrate(engine)
         return cls(engine, s.region)
 
-    def move(
-        self,
-        source: str,
-        digest: str,
-        *,
-        to: State,
-        expected: State | None,
-        actor: str,
-        reason: str,
-        evidence: dict[str, Any] | None = None,
-        version: int | None = None,
-        epoch: int | None = None,
-        former: State = "retired",
-        now: datetime | None = None,
-    ) -> Move:
-        """Append one move; Conflict when the release is not in `expected`, IllegalMove when there is no such step.
+    def move(self, planned: PlannedMove) -> Move:
+        """Append one move; Conflict when the release is elsewhere, IllegalMove when there is no such step.
 
-        `epoch` is the present one unless it is given. Raises Fenced in a region that may not write any more.
-
-        When a release becomes champion, the present one becomes `former` in the same transaction: `retired`, or
-        `rolled_back` when this is a rollback.
+        Raises Fenced in a region that may not write any more.
         """
+        source, digest, expected, to = planned.source, planned.digest, planned.expected, planned.to
         if to not in MOVES[expected]:
             raise IllegalMove(
                 f"a release cannot go from {expected or 'nothing'} to {to}",
                 remedy=f"it can go to: {', '.join(sorted(MOVES[expected])) or 'nowhere'}",
             )
-        at = now or datetime.now(UTC)
-        about: dict[str, Any] = {"actor": actor, "reason": reason, "evidence": evidence or {}, "at": at}
+        at = planned.at or datetime.now(UTC)
         with answering(), self._engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
-            epoch = about["epoch"] = _epoch(connection) if epoch is None else epoch
-            self._compare(connection, source, digest, expected, epoch)
+            entry = _Entry(
+                at=at, source=source, digest=digest, version=planned.version, from_state=expected, to_state=to,
+                actor=planned.actor, reason=planned.reason, evidence=planned.evidence,
+                epoch=_epoch(connection) if planned.epoch is None else planned.epoch,
+            )  # fmt: skip
+            self._compare(connection, source, digest, expected, entry.epoch)
             if to == "champion":
+                ends = replace(entry, version=None, from_state="champion", to_state=planned.former)
                 for present in self._champions(connection, source):
-                    self._append(connection, source, present, "champion", former, version=None, **about)
-            return self._append(connection, source, digest, expected, to, version=version, **about)
+                    self._append(connection, replace(ends, digest=present))
+            return self._append(connection, entry)
 
     def note(
         self,
@@ -125,14 +150,16 @@ class Ledger:
         now: datetime | None = None,
     ) -> Move:
         """Append a row that moves nothing. `digest` is empty for what concerns no single release."""
-        body: dict[str, Any] = {"actor": actor, "reason": reason[:2000], "evidence": evidence or {}}
         with answering(), self._engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
-            body |= {"epoch": _epoch(connection), "at": now or datetime.now(UTC)}
-            return self._append(connection, source, digest, None, kind, version=None, **body)
+            entry = _Entry(
+                at=now or datetime.now(UTC), source=source, digest=digest, to_state=kind, actor=actor,
+                reason=reason[:2000], evidence=evidence or {}, epoch=_epoch(connection),
+            )  # fmt: skip
+            return self._append(connection, entry)
 
-    def places(self, source: str | None = None, among: Collection[State] = ()) -> list[Place]:
-        """Where releases are now, those moved last first; of `among` only, when it names states."""
+    def releases(self, source: str | None = None, among: Collection[State] = ()) -> list[CurrentRelease]:
+        """List releases and their present states, moved last first; only those in `among`, if it names states."""
         query = select(states.c.source, states.c.digest, states.c.state, states.c.sequence).order_by(
             states.c.sequence.desc()
         )
@@ -141,10 +168,10 @@ class Ledger:
         if among:
             query = query.where(states.c.state.in_(among))
         with answering(), self._engine.connect() as connection:
-            return [Place(**row) for row in connection.execute(query).mappings()]
+            return [CurrentRelease(**row) for row in connection.execute(query).mappings()]
 
     def newest(self, *to: State | Note, source: str | None = None, digest: str | None = None) -> Move | None:
-        """The last row that led to one of these states, or that is a note of this kind."""
+        """Return the last row that led to one of these states, or that is a note of this kind."""
         query = select(moves).where(moves.c.to_state.in_(to)).order_by(moves.c.sequence.desc()).limit(1)
         if source is not None:
             query = query.where(moves.c.source == source)
@@ -155,7 +182,7 @@ class Ledger:
         return _move(row) if row else None
 
     def state(self, source: str, digest: str) -> State | None:
-        """Where a release is now."""
+        """Return the state that a release is in now, or None if the ledger does not know it."""
         with answering(), self._engine.connect() as connection:
             row = connection.execute(
                 select(states.c.state).where(states.c.source == source, states.c.digest == digest)
@@ -163,7 +190,7 @@ class Ledger:
         return cast("State | None", row)
 
     def history(self, source: str | None = None, digest: str | None = None) -> list[Move]:
-        """All moves, oldest first."""
+        """Return all rows, oldest first."""
         query = select(moves).order_by(moves.c.sequence)
         if source is not None:
             query = query.where(moves.c.source == source)
@@ -173,34 +200,18 @@ class Ledger:
             return [_move(row) for row in connection.execute(query).mappings()]
 
     def champion(self, source: str, at: datetime | None = None) -> Move | None:
-        """The move that made the champion of the moment `at` (default: now), or None when there was none."""
-        found: Move | None = None
-        for move in self.history(source):
-            if at is not None and move.at > at:
-                break
-            if move.to_state == "champion":
-                found = move
-            elif found is not None and move.digest == found.digest and move.from_state == "champion":
-                found = None
-        return found
+        """Return the move that made the champion of the moment `at` (default: now), or None if there was none."""
+        return _crowned(self.history(source), at)
 
     def served(self, at: datetime | None = None) -> Move | None:
-        """The move that made the champion, of whichever shop, that the region served at `at` (default: now).
+        """Return the move that made the champion, of whichever shop, that the region served at `at` (default: now).
 
         A region serves one shop at a time: that whose champion came last.
         """
-        found: Move | None = None
-        for move in self.history():
-            if at is not None and move.at > at:
-                break
-            if move.to_state == "champion":
-                found = move
-            elif found and (move.source, move.digest) == (found.source, found.digest) and move.from_state == "champion":
-                found = None
-        return found
+        return _crowned(self.history(), at)
 
     def verify(self) -> int:
-        """Recompute the whole chain; the number of moves, or ChainBroken with the first one that does not fit."""
+        """Recompute the whole chain and return its number of rows. Raises ChainBroken, naming the first wrong one."""
         previous, count = GENESIS, 0
         for count, move in enumerate(self.history(), start=1):
             if move.sequence != count or move.previous_hash != previous or move.hash != _hash(_body(move), previous):
@@ -229,55 +240,40 @@ class Ledger:
         query = select(states.c.digest).where(states.c.source == source, states.c.state == "champion")
         return list(connection.execute(query).scalars())
 
-    def _append(
-        self,
-        connection: Connection,
-        source: str,
-        digest: str,
-        before: State | None,
-        to: State | Note,
-        *,
-        version: int | None,
-        actor: str,
-        reason: str,
-        evidence: dict[str, Any],
-        epoch: int,
-        at: datetime,
-    ) -> Move:
+    def _append(self, connection: Connection, entry: _Entry) -> Move:
         last = connection.execute(
             select(moves.c.sequence, moves.c.hash).order_by(moves.c.sequence.desc()).limit(1)
         ).one_or_none()
-        body: dict[str, Any] = {
-            "sequence": (last.sequence if last else 0) + 1,
-            "at": at,
-            "source": source,
-            "digest": digest,
-            "version": version,
-            "from_state": before,
-            "to_state": to,
-            "actor": actor,
-            "reason": reason,
-            "evidence": evidence,
-            "region": self._region,
-            "epoch": epoch,
-        }
+        body = {**vars(entry), "sequence": (last.sequence if last else 0) + 1, "region": self._region}
         previous = last.hash if last else GENESIS
         row = {**body, "previous_hash": previous, "hash": _hash(body, previous)}
         connection.execute(insert(moves).values(row))
-        if to in NOTES:
+        if entry.to_state in NOTES:
             return Move(**row)
-        place = {"state": to, "epoch": epoch, "sequence": body["sequence"]}
-        if before is None:
-            connection.execute(upsert(states).values(source=source, digest=digest, **place))
+        state = {"state": entry.to_state, "epoch": entry.epoch, "sequence": body["sequence"]}
+        if entry.from_state is None:
+            connection.execute(upsert(states).values(source=entry.source, digest=entry.digest, **state))
         else:
-            connection.execute(
-                update(states).where(states.c.source == source, states.c.digest == digest).values(**place)
-            )
+            of_release = states.c.source == entry.source, states.c.digest == entry.digest
+            connection.execute(update(states).where(*of_release).values(**state))
         return Move(**row)
 
 
+def _crowned(history: list[Move], at: datetime | None) -> Move | None:
+    """Follow rows, oldest first, to the moment `at`; return the newest coronation unless that champion has left."""
+    found: Move | None = None
+    for move in history:
+        if at is not None and move.at > at:
+            break
+        if move.to_state == "champion":
+            found = move
+        elif found and (move.source, move.digest) == (found.source, found.digest) and move.from_state == "champion":
+            found = None
+    return found
+
+
 def _epoch(connection: Connection) -> int:
-    """The present epoch: of the fence; 0 where there never was one."""
+    """Read the present epoch from the fence; 0 where there never was one."""
     return int(connection.execute(select(fence.c.epoch)).scalar() or 0)
 
 

@@ -1,4 +1,4 @@
-"""Files, sizes and SHA-256, with what is said about them: canonical bytes, whose hash is the digest.
+"""Describes a directory by its files, their sizes and SHA-256; the hash of its canonical bytes is the digest.
 
 Canonical: JSON with sorted keys, no spaces, UTF-8, files in path order. The same directory and the same `meta`
 always give the same bytes, so a digest names content and nothing else.
@@ -36,7 +36,7 @@ class Manifest:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes."""
+        """Return the canonical bytes."""
         body = {
             "format": FORMAT,
             "kind": self.kind,
@@ -57,7 +57,7 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
-        """Read a manifest; Tampered when it is not one, or names a path outside its directory."""
+        """Read a manifest. Raises Tampered if it is not one, or names a path outside its directory."""
         try:
             body = json.loads(data)
             if body["format"] != FORMAT:
@@ -71,7 +71,7 @@ class Manifest:
 
     @classmethod
     def describe(cls, directory: Path, *, kind: str, meta: dict[str, Any] | None = None) -> Manifest:
-        """The manifest of `directory` as it is now. Links and special files are refused."""
+        """Describe `directory` as it is now. Raises ArtifactError for links and special files."""
         entries = []
         for path in sorted(directory.rglob("*")):
             name = path.relative_to(directory).as_posix()
@@ -102,7 +102,7 @@ class Manifest:
 
 
 def checked(path: str) -> str:
-    """`path` when it is a plain relative path, else Tampered: nothing may be written outside its directory."""
+    """Return `path` if it is a plain relative path, else raise Tampered: nothing is written outside its directory."""
     pure = PurePosixPath(path)
     if not path or "\\" in path or "\0" in path or pure.is_absolute() or pure.as_posix() != path or ".." in pure.parts:
         raise Tampered(f"{path!r} is not a path inside a directory", remedy="publish the directory again")
@@ -110,6 +110,6 @@ def checked(path: str) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in bounded memory."""
+    """Compute the SHA-256 of a file, in bounded memory."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

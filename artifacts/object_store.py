@@ -1,4 +1,4 @@
-"""S3 through boto3: conditional puts, checksums, and listings that fail loudly.
+"""Reads and writes S3 through boto3: conditional puts, checksums, and listings that fail loudly.
 
 One `ObjectStore` is one bucket. boto3 sends a CRC32 with every upload and checks one on every download; SHA-256
 is kept by the manifests above this layer. A request is tried four times, each at most ten seconds to connect
@@ -7,22 +7,21 @@ and a minute to answer, then the store counts as unavailable: an error is never 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifacts.files import replacing
 from contracts.errors import ArtifactError, Conflict, NotFound, StoreUnavailable
 from contracts.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Above this many bytes a file goes up in parts.
-MULTIPART = 16 * 1024 * 1024
+#: Above this many bytes a file is uploaded in parts.
+MULTIPART_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class ObjectStore:
 
     @classmethod
     def of(cls, s: Settings, bucket: str | None = None, *, attempts: int = 4) -> ObjectStore:
-        """The region's own bucket (or another one of the same store)."""
+        """Open the region's own bucket (or another one of the same store)."""
         import boto3
         from botocore.config import Config
 
@@ -79,7 +78,7 @@ class ObjectStore:
             if status == 404 or code in {"NoSuchKey", "404"}:
                 raise NotFound(f"no object {name}", remedy="check the name; `caravan status` shows the store") from None
             if status in {409, 412}:
-                raise Conflict(f"{name} was written by somebody else", remedy="read it again, then retry") from None
+                raise Conflict(f"{name} was written by another process", remedy="read it again, then retry") from None
             if status >= 500:
                 raise StoreUnavailable(
                     f"the object store failed on {name} ({code})", remedy="see `caravan logs s3`, then retry"
@@ -103,8 +102,8 @@ class ObjectStore:
                 return
 
     def put(self, key: str, body: bytes | Path, *, if_absent: bool = False, if_match: str | None = None) -> Stored:
-        """Write one object; `if_absent` and `if_match` (an etag) make it conditional: Conflict when they fail."""
-        if isinstance(body, Path) and body.stat().st_size > MULTIPART and not if_absent and if_match is None:
+        """Write one object; `if_absent` and `if_match` (an etag) make it conditional: Conflict if they fail."""
+        if isinstance(body, Path) and body.stat().st_size > MULTIPART_BYTES and not if_absent and if_match is None:
             with self._speaking(key):
                 self._client.upload_file(str(body), self.bucket, key, Config=_transfer())
             stored = self.head(key)
@@ -120,29 +119,23 @@ class ObjectStore:
         return Stored(key=key, size=len(data), etag=answer["ETag"])
 
     def read(self, key: str) -> tuple[bytes, str]:
-        """An object's bytes and its etag. Raises NotFound."""
+        """Read an object's bytes and its etag. Raises NotFound."""
         with self._speaking(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             return answer["Body"].read(), answer["ETag"]
 
     def get(self, key: str) -> bytes:
-        """An object's bytes. Raises NotFound."""
+        """Read an object's bytes. Raises NotFound."""
         return self.read(key)[0]
 
     def download(self, key: str, path: Path) -> None:
         """Stream an object into `path`, which appears only when it is whole."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
-        os.close(handle)
-        try:
-            with self._speaking(key):
-                self._client.download_file(self.bucket, key, name, Config=_transfer())
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replacing(path) as part, self._speaking(key):
+            self._client.download_file(self.bucket, key, str(part), Config=_transfer())
 
     def head(self, key: str) -> Stored | None:
-        """Size and etag, or None when there is no such object."""
+        """Read size and etag; None if there is no such object."""
         try:
             with self._speaking(key):
                 answer = self._client.head_object(Bucket=self.bucket, Key=key)
@@ -151,7 +144,7 @@ class ObjectStore:
         return Stored(key=key, size=answer["ContentLength"], etag=answer["ETag"])
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """Every object below `prefix`, in key order; raises rather than end early."""
+        """List every object below `prefix`, in key order; raises rather than end early."""
         with self._speaking(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
@@ -166,4 +159,4 @@ class ObjectStore:
 def _transfer() -> Any:
     from boto3.s3.transfer import TransferConfig
 
-    return TransferConfig(multipart_threshold=MULTIPART, multipart_chunksize=MULTIPART, max_concurrency=4)
+    return TransferConfig(multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4)

@@ -1,7 +1,7 @@
-"""Only plain data: ONNX, safetensors, NumPy arrays of numbers, Parquet and JSON; nothing that runs when it is read.
+"""Checks that a release is plain data: ONNX, safetensors, arrays of numbers, Parquet and JSON; nothing runs when read.
 
-A pickle under any name is code. So a release may hold files of the known kinds only, each beginning as its kind does,
-and that is asked before it is signed and again before it is served.
+A pickle under any name is code. So a release may hold files of the known kinds only, each beginning as its kind does;
+that is checked before it is signed and again before it is served.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from artifacts.manifest import Manifest
 from contracts.errors import Tampered
 
-#: Files larger than this are not parsed as JSON here; whoever reads them does.
-JSON_LIMIT = 64 << 20
+#: No JSON file of a release is larger than this.
+JSON_LIMIT_BYTES = 64 << 20
 
 
 def check(manifest: Manifest, directory: Path) -> None:
-    """Tampered, with the file's name, unless every file of a release is plain data. No byte of it is executed."""
+    """Raise Tampered, naming the file, unless every file of a release is plain data. No byte of it is executed."""
     for entry in manifest.files:
         path = directory / entry.path
         if (problem := _problem(path)) is not None:
@@ -30,7 +30,7 @@ def check(manifest: Manifest, directory: Path) -> None:
 
 
 def _problem(path: Path) -> str | None:
-    """Why a file is not plain data, or None."""
+    """Say why a file is not plain data, or None."""
     with path.open("rb") as file:
         head = file.read(16)
         if path.suffix == ".npy":
@@ -60,8 +60,8 @@ def _array_problem(path: Path) -> str | None:
 
 
 def _json_problem(path: Path) -> str | None:
-    if path.stat().st_size > JSON_LIMIT:
-        return f"is JSON of more than {JSON_LIMIT >> 20} MB"
+    if path.stat().st_size > JSON_LIMIT_BYTES:
+        return f"is JSON of more than {JSON_LIMIT_BYTES >> 20} MB"
     try:
         json.loads(path.read_bytes())
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Publishing a directory: files first, manifest last; fetching verifies before it returns.
+"""Publishes a directory: files first, manifest last; fetching verifies before it returns.
 
 Everything we keep is a content-addressed directory, as git keeps its trees: `blobs/<sha256>` are the files,
 `manifests/<digest>.json` exists only when every file does, and `refs/<name>.json` is a pointer to a digest that
@@ -70,7 +70,7 @@ def publish(store: Store, directory: Path, *, kind: str, meta: dict[str, Any] | 
 
 
 def read_manifest(store: Store, digest: str) -> Manifest:
-    """The manifest named `digest`, checked against its own name. Raises NotFound or Tampered."""
+    """Read the manifest named `digest`, checked against its own name. Raises NotFound or Tampered."""
     manifest = Manifest.from_bytes(store.get(manifest_key(digest)))
     if manifest.digest != digest:
         raise Tampered(f"the manifest of {digest[:12]} was changed", remedy="restore it from a snapshot")
@@ -89,7 +89,7 @@ def read_file(store: Store, manifest: Manifest, path: str) -> bytes | None:
 
 
 def fetch(store: Store, digest: str, cache: Path) -> Path:
-    """A local, verified copy of the directory `digest`: `<cache>/<digest>`; raises NotFound or Tampered.
+    """Fetch a local, verified copy of the directory `digest`: `<cache>/<digest>`. Raises NotFound or Tampered.
 
     A copy that was verified once is taken as it is: the cache is ours alone and immutable. The copy is built
     beside its place and renamed, so a crash leaves no half directory.
@@ -127,7 +127,7 @@ def fetch(store: Store, digest: str, cache: Path) -> Path:
 
 
 def resolve(store: Store, ref: str) -> str | None:
-    """The digest `ref` points to, or None."""
+    """Read the digest that `ref` points to; None if there is no such ref."""
     try:
         return _parse(ref, store.get(ref_key(ref)))
     except NotFound:
@@ -162,7 +162,7 @@ def point(store: Store, ref: str, digest: str, *, expected: str | None = ANY) ->
 
 
 def refs(store: Store, prefix: str) -> Iterator[str]:
-    """Names of all refs below `prefix` (a whole path part), in order."""
+    """List the names of all refs below `prefix` (a whole path part), in order."""
     start = f"refs/{prefix.rstrip('/')}/"
     for stored in store.list(start):
         yield stored.key.removeprefix("refs/").removesuffix(".json")

@@ -1,6 +1,6 @@
-"""The MLflow registry as we use it: one registered model per source, one version per release digest.
+"""Uses the MLflow registry: one registered model per source, one version per release digest.
 
-A version's files are the release's manifest and reports, proxied by the MLflow server; the bundle's bytes live in
+A version's files are the release's manifest and reports, proxied by the MLflow server; the bundle's bytes are in
 our own store under the digest, which the tag `caravan.digest` names. Aliases: `challenger`, `canary`, `champion`.
 """
 
@@ -36,7 +36,7 @@ def model_name(source: str) -> str:
 
 
 def mlflow_client(s: Settings) -> MlflowClient:
-    """A client that is signed in to the region's MLflow server."""
+    """Return a client that is signed in to the region's MLflow server."""
     os.environ["MLFLOW_TRACKING_USERNAME"] = s.mlflow_username
     os.environ["MLFLOW_TRACKING_PASSWORD"] = s.secret("mlflow_password")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -49,7 +49,7 @@ def mlflow_client(s: Settings) -> MlflowClient:
 
 
 def mlflow_page(s: Settings, place: str) -> str:
-    """The address of a page of MLflow, in its view for model training: a new browser gets the one for chat bots."""
+    """Return the URL of a page of MLflow in its view for model training, not in that for chat bots."""
     return f"{s.mlflow_address}/#/{place}?workflowType=machine_learning"
 
 
@@ -66,7 +66,7 @@ class Registry:
     def register(
         self, source: str, digest: str, *, run_id: str, metrics: dict[str, float], tags: dict[str, str]
     ) -> int:
-        """The version that stands for `digest`; made now unless it exists, so a repeated call adds nothing."""
+        """Return the version that stands for `digest`; it is made unless it exists, so a repeated call adds nothing."""
         name = model_name(source)
         with _speaking():
             self._ensure_model(name, source)
@@ -83,12 +83,12 @@ class Registry:
             return int(version.version)
 
     def versions(self, source: str) -> list[Version]:
-        """Every version, oldest first."""
+        """List every version, oldest first."""
         with _speaking():
             return sorted(self._versions(model_name(source), ""), key=lambda v: v.number)
 
     def alias(self, source: str, name: str) -> Version | None:
-        """The version an alias stands on, or None."""
+        """Return the version that an alias is set on, or None."""
         from mlflow.exceptions import MlflowException
 
         with _speaking():
@@ -101,7 +101,7 @@ class Registry:
 
     def set_alias(self, source: str, name: str, version: int) -> None:
         if name not in ALIASES:
-            raise RegistryError(f"{name} is no alias of ours", remedy=f"use one of {', '.join(ALIASES)}")
+            raise RegistryError(f"{name} is not one of our aliases", remedy=f"use one of {', '.join(ALIASES)}")
         with _speaking():
             self._client.set_registered_model_alias(model_name(source), name, str(version))
 

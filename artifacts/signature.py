@@ -1,7 +1,7 @@
-"""Signatures of releases: OpenSSF model-signing with an elliptic key of ours, no network.
+"""Signs releases and verifies them: OpenSSF model-signing with our elliptic key, no network.
 
 What is signed is the canonical manifest, which names every file with its size and SHA-256: one small signature
-covers the whole release. It lies at `signatures/<digest>.json` (a Sigstore bundle), because signing the same
+covers the whole release. It is kept at `signatures/<digest>.json` (a Sigstore bundle), because signing the same
 manifest twice gives different bytes and so cannot be part of what the digest names.
 """
 
@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from artifacts.publish import Store, fetch, read_manifest
+from artifacts.publish import Store, read_manifest
 from contracts.errors import Conflict, NotFound, SettingsError, Tampered
 from contracts.settings import Settings
 
@@ -23,7 +23,7 @@ def signature_key(digest: str) -> str:
 
 
 def new_signing_key() -> str:
-    """A private key (P-256) in PEM."""
+    """Make a private key (P-256), in PEM."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -49,7 +49,7 @@ def sign(store: Store, digest: str, s: Settings) -> None:
             )
             try:
                 store.put(signature_key(digest), signature.read_bytes(), if_absent=True)
-            except Conflict:  # a signature we do not trust, or one that another process laid there just now
+            except Conflict:  # a signature we do not trust, or one that another process has just put there
                 store.put(signature_key(digest), signature.read_bytes())
 
 
@@ -82,7 +82,7 @@ def verify(store: Store, digest: str, s: Settings) -> None:
 
 
 def sign_bytes(data: bytes, s: Settings) -> str:
-    """A plain ECDSA signature (SHA-256, hexadecimal) by our signing key, for what is no published directory."""
+    """Sign what is no published directory: plain ECDSA (SHA-256, hexadecimal) by our signing key."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -94,7 +94,7 @@ def sign_bytes(data: bytes, s: Settings) -> str:
 
 
 def verify_bytes(data: bytes, signature: str, s: Settings) -> bool:
-    """Whether one of the keys we trust made this signature of `data`."""
+    """Say whether one of the keys we trust made this signature of `data`."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -111,12 +111,6 @@ def verify_bytes(data: bytes, signature: str, s: Settings) -> bool:
     return False
 
 
-def fetch_signed(store: Store, digest: str, cache: Path, s: Settings) -> Path:
-    """Like `publish.fetch`, for what must be signed."""
-    verify(store, digest, s)
-    return fetch(store, digest, cache)
-
-
 def _signed_by(key: Path, signed: Path, signature: Path) -> bool:
     from model_signing import verifying
 
@@ -124,7 +118,7 @@ def _signed_by(key: Path, signed: Path, signature: Path) -> bool:
         verifying.Config().use_elliptic_key_verifier(public_key=key).verify(signed, signature)
     except OSError:  # our own disk: it says nothing of the signature
         raise
-    except Exception:  # another key's, or no signature at all: the library raises whatever comes up while it reads
+    except Exception:  # another key's, or no signature at all: the library raises any error that occurs while it reads
         return False
     return True
 

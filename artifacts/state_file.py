@@ -1,23 +1,22 @@
-"""Small facts in a file that others read while it is written: a JSON object, replaced in one step."""
+"""Keeps small facts in a file that others read while it is written: a JSON object, replaced in one step."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from artifacts.files import atomic_write
+
 
 def write(path: Path, facts: dict[str, Any]) -> None:
-    """A reader sees the former facts or these, never a part of them."""
+    """Replace the facts; a reader sees the former ones or these, never a part of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(facts, indent=1))
-    part.replace(path)
+    atomic_write(path, json.dumps(facts, indent=1))
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The facts; None where there are none, or where they cannot be understood."""
+    """Read the facts; None where there are none, or where they cannot be understood."""
     try:
         return dict(json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Every table of ours, in the database `caravan` of a region; made and changed by artifacts.migrations alone."""
+"""Defines our tables in the database `caravan` of a region; artifacts.migrations alone makes and changes them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ fence = Table(
     Column("region", String(16), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("valid_until", DateTime(timezone=True), nullable=False),
-    # when it was last told that it may write: a heartbeat, which tells of a restored database how far behind it is
+    # when its right to write was last renewed: a heartbeat, which shows how far behind a restored database is
     Column("told_at", DateTime(timezone=True)),
     CheckConstraint("id = 1", name="there_is_one_fence"),
 )

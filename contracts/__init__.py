@@ -1,1 +1,1 @@
-"""The words every room shares; this room imports nothing of ours."""
+"""Defines the words that every room shares; this room imports no other."""

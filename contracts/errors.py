@@ -1,17 +1,17 @@
-"""The one error tree. Every error that reaches a person names the thing and the remedy.
+"""Defines the one error tree. Every error that reaches a person names the thing and the remedy.
 
 CaravanError
 ├── SettingsError            a setting or a secret is missing or out of range
 ├── StackError               a local service did not start, stop or answer
-│   └── PortTaken            another process listens where a service of ours should
+│   └── PortTaken            another process listens where one of our services should
 ├── DataError                what came in cannot be used
 │   ├── UnreadableFile       a file is truncated, of an unknown format, or lacks a required column
 │   ├── SchemaChanged        a partition has lost or retyped a column
 │   ├── EmptyPartition       a day without a single usable row
-│   │   └── NothingLanded    nobody has brought anything of this day yet
+│   │   └── NothingLanded    no data of this day has been landed yet
 │   ├── UnknownItems         a catalog that does not know most of a day's items
 │   └── NotEnoughData        too few rows for the verdict that was asked for
-├── ArtifactError            the object store, or what lies in it
+├── ArtifactError            the object store, or what is in it
 │   ├── StoreUnavailable     the object store does not answer
 │   ├── NotFound             no such object, partition, release or version
 │   ├── Conflict             somebody else wrote first
@@ -41,7 +41,7 @@ from __future__ import annotations
 
 
 class CaravanError(Exception):
-    """Base of every error of ours: `what` happened to which thing, and the `remedy`."""
+    """Base of all our errors: `what` happened to which thing, and the `remedy`."""
 
     def __init__(self, what: str, *, remedy: str = "") -> None:
         super().__init__(what)
@@ -61,7 +61,7 @@ class StackError(CaravanError):
 
 
 class PortTaken(StackError):
-    """Another process listens where a service of ours should."""
+    """Another process listens where one of our services should."""
 
 
 class DataError(CaravanError):
@@ -81,7 +81,7 @@ class EmptyPartition(DataError):
 
 
 class NothingLanded(EmptyPartition):
-    """Nobody has brought anything of this day yet."""
+    """No data of this day has been landed yet."""
 
 
 class UnknownItems(DataError):
@@ -93,7 +93,7 @@ class NotEnoughData(DataError):
 
 
 class ArtifactError(CaravanError):
-    """The object store, or what lies in it."""
+    """The object store, or what is in it."""
 
 
 class StoreUnavailable(ArtifactError):

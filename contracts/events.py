@@ -1,12 +1,12 @@
-"""One shopper event, and one product, as they travel: the contract of docs/data-contract.md.
+"""Defines one shopper event and one product as they travel: the contract of docs/data-contract.md.
 
 Two shapes: `Event` is what a shop sends over HTTP (identifiers of persons in the clear, never stored so);
-`EVENTS` and its siblings are the Arrow schemas of what lies in the lake, pseudonymous, in microseconds UTC.
+`EVENTS` and its siblings are the Arrow schemas of what is in the lake, pseudonymous, in microseconds UTC.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, get_args
 
 import pyarrow as pa
@@ -19,6 +19,8 @@ INTERACTIONS: tuple[Kind, ...] = ("view", "click", "add_to_cart", "purchase")
 
 MAX_ID = 128
 MAX_QUERY = 256
+#: How far ahead of our own clock a shop's clock may run: an event dated later than that is refused.
+CLOCK_SKEW = timedelta(minutes=5)
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
 

@@ -1,7 +1,7 @@
-"""What a command's exit code says, and which one each error of ours ends with. One place for all commands.
+"""Defines what a command's exit code says, and which one each of our errors ends with; one place for all commands.
 
 docs/exit-codes.md shows both tables; a test holds them against each other. Tasks in Airflow follow the same: what is
-a FAULT or UNANSWERED is tried again, everything else would only be said once more, later.
+a FAULT or UNANSWERED is tried again; everything else would only fail again, later.
 """
 
 from __future__ import annotations
@@ -39,33 +39,38 @@ _CODES: dict[type[CaravanError], int] = {
     errors.ServingError: UNANSWERED,
     errors.ReleaseRefused: REFUSED,
 }
-#: Of several, the one that somebody should hear of first.
+#: Of several, the one that people should hear of first.
 _WORST_FIRST = (FAULT, UNANSWERED, WRONG_CALL, REFUSED, NOTHING, DONE)
 
 
 def code_of(kind: type[BaseException]) -> int:
-    """The exit code of an error of this class; of one that is not ours, FAULT."""
+    """Return the exit code of an error of this class; FAULT for one that is not ours."""
     return next((_CODES[above] for above in kind.__mro__ if above in _CODES), FAULT)
 
 
-def code_of_name(name: str) -> int:
-    """The exit code of an error by the name of its class, as a task's log has it."""
+def error_class(name: str) -> type[CaravanError]:
+    """Return the class of our error tree of this name, with or without its module; CaravanError for any other name."""
     kind = getattr(errors, name.rpartition(".")[2], None)
-    return code_of(kind) if isinstance(kind, type) and issubclass(kind, BaseException) else FAULT
+    return kind if isinstance(kind, type) and issubclass(kind, CaravanError) else CaravanError
+
+
+def code_of_name(name: str) -> int:
+    """Return the exit code of an error by the name of its class, as a task's log has it."""
+    return code_of(error_class(name))
 
 
 def worst(codes: list[int]) -> int:
-    """The exit code of a command that did several things."""
+    """Return the exit code of a command that did several things."""
     return next((code for code in _WORST_FIRST if code in codes), DONE)
 
 
 def final() -> list[type[CaravanError]]:
-    """The errors that no second try changes."""
+    """List the errors that another try would not change."""
     return [kind for kind in tree() if code_of(kind) not in (FAULT, UNANSWERED)]
 
 
 def tree() -> list[type[CaravanError]]:
-    """Every class of the error tree, each after the one above it."""
+    """List every class of the error tree, each after the one above it."""
     found = [CaravanError]
     for kind in found:
         found += kind.__subclasses__()

@@ -1,6 +1,6 @@
-"""A region: one object store, one database, one registry, one online store, engines and an edge.
+"""Defines a region: one object store, one database, one registry, one online store, engines and an edge.
 
-Locally every service of a region listens on loopback at `base + slot`; the bases lie below the range the
+Locally every service of a region listens on loopback at `base + slot`; the bases are below the range the
 kernel hands out for outgoing connections (32768), so a busy machine does not take a port before we do.
 """
 
@@ -18,7 +18,7 @@ SLOTS = ("champion", "control", "canary", "former")
 
 
 def named(name: str) -> RegionName:
-    """The region of this name. Raises SettingsError for any other word."""
+    """Return the region of this name. Raises SettingsError for any other word."""
     known: dict[str, RegionName] = {region: region for region in get_args(RegionName)}
     if name not in known:
         raise SettingsError(f"there is no region {name}", remedy=f"use {' or '.join(known)}")
@@ -26,7 +26,7 @@ def named(name: str) -> RegionName:
 
 
 def other(region: RegionName) -> RegionName:
-    """The other one of the two."""
+    """Return the other one of the two."""
     return "primary" if region == "standby" else "standby"
 
 
@@ -102,5 +102,5 @@ class RegionPorts:
         )
 
     def engine_of(self, slot: str) -> int:
-        """Port of the engine of a slot: champion, control, canary or former."""
+        """Return the port of the engine of a slot: champion, control, canary or former."""
         return self.engine if slot == "champion" else int(getattr(self, f"engine_{slot}"))

@@ -1,4 +1,4 @@
-"""A release: one directory, named by the digest of its manifest, and the files every bundle has.
+"""Defines a release: a directory named by the digest of its manifest, its files, its states and its road.
 
 Nothing in a bundle can run code when it is read: ONNX programs, safetensors, NumPy arrays without objects,
 Parquet and JSON.
@@ -7,6 +7,7 @@ Parquet and JSON.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Literal, get_args
 
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
@@ -14,6 +15,8 @@ DIGEST = re.compile(r"^[0-9a-f]{64}$")
 #: ONNX: `items` int64 [B, L] (1-based item index, 0 pads on the right), `lengths` int64 [B]
 #: -> `query` float32 [B, D]. Scores are `query @ ITEM_VECTORS.T` (+ ITEM_BIAS where the file exists).
 SEQUENCE_PROGRAM = "model/sequence.onnx"
+#: Newest items of a history that the program is given, where neither it nor MODEL_CONFIG fixes a length.
+LONGEST_HISTORY = 50
 WEIGHTS = "model/weights.safetensors"
 MODEL_CONFIG = "model/config.json"
 ITEMS = "items/items.parquet"  # CATALOG columns; row r is item index r + 1
@@ -48,27 +51,28 @@ State = Literal[
 #: a region that took over from another one, and a row of the former one that came too late for the restore.
 Note = Literal["asked", "approval", "refused", "frozen", "thawed", "took_over", "reconciled"]
 NOTES: frozenset[str] = frozenset(get_args(Note))
-#: States in which a release gets shoppers, or copies of their requests, beside a champion.
-IN_FLIGHT: tuple[State, ...] = ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50")
-#: Share of shoppers, in percent, that a release gets in each canary state.
+#: Share of shoppers, in percent, that a release gets in each canary state. All else about the steps follows from it.
 CANARY_SHARE: dict[State, int] = {"canary_1": 1, "canary_5": 5, "canary_25": 25, "canary_50": 50}
+#: The steps of a canary, in order.
+CANARY_STEPS: tuple[State, ...] = tuple(CANARY_SHARE)
+#: States in which a release gets shoppers, or copies of their requests, beside a champion.
+IN_FLIGHT: tuple[State, ...] = ("approved", "shadow", *CANARY_STEPS)
+#: States in which an engine serves a release, or may serve it again.
+SERVABLE: tuple[State, ...] = (*IN_FLIGHT, "champion", "retired")
 
 #: The figure that an evaluation, its gate and the brief are about: per question, and with shoppers weighing alike,
 #: however much each of them asks. The gate looks at the second.
 HEADLINE = "ndcg_at_10"
 PER_SHOPPER = f"{HEADLINE}_per_shopper"
 
+_TO_CHAMPION: tuple[State, ...] = ("shadow", *CANARY_STEPS, "champion")
 #: The road of a release. From every state before `champion` it may also be rejected or rolled back.
 MOVES: dict[State | None, frozenset[State]] = {
     None: frozenset({"built"}),
     "built": frozenset({"gated", "rejected"}),
     "gated": frozenset({"approved", "rejected"}),
     "approved": frozenset({"shadow", "champion", "rejected", "rolled_back"}),
-    "shadow": frozenset({"canary_1", "rejected", "rolled_back"}),
-    "canary_1": frozenset({"canary_5", "rejected", "rolled_back"}),
-    "canary_5": frozenset({"canary_25", "rejected", "rolled_back"}),
-    "canary_25": frozenset({"canary_50", "rejected", "rolled_back"}),
-    "canary_50": frozenset({"champion", "rejected", "rolled_back"}),
+    **{step: frozenset({after, "rejected", "rolled_back"}) for step, after in pairwise(_TO_CHAMPION)},
     "champion": frozenset({"retired", "rolled_back"}),
     "retired": frozenset({"champion"}),  # a rollback to the one before
     "rolled_back": frozenset({"approved"}),  # only with a fresh approval

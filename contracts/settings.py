@@ -1,4 +1,4 @@
-"""The environment, read once, frozen.
+"""Reads the settings from the environment, once; they are frozen.
 
 Every setting is an environment variable `CARAVAN_<NAME>`; secrets may also be files of that name in a folder
 (`CARAVAN_SECRETS_DIR`, by default `<home>/secrets`), which is how the embedded stack and Docker secrets hand
@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import SettingsError
 from contracts.region import ControlPorts, RegionName, RegionPorts, other
+from contracts.region_paths import RegionPaths
 from contracts.sockets import SCHEME, socket_path
 
 #: Share of the champion's figure.
@@ -119,14 +120,18 @@ class Settings(BaseSettings):
         return RegionPorts.at(region, self.port_offset)
 
     @property
-    def region_home(self) -> Path:
-        """State of this process's region."""
-        return self.home / "regions" / self.region
+    def paths(self) -> RegionPaths:
+        """Paths of this process's region."""
+        return RegionPaths(self.home / "regions" / self.region)
+
+    def of_region(self, region: RegionName) -> Settings:
+        """Return the same settings for a process of another region: its name, paths, addresses and stores."""
+        return self.model_copy(update={"region": region})
 
     @property
     def cache(self) -> Path:
         """Verified copies of objects, and staging; may be deleted at any time while nothing runs."""
-        return self.region_home / "cache"
+        return self.paths.cache
 
     @property
     def shop_key(self) -> str | None:
@@ -137,7 +142,7 @@ class Settings(BaseSettings):
             return None
 
     def secret(self, name: str) -> str:
-        """The secret `name`, or an error that says how to get one."""
+        """Return the secret `name`. Raises SettingsError, saying how to get one."""
         value = getattr(self, name)
         if value is None:
             raise SettingsError(
@@ -152,13 +157,13 @@ class Settings(BaseSettings):
         return quote(self.secret("postgres_password"), safe="")
 
     def database_url(self, database: str) -> str:
-        """SQLAlchemy URL of one of the region's databases: caravan, mlflow, mlflow_auth or feast."""
+        """Return the SQLAlchemy URL of one of the region's databases: caravan, mlflow, mlflow_auth or feast."""
         host = self.database_host or f"{self.host}:{self.ports.postgres}"
         return f"postgresql+psycopg2://caravan:{self._postgres_password}@{host}/{database}"
 
     @property
     def control_database_url(self) -> str:
-        """SQLAlchemy URL of the control group's database of ours: which region is the active one."""
+        """SQLAlchemy URL of our database in the control group: which region is the active one."""
         host = self.control_database_host or f"{self.host}:{self.control_ports.airflow_postgres}"
         return f"postgresql+psycopg2://caravan:{self._postgres_password}@{host}/control"
 
@@ -186,16 +191,16 @@ class Settings(BaseSettings):
         return self.engine_address_of("champion")
 
     def engine_address_of(self, slot: str) -> str:
-        """Where the engine of a slot listens (champion, control, canary or former): a URL, or `unix:PATH`."""
+        """Return where the engine of a slot listens (champion, control, canary or former): a URL, or `unix:PATH`."""
         given = self.engine_url if slot == "champion" else str(getattr(self, f"engine_{slot}_url"))
         return given or f"{SCHEME}{self.socket_path(f'{slot}.sock')}"
 
     def socket_path(self, name: str) -> Path:
-        """Where a unix socket of this region lies."""
+        """Return the path of a unix socket of this region."""
         return socket_path(self.home, f"regions/{self.region}/{name}")
 
     def edge_address_of(self, region: RegionName) -> str:
-        """Where the global edge finds the edge of a region."""
+        """Return the URL at which the global edge finds the edge of a region."""
         return str(getattr(self, f"{region}_edge_url")) or f"http://{self.host}:{self.ports_of(region).edge}"
 
     @property
@@ -213,12 +218,12 @@ class Settings(BaseSettings):
 
 
 def secrets_folder(home: Path) -> Path:
-    """Where the secret files of a home lie."""
+    """Return the folder of the secret files of a home."""
     return Path(os.environ.get("CARAVAN_SECRETS_DIR") or home / "secrets").expanduser()
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Settings from the environment and the secrets folder; `overrides` win. Raises SettingsError."""
+    """Read the settings from environment and secrets folder; `overrides` win. Raises SettingsError."""
     home = Path(str(overrides.get("home") or os.environ.get("CARAVAN_HOME") or ".caravan"))
     secrets = secrets_folder(home)
     try:
@@ -232,5 +237,5 @@ def read_settings(**overrides: object) -> Settings:
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read at first use."""
+    """Return the settings of this process, read at first use."""
     return read_settings()

@@ -16,7 +16,9 @@ from caravan_airflow.retries import REFUSALS_ARE_FINAL
 from caravan_airflow.ui.forms import release_params
 from caravan_airflow.ui.links import DriftReportLink, MlflowLink, TrainingRunLink
 
-DOC = """
+from contracts.release import CANARY_SHARE, CANARY_STEPS, State
+
+DOC = f"""
 ### One release, until it is champion
 
 `nightly` starts a run for every release that passed the gate. It can be started by hand too, with the source and the
@@ -29,7 +31,7 @@ whole digest: also for a release that was rolled back and shall get another chan
 | approved | waits until the ledger says so: the answer may also come from MLflow or the command line |
 | close_request | ends the request when this run waits no more; a note says what the ledger says |
 | shadow | copies of requests, answers thrown away |
-| canary_1 … canary_50 | that share of the shoppers, judged all the while |
+| {CANARY_STEPS[0]} … {CANARY_STEPS[-1]} | that share of the shoppers, judged all the while |
 | champion | all shoppers |
 
 **Nothing here moves a release.** The controller of the region does, by the ledger; it goes on when Airflow is down.
@@ -38,12 +40,13 @@ beyond it, skipped when it never was there, and red, with the ledger's reason an
 release was rejected or rolled back.
 """
 
-STEPS = {
+STEPS: dict[State, str] = {
     "shadow": "Waits while requests are copied to the release and its answers are compared and thrown away.",
-    "canary_1": "Waits while 1 % of the shoppers get the release.",
-    "canary_5": "Waits while 5 % of the shoppers get the release.",
-    "canary_25": "Waits while 25 % of the shoppers get the release.",
-    "canary_50": "Waits while half of the shoppers get the release: until every guardrail is proven, or it stops.",
+    **{
+        step: f"Waits while {share} % of the shoppers get the release"
+        + (": until every guardrail is proven, or it stops." if step == CANARY_STEPS[-1] else ".")
+        for step, share in CANARY_SHARE.items()
+    },
     "champion": "Waits until the ledger says that the release serves all shoppers.",
 }
 

@@ -1,1 +1,1 @@
-"""Feast definitions, and the feature tables behind them."""
+"""Defines features for Feast, builds the tables behind them, and reads them, as of a time and online."""

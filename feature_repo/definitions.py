@@ -1,4 +1,4 @@
-"""The Feast objects: entities, feature views, the push source, and one feature service per model.
+"""Defines the Feast objects: entities, feature views, the push source, and one feature service per model.
 
 Feast's command line reads the module-level objects, which belong to the default source; the product defines them
 for the source it works on with `define`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -55,47 +56,21 @@ class Definitions:
 
 
 def define(staging: Path) -> Definitions:
-    """The objects over the feature tables staged in `staging`/<table>/*.parquet."""
+    """Return the objects over the feature tables staged in `staging`/<table>/*.parquet."""
     shopper = Entity(
         name="shopper", join_keys=["user_id"], value_type=ValueType.STRING, description="A shopper, by keyed hash."
     )
     item = Entity(
         name="item", join_keys=["item_id"], value_type=ValueType.STRING, description="A product of the catalog."
     )
-
-    def source(table: str) -> FileSource:
-        return FileSource(
-            name=f"{table}_table",
-            path=str(staging / table / "*.parquet"),
-            timestamp_field="event_timestamp",
-            created_timestamp_column="created",
-        )
-
-    def view(table: str, entity: Entity, of: FileSource | PushSource, *, online: bool, about: str) -> FeatureView:
-        columns = [f for f in SCHEMAS[table] if f.name not in ("event_timestamp", "created")]
-        return FeatureView(
-            name=table,
-            entities=[entity],
-            ttl=LOOK_BACK,
-            schema=[Field(name=f.name, dtype=_TYPES[f.type]) for f in columns],
-            source=of,
-            online=online,
-            description=about,
-        )
-
+    source = partial(_source, staging)
     actions = PushSource(name="shopper_actions", batch_source=source("shopper_sequence"))
-    activity = view(
-        "shopper_activity", shopper, source("shopper_activity"), online=True, about="Counts by window, and recency."
-    )
-    affinity = view("shopper_affinity", shopper, source("shopper_affinity"), online=True, about="The best categories.")
-    sequence = view(
-        "shopper_sequence", shopper, actions, online=True, about="The newest actions, oldest first; also pushed."
-    )
-    popularity = view(
-        "item_popularity", item, source("item_popularity"), online=True, about="Counts, rates and a score."
-    )
-    text = view(
-        "item_text", item, source("item_text"), online=False, about="Text vectors; engines have them in the release."
+    sequence = _view("shopper_sequence", shopper, actions, about="The newest actions, oldest first; also pushed.")
+    affinity = _view("shopper_affinity", shopper, source("shopper_affinity"), about="The best categories.")
+    activity = _view("shopper_activity", shopper, source("shopper_activity"), about="Counts by window, and recency.")
+    popularity = _view("item_popularity", item, source("item_popularity"), about="Counts, rates and a score.")
+    text = _view(
+        "item_text", item, source("item_text"), about="Text vectors; engines have them in the release.", online=False
     )
     return Definitions(
         shopper=shopper,
@@ -114,6 +89,30 @@ def define(staging: Path) -> Definitions:
         search=FeatureService(
             name="search", features=[popularity, text], description="What search knows of an item beside its words."
         ),
+    )
+
+
+def _source(staging: Path, table: str) -> FileSource:
+    return FileSource(
+        name=f"{table}_table",
+        path=str(staging / table / "*.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created",
+    )
+
+
+def _view(
+    table: str, entity: Entity, source: FileSource | PushSource, *, about: str, online: bool = True
+) -> FeatureView:
+    columns = [f for f in SCHEMAS[table] if f.name not in ("event_timestamp", "created")]
+    return FeatureView(
+        name=table,
+        entities=[entity],
+        ttl=LOOK_BACK,
+        schema=[Field(name=f.name, dtype=_TYPES[f.type]) for f in columns],
+        source=source,
+        online=online,
+        description=about,
     )
 
 

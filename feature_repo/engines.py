@@ -1,7 +1,7 @@
-"""The two engines that compute feature tables: DuckDB in this process, or a local Spark.
+"""Runs the expressions of feature tables on one of two engines: DuckDB in this process, or a local Spark.
 
-Both are handed the same Ibis expressions. Results come back as Arrow batches in the order the expression asks
-for, so that the writer can lay the same bytes whichever engine computed them.
+Both get the same Ibis expressions. Results come back as Arrow batches in the order the expression asks
+for, so that the writer can write the same bytes whichever engine computed them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Engine(Protocol):
     """What building feature tables needs from an engine; the seam between the two."""
 
     def read(self, name: str, files: Sequence[Path]) -> Any:
-        """An Ibis table over Parquet `files` of one schema."""
+        """Return an Ibis table over Parquet `files` of one schema."""
 
     def batches(self, expression: Any) -> Iterator[pa.RecordBatch]:
-        """The rows of `expression`, in its order."""
+        """Compute the rows of `expression`, in its order."""
 
     def close(self) -> None:
         """Free what the engine holds."""
@@ -102,7 +102,7 @@ class Spark:
 
 @contextmanager
 def without_deprecations() -> Iterator[None]:
-    """Ibis still calls a DuckDB method that DuckDB says will go."""
+    """Ignore the warning about a DuckDB method that DuckDB will remove and Ibis still calls."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
         yield
@@ -110,7 +110,7 @@ def without_deprecations() -> Iterator[None]:
 
 @contextmanager
 def engine(name: EngineName, scratch: Path) -> Iterator[Engine]:
-    """The engine `name`, closed at the end; `scratch` is a folder for what does not fit in memory."""
+    """Open the engine `name` and close it at the end; `scratch` is a folder for what does not fit in memory."""
     opened: Engine = Spark(scratch) if name == "spark" else DuckDB(scratch)
     try:
         yield opened

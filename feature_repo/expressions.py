@@ -1,4 +1,4 @@
-"""Clean events -> feature tables, as Ibis expressions that DuckDB and Spark run alike.
+"""Computes feature tables from clean events, as Ibis expressions that DuckDB and Spark run alike.
 
 Every table is a snapshot: all that is known at the end of the day, about every shopper or item of the window,
 so the newest partition alone is enough to serve from. Sums are sums of integers, divided once at the end, so that
@@ -8,15 +8,18 @@ no engine's order of addition shows in the bytes.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any
 
 import ibis  # noqa: TID253 - this module is imported only where tables are built
 
 from contracts.events import INTERACTIONS
+from feature_repo.item_text import PARTS, SEPARATOR, Part
 from feature_repo.schemas import SCHEMAS
 from feature_repo.sequences import MAX_LENGTH
 
-#: Days of events a table may look back on. A shopper without any event in them is no longer carried along.
+#: Days of events a table may look back on. A shopper without any event in them is left out.
 WINDOW_DAYS = 365
 #: Opening a product, from a list (click) or not (view).
 VIEWS = ("view", "click")
@@ -32,12 +35,12 @@ _HOUR_US = 3_600_000_000
 
 
 def end_of(day: str) -> datetime:
-    """The instant from which the features of `day` are known: 00:00 UTC of the next day."""
+    """Return the instant from which the features of `day` are known: 00:00 UTC of the next day."""
     return datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
 
 
 def window(events: Any, day: str) -> Any:
-    """Events of the window with `us` (microseconds since 1970) and `age` (whole days back; 0 is `day` itself)."""
+    """Select the window's events with `us` (microseconds since 1970) and `age` (whole days back; 0 is `day` itself)."""
     end = (end_of(day) - _EPOCH) // timedelta(microseconds=1)
     timed = events.select(
         "user_id",
@@ -72,7 +75,7 @@ def shopper_activity(events: Any, day: str) -> Any:
 
 
 def shopper_sequence(events: Any, day: str) -> Any:
-    """The newest actions of each shopper; the order and the cut are those of feature_repo.sequences."""
+    """Collect the newest actions of each shopper; the order and the cut are those of feature_repo.sequences."""
     actions = _interactions(events).select("user_id", "us", "item_id", "kind").distinct()
     newest = ibis.window(group_by="user_id", order_by=[actions.us.desc(), actions.item_id.desc(), actions.kind.desc()])
     actions = actions.mutate(rank=ibis.row_number().over(newest)).filter(lambda t: t.rank < MAX_LENGTH)
@@ -88,7 +91,7 @@ def shopper_sequence(events: Any, day: str) -> Any:
 
 
 def shopper_affinity(events: Any, catalog: Any, day: str) -> Any:
-    """Each shopper's best categories and their shares of all of the shopper's weight; recent actions count more."""
+    """Rank each shopper's categories, with their shares of the shopper's whole weight; recent actions count more."""
     acted = _interactions(events)
     known = catalog.filter(catalog.category.notnull() & (catalog.category != "")).select("item_id", "category")
     acted = acted.join(known, "item_id")
@@ -111,8 +114,10 @@ def shopper_affinity(events: Any, catalog: Any, day: str) -> Any:
 
 
 def item_popularity(events: Any, catalog: Any, day: str) -> Any:
-    """Counts per window, rates smoothed towards the shop's own, and a score: weighted actions per day, averaged
-    over the three windows."""
+    """Count actions per window; add rates smoothed towards the shop's own, and a score.
+
+    The score is the weighted number of actions per day, averaged over the three windows.
+    """
     acted = _interactions(events).filter(lambda t: t.age < 28)
 
     def count(kinds: tuple[str, ...], days: int) -> Any:
@@ -133,7 +138,7 @@ def item_popularity(events: Any, catalog: Any, day: str) -> Any:
     table = table.fill_null(zero)
 
     def rate(done: Any, shop_done: Any) -> Any:
-        # cast, or Spark reckons in decimals of six digits
+        # cast, or Spark computes in decimals of six digits
         prior = shop_done.cast("float64") / ibis.greatest(table.shop_views, 1)
         prior = ibis.ifelse(table.shop_views > 0, prior, ibis.literal(0).cast("float64"))
         smoothed = (done.cast("float64") + PRIOR_VIEWS * prior) / (table.views_28d + PRIOR_VIEWS)
@@ -157,18 +162,18 @@ def item_popularity(events: Any, catalog: Any, day: str) -> Any:
 
 
 def item_texts(catalog: Any) -> Any:
-    """What an item says about itself: title, brand, category, description, in this order, as far as given."""
+    """Compute the text of each item by the rule of feature_repo.item_text, and its hash."""
 
-    def part(column: Any) -> Any:
-        return ibis.ifelse(column.notnull() & (column != ""), ibis.literal(". ") + column, "")
+    def said(part: Part) -> Any:
+        column = catalog[part.column]
+        if part.replaced is not None:
+            column = column.replace(*part.replaced)
+        if part.longest is not None:
+            column = column.substr(0, part.longest)
+        return ibis.ifelse(column.notnull() & (column != ""), ibis.literal(SEPARATOR) + column, "")
 
-    text = (
-        catalog.title
-        + part(catalog.brand)
-        + part(catalog.category.replace("/", " "))
-        + part(catalog.description.substr(0, 1000))
-    )
-    table = catalog.select("item_id", text=text)
+    joined = reduce(add, map(said, PARTS)).substr(len(SEPARATOR))  # without the separator before the first part
+    table = catalog.select("item_id", text=joined)
     return table.mutate(text_hash=table.text.hexdigest("sha256")).order_by("item_id")
 
 
@@ -177,7 +182,7 @@ def _interactions(events: Any) -> Any:
 
 
 def _sorted_rows(**columns: Any) -> Any:
-    """The group's rows as one sorted array of structs; Spark has no ordered aggregation, both sort structs."""
+    """Collect the group's rows as one sorted array of structs, since Spark has no ordered aggregation."""
     return ibis.struct(columns).collect().sort()
 
 

@@ -1,8 +1,8 @@
-"""How Feast lays features in Redis, in the few lines that reading and pushing need.
+"""Reads and writes Feast's layout of features in Redis, as far as reading and pushing need it.
 
 The format is Feast's documented one (online store format, entity keys of version 3). Importing Feast itself costs
 ten seconds and 300 MB, which a serving engine should not pay: only its generated protobuf module is loaded, by
-path. That this stays equal to Feast's own reading and writing is tested.
+path. Tests hold this equal to Feast's own reading and writing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ return 1
 )
 
 #: KEYS[1] entity; ARGV: n, then n times field, expected value ('' for none), then field, value, ... Writes only
-#: if nobody else wrote since the expected values were read.
+#: if there was no other write since the expected values were read.
 IF_UNCHANGED = """
 local n = tonumber(ARGV[1])
 for i = 2, 2 * n, 2 do
@@ -66,14 +66,14 @@ return 1
 
 
 def project_name(source: str) -> str:
-    """The Feast project of a data source. Raises SettingsError for what is no name of one: it stands in SQL, too."""
+    """Return the Feast project of a data source. Raises SettingsError for an invalid name: it is used in SQL, too."""
     if not SOURCE.fullmatch(source):
         raise SettingsError(f"{source!r} is no name for a shop", remedy="use small letters, digits and '-'")
     return source.replace("-", "_")
 
 
 def shopper_key(project: str, user_id: str) -> bytes:
-    """The Redis key of one shopper: a hash with the features of all views of the entity."""
+    """Return the Redis key of one shopper: a hash with the features of all views of the entity."""
     name, value = b"user_id", user_id.encode()
     return b"".join(
         (
@@ -87,29 +87,29 @@ def shopper_key(project: str, user_id: str) -> bytes:
 
 
 def field(view: str, feature: str) -> bytes:
-    """The hash field of one feature."""
+    """Return the hash field of one feature."""
     return struct.pack("<I", mmh3.hash(f"{view}:{feature}", signed=False))
 
 
 def time_field(view: str) -> bytes:
-    """The hash field of a view's event timestamp."""
+    """Return the hash field of a view's event timestamp."""
     return f"_ts:{view}".encode()
 
 
 def pack_time(us: int) -> bytes:
-    """Microseconds since 1970 -> serialized google.protobuf.Timestamp."""
+    """Serialize microseconds since 1970 as a google.protobuf.Timestamp."""
     return bytes(Timestamp(seconds=us // 1_000_000, nanos=us % 1_000_000 * 1000).SerializeToString())
 
 
 def unpack_time(data: bytes) -> int:
-    """Serialized google.protobuf.Timestamp -> microseconds since 1970."""
+    """Parse a serialized google.protobuf.Timestamp into microseconds since 1970."""
     stamp = Timestamp.FromString(data)
     return int(stamp.seconds) * 1_000_000 + int(stamp.nanos) // 1000
 
 
 def unpack(data: bytes) -> Any:
-    """A serialized feature value -> int, float, str, list of one of them, or None."""
-    value = values().Value.FromString(data)
+    """Parse a serialized feature value into an int, float, str, list of one of them, or None."""
+    value = load_values().Value.FromString(data)
     kind = value.WhichOneof("val")
     if kind is None:
         return None
@@ -118,18 +118,18 @@ def unpack(data: bytes) -> Any:
 
 
 def pack_strings(strings: list[str]) -> bytes:
-    proto = values()
+    proto = load_values()
     return bytes(proto.Value(string_list_val=proto.StringList(val=strings)).SerializeToString())
 
 
 def pack_integers(integers: list[int]) -> bytes:
-    proto = values()
+    proto = load_values()
     return bytes(proto.Value(int64_list_val=proto.Int64List(val=integers)).SerializeToString())
 
 
 @cache
-def values() -> Any:
-    """Feast's generated module of feature values, without importing Feast."""
+def load_values() -> Any:
+    """Load Feast's generated module of feature values without importing Feast."""
     feast = importlib.util.find_spec("feast")
     if feast is None or not feast.submodule_search_locations:
         raise FeatureError("feast is not installed", remedy="pip install -r requirements.txt")

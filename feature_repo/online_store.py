@@ -1,4 +1,4 @@
-"""Feast's Redis online store with an atomic write: a value never replaces a newer one, whoever writes.
+"""Extends Feast's Redis online store by an atomic write: no writer replaces a newer value by an older one.
 
 Feast's own write reads the stored times, then writes; a push between the two is lost. It also skips a row of equal
 time, so that a corrected partition of the same day would never arrive. Layout and reads are Feast's.

@@ -1,4 +1,4 @@
-"""Reading features: as they were at a point in time, and as they are now for one shopper."""
+"""Reads features: as they were at a point in time, and as they are now for one shopper."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SHOPPER_VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity")
 def historical(
     s: Settings, source: str, entities: pd.DataFrame, features: list[str], *, lake: Lake | None = None
 ) -> pd.DataFrame:
-    """`entities` with the newest value of each feature that was known at the row's `event_timestamp`.
+    """Join to `entities` the newest value of each feature that was known at the row's `event_timestamp`.
 
     `entities`: key columns and `event_timestamp` (time zone aware). `features`: "view:feature". Rows out are rows
-    in, in the same order; a value nobody had yet, or older than the view's look-back, is missing. A row created after
+    in, in the same order; a value not known then, or older than the view's look-back, is missing. A row created after
     the moment asked about is never used. Raises FeatureError.
     """
     import pandas as pd
@@ -101,7 +101,7 @@ class OnlineReader:
             for view, names in self._views.items()
             for name in (online.time_field(view), *(online.field(view, n) for n in names))
         ]
-        online.values()  # load now, not within a shopper's deadline
+        online.load_values()  # load now, not within a shopper's deadline
         host, port = s.redis_address
         self._redis: Any = redis.asyncio.Redis(
             host=host,
@@ -112,7 +112,7 @@ class OnlineReader:
         )
 
     async def shopper(self, user_id: str, deadline: float | None = None) -> ShopperFeatures:
-        """The features of `user_id` (hashed), within `deadline` seconds.
+        """Read the features of `user_id` (hashed) within `deadline` seconds.
 
         Raises FeatureError when Redis does not answer in time.
         """

@@ -1,4 +1,4 @@
-"""Feast's registry: the configuration, the definitions, and who may change them.
+"""Opens and writes Feast's registry: its configuration, the definitions, and the lock of those that change them.
 
 Each data source is a Feast project in a PostgreSQL schema of its own, because Feast reads every project of a
 registry again after each write. Feast is imported only inside functions: it takes many seconds.
@@ -30,6 +30,7 @@ from feature_repo.staging import staging_folder
 REPOSITORY = Path(__file__).parent
 #: Longest wait for another process that applies or materializes; and between two lines about it, and two looks.
 LOCK_TIMEOUT_S, TELL_EVERY_S, LOOK_EVERY_S = 900.0, 30.0, 0.2
+CONNECT_TIMEOUT_S = 10
 #: A lock's place in PostgreSQL's own list: one number of 64 bits, as two of 32.
 _HOLDER = """
 SELECT activity.application_name, activity.backend_start
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 def environment(s: Settings, source: str) -> dict[str, str]:
-    """The variables of feature_store.yaml, secrets included."""
+    """Return the variables of feature_store.yaml, secrets included."""
     host, port = s.redis_address
     return {
         "CARAVAN_FEAST_PROJECT": online.project_name(source),
@@ -51,7 +52,7 @@ def environment(s: Settings, source: str) -> dict[str, str]:
 
 
 def feature_store(s: Settings, source: str) -> Any:
-    """A `feast.FeatureStore` of `source`, configured by feature_store.yaml."""
+    """Open the `feast.FeatureStore` of `source`, configured by feature_store.yaml."""
     import yaml
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
@@ -60,7 +61,7 @@ def feature_store(s: Settings, source: str) -> Any:
         # one statement at a time over all processes: two of them at once fail on the catalog's unique index
         cursor.execute(f"SELECT pg_advisory_xact_lock(1); CREATE SCHEMA IF NOT EXISTS {_schema(source)}")
     text = (REPOSITORY / "feature_store.yaml").read_text()
-    # it takes the pattern of a file source for the name of a file that is not there
+    # it mistakes the pattern of a file source for the name of a missing file
     logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
     _close_duckdb_at_exit()
     config = yaml.safe_load(string.Template(text).substitute(environment(s, source)))
@@ -76,8 +77,8 @@ def feature_store(s: Settings, source: str) -> Any:
 def _close_duckdb_at_exit() -> None:
     """Have the connection that Feast opens through Ibis closed before the interpreter ends.
 
-    A Python function that it registered there is held by the connection, and holds it: DuckDB's binding cannot undo
-    that, and tells of it, object by object, on standard error.
+    It and a Python function that it registered refer to each other: DuckDB's binding cannot free such a pair, and
+    reports it, object by object, on standard error.
     """
     import ibis
 
@@ -98,10 +99,10 @@ def apply(s: Settings, source: str) -> None:
 
 
 def applied_store(s: Settings, source: str) -> Any:
-    """A store of `source` whose registered views read what is staged here; the definitions are written where not.
+    """Open a store of `source` whose registered views read what is staged here; write the definitions if they do not.
 
     The registry keeps absolute paths: a home that was moved, or a registry restored in another region, has those of
-    the former place.
+    the place before.
     """
     from feature_repo.definitions import define
 
@@ -114,13 +115,13 @@ def applied_store(s: Settings, source: str) -> Any:
 
 
 def _paths(views: Iterable[Any]) -> dict[str, str]:
-    """Where each view's rows are read."""
+    """Return where each view's rows are read, by its name."""
     return {view.name: view.batch_source.path for view in views}
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Feast's coloured progress on standard output."""
+    """Keep Feast's coloured progress off standard output."""
     with redirect_stdout(io.StringIO()), without_deprecations():
         yield
 
@@ -129,7 +130,7 @@ def quiet() -> Iterator[None]:
 def lock(s: Settings, name: str) -> Iterator[None]:
     """Hold the PostgreSQL advisory lock `name` of the feature registry; it is freed even if this process dies.
 
-    Says for whom it waits, and raises FeatureError, naming it, when that takes LOCK_TIMEOUT_S.
+    Logs which process it waits for. Raises FeatureError, naming that process, after LOCK_TIMEOUT_S.
     """
     with closing(_connect(s)) as connection, connection.cursor() as cursor:
         _acquire(cursor, name)
@@ -158,13 +159,13 @@ def _acquire(cursor: Any, name: str) -> None:
 
 
 def _connect(s: Settings) -> Any:
-    """A connection to the registry's database; every execute is its own transaction."""
+    """Connect to the registry's database; every execute is its own transaction."""
     import psycopg2
 
     url = s.database_url("feast").replace("postgresql+psycopg2://", "postgresql://")
     me = f"caravan-features process {os.getpid()} on {socket.gethostname()}"[:63]  # the server keeps no more
     try:
-        connection = psycopg2.connect(url, connect_timeout=10, application_name=me)
+        connection = psycopg2.connect(url, connect_timeout=CONNECT_TIMEOUT_S, application_name=me)
     except psycopg2.OperationalError as error:
         raise FeatureError("the feature registry does not answer", remedy="check `caravan status`") from error
     connection.autocommit = True
@@ -172,5 +173,5 @@ def _connect(s: Settings) -> Any:
 
 
 def _schema(source: str) -> str:
-    """The PostgreSQL schema of a source (whose name is letters, digits and hyphens only)."""
+    """Return the PostgreSQL schema of a source (whose name is letters, digits and hyphens only)."""
     return f"feast_{online.project_name(source)}"

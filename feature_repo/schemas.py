@@ -1,4 +1,4 @@
-"""The Arrow schemas of the feature tables: what lies in the lake, and what Feast's views are made from."""
+"""Declares the Arrow schemas of the feature tables: those in the lake, from which Feast's views are made."""
 
 from __future__ import annotations
 
@@ -86,5 +86,5 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def features(table: str) -> list[str]:
-    """Feature columns of `table`: all but its key and its two times."""
+    """Return the feature columns of `table`: all except its key and its two times."""
     return [f.name for f in SCHEMAS[table]][1:-2]

@@ -1,4 +1,4 @@
-"""A shopper's recent history: the one copy that feature tables, training and serving all use.
+"""Keeps a shopper's recent history: one rule for feature tables, training and serving.
 
 A history is a *set* of actions under one total order: time, then item, then kind. Two equal actions are one
 action. So adding actions in any order, or twice, gives the same history, and keeping the newest `limit` after
@@ -44,10 +44,10 @@ EMPTY = History([], [], [])
 
 
 def recent(actions: Iterable[Action], limit: int = MAX_LENGTH) -> History:
-    """The newest `limit` interactions among `actions`, oldest first, each once."""
+    """Keep the newest `limit` interactions among `actions`, oldest first, each once."""
     return History.of(sorted({a for a in actions if a.kind in INTERACTIONS and a.item})[-limit:])
 
 
 def append(history: History, actions: Iterable[Action], limit: int = MAX_LENGTH) -> History:
-    """`history` with `actions` added where their time puts them; adding what is there already changes nothing."""
+    """Add `actions` to `history` where their time puts them; adding one that is there already changes nothing."""
     return recent((*history.actions(), *actions), limit)

@@ -1,4 +1,4 @@
-"""Feature partitions as local files under the names that Feast's file sources point at."""
+"""Stages feature partitions as local files under the names that Feast's file sources point at."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from contracts.settings import Settings
 
 
 def staging_folder(s: Settings, source: str) -> Path:
-    """Where `source`'s feature tables are staged: <folder>/<table>/<day>.parquet."""
+    """Return the folder in which `source`'s feature tables are staged: <folder>/<table>/<day>.parquet."""
     return s.cache / "features" / source
 
 
 def stage(lake: Lake, folder: Path, table: str, first: str, last: str) -> list[Path]:
     """Make `folder`/`table` hold exactly the lake's partitions from `first` to `last`, as far as that range goes.
 
-    Files are hard links to verified copies and appear by rename, so that a reader beside us sees whole files.
+    Files are hard links to verified copies and appear by rename, so that another process reads whole files only.
     """
     target = folder / table
     target.mkdir(parents=True, exist_ok=True)

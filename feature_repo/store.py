@@ -1,4 +1,4 @@
-"""Feast as we use it: apply the definitions, materialize a day, push a shopper's newest actions.
+"""Writes the online store: materializes a day, and pushes a shopper's newest actions.
 
 One Feast project per data source; registry in PostgreSQL, online store in Redis. Feast is imported only inside
 functions: it takes many seconds, and pushing does without it.
@@ -17,19 +17,15 @@ from typing import Any
 
 from artifacts.lake import Lake
 from contracts.errors import FeatureError
-from contracts.events import INTERACTIONS
+from contracts.events import CLOCK_SKEW, INTERACTIONS
 from contracts.settings import Settings
 from feature_repo import online
-from feature_repo.registry import REPOSITORY, applied_store, apply, environment, feature_store, lock, quiet
-from feature_repo.sequences import Action, History, append
+from feature_repo.registry import applied_store, lock, quiet
+from feature_repo.sequences import EMPTY, Action, History, append
 from feature_repo.staging import stage, staging_folder
-
-__all__ = ["REPOSITORY", "apply", "environment", "feature_store", "materialize", "push_events"]
 
 #: Views that are read online. Text vectors are not: engines have them in memory, from the release.
 ONLINE_VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity", "item_popularity")
-#: How far an event's time may lie ahead of our clock.
-CLOCK_SKEW = timedelta(minutes=5)
 _PUSH_ATTEMPTS = 50
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +37,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewReport:
-    """What materializing one view did: `written` rows of `day`, or why nothing had to be written."""
+    """The outcome for one view: `written` rows of `day`, or why nothing had to be written."""
 
     day: str | None
     rows: int
@@ -50,7 +46,7 @@ class ViewReport:
 
 @dataclass(frozen=True, kw_only=True)
 class MaterializeReport:
-    """What `materialize` did. `end` is the newest instant that is online now."""
+    """The outcome of `materialize`. `end` is the newest instant that is online now."""
 
     source: str
     day: str
@@ -84,7 +80,7 @@ def materialize(
     last = min(date.fromisoformat(day), now().astimezone(UTC).date() - timedelta(days=1)).isoformat()
     with lock(s, f"materialize:{source}"):
         store = applied_store(s, source)
-        views = {view: _materialize_view(s, store, lake, view, last, force) for view in ONLINE_VIEWS}
+        views = {view: _materialize_view(s, store, lake, view, last, force=force) for view in ONLINE_VIEWS}
     days = [v.day for v in views.values() if v.day]
     return MaterializeReport(
         source=source,
@@ -95,7 +91,7 @@ def materialize(
     )
 
 
-def _materialize_view(s: Settings, store: Any, lake: Lake, view: str, last: str, force: bool) -> ViewReport:
+def _materialize_view(s: Settings, store: Any, lake: Lake, view: str, last: str, *, force: bool) -> ViewReport:
     import pyarrow.parquet as pq
 
     client, notes = _redis(s), f"caravan:materialized:{store.project}"
@@ -128,10 +124,10 @@ def _materialize_view(s: Settings, store: Any, lake: Lake, view: str, last: str,
 def push_events(
     s: Settings, source: str, events: list[dict[str, Any]], *, now: Callable[[], datetime] = utc_now
 ) -> int:
-    """Add accepted events to their shoppers' online sequences; the number of shoppers whose sequence changed.
+    """Add accepted events to their shoppers' online sequences; return the number of sequences that changed.
 
     `events`: hashed `user_id`, `event_time` (datetime or microseconds), `kind`, `item_id`; kinds that are no
-    interaction, and times ahead of the clock, are passed over. Safe from any number of threads and processes: the
+    interaction, and times ahead of the clock, are ignored. Safe from any number of threads and processes: the
     write happens only if the sequence is still the one that was read, else it is read again. The new timestamp is
     later than the one replaced, so a nightly run of an earlier day does not roll the sequence back, and not later
     than now, so the next one is not kept out. Raises FeatureError when the online store does not answer.
@@ -170,7 +166,7 @@ def _push(client: Any, project: str, pending: Mapping[str, list[Action]], clock:
         writing: list[str] = []
         with client.pipeline(transaction=False) as pipe:
             for user, found in zip(pending, stored, strict=True):
-                before = History(*(online.unpack(v) or [] for v in found[1:])) if all(found) else History([], [], [])
+                before = History(*(online.unpack(v) or [] for v in found[1:])) if all(found) else EMPTY
                 after = append(before, pending[user])
                 if after == before:
                     continue
@@ -203,7 +199,7 @@ def _redis(s: Settings) -> Any:
 
 @cache
 def _client(host: str, port: int, password: str, timeout: float) -> Any:
-    """A Redis client of this process (thread-safe: it keeps a pool)."""
+    """Return a Redis client of this process (thread-safe: it keeps a pool)."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -219,5 +215,5 @@ def _client(host: str, port: int, password: str, timeout: float) -> Any:
 
 
 def _end(day: str) -> datetime:
-    """00:00 UTC of the day after `day`."""
+    """Return 00:00 UTC of the day after `day`."""
     return datetime.combine(date.fromisoformat(day) + timedelta(days=1), datetime.min.time(), UTC)

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ import pyarrow.parquet as pq
 from artifacts.lake import DATA, Lake
 from artifacts.manifest import Manifest
 from contracts.errors import EmptyPartition, FeatureError
-from feature_repo.engines import EngineName, engine
+from feature_repo import engines
+from feature_repo.engines import EngineName
 from feature_repo.schemas import ITEM_TEXT, SCHEMAS, TEXT_DIMENSIONS
 
 #: texts [n] -> float32 [n, TEXT_DIMENSIONS], unit length
@@ -32,7 +34,7 @@ ENCODE_ROWS = 1024
 
 
 def build(lake: Lake, day: str, *, engine: EngineName = "duckdb", encode: Encode) -> dict[str, Manifest]:
-    """Build and publish every feature table of `day`; table -> manifest of its partition.
+    """Build and publish every feature table of `day`; return the manifest of each table's partition.
 
     Raises EmptyPartition when the window has no events, NotFound when there is no catalog up to `day`.
     """
@@ -46,7 +48,7 @@ def build(lake: Lake, day: str, *, engine: EngineName = "duckdb", encode: Encode
         )
     catalog_day = _catalog_day(lake, day)
     inputs = _lineage(lake, days, catalog_day)
-    with _scratch(lake) as scratch, _engine(engine, scratch) as e:
+    with _scratch(lake) as scratch, engines.engine(engine, scratch) as e:
         files = lake.files("events", days[0], days[-1])
         events = expressions.window(e.read("events", files), day)
         catalog = e.read("catalog", [lake.fetch("catalog", catalog_day) / DATA])
@@ -68,7 +70,7 @@ def build(lake: Lake, day: str, *, engine: EngineName = "duckdb", encode: Encode
 
 
 def write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> int:
-    """Write `batches` as Parquet with stable bytes, holding one row group in memory; the number of rows."""
+    """Write `batches` as Parquet with stable bytes, one row group in memory at a time; return the number of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with pq.ParquetWriter(path, schema, compression="zstd", coerce_timestamps="us") as writer:
@@ -79,7 +81,7 @@ def write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> i
 
 
 def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of `batches` in `schema`, ROW_GROUP at a time, however the engine had cut them."""
+    """Yield the rows of `batches` in `schema`, ROW_GROUP at a time, however the engine had cut them."""
     held: list[pa.Table] = []
     rows = 0
     for batch in batches:
@@ -98,7 +100,7 @@ def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
 def _vectors(
     batches: Iterable[pa.RecordBatch], known: dict[str, np.ndarray], encode: Encode, at: Any
 ) -> Iterator[pa.RecordBatch]:
-    """Items with the vectors of their texts; a text seen before keeps the vector it had."""
+    """Yield items with the vectors of their texts; a text seen before keeps the vector it had."""
     for batch in itertools.chain.from_iterable(_cut(b, ENCODE_ROWS) for b in batches):
         texts = dict(zip(batch["text_hash"].to_pylist(), batch["text"].to_pylist(), strict=True))
         missing = {h: t for h, t in texts.items() if h not in known}
@@ -126,7 +128,7 @@ def _vectors(
 
 
 def _known_vectors(lake: Lake, day: str) -> dict[str, np.ndarray]:
-    """Vectors by text hash from this day's own partition and the newest before it; the own one wins."""
+    """Read vectors by text hash from this day's own partition and the newest before it; the own one wins."""
     known: dict[str, np.ndarray] = {}
     for partition in [d for d in lake.partitions("item_text") if d <= day][-2:]:
         table = pq.read_table(lake.fetch("item_text", partition) / DATA, columns=["text_hash", "vector"])
@@ -142,7 +144,7 @@ def _cut(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def _catalog_day(lake: Lake, day: str) -> str:
-    """The newest catalog partition up to `day`."""
+    """Return the day of the newest catalog partition up to `day`. Raises FeatureError."""
     days = [d for d in lake.partitions("catalog") if d <= day]
     if not days:
         raise FeatureError(f"{lake.source} has no catalog up to {day}", remedy="ingest a catalog: `caravan ingest`")
@@ -150,7 +152,7 @@ def _catalog_day(lake: Lake, day: str) -> str:
 
 
 def _lineage(lake: Lake, days: list[str], catalog_day: str) -> dict[str, dict[str, str]]:
-    """What each table was made from; in the manifest, so that the digest of a partition covers its inputs."""
+    """Describe what each table is made from; in its manifest, so that a partition's digest covers its inputs."""
     digests = "\n".join(f"{d} {lake.digest('events', d)}" for d in days)
     events = {
         "events": f"{days[0]}..{days[-1]}, {len(days)} partitions",
@@ -166,18 +168,9 @@ def _lineage(lake: Lake, days: list[str], catalog_day: str) -> dict[str, dict[st
     }
 
 
-_engine = engine
-
-
-class _scratch:  # noqa: N801 - used as a function
-    """A temporary folder beside the lake's cache, so that large spills stay on the disk meant for them."""
-
-    def __init__(self, lake: Lake) -> None:
-        lake.cache.mkdir(parents=True, exist_ok=True)
-        self._folder = tempfile.TemporaryDirectory(dir=lake.cache, prefix=".features-")
-
-    def __enter__(self) -> Path:
-        return Path(self._folder.name)
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+@contextmanager
+def _scratch(lake: Lake) -> Iterator[Path]:
+    """Make a temporary folder beside the lake's cache, so that large spills stay on the disk meant for them."""
+    lake.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=lake.cache, prefix=".features-") as name:
+        yield Path(name)

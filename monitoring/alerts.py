@@ -1,4 +1,4 @@
-"""Alerts: what somebody should look at, one JSON line each, in a file that is only ever appended to."""
+"""Writes and reads alerts for people: one JSON line each, in a file that is only ever appended to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from contracts.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FILE = "alerts.jsonl"
 Severity = Literal["info", "warning", "critical"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """`part`: the room it comes from; `about`: what it is about, where it is told only once (see tell_once)."""
+    """One alert. `part`: the room it comes from; `about`: its subject, by which tell_once writes it only once."""
 
     at: datetime
     part: str
@@ -32,7 +31,7 @@ class Alert:
 def tell(
     s: Settings, *, part: str, severity: Severity, text: str, about: str = "", now: datetime | None = None
 ) -> Alert:
-    """Write an alert; what cannot be written is logged all the same, and stops nobody."""
+    """Write an alert; one that cannot be written is still logged, and stops nothing."""
     alert = Alert(at=now or datetime.now(UTC), part=part, severity=severity, text=text, about=about)
     log.warning("alert (%s) from %s: %s", severity, part, text)
     line = json.dumps({**asdict(alert), "at": alert.at.isoformat()}) + "\n"
@@ -51,14 +50,14 @@ def tell(
 def tell_once(
     s: Settings, about: str, *, part: str, severity: Severity, text: str, now: datetime | None = None
 ) -> Alert | None:
-    """Write an alert, unless there is one `about` the same already: then None."""
-    if any(alert.about == about for alert in told(s)):
+    """Write an alert, unless there is one `about` the same already: then return None."""
+    if any(alert.about == about for alert in read_alerts(s)):
         return None
     return tell(s, part=part, severity=severity, text=text, about=about, now=now)
 
 
-def told(s: Settings) -> list[Alert]:
-    """All alerts, oldest first; a line that is torn is left out."""
+def read_alerts(s: Settings) -> list[Alert]:
+    """Read all alerts, oldest first; a torn line is left out."""
     try:
         lines = _path(s).read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -74,4 +73,4 @@ def told(s: Settings) -> list[Alert]:
 
 
 def _path(s: Settings) -> Path:
-    return s.region_home / FILE
+    return s.paths.alerts

@@ -1,7 +1,7 @@
-"""The verdict on a canary: pure functions from counts and a time to VOID, ABORT, ADVANCE, PROMOTE or HOLD.
+"""Judges a canary: pure functions from counts and a time to VOID, ABORT, ADVANCE, PROMOTE or HOLD.
 
     state = begin(policy, release=digest, at=now)
-    state, verdict = judge(policy, state, outcomes, now=now)     # as often as one likes
+    state, verdict = judge(policy, state, outcomes, now=now)     # as often as you like
     state = advance(policy, state, outcomes, at=now)             # when the traffic has moved to the next step
 
 Counts are totals, so judging the same ones twice changes nothing, and a controller that restarts goes on from
@@ -22,7 +22,7 @@ from monitoring.guardrails import Guardrail, Outcomes, Tally
 
 
 class Decision(StrEnum):
-    """What to do with the canary."""
+    """A decision on the canary."""
 
     VOID = "void"  # the split is broken: the run says nothing; canary to 0
     ABORT = "abort"  # harm is shown: canary to 0, and this digest stays out
@@ -36,7 +36,7 @@ FINAL = (Decision.VOID, Decision.ABORT, Decision.PROMOTE)
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryState:
-    """What is remembered between looks. Times in seconds since 1970; peaks are the largest log e so far.
+    """The judge's memory between two looks. Times in seconds since 1970; peaks are the largest log e so far.
 
     `tallies` are the last usable counts, `shoppers_at_step` the exposed (control, canary) when the step began.
     """
@@ -52,12 +52,12 @@ class CanaryState:
     final: Decision | None = None
 
     def to_json(self) -> str:
-        """As JSON, to be kept by the controller."""
+        """Return the state as JSON, for the controller to keep."""
         return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> CanaryState:
-        """The state that `to_json` wrote."""
+        """Read the state that `to_json` wrote."""
         body: dict[str, Any] = json.loads(text)
         control, canary = body.pop("shoppers_at_step")
         tallies = {name: Tally(**tally) for name, tally in body.pop("tallies").items()}
@@ -69,7 +69,7 @@ class CanaryState:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What one guardrail says. Events and shoppers per arm; `log_e_*` are natural logarithms, `abort` the peak's.
+    """The evidence of one guardrail. Events and shoppers per arm; `log_e_*` are natural logarithms, `abort` the peak's.
 
     `proof` is None where the counts could not be used; `problem` says why.
     """
@@ -87,7 +87,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CanaryVerdict:
     """The decision, its reasons and the evidence. `overdue`: held past the step's maximum time, so ask a person."""
 
     decision: Decision
@@ -99,7 +99,7 @@ class Verdict:
     overdue: bool = False
 
     def as_kept(self) -> dict[str, Any]:
-        """The verdict as the ledger keeps it."""
+        """Return the verdict as the ledger keeps it."""
         return {
             "decision": str(self.decision),
             "share": self.share,
@@ -113,16 +113,18 @@ class Verdict:
 
 
 def begin(policy: CanaryPolicy, *, release: str, at: float) -> CanaryState:
-    """The state of a canary whose first step starts now. `release`: its digest."""
+    """Return the state of a canary whose first step starts `at`. `release`: its digest."""
     return CanaryState(release=release, policy=policy.digest, step=0, step_started=at)
 
 
-def judge(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: float) -> tuple[CanaryState, Verdict]:
-    """Look at the totals so far; returns the state to keep and the verdict. A final decision is never taken back.
+def judge(
+    policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: float
+) -> tuple[CanaryState, CanaryVerdict]:
+    """Judge the totals so far; return the state to keep and the verdict. A final decision is never taken back.
 
     Raises SettingsError when the state belongs to another policy.
     """
-    _check(policy, state)
+    _check_policy(policy, state)
     evidence, peaks, tallies = [], dict(state.peaks), dict(state.tallies)
     for guardrail in policy.guardrails:
         found = _weigh(policy, guardrail, outcomes.tallies.get(guardrail.name), state, now)
@@ -138,7 +140,7 @@ def judge(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: 
 
     decision, reasons = _decide(policy, state, outcomes, evidence, mismatch, lost, now)
     step = policy.steps[state.step]
-    verdict = Verdict(
+    verdict = CanaryVerdict(
         decision=decision,
         step=state.step,
         share=step.share,
@@ -152,24 +154,24 @@ def judge(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, now: 
 
 
 def advance(policy: CanaryPolicy, state: CanaryState, outcomes: Outcomes, *, at: float) -> CanaryState:
-    """The state in the next step, whose traffic flows since `at`; evidence stays. The last step stays the last."""
-    _check(policy, state)
+    """Return the state in the next step, whose traffic flows since `at`; evidence is kept. The last step stays."""
+    _check_policy(policy, state)
     if state.final or state.step + 1 >= len(policy.steps):
         return state
     shoppers = (outcomes.control_shoppers or 0, outcomes.canary_shoppers or 0)
     return replace(state, step=state.step + 1, step_started=at, shoppers_at_step=shoppers)
 
 
-def _check(policy: CanaryPolicy, state: CanaryState) -> None:
+def _check_policy(policy: CanaryPolicy, state: CanaryState) -> None:
     if state.policy != policy.digest:
         raise SettingsError(
             f"the canary policy has changed since {state.release[:12]} started",
-            remedy="judge it by the policy it started with, or start it anew",
+            remedy="judge it by the policy it started with, or start it again",
         )
 
 
 def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, state: CanaryState, now: float) -> Evidence:
-    """Evidence of one guardrail. Late counts can still abort, unusable ones cannot; neither can prove."""
+    """Weigh the evidence of one guardrail. Late counts can still abort, unusable ones cannot; neither can prove."""
     peak = state.peaks.get(guardrail.name, 0.0)
     problem = "no outcomes" if tally is None else tally.problem(state.tallies.get(guardrail.name))
     if tally is None or problem is not None:
@@ -178,7 +180,7 @@ def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, stat
     k, n_k = float(tally.control_events or 0), float(tally.control_shoppers or 0)
     c, n_c = float(tally.canary_events or 0), float(tally.canary_shoppers or 0)
     worse, other, settled = (c, k, n_c) if guardrail.harm == "more" else (k, c, n_k)
-    # a process that stood still once for a moment makes many events of one cause, which no coin was thrown for
+    # a process that stalled once makes many events of one cause, which are no independent coin tosses
     peak = max(peak, float(log_e_harm(worse - tally.canary_stall, other)))
     proof = float(log_e_proof(worse, other, settled, ratio=guardrail.ratio, delta=guardrail.delta))
     lag = now - tally.complete_until
@@ -197,19 +199,19 @@ def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, stat
     )
 
 
-def _counted(found: Evidence) -> str:
-    if found.log_e_proof is None:  # it has no counts that can be used now
+def _describe_counts(found: Evidence) -> str:
+    if found.log_e_proof is None:  # its counts cannot be used now
         return f"{found.guardrail}: evidence {found.log_e_abort:.1f} from counts before; now: {found.problem}"
     return f"{found.guardrail}: {found.canary_events:.0f} canary and {found.control_events:.0f} control shoppers"
 
 
-def _no_harm(policy: CanaryPolicy, evidence: list[Evidence]) -> str:
-    """That no guardrail has reached the line of harm, and which is nearest to it."""
+def _say_no_harm(policy: CanaryPolicy, evidence: list[Evidence]) -> str:
+    """Say that no guardrail has reached the line of harm, and which one is nearest to it."""
     nearest = max(evidence, key=lambda e: e.log_e_abort)
     return f"no harm shown (nearest: {nearest.guardrail}, evidence {nearest.log_e_abort:.1f} of {policy.log_abort:.1f})"
 
 
-def _proof(policy: CanaryPolicy, found: Evidence) -> str:
+def _say_proof(policy: CanaryPolicy, found: Evidence) -> str:
     return f"evidence {found.log_e_proof or 0.0:.1f} of {policy.log_proof:.1f}"
 
 
@@ -222,36 +224,48 @@ def _decide(
     lost: str | None,
     now: float,
 ) -> tuple[Decision, list[str]]:
-    """The decision and its reasons, the gravest first."""
+    """Decide, and give the reasons; the gravest decision comes first."""
     if state.final:
         return state.final, [f"decided before: {state.final}"]
     if mismatch >= policy.log_mismatch:
         split = f"{outcomes.canary_shoppers} canary and {outcomes.control_shoppers} control shoppers"
         return Decision.VOID, [f"the split is broken: {split} do not come from a fair split"]
     if harmful := [e for e in evidence if e.aborts]:
-        # one harm brings others along: who failed to get an answer does not click either
+        # one harm brings others along: a shopper who got no answer does not click either
         suspect = [e for e in evidence if not e.aborts and e.log_e_abort >= policy.log_abort / 2]
-        return Decision.ABORT, [_counted(e) for e in harmful] + [f"suspect too: {_counted(e)}" for e in suspect]
+        return Decision.ABORT, [_describe_counts(e) for e in harmful] + [
+            f"suspect too: {_describe_counts(e)}" for e in suspect
+        ]
     if problems := [f"{e.guardrail}: {e.problem}" for e in evidence if e.problem] + ([lost] if lost else []):
         return Decision.HOLD, problems
     step = policy.steps[state.step]
-    before_control, before_canary = state.shoppers_at_step
-    gained = min(
-        float(outcomes.control_shoppers or 0) - before_control, float(outcomes.canary_shoppers or 0) - before_canary
-    )
+    gained, elapsed = _gained_shoppers(state, outcomes), now - state.step_started
     waiting = []
     if gained < step.minimum_shoppers:
         waiting.append(f"{gained:.0f} of {step.minimum_shoppers} shoppers in this step")
-    if now - state.step_started < step.minimum_s:
-        waiting.append(f"{now - state.step_started:.0f} of {step.minimum_s:.0f} seconds in this step")
+    if elapsed < step.minimum_s:
+        waiting.append(f"{elapsed:.0f} of {step.minimum_s:.0f} seconds in this step")
     if waiting:
         return Decision.HOLD, waiting
     if state.step + 1 < len(policy.steps):
-        return Decision.ADVANCE, [f"{gained:.0f} shoppers in this step, {_no_harm(policy, evidence)}"]
+        return Decision.ADVANCE, [f"{gained:.0f} shoppers in this step, {_say_no_harm(policy, evidence)}"]
+    return _decide_promotion(policy, evidence)
+
+
+def _decide_promotion(policy: CanaryPolicy, evidence: list[Evidence]) -> tuple[Decision, list[str]]:
+    """Decide at the end of the last step, where no harm was shown and the counts can be used."""
     if not policy.proof:
-        return Decision.PROMOTE, [f"{_no_harm(policy, evidence)}; this policy asks for no proof"]
-    if unproven := [f"{e.guardrail}: not proven yet, {_proof(policy, e)}" for e in evidence if not e.proven]:
+        return Decision.PROMOTE, [f"{_say_no_harm(policy, evidence)}; this policy asks for no proof"]
+    if unproven := [f"{e.guardrail}: not proven yet, {_say_proof(policy, e)}" for e in evidence if not e.proven]:
         return Decision.HOLD, unproven
     weakest = min(evidence, key=lambda e: e.log_e_proof or 0.0)
-    said = f"all {len(evidence)} guardrails are proven (the weakest: {weakest.guardrail}, {_proof(policy, weakest)})"
+    said = (
+        f"all {len(evidence)} guardrails are proven (the weakest: {weakest.guardrail}, {_say_proof(policy, weakest)})"
+    )
     return Decision.PROMOTE, [said]
+
+
+def _gained_shoppers(state: CanaryState, outcomes: Outcomes) -> float:
+    """Return how many shoppers the smaller arm has gained in this step."""
+    control, canary = state.shoppers_at_step
+    return min(float(outcomes.control_shoppers or 0) - control, float(outcomes.canary_shoppers or 0) - canary)

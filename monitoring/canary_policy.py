@@ -1,4 +1,4 @@
-"""The settings of a canary: guardrails, steps, error rates; checked when they are made."""
+"""Defines the settings of a canary: guardrails, steps, error rates; checked when they are made."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from contracts.errors import SettingsError
+from contracts.release import CANARY_SHARE
 from monitoring.guardrails import GUARDRAILS, Guardrail
 
 MINUTE, HOUR = 60.0, 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class CanaryStep:
     """One share of the traffic. `share` in percent, for the canary and again for the control; times in seconds.
 
     The step is over when the smaller arm has gained `minimum_shoppers` and `minimum_s` have passed; after
@@ -39,11 +40,11 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowPolicy:
-    """How long a release is asked in the shadow, and how much worse it may answer there. Times in seconds.
+    """The time that a release is asked in the shadow, and how much worse it may answer there. Times in seconds.
 
-    Judged are the newest `minimum_questions`: `allowed_share` of them or `allowed_count`, whichever is more, may be
-    lost, empty or fallbacks beyond the champion's. A store that did not answer for a second sends no release back: with
-    too many, more is asked, and only after `chances` times the minimum it is said to be the release.
+    The newest `minimum_questions` are judged: `allowed_share` of them or `allowed_count`, whichever is more, may be
+    lost, empty or fallbacks beyond the champion's. A store that did not answer for a second must not refuse a release:
+    with too many, more questions are asked, and only after `chances` times the minimum the release is to blame.
     """
 
     minimum_questions: int = 500
@@ -54,28 +55,36 @@ class ShadowPolicy:
     chances: int = 3
 
 
+def _steps(*limits: tuple[int, float, float]) -> tuple[CanaryStep, ...]:
+    """Give every step of a canary its (minimum_shoppers, minimum_s, maximum_s)."""
+    return tuple(
+        CanaryStep(share=share, minimum_shoppers=shoppers, minimum_s=minimum_s, maximum_s=maximum_s)
+        for share, (shoppers, minimum_s, maximum_s) in zip(CANARY_SHARE.values(), limits, strict=True)
+    )
+
+
 #: For a shop with thousands of shoppers a day. The last step covers a day at least, so that no hour goes unseen.
-STEPS = (
-    Step(share=1, minimum_shoppers=100, minimum_s=15 * MINUTE, maximum_s=12 * HOUR),
-    Step(share=5, minimum_shoppers=250, minimum_s=30 * MINUTE, maximum_s=12 * HOUR),
-    Step(share=25, minimum_shoppers=1000, minimum_s=1 * HOUR, maximum_s=24 * HOUR),
-    Step(share=50, minimum_shoppers=1000, minimum_s=24 * HOUR, maximum_s=96 * HOUR),
+STEPS = _steps(
+    (100, 15 * MINUTE, 12 * HOUR),
+    (250, 30 * MINUTE, 12 * HOUR),
+    (1000, 1 * HOUR, 24 * HOUR),
+    (1000, 24 * HOUR, 96 * HOUR),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryPolicy:
-    """What a canary is judged by. SettingsError when it contradicts itself.
+    """The rules by which a canary is judged. Raises SettingsError when they contradict each other.
 
     `alpha`: probability that a harmless release is ever aborted, over all guardrails together. `beta`: probability that
     one over the line of any guardrail is promoted. `mismatch_alpha`: that a fair split is called broken.
     `warm_up_s`: time an engine may take to get ready with the release. `proof` False: the last step promotes without
     proof, when no harm was shown; for emergencies.
-    `maximum_lag_s`: a log that is complete only up to longer ago than this is late.
+    `maximum_lag_s`: a log that is complete only up to a time longer ago than this is late.
     """
 
     guardrails: tuple[Guardrail, ...] = GUARDRAILS
-    steps: tuple[Step, ...] = STEPS
+    steps: tuple[CanaryStep, ...] = STEPS
     shadow: ShadowPolicy = ShadowPolicy()
     warm_up_s: float = 10 * MINUTE
     proof: bool = True
@@ -105,58 +114,53 @@ class CanaryPolicy:
 
     @property
     def log_abort(self) -> float:
-        """log of the evidence at which one of m guardrails aborts: m / alpha."""
+        """Return log(m / alpha): the evidence at which one of m guardrails aborts."""
         return math.log(len(self.guardrails) / self.alpha)
 
     @property
     def log_proof(self) -> float:
-        """log of the evidence that every guardrail needs: 1 / beta. All must prove, so nothing is divided by m."""
+        """Return log(1 / beta): the evidence that every guardrail needs. All must prove, so nothing is divided by m."""
         return -math.log(self.beta)
 
     @property
     def log_mismatch(self) -> float:
-        """log of the evidence at which the split counts as broken."""
+        """Return the log of the evidence at which the split counts as broken."""
         return -math.log(self.mismatch_alpha)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings: evidence gathered under one policy is not judged by another."""
+        """Return the SHA-256 of the settings: evidence gathered under one policy is not judged by another."""
         body = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(body.encode()).hexdigest()
 
 
 #: A demo's machine is busy with training, so slow answers and missed features are part of it.
 _DEMO_DELTAS = {"clicks": 0.0, "carts": 0.1, "purchases": 0.1, "over_budget": 0.15, "fallbacks": 0.15}
-#: For a demo or a test with some hundred shoppers: margins so wide that few suffice. Not for a real shop.
+#: For a demo or a test with some hundred shoppers: margins so wide that few are enough. Not for a real shop.
 DEMO = CanaryPolicy(
     guardrails=tuple(
         replace(g, ratio=3.0, delta=_DEMO_DELTAS.get(g.name, 0.03), follow_up_s=min(g.follow_up_s, 2.0))
         for g in GUARDRAILS
     ),
-    steps=(
-        Step(share=1, minimum_shoppers=1, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=5, minimum_shoppers=5, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=25, minimum_shoppers=30, minimum_s=2, maximum_s=10 * MINUTE),
-        Step(share=50, minimum_shoppers=100, minimum_s=2, maximum_s=20 * MINUTE),
-    ),
+    steps=_steps((1, 2, 10 * MINUTE), (5, 2, 10 * MINUTE), (30, 2, 10 * MINUTE), (100, 2, 20 * MINUTE)),
     shadow=ShadowPolicy(minimum_questions=50, minimum_s=3, maximum_s=10 * MINUTE),
     warm_up_s=3 * MINUTE,
     alpha=0.002,
     mismatch_alpha=1e-5,
 )
-#: The policies a release can be made with; which one is part of what people approve.
+#: The policies that a release can be made with; people approve the policy with the release.
 POLICIES = {"default": CanaryPolicy(), "demo": DEMO}
 
 
 def policy_named(name: str) -> CanaryPolicy:
-    """A policy by its name; SettingsError when there is none."""
+    """Return the policy of this name. Raises SettingsError when there is none."""
     if name not in POLICIES:
         raise SettingsError(f"there is no canary policy {name!r}", remedy=f"use one of: {', '.join(sorted(POLICIES))}")
     return POLICIES[name]
 
 
 def without_waiting(policy: CanaryPolicy) -> CanaryPolicy:
-    """For an emergency: the same guardrails and the same ABORT, but no waiting and no proof."""
+    """Return the policy for an emergency: the same guardrails and the same ABORT, but no waiting and no proof."""
     steps = tuple(replace(step, minimum_shoppers=1, minimum_s=0.0) for step in policy.steps)
     shadow = replace(policy.shadow, minimum_questions=0, minimum_s=0.0)
     return replace(policy, steps=steps, shadow=shadow, proof=False)

@@ -1,7 +1,7 @@
-"""Drift: a day's features and scores against the training window of the champion that was serving.
+"""Reports drift: a day's features and scores against the training window of the champion that was serving.
 
-Evidently does the statistics and draws the page. Two things it does not do are done here: a column with too few
-values gets "not enough data" and never a verdict, and the same inputs give the same bytes.
+Evidently does the statistics and draws the page. Two things are added here: a column with too few values gets "not
+enough data" and never a verdict, and the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from artifacts.lake import DATA, Lake, write_table
 from artifacts.publish import fetch
 from contracts import release as files
 from contracts.settings import Settings
-from monitoring.scores import champion_scores
+from monitoring.scores import score_champion
 
 if TYPE_CHECKING:
     from artifacts.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
-TABLE = "drift"
+DRIFT_TABLE = "drift"
 #: The table whose numbers are watched, where the reference has a column of that name.
-WATCHED = "shopper_activity"
+WATCHED_TABLE = "shopper_activity"
 #: Values that either side of a column must have before a verdict.
 MIN_VALUES = 100
 #: Rows compared at most; more are thinned evenly, so that one night's report takes seconds.
@@ -39,12 +39,12 @@ MAX_ROWS = 20_000
 #: Share of columns that must have drifted before the day counts as drifted.
 DRIFT_SHARE = 0.5
 
-#: Names that Evidently draws at random: of a report, and of a widget (UUID of version 7).
+#: Names that Evidently makes at random: of a report, and of a widget (UUID of version 7).
 _RANDOM_NAMES = re.compile(
     r"(?P<kind>metric_)[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
 REPORT_HTML, REPORT_JSON = "report.html", "report.json"
-Verdict = Literal["drift", "no drift", "not enough data"]
+DriftVerdict = Literal["drift", "no drift", "not enough data"]
 
 SUMMARY = pa.schema(
     [
@@ -62,10 +62,10 @@ SUMMARY = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """What a day's report says, and where it lies."""
+    """The result of a day's report, and the address of its page."""
 
     digest: str
-    verdict: Verdict
+    verdict: DriftVerdict
     drifted: list[str]
     judged: int
     unjudged: list[str]
@@ -83,35 +83,35 @@ class Drift:
         return text
 
 
-def report(s: Settings, source: str, day: str, reference: str, *, run_id: str | None = None) -> Drift:
+def report_drift(s: Settings, source: str, day: str, reference: str, *, run_id: str | None = None) -> Drift:
     """Compare `day` with the training window of the release `reference`; publish HTML, JSON and a summary.
 
-    They lie in the lake as `drift/<day>` and, with `run_id`, as artifacts of that MLflow run. Running it again on
-    the same inputs writes nothing. Raises NotFound when the day has no features or the release does not exist.
+    They are in the lake as `drift/<day>` and, with `run_id`, artifacts of that MLflow run. Running it again on the
+    same inputs writes nothing. Raises NotFound when the day has no features or the release does not exist.
     """
     lake = Lake.of(s, source)
     meta = {
         "reference": reference,
-        "features": {table: lake.digest(table, day) for table in (WATCHED, "shopper_sequence")},
+        "features": {table: lake.digest(table, day) for table in (WATCHED_TABLE, "shopper_sequence")},
     }
-    published = lake.digest(TABLE, day)
-    if published is None or not _same(lake.manifest(TABLE, day), meta):
+    published = lake.digest(DRIFT_TABLE, day)
+    if published is None or not _has_meta(lake.manifest(DRIFT_TABLE, day), meta):
         bundle = fetch(lake.store, reference, s.cache / "objects")
-        activity = _read(lake.fetch(WATCHED, day) / DATA)
-        scores = champion_scores(bundle, lake.fetch("shopper_sequence", day) / DATA)
+        activity = _read(lake.fetch(WATCHED_TABLE, day) / DATA)
+        scores = score_champion(bundle, lake.fetch("shopper_sequence", day) / DATA)
         parts = {
             "features": (activity, _read(bundle / files.REFERENCE_FEATURES)),
             "scores": (scores, _read(bundle / files.REFERENCE_SCORES)),
         }
         with tempfile.TemporaryDirectory(prefix="caravan-drift-") as folder:
             compare(parts, Path(folder))
-            lake.publish(TABLE, day, Path(folder), meta)
+            lake.publish(DRIFT_TABLE, day, Path(folder), meta)
     else:
         log.info("the same inputs were compared before; nothing to do")
-    manifest = lake.manifest(TABLE, day)
-    directory = lake.fetch(TABLE, day)
+    manifest = lake.manifest(DRIFT_TABLE, day)
+    directory = lake.fetch(DRIFT_TABLE, day)
     page = _attach(s, run_id, day, directory, manifest.digest) if run_id else ""
-    return summarize(_read(directory / DATA), digest=manifest.digest, page=page)
+    return summarize_drift(_read(directory / DATA), digest=manifest.digest, page=page)
 
 
 def compare(parts: dict[str, tuple[pa.Table, pa.Table]], out: Path) -> pa.Table:
@@ -122,8 +122,8 @@ def compare(parts: dict[str, tuple[pa.Table, pa.Table]], out: Path) -> pa.Table:
     rows: list[dict[str, Any]] = []
     enough: dict[str, tuple[pa.Array, pa.Array]] = {}
     for part, (current, reference) in sorted(parts.items()):
-        for name in sorted(set(_numeric(current)) & set(_numeric(reference))):
-            now, before = _values(current[name]), _values(reference[name])
+        for name in sorted(set(_numeric_columns(current)) & set(_numeric_columns(reference))):
+            now, before = _finite_values(current[name]), _finite_values(reference[name])
             judged = min(len(now), len(before)) >= MIN_VALUES
             rows.append(
                 {
@@ -133,10 +133,10 @@ def compare(parts: dict[str, tuple[pa.Table, pa.Table]], out: Path) -> pa.Table:
             )  # fmt: skip
             if judged:
                 enough[name] = (now, before)
-    html, document = _evidently(enough) if enough else _nothing_to_compare(rows)
+    html, document = _run_evidently(enough) if enough else _nothing_to_compare(rows)
     for row in rows:
         if row["column"] in enough:
-            row |= _judgement(document, row["column"])
+            row |= _judge_column(document, row["column"])
     summary = pa.Table.from_pylist(rows, schema=SUMMARY)
     write_table(summary, out / DATA)
     (out / REPORT_HTML).write_text(html)
@@ -146,20 +146,20 @@ def compare(parts: dict[str, tuple[pa.Table, pa.Table]], out: Path) -> pa.Table:
     return summary
 
 
-def summarize(summary: pa.Table, *, digest: str, page: str = "") -> Drift:
-    """The day's verdict from its table: drift when at least DRIFT_SHARE of the judged columns drifted."""
+def summarize_drift(summary: pa.Table, *, digest: str, page: str = "") -> Drift:
+    """Make the day's verdict from its table: drift when at least DRIFT_SHARE of the judged columns drifted."""
     rows = summary.to_pylist()
     judged = [row for row in rows if row["verdict"] != "not enough data"]
     drifted = [row["column"] for row in judged if row["verdict"] == "drift"]
-    verdict: Verdict = "not enough data"
+    verdict: DriftVerdict = "not enough data"
     if judged:
         verdict = "drift" if len(drifted) >= DRIFT_SHARE * len(judged) else "no drift"
     unjudged = [row["column"] for row in rows if row["verdict"] == "not enough data"]
     return Drift(digest=digest, verdict=verdict, drifted=drifted, judged=len(judged), unjudged=unjudged, page=page)
 
 
-def _evidently(columns: dict[str, tuple[pa.Array, pa.Array]]) -> tuple[str, dict[str, Any]]:
-    """The page and the document of one Evidently report."""
+def _run_evidently(columns: dict[str, tuple[pa.Array, pa.Array]]) -> tuple[str, dict[str, Any]]:
+    """Make one Evidently report; return its page and its document."""
     import os
 
     os.environ["DO_NOT_TRACK"] = "1"
@@ -182,11 +182,11 @@ def _evidently(columns: dict[str, tuple[pa.Array, pa.Array]]) -> tuple[str, dict
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / REPORT_HTML
         snapshot.save_html(str(page))
-        return stable(page.read_text()), dict(snapshot.dict())
+        return _stabilize_page(page.read_text()), dict(snapshot.dict())
 
 
-def stable(html: str) -> str:
-    """The page with its random element names replaced by numbers in order of appearance, so bytes repeat."""
+def _stabilize_page(html: str) -> str:
+    """Replace the page's random element names by numbers in order of appearance, so that its bytes repeat."""
     names: dict[str, str] = {}
 
     def number(match: re.Match[str]) -> str:
@@ -207,8 +207,8 @@ def _nothing_to_compare(rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]
     return page, {"metrics": [], "tests": []}
 
 
-def _judgement(document: dict[str, Any], column: str) -> dict[str, Any]:
-    """Method, value, threshold and verdict of one column. A p value drifts below its threshold, a distance above."""
+def _judge_column(document: dict[str, Any], column: str) -> dict[str, Any]:
+    """Judge a column: method, value, threshold, verdict. A p value drifts below its threshold, a distance above."""
     metric = next(
         m
         for m in document["metrics"]
@@ -219,12 +219,12 @@ def _judgement(document: dict[str, Any], column: str) -> dict[str, Any]:
     return {"method": method, "threshold": threshold, "value": value, "verdict": "drift" if drifted else "no drift"}
 
 
-def _numeric(table: pa.Table) -> list[str]:
+def _numeric_columns(table: pa.Table) -> list[str]:
     return [f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
 
 
-def _values(column: pa.ChunkedArray) -> pa.Array:
-    """The finite values of a column as float64, at most MAX_ROWS, evenly thinned in their order."""
+def _finite_values(column: pa.ChunkedArray) -> pa.Array:
+    """Return the finite values of a column as float64, at most MAX_ROWS, evenly thinned in their order."""
     values = column.combine_chunks().cast(pa.float64()).drop_null()
     values = values.filter(pc.is_finite(values))
     if len(values) > MAX_ROWS:
@@ -236,12 +236,12 @@ def _read(path: Path) -> pa.Table:
     return pq.read_table(path)
 
 
-def _same(manifest: Manifest, meta: dict[str, Any]) -> bool:
+def _has_meta(manifest: Manifest, meta: dict[str, Any]) -> bool:
     return all(manifest.meta.get(name) == value for name, value in meta.items())
 
 
 def _attach(s: Settings, run_id: str, day: str, directory: Path, digest: str) -> str:
-    """Lay the report with the MLflow run, once; the address of its page."""
+    """Attach the report to the MLflow run, once; return the address of its page."""
     from artifacts.registry import mlflow_client, mlflow_page
 
     client = mlflow_client(s)

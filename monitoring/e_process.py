@@ -1,13 +1,13 @@
-"""The evidence of a canary as e-processes: numbers that may be looked at after every event.
+"""Weighs the evidence of a canary with e-processes: numbers that may be looked at after every event.
 
 An e-process starts at 1 and, while its null hypothesis holds, is expected not to grow; by Ville's inequality it ever
-reaches 1/alpha with probability at most alpha, however often somebody looks. Such mixtures for counts are Lindon &
+reaches 1/alpha with probability at most alpha, no matter how often one looks. Such mixtures for counts are Lindon &
 Malek's (arXiv 2011.03567), their use for canaries Lindon et al.'s (arXiv 2205.14762). All functions here take totals,
 not streams: the order of events does not matter. They work in logarithms, on arrays that broadcast.
 
 *Harm.* Shoppers fall into two arms of the same size by a fair coin, and each counts at most once. If the release
-changes nothing, the coins of the shoppers with an event are still fair and independent, whatever the traffic does. With
-r times the harm an event is the canary's with probability theta = r / (1 + r). Against r <= 1 we bet on a grid of r:
+changes nothing, the coins of the shoppers with an event are still fair and independent, for any traffic. With r times
+the harm an event is the canary's with probability theta = r / (1 + r). Against r <= 1 we bet on a grid of r:
 
     E(C, K) = sum_j w_j (2 theta_j)^C (2 (1 - theta_j))^K        C canary events, K control events
 
@@ -40,26 +40,26 @@ RARE_BETS = ((0.0, 0.85), (0.2, 0.10), (0.4, 0.05))
 
 
 def _ratio_bets(ratio: float) -> tuple[tuple[float, float], ...]:
-    """Ratios below R1 and their weights: no change, and half way (geometrically) to R1."""
+    """Return ratios below R1 and their weights: no change, and half way (geometrically) to R1."""
     return ((1.0, 0.75), (sqrt(ratio), 0.25))
 
 
 def _log_mean(terms: list[tuple[float, Array]]) -> Array:
-    """log of sum of weight * exp(term), without overflow."""
+    """Return log(sum of weight * exp(term)), without overflow."""
     logs = np.stack(np.broadcast_arrays(*(log(weight) + term for weight, term in terms)))
     top = logs.max(axis=0)
     return np.asarray(top + np.log(np.exp(logs - top).sum(axis=0)), dtype=np.float64)
 
 
 def log_e_harm(canary: ArrayLike, control: ArrayLike) -> Array:
-    """log e against "the canary's shoppers have an event no more often than the control's"; events per arm."""
+    """Return log e against "the canary's shoppers have an event no more often than the control's"; events per arm."""
     c, k = np.asarray(canary, dtype=np.float64), np.asarray(control, dtype=np.float64)
     thetas = [r / (1 + r) for r in HARM_RATIOS]
     return _log_mean([(1 / len(thetas), c * log(2 * t) + k * log(2 * (1 - t))) for t in thetas])
 
 
 def log_e_proof(canary: ArrayLike, control: ArrayLike, shoppers: ArrayLike, *, ratio: float, delta: float) -> Array:
-    """log e against "canary rate >= max(ratio x control rate, delta)"; events per arm, settled canary shoppers.
+    """Return log e against "canary rate >= max(ratio x control rate, delta)"; events per arm, settled canary shoppers.
 
     `shoppers` counts those whose outcome is known: every shopper with an event, and every other whose time to have
     one is over. With delta 0 a rate cannot be "rare": only the ratio is bet on.
@@ -81,7 +81,7 @@ def log_e_proof(canary: ArrayLike, control: ArrayLike, shoppers: ArrayLike, *, r
 
 
 def log_e_mismatch(canary: ArrayLike, control: ArrayLike) -> Array:
-    """log e against "a shopper of either arm is the canary's with probability 1/2"; shoppers per arm.
+    """Return log e against "a shopper of either arm is the canary's with probability 1/2"; shoppers per arm.
 
     The Beta(1/2, 1/2) mixture, two-sided: the test of Lindon & Malek for two arms.
     """
@@ -90,7 +90,7 @@ def log_e_mismatch(canary: ArrayLike, control: ArrayLike) -> Array:
 
 
 def harm_boundary(limit: int, log_threshold: float) -> NDArray[np.int64]:
-    """The fewest canary events at which `log_e_harm` reaches the threshold, for each of 0..limit control events."""
+    """Find the fewest canary events at which `log_e_harm` reaches the threshold, for each of 0..limit control ones."""
     control = np.arange(limit + 1)
     low, high = np.full(limit + 1, -1), np.full(limit + 1, 1)
     while (short := log_e_harm(high, control) < log_threshold).any():
@@ -104,7 +104,7 @@ def harm_boundary(limit: int, log_threshold: float) -> NDArray[np.int64]:
 
 
 def clean_shoppers_needed(*, beta: float, ratio: float, delta: float) -> int:
-    """Shoppers without any event in either arm after which the proof reaches 1/beta."""
+    """Find how many shoppers without any event in either arm it takes until the proof reaches 1/beta."""
     low, high = 0, 1
     while log_e_proof(0, 0, high, ratio=ratio, delta=delta) < -log(beta):
         low, high = high, 2 * high

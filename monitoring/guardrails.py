@@ -1,7 +1,7 @@
-"""What a canary is judged by: guardrails, and counts of shoppers, at most one event per shopper and guardrail.
+"""Defines a canary's guardrails, and counts shoppers for them, at most one event per shopper and guardrail.
 
 Counting each failure instead of each failing shopper breaks the test: the same few shoppers fail again and again and
-always sit on the same side, so their events are not independent coins. See docs/canary.md for by how much.
+are always in the same arm, so their events are not independent coins. docs/canary.md says by how much it breaks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Literal
 from contracts.errors import SettingsError
 
 Arm = Literal["control", "canary"]
-NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
+GUARDRAIL_NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
+#: Shopper -> when the shopper met an arm first, and which.
+_FirstMet = dict[str, tuple[float, Arm]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guardrail:
-    """One kind of event, and how much worse the canary may not be.
+    """One kind of event, with the limit of how much worse the canary may be.
 
     `harm`: "more" when an event is harm (an error), "less" when its absence is (a click). `ratio` (R1 > 1) and `delta`
     (a rate per shopper) draw the line that a promotion must prove the canary to be below: max(ratio x control, delta).
@@ -40,7 +42,7 @@ class Guardrail:
 
     def __post_init__(self) -> None:
         problems = [
-            (not NAME.match(self.name), "name: small letters, digits and _, at most 41"),
+            (not GUARDRAIL_NAME.match(self.name), "name: small letters, digits and _, at most 41"),
             (self.harm not in ("more", "less"), "harm: 'more' or 'less'"),
             (not (math.isfinite(self.ratio) and self.ratio > 1), "ratio: above 1"),
             (not 0 <= self.delta < 1, "delta: at least 0 and below 1"),
@@ -52,7 +54,7 @@ class Guardrail:
             raise SettingsError(f"guardrail {self.name!r} is not usable", remedy="; ".join(wrong))
 
 
-#: What every release is judged by. Carts and purchases are rarer than clicks, so their margins are wider.
+#: The guardrails of every release. Carts and purchases are rarer than clicks, so their margins are wider.
 GUARDRAILS = (
     Guardrail(name="errors"),
     Guardrail(name="timeouts"),
@@ -69,7 +71,7 @@ GUARDRAILS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Totals of one guardrail since the release's start. Counts are shoppers; None or NaN is "not known".
+    """The totals of one guardrail since the release's start. Counts are shoppers; None or NaN is "not known".
 
     `*_shoppers`: settled ones (with an event, or past their follow-up); `*_events`: those with an event;
     `canary_stall`: the most canary events within `stall_s`;
@@ -84,7 +86,7 @@ class Tally:
     canary_stall: float = 0
 
     def problem(self, earlier: Tally | None = None) -> str | None:
-        """Why these counts cannot be judged, or None. `earlier`: the last counts that could; they never go down."""
+        """Say why these counts cannot be judged, or None. `earlier`: the last counts that could; they never go down."""
         for field in fields(self)[:4]:
             value = getattr(self, field.name)
             if value is None or not math.isfinite(value) or value < 0 or value != int(value):
@@ -104,14 +106,14 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """All that is known of a running canary: shoppers exposed per arm so far, and the tally of each guardrail."""
+    """The outcomes of a running canary: shoppers exposed per arm so far, and the tally of each guardrail."""
 
     control_shoppers: float | None
     canary_shoppers: float | None
     tallies: Mapping[str, Tally]
 
     def problem(self) -> str | None:
-        """Why the number of exposed shoppers cannot be used, or None."""
+        """Say why the number of exposed shoppers cannot be used, or None."""
         for arm, value in (("control", self.control_shoppers), ("canary", self.canary_shoppers)):
             if value is None or not math.isfinite(value) or value < 0 or value != int(value):
                 return f"exposed {arm} shoppers are {value}, not a count"
@@ -120,7 +122,7 @@ class Outcomes:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """A shopper met an arm; repeated ones count once. `at` in seconds since 1970."""
+    """The meeting of a shopper and an arm; repeated ones count once. `at` in seconds since 1970."""
 
     shopper: str
     arm: Arm
@@ -129,7 +131,7 @@ class Exposure:
 
 @dataclass(frozen=True, kw_only=True)
 class ShopperEvent:
-    """A shopper had an event of a guardrail; repeated ones count once."""
+    """An event of a guardrail that a shopper had; repeated ones count once."""
 
     shopper: str
     guardrail: str
@@ -143,13 +145,13 @@ def count_outcomes(
     *,
     complete_until: Mapping[str, float],
 ) -> Outcomes:
-    """Counts per guardrail and arm: each shopper once, in the first arm met, whatever the order of the input.
+    """Count shoppers per guardrail and arm: each once, in the first arm met, for any order of the input.
 
     An event from before the shopper's first exposure belongs to the champion and is left out; so is one later than
     the guardrail's `complete_until`, since the other arm's may not be in yet. A guardrail that `complete_until` does
     not name has no source and gets no tally: the judge then holds.
     """
-    first: dict[str, tuple[float, Arm]] = {}
+    first: _FirstMet = {}
     for e in exposures:
         first[e.shopper] = min(first.get(e.shopper, (e.at, e.arm)), (e.at, e.arm))
     seen: dict[str, dict[str, float]] = {}
@@ -158,31 +160,27 @@ def count_outcomes(
         if met and met[0] <= event.at <= complete_until.get(event.guardrail, -math.inf):
             known = seen.setdefault(event.guardrail, {})
             known[event.shopper] = min(known.get(event.shopper, event.at), event.at)
-    tallies: dict[str, Tally] = {}
-    for guardrail in guardrails:
-        if (until := complete_until.get(guardrail.name)) is None:
-            continue
-        with_event = seen.get(guardrail.name, {})
-        counts = {"control_shoppers": 0, "control_events": 0, "canary_shoppers": 0, "canary_events": 0}
-        for shopper, (at, arm) in first.items():
-            counts[f"{arm}_events"] += shopper in with_event
-            counts[f"{arm}_shoppers"] += shopper in with_event or at + guardrail.follow_up_s <= until
-        tallies[guardrail.name] = Tally(
-            control_shoppers=counts["control_shoppers"],
-            control_events=counts["control_events"],
-            canary_shoppers=counts["canary_shoppers"],
-            canary_events=counts["canary_events"],
-            complete_until=until,
-            canary_stall=_most_within(
-                guardrail.stall_s, [at for shopper, at in with_event.items() if first[shopper][1] == "canary"]
-            ),
-        )
+    tallies = {
+        guardrail.name: _tally(guardrail, first, seen.get(guardrail.name, {}), complete_until[guardrail.name])
+        for guardrail in guardrails
+        if guardrail.name in complete_until
+    }
     arms = [arm for _, arm in first.values()]
     return Outcomes(control_shoppers=arms.count("control"), canary_shoppers=arms.count("canary"), tallies=tallies)
 
 
-def _most_within(seconds: float, times: list[float]) -> int:
-    """The most of `times` that lie within so many seconds; 0 when none are asked for."""
+def _tally(guardrail: Guardrail, first: _FirstMet, with_event: Mapping[str, float], until: float) -> Tally:
+    """Count one guardrail. `with_event`: shopper -> time of the first event; its log is complete `until` then."""
+    counts = {"control_shoppers": 0, "control_events": 0, "canary_shoppers": 0, "canary_events": 0}
+    for shopper, (at, arm) in first.items():
+        counts[f"{arm}_events"] += shopper in with_event
+        counts[f"{arm}_shoppers"] += shopper in with_event or at + guardrail.follow_up_s <= until
+    canary_times = [at for shopper, at in with_event.items() if first[shopper][1] == "canary"]
+    return Tally(**counts, complete_until=until, canary_stall=_count_most_within(guardrail.stall_s, canary_times))
+
+
+def _count_most_within(seconds: float, times: list[float]) -> int:
+    """Count the most of `times` that are within so many seconds; 0 for no seconds."""
     if not seconds:
         return 0
     times, most, oldest = sorted(times), 0, 0

@@ -1,4 +1,4 @@
-"""Reading logs of JSON lines that others are still writing: from a moment on, then only what is new."""
+"""Reads logs of JSON lines that others are still writing: from a moment on, and later only the new lines."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Line = dict[str, Any]
 
 
 def is_counted(line: Line) -> bool:
-    """Whether a line of either log is of somebody whom the shop or a token names; lines of before do not say."""
+    """Say whether a line of either log is of a shopper whom the shop or a token names; older lines have no `caller`."""
     return line.get("caller", "shop") in ("shop", "shopper")
 
 
 #: Bytes read at once; a backlog is worked off in pieces, so memory stays bounded.
-CHUNK = 4 << 20
+CHUNK_BYTES = 4 << 20
 
 
 class Tail:
-    """One growing file. Whole lines only; what is not JSON is counted, not raised."""
+    """One growing file. Whole lines only; lines that are no JSON are counted, not raised."""
 
     def __init__(self, path: Path, when: Callable[[Line], float], since: float) -> None:
         self.path = path
@@ -33,17 +33,17 @@ class Tail:
         self._file: int | None = None
 
     def read(self) -> Iterator[Line]:
-        """Lines since the last call, or since the moment given. Nothing when the file is not there."""
+        """Yield the lines since the last call, or since the moment given. None when the file is not there."""
         try:
             with self.path.open("rb") as file:
                 about = os.fstat(file.fileno())
                 if self._file != about.st_ino or (self._offset or 0) > about.st_size:
                     self._offset, self._file = None, about.st_ino  # another file has its name now
                 if self._offset is None:
-                    self._offset = self._find(file.fileno(), about.st_size)
+                    self._offset = self._find_start(file.fileno(), about.st_size)
                 while True:
                     file.seek(self._offset)
-                    data = file.read(CHUNK)
+                    data = file.read(CHUNK_BYTES)
                     whole = data[: data.rfind(b"\n") + 1]
                     if not whole:
                         return
@@ -64,8 +64,8 @@ class Tail:
             return None
         return dict(line)
 
-    def _find(self, file: int, size: int) -> int:
-        """Where to begin: lines are nearly in the order of time, so halve; a minute earlier, to miss none."""
+    def _find_start(self, file: int, size: int) -> int:
+        """Find the first offset by halving: lines are nearly in the order of time; a minute earlier, to miss none."""
         low, high = 0, size
         while high - low > 65536:
             middle = (low + high) // 2
@@ -82,7 +82,7 @@ class Tail:
 
 
 class TailOfFolder:
-    """All segments `<day>/<engine>-<n>.jsonl` below a folder, those not touched since the moment left out."""
+    """All segments `<day>/<engine>-<n>.jsonl` below a folder, except those not touched since the moment."""
 
     def __init__(self, folder: Path, when: Callable[[Line], float], since: float) -> None:
         self._folder = folder
@@ -95,7 +95,7 @@ class TailOfFolder:
         return bool(self._tails)
 
     def read(self) -> Iterator[Line]:
-        """New lines of all segments; in order within a segment only."""
+        """Yield the new lines of all segments; in order within a segment only."""
         for path in sorted(self._folder.glob("*/*.jsonl")):
             if path not in self._tails:
                 try:

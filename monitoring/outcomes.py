@@ -1,8 +1,8 @@
-"""From logs to the outcomes of a canary: the edge's access log and the engines' answer log become counts of shoppers.
+"""Reads a canary's outcomes from logs: the edge's access log and the engines' answer log become counts of shoppers.
 
-Errors, timeouts and latency come from the edge, because an engine that hangs reports nothing; what was answered and
-what shoppers did comes from the engines. Both carry the shopper's opaque id and the arm that the edge *meant*: when a
-dead canary's shoppers were given the champion's answer, that is the canary's error.
+Errors, timeouts and latency come from the edge, because an engine that hangs reports nothing; answers and the actions
+of shoppers come from the engines. Both carry the shopper's opaque id and the arm that the edge *meant*: when a dead
+canary's shoppers were given the champion's answer, that is the canary's error.
 
 A log that is missing, or that lags behind the other one, makes its guardrails incomplete: the judge then holds.
 """
@@ -25,21 +25,21 @@ OF_ENGINES = (
     "fallbacks", "empty_answers", "unknown_items", "stale_features", "clicks", "carts", "purchases",
 )  # fmt: skip
 ACTIONS = {"click": "clicks", "add_to_cart": "carts", "purchase": "purchases"}
-#: Envoy's flag of what it turned away for its rate; lines from before the edge wrote `read` have no other sign.
+#: Envoy's flag of a request beyond its rate limit; lines from before the edge wrote `read` have no other sign.
 RATE_LIMITED = "RL"
 #: Envoy's flag of a client that closed its connection before it had the answer.
 LEFT = "DC"
 #: Share of the deadline after which an answer counts as one that came too late.
-SLOW = 0.95
-#: Seconds after which a line is in its log: Envoy and the engines write several times a second.
-SETTLING = 1.0
-#: An engine's log that ends this many seconds before the edge last saw it answer is late.
-SILENCE = 5.0
+LATE_SHARE = 0.95
+#: Time after which a line is in its log: Envoy and the engines write several times a second.
+LOG_SETTLING_S = 1.0
+#: An engine's log is late when it ends this long before the edge last saw the engine answer.
+MAX_LOG_SILENCE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """Which canary is looked at, and what counts as too slow. `since`: seconds since 1970; times in milliseconds.
+    """The canary to read of, and its limits of time. `since`: seconds since 1970; other times in milliseconds.
 
     `catalog`: items that exist; None means it is not known, and the guardrail `unknown_items` gets no tally.
     """
@@ -54,7 +54,7 @@ class Watched:
 
 @dataclass
 class OutcomeReader:
-    """Reads on from where it stopped; everything is derived from the logs, so a new one comes to the same counts."""
+    """A reader that goes on from where it stopped; all is derived from the logs, so a new one has the same counts."""
 
     watched: Watched
     access_log: Path
@@ -62,19 +62,19 @@ class OutcomeReader:
     _first: dict[str, tuple[float, Arm]] = field(default_factory=dict)
     _events: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     _answered: dict[Arm, float] = field(default_factory=dict)  # newest answer per arm, as the edge saw it
-    _told: dict[Arm, float] = field(default_factory=dict)  # newest line per arm in the engines' log
+    _logged: dict[Arm, float] = field(default_factory=dict)  # newest line per arm in the engines' log
 
     def __post_init__(self) -> None:
         since = self.watched.since
         self._edge = Tail(self.access_log, _edge_time, since)
         self._engines = TailOfFolder(self.answer_log, _engine_time, since)
 
-    def outcomes(self, policy: CanaryPolicy, *, now: float) -> Outcomes:
-        """Totals up to now."""
+    def read_outcomes(self, policy: CanaryPolicy, *, now: float) -> Outcomes:
+        """Read the new lines, and return the totals up to now."""
         for line in self._edge.read():
-            self._of_edge(line)
+            self._take_edge_line(line)
         for line in self._engines.read():
-            self._of_engine(line)
+            self._take_engine_line(line)
         self._prune()
         exposures = [Exposure(shopper=who, arm=arm, at=at) for who, (at, arm) in self._first.items()]
         events = [
@@ -87,69 +87,75 @@ class OutcomeReader:
     def _complete_until(self, now: float) -> dict[str, float]:
         until: dict[str, float] = {}
         if self.access_log.exists():
-            until |= dict.fromkeys(OF_EDGE, now - SETTLING)
+            until |= dict.fromkeys(OF_EDGE, now - LOG_SETTLING_S)
             late = [
-                self._told.get(arm, self.watched.since)
+                self._logged.get(arm, self.watched.since)
                 for arm, answered in self._answered.items()
-                if self._told.get(arm, self.watched.since) < answered - SILENCE
+                if self._logged.get(arm, self.watched.since) < answered - MAX_LOG_SILENCE_S
             ]
-            until |= dict.fromkeys(OF_ENGINES, min([now - SETTLING, *late]))
+            until |= dict.fromkeys(OF_ENGINES, min([now - LOG_SETTLING_S, *late]))
         if self.watched.catalog is None:
             until.pop("unknown_items", None)
         return until
 
-    def _of_edge(self, line: Line) -> None:
-        arm, shopper, path = _arm(line.get("arm")), line.get("shopper"), str(line.get("path"))
-        if arm is None or not shopper or not path.startswith(("/recommend", "/search", "/similar/")):
+    def _take_edge_line(self, line: Line) -> None:
+        arm, shopper = _arm(line.get("arm")), line.get("shopper")
+        if arm is None or not shopper or not self._is_exposure(line):
             return
-        if not is_counted(line):
-            return  # nobody whom the shop or we know: whoever that is, it decides on no release
-        if line.get("read", "1") != "1" or RATE_LIMITED in str(line.get("flags")):
-            return  # turned away unread: what it says of its arm is only its sender's word
         at, code, waited = _edge_time(line), int(line.get("code") or 0), _waited_ms(line)
-        if LEFT in str(line.get("flags")).split(",") and waited < SLOW * self.watched.deadline_ms:
-            return  # the client went away before the engine was due: whoever does that says nothing of a release
         met = self._first.get(shopper)
         if met is None or at < met[0]:
             self._first[shopper] = (at, arm)
-        timed_out = "UT" in str(line.get("flags")) or code == 504 or waited >= SLOW * self.watched.deadline_ms
+        timed_out = "UT" in str(line.get("flags")) or code == 504 or waited >= LATE_SHARE * self.watched.deadline_ms
         expected = self.watched.canary if arm == "canary" else self.watched.champion
         answered_by = line.get("release")
         stand_in = code == 200 and answered_by not in (None, "", "-", expected)
         if code == 200 and not stand_in:
             self._answered[arm] = max(self._answered.get(arm, 0.0), at)
         if timed_out:
-            self._happened(shopper, "timeouts", at)
+            self._add_event(shopper, "timeouts", at)
         elif code >= 500 or code == 0 or stand_in:
-            self._happened(shopper, "errors", at)
+            self._add_event(shopper, "errors", at)
         if waited > self.watched.budget_ms:
-            self._happened(shopper, "over_budget", at)
+            self._add_event(shopper, "over_budget", at)
 
-    def _of_engine(self, line: Line) -> None:
+    def _is_exposure(self, line: Line) -> bool:
+        """Say whether a line of the edge is of a known shopper's question that an engine had its time to answer."""
+        flags = str(line.get("flags"))
+        if not str(line.get("path")).startswith(("/recommend", "/search", "/similar/")):
+            return False
+        if not is_counted(line):
+            return False  # a caller whom neither the shop nor a token names decides on no release
+        if line.get("read", "1") != "1" or RATE_LIMITED in flags:
+            return False  # turned away unread: the arm in the line is only its sender's claim
+        # a client that went away before the engine was due says nothing of a release
+        return LEFT not in flags.split(",") or _waited_ms(line) >= LATE_SHARE * self.watched.deadline_ms
+
+    def _take_engine_line(self, line: Line) -> None:
         arm, shopper, at = _arm(line.get("arm")), line.get("shopper"), _engine_time(line)
         if arm is None or not shopper or line.get("shadow") or not is_counted(line):
             return
         if line.get("kind") == "events":
             for kind, name in ACTIONS.items():
                 if line.get("actions", {}).get(kind):
-                    self._happened(shopper, name, at)
+                    self._add_event(shopper, name, at)
             return
-        self._told[arm] = max(self._told.get(arm, 0.0), at)
+        self._logged[arm] = max(self._logged.get(arm, 0.0), at)
         items, catalog = line.get("items") or [], self.watched.catalog
         if line.get("fallback"):
-            self._happened(shopper, "fallbacks", at)
+            self._add_event(shopper, "fallbacks", at)
         if not items:
-            self._happened(shopper, "empty_answers", at)
+            self._add_event(shopper, "empty_answers", at)
         if line.get("stale"):
-            self._happened(shopper, "stale_features", at)
+            self._add_event(shopper, "stale_features", at)
         if catalog is not None and any(item not in catalog for item in items):
-            self._happened(shopper, "unknown_items", at)
+            self._add_event(shopper, "unknown_items", at)
 
-    def _happened(self, shopper: str, guardrail: str, at: float) -> None:
+    def _add_event(self, shopper: str, guardrail: str, at: float) -> None:
         self._events.setdefault((shopper, guardrail), []).append(at)
 
     def _prune(self) -> None:
-        """Once a shopper's first exposure is known, only the first event after it matters."""
+        """Keep only the first event after a shopper's first exposure, once that is known: no other one matters."""
         for (shopper, _), times in self._events.items():
             met = self._first.get(shopper)
             if met and len(times) > 1:
@@ -163,10 +169,10 @@ def _arm(value: object) -> Arm | None:
 
 
 def _waited_ms(line: Line) -> float:
-    """Milliseconds between the end of the request at the edge and the engine's first byte, or until nobody waited more.
+    """Return the milliseconds from the end of the request at the edge to the engine's first byte, or to the end.
 
     A slow network or a client that sends its body in two halves is no fault of a release. Lines of an earlier edge have
-    the whole duration alone.
+    only the whole duration.
     """
     duration = float(line.get("duration_ms") or 0)
     if "sent_ms" not in line:

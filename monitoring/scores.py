@@ -1,4 +1,4 @@
-"""What a release would score for the shoppers of a day: the other half of drift.
+"""Scores the shoppers of a day with a release: the other half of drift.
 
 The program in the bundle is run as the engine runs it, over the day's recent sequences.
 """
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 #: Shoppers scored at most, evenly thinned.
 MAX_SHOPPERS = 2_000
-BATCH = 64
-#: Newest items of a history that are looked at, where the model does not say.
-LONGEST = 50
+#: Shoppers scored in one run of the program.
+SCORE_BATCH = 64
 
 
-def champion_scores(bundle: Path, sequences: Path) -> pa.Table:
-    """`top_score` float64, what the release in `bundle` gives its best item, for the shoppers of `sequences`.
+def score_champion(bundle: Path, sequences: Path) -> pa.Table:
+    """Return `top_score` float64, the score of the best item by the release in `bundle`, for each shopper.
 
     `sequences` is a partition's data of the table shopper_sequence. Shoppers without a known item are left out.
     """
@@ -35,17 +34,17 @@ def champion_scores(bundle: Path, sequences: Path) -> pa.Table:
         table = table.take(pa.array([i * len(table) // MAX_SHOPPERS for i in range(MAX_SHOPPERS)]))
     catalog = pq.read_table(bundle / files.ITEMS, columns=["item_id"])["item_id"].to_pylist()
     index = {item: row + 1 for row, item in enumerate(catalog)}
-    longest = int(json.loads((bundle / files.MODEL_CONFIG).read_text()).get("max_length", LONGEST))
+    longest = int(json.loads((bundle / files.MODEL_CONFIG).read_text()).get("max_length", files.LONGEST_HISTORY))
     known = ([index[item] for item in items if item in index][-longest:] for items in table["items"].to_pylist())
     histories = sorted((history for history in known if history), key=len)
     vectors = np.load(bundle / files.ITEM_VECTORS, allow_pickle=False)
     bias = (
         np.load(bundle / files.ITEM_BIAS, allow_pickle=False) if (bundle / files.ITEM_BIAS).exists() else np.float32(0)
     )
-    program, width = _program(bundle / files.SEQUENCE_PROGRAM)
+    program, width = _open_program(bundle / files.SEQUENCE_PROGRAM)
     best = [np.zeros(0, dtype=np.float32)]
-    for start in range(0, len(histories), BATCH):
-        part = histories[start : start + BATCH]
+    for start in range(0, len(histories), SCORE_BATCH):
+        part = histories[start : start + SCORE_BATCH]
         lengths = np.array([len(history) for history in part], dtype=np.int64)
         items = np.zeros((len(part), width or int(lengths.max())), dtype=np.int64)
         for row, history in enumerate(part):
@@ -55,8 +54,11 @@ def champion_scores(bundle: Path, sequences: Path) -> pa.Table:
     return pa.table({"top_score": pa.array(np.concatenate(best).astype(np.float64))})
 
 
-def _program(path: Path) -> tuple[InferenceSession, int | None]:
-    """The exported program, and its length where that is fixed. One thread: the night shares the machine."""
+def _open_program(path: Path) -> tuple[InferenceSession, int | None]:
+    """Open the exported program; return its history length too, where that is fixed.
+
+    One thread: the night shares the machine.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

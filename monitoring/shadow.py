@@ -1,6 +1,6 @@
-"""What a shadow's answers tell: it is asked what the champion is asked, and nobody sees what it says.
+"""Compares a shadow's answers with the champion's: it is asked the same questions, and no shopper sees its answers.
 
-A new model may well answer otherwise, so little overlap is shown and not judged. What is judged is whether it answers
+A new model may well give other answers, so little overlap is shown and not judged. The judgement is whether it answers
 at all: empty answers, fallbacks and lost ones beyond the champion's, and time.
 """
 
@@ -18,17 +18,17 @@ from scipy.stats import kendalltau
 from monitoring.canary_policy import ShadowPolicy
 from monitoring.log_tail import Line, TailOfFolder, is_counted
 
-#: Questions remembered; the oldest are forgotten.
-REMEMBERED = 20_000
-#: Seconds after which the edge surely mirrors, and after which both answers are in the logs.
-MIRRORING, SETTLING = 10.0, 2.0
+#: Questions kept; the oldest are dropped.
+KEPT_QUESTIONS = 20_000
+#: Time after which the edge surely mirrors, and after which both answers are in the logs.
+MIRRORING_S, PAIR_SETTLING_S = 10.0, 2.0
 #: Newest pairs whose orders are compared.
-COMPARED = 500
+COMPARED_PAIRS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Champion and shadow on the same questions, the newest ones. Times in milliseconds, rates per question.
+    """The comparison of champion and shadow on the newest questions. Times in milliseconds, rates per question.
 
     `seen`: all questions so far; `asked`: those compared, which both should have answered; `overlap`: mean share of the
     champion's items that the shadow shows too; `rank_correlation`: mean Kendall tau over those items; None without any
@@ -55,7 +55,7 @@ class Comparison:
 
 @dataclass
 class ShadowReader:
-    """Pairs the two engines' answers by the request's id."""
+    """A reader of the answer log that pairs the two engines' answers by the request's id."""
 
     answer_log: Path
     champion: str
@@ -67,7 +67,7 @@ class ShadowReader:
         self._tail = TailOfFolder(self.answer_log, lambda line: float(line["t"]), self.since)
 
     def compare(self, *, newest: int, now: float) -> Comparison:
-        """The `newest` questions so far, but for those of this moment, whose pair may still be on its way."""
+        """Compare the `newest` questions so far, except those of this moment, whose pair may not be in the log yet."""
         for line in self._tail.read():
             if not is_counted(line):
                 continue
@@ -77,10 +77,10 @@ class ShadowReader:
             ):
                 continue
             self._pairs.setdefault(str(line["id"]), {})[side] = line
-        while len(self._pairs) > REMEMBERED:
+        while len(self._pairs) > KEPT_QUESTIONS:
             self._pairs.popitem(last=False)
         first = min((float(p["shadow"]["t"]) for p in self._pairs.values() if "shadow" in p), default=math.inf)
-        begin, end = min(first, self.since + MIRRORING), now - SETTLING
+        begin, end = min(first, self.since + MIRRORING_S), now - PAIR_SETTLING_S
         settled = [p for p in self._pairs.values() if "champion" in p and begin <= float(p["champion"]["t"]) < end]
         settled.sort(key=lambda pair: float(pair["champion"]["t"]))
         compared = settled[-newest:]
@@ -93,14 +93,14 @@ class ShadowReader:
             champion_empty=sum(not champion["items"] for champion, _ in both),
             fallbacks=sum(bool(shadow["fallback"]) for _, shadow in both),
             champion_fallbacks=sum(bool(champion["fallback"]) for champion, _ in both),
-            **_agreement(both[-COMPARED:]),
-            **_times("", [shadow for _, shadow in both]),
-            **_times("champion_", [champion for champion, _ in both]),
+            **_measure_agreement(both[-COMPARED_PAIRS:]),
+            **_measure_times("", [shadow for _, shadow in both]),
+            **_measure_times("champion_", [champion for champion, _ in both]),
         )
 
 
-def problem(policy: ShadowPolicy, found: Comparison) -> str | None:
-    """Why this shadow must not meet shoppers yet, or None."""
+def find_shadow_problem(policy: ShadowPolicy, found: Comparison) -> str | None:
+    """Say why this shadow must not meet shoppers yet, or None."""
     allowed = policy.allowed_share * max(found.asked, 1)
     lost, empty = found.asked - found.answered, found.empty - found.champion_empty
     fallbacks = found.fallbacks - found.champion_fallbacks
@@ -110,7 +110,7 @@ def problem(policy: ShadowPolicy, found: Comparison) -> str | None:
     return None
 
 
-def _agreement(both: list[tuple[Line, Line]]) -> dict[str, float | None]:
+def _measure_agreement(both: list[tuple[Line, Line]]) -> dict[str, float | None]:
     overlaps, correlations = [], []
     for champion, shadow in both:
         place = {item: n for n, item in enumerate(shadow["items"])}
@@ -123,7 +123,7 @@ def _agreement(both: list[tuple[Line, Line]]) -> dict[str, float | None]:
     return {"overlap": _mean(overlaps), "rank_correlation": _mean(correlations)}
 
 
-def _times(prefix: str, lines: list[Line]) -> dict[str, float | None]:
+def _measure_times(prefix: str, lines: list[Line]) -> dict[str, float | None]:
     if not lines:
         return {f"{prefix}p50_ms": None, f"{prefix}p99_ms": None}
     p50, p99 = np.quantile([float(line["ms"]) for line in lines], [0.5, 0.99]).tolist()

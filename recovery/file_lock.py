@@ -14,7 +14,7 @@ from typing import IO
 
 
 @contextmanager
-def alone(lock: Path, in_the_way: Callable[[str], None], *, every: float = 2.0) -> Iterator[None]:
+def hold(lock: Path, in_the_way: Callable[[str], None], *, every: float = 2.0) -> Iterator[None]:
     """Hold `lock`; while another process has it, call `in_the_way` every `every` seconds with who that process is.
 
     `in_the_way` may raise to end the wait. The holder does work that must not run twice, so the lock is never taken

@@ -1,1 +1,1 @@
-"""From gated to champion and back, as the ledger tells it."""
+"""Brings releases from gated to champion and back, as the ledger says."""

@@ -1,4 +1,4 @@
-"""`python -m releases`: the controller of one region, until SIGTERM."""
+"""Runs the controller of one region, `python -m releases`, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,65 +14,66 @@ import httpx
 from artifacts import state_file
 from artifacts.ledger import Ledger
 from contracts.errors import CaravanError
+from contracts.region_paths import CONTROLLER
 from contracts.settings import Settings, settings
 from releases.log_retention import tidy
 from releases.rollout.aliases import reconcile
 from releases.rollout.controller import Controller
-from releases.rollout.live import HEARTBEAT, live_controller
-from releases.rollout.traffic import Standing
+from releases.rollout.live import live_controller
+from releases.rollout.traffic import Deployed
 
 log = logging.getLogger("releases")
 
-#: Seconds between two looks: while a release is on its way, and while none is.
-BUSY, IDLE = 0.5, 1.0
+#: Seconds between two looks: while a release is in progress, and while none is.
+BUSY_EVERY_S, IDLE_EVERY_S = 0.5, 1.0
 #: Seconds between two looks at MLflow's aliases when nothing has changed.
-ALIASES_EVERY = 60.0
-#: Seconds after which a look waits for something that hangs.
-PATIENCE = 4.0
+ALIASES_EVERY_S = 60.0
+#: Seconds after which a look counts as hanging, and a running canary is judged beside it.
+TICK_TIMEOUT_S = 4.0
 #: Seconds between two looks at logs that are too old.
-TIDY_EVERY = 3600.0
+TIDY_EVERY_S = 3600.0
 
 
 def run(s: Settings, stop: threading.Event) -> None:
-    """Tick until `stop`; nothing that fails ends it."""
+    """Tick until `stop`; no failure ends it."""
     controller: Controller | None = None
     seen: object = None
-    looked, tidied, pool = -ALIASES_EVERY, time.monotonic(), ThreadPoolExecutor(1, "look")
+    looked, tidied, pool = -ALIASES_EVERY_S, time.monotonic(), ThreadPoolExecutor(1, "look")
     while not stop.is_set():
-        pause = IDLE
+        pause = IDLE_EVERY_S
         try:
             controller = controller or live_controller(s)
-            standing = look(controller, pool)
-            pause = BUSY if standing.candidate else IDLE
+            deployed = look(controller, pool)
+            pause = BUSY_EVERY_S if deployed.candidate else IDLE_EVERY_S
             beat(s, controller.doing)
-            if standing != seen or time.monotonic() - looked > ALIASES_EVERY:
-                seen, looked = standing, time.monotonic()
+            if deployed != seen or time.monotonic() - looked > ALIASES_EVERY_S:
+                seen, looked = deployed, time.monotonic()
                 _aliases(s)
-            if standing.candidate is None and time.monotonic() - tidied > TIDY_EVERY:
+            if deployed.candidate is None and time.monotonic() - tidied > TIDY_EVERY_S:
                 tidied = time.monotonic()
                 for done in tidy(s, now=datetime.now(UTC)):
                     log.info("logs: %s", done)
         except CaravanError as error:
             log.warning("%s", error)
             beat(s, f"waiting: {error.what}")
-        except Exception:  # the controller must outlive whatever a region does
+        except Exception:  # no failure of a region may end the controller
             log.exception("a look failed")
         stop.wait(pause)
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def look(controller: Controller, pool: ThreadPoolExecutor) -> Standing:
-    """One tick; while it waits for a database that hangs, a running canary is judged all the same."""
+def look(controller: Controller, pool: ThreadPoolExecutor) -> Deployed:
+    """Tick once; while that waits for a database that hangs, a running canary is judged all the same."""
     ticking = pool.submit(controller.tick)
-    while not wait([ticking], timeout=PATIENCE).done:
-        log.warning("the database does not answer within %.0f s", PATIENCE)
+    while not wait([ticking], timeout=TICK_TIMEOUT_S).done:
+        log.warning("the database does not answer within %.0f s", TICK_TIMEOUT_S)
         controller.guard()
     return ticking.result()
 
 
 def beat(s: Settings, doing: str) -> None:
     """Say that the controller lives."""
-    state_file.write(s.region_home / HEARTBEAT, {"at": time.time(), "doing": doing})
+    state_file.write(s.paths.heartbeat(CONTROLLER), {"at": time.time(), "doing": doing})
 
 
 def _aliases(s: Settings) -> None:

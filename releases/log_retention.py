@@ -1,8 +1,8 @@
-"""What the edge and the engines log for the judge of a canary is kept for some days, then removed.
+"""Removes what the edge and the engines log for the judge of a canary, after some days.
 
-The edge's access log is put aside when its first line is a day old, and Envoy is told to begin a new one. That is done
-only while no release is on its way, so that whoever reads on in it never loses a line. The event log is not touched: it
-is what shoppers were promised.
+The edge's access log is put aside when its first line is a day old, and Envoy begins a new one. That is done only while
+no release is in progress, so that the judge, who reads on in it, never loses a line. The event log is not touched:
+shoppers were promised that it is kept.
 """
 
 from __future__ import annotations
@@ -16,25 +16,24 @@ from pathlib import Path
 import orjson
 
 from contracts.errors import ServingError
+from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings
 from serving.edge import admin
-from serving.edge.listener import ACCESS_LOG
-from serving.events.answer_log import FOLDER as ANSWERS
 
 log = logging.getLogger(__name__)
 
 #: An access log is put aside after this time.
-TURN = timedelta(days=1)
+ACCESS_LOG_TURN = timedelta(days=1)
 
 
 def tidy(s: Settings, *, now: datetime) -> list[str]:
-    """Put the access log aside and remove what is too old; what was done. No release may be on its way."""
+    """Put the access log aside and remove what is too old; return what was done. No release may be in progress."""
     done = []
     oldest = (now - timedelta(days=s.logs_kept_days)).date()
     if (kept := _turn(s, now)) is not None:
         done.append(f"{ACCESS_LOG} is now {kept.name}")
     aside = {path: path.name.removeprefix(f"{ACCESS_LOG}.") for path in _logs(s).glob(f"{ACCESS_LOG}.*")}
-    days = {path: path.name for path in (s.region_home / ANSWERS).glob("*") if path.is_dir()}
+    days = {path: path.name for path in s.paths.answer_log.glob("*") if path.is_dir()}
     for path, name in sorted((aside | days).items()):
         day = _day(name)
         if day is not None and day < oldest:
@@ -44,17 +43,17 @@ def tidy(s: Settings, *, now: datetime) -> list[str]:
 
 
 def _turn(s: Settings, now: datetime) -> Path | None:
-    """Where the access log of the last day went, or None when it is younger or Envoy does not answer."""
+    """Put aside the access log of the last day; None if it is younger or Envoy does not answer."""
     path = _logs(s) / ACCESS_LOG
     began = _first_line(path)
-    if began is None or now - began < TURN:
+    if began is None or now - began < ACCESS_LOG_TURN:
         return None
     aside = path.with_name(f"{ACCESS_LOG}.{now.date()}")
     if aside.exists():
         return None
     path.rename(aside)
     try:
-        admin.ask(admin.of_region(s), "/reopen_logs", "POST", timeout=5.0)
+        admin.ask(admin.region_socket(s), "/reopen_logs", "POST", timeout=5.0)
     except ServingError as error:
         log.warning("Envoy did not begin a new access log: %s", error)
         with suppress(FileExistsError):
@@ -72,7 +71,7 @@ def _first_line(path: Path) -> datetime | None:
 
 
 def _logs(s: Settings) -> Path:
-    return s.region_home / "logs"
+    return s.paths.logs
 
 
 def _day(name: str) -> date | None:

@@ -1,4 +1,4 @@
-"""Everything about the release on its way, on one page: read from ledger, memory, edge and engines; changes nothing."""
+"""Collects everything about the release in progress: from ledger, memory, edge and engines; changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from artifacts.ledger import Ledger, Move, Place
+from artifacts.ledger import CurrentRelease, Ledger, Move
 from contracts.errors import SettingsError
 from contracts.release import IN_FLIGHT, NOTES
 from contracts.settings import Settings
@@ -17,23 +17,23 @@ from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
 from releases.approval.approval import AWAITING
 from releases.rollout import canary_record
 from releases.rollout.canary_record import Memory
-from releases.rollout.deployed import on_its_way
+from releases.rollout.deployed import release_in_progress
 from releases.rollout.freeze import frozen
 from releases.rollout.region import Readiness, Region
 from releases.rollout.routing_wait import Beat, last_beat
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 
-#: A release that came to its end is shown for so long, when no other is on its way.
+#: A release that came to its end is shown for so long, if no other is in progress.
 SHOWN_AFTERWARDS = timedelta(hours=12)
 #: Last moves that are shown.
-MOVES = 6
+SHOWN_MOVES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The release that is looked at. `since`: when it came to its state; `over`: it is on its way no more."""
+    """The release that is looked at. `since`: when it came to its state; `over`: it is no longer in progress."""
 
-    place: Place
+    release: CurrentRelease
     since: datetime
     why: str
     over: bool = False
@@ -46,7 +46,7 @@ class Subject:
         return (self.known.verdict or {}) if self.known else {}
 
     def gained(self) -> int:
-        """Shoppers that the smaller arm has gained in this step."""
+        """Count the shoppers that the smaller arm has gained in this step."""
         state = self.known.canary if self.known else None
         if state is None:
             return 0
@@ -66,7 +66,7 @@ class Overview:
     source: str
     champion: str | None
     former: str | None
-    split: Split | None
+    split: TrafficSplit | None
     engines: Mapping[str, Readiness]
     beat: Beat | None
     frozen: Move | None
@@ -79,46 +79,46 @@ def look(
 ) -> Overview:
     """Look once. Without `source`: at the release that the controller moves, else at the shop that serves."""
     at = now or datetime.now(UTC)
-    candidate = on_its_way(ledger, source or None)
+    candidate = release_in_progress(ledger, source or None)
     if not source:
         crowned = ledger.newest("champion")
         source = candidate.source if candidate else crowned.source if crowned else s.shop
-    places = ledger.places(source)
-    subject = _subject(ledger, database, candidate or (places[0] if places else None), at)
-    champion = next((p.digest for p in places if p.state == "champion"), None)
-    story = ledger.history(source, subject.place.digest if subject else champion) if subject or champion else []
+    releases = ledger.releases(source)
+    subject = _subject(ledger, database, candidate or (releases[0] if releases else None), at)
+    champion = next((p.digest for p in releases if p.state == "champion"), None)
+    story = ledger.history(source, subject.release.digest if subject else champion) if subject or champion else []
     return Overview(
         at=at,
         region=s.region,
         source=source,
         champion=champion,
-        former=next((p.digest for p in places if p.state == "retired"), None),
+        former=next((p.digest for p in releases if p.state == "retired"), None),
         split=region.split(),
         engines=region.readiness(),
         beat=last_beat(s),
         frozen=frozen(ledger, now=at),
         subject=subject,
-        moves=story[-MOVES:],
+        moves=story[-SHOWN_MOVES:],
     )
 
 
-def _subject(ledger: Ledger, database: Engine, place: Place | None, at: datetime) -> Subject | None:
-    if place is None:
+def _subject(ledger: Ledger, database: Engine, release: CurrentRelease | None, at: datetime) -> Subject | None:
+    if release is None:
         return None
-    came = ledger.newest(place.state, source=place.source, digest=place.digest)
-    over = place.state not in IN_FLIGHT
+    came = ledger.newest(release.state, source=release.source, digest=release.digest)
+    over = release.state not in IN_FLIGHT
     if came is None or (over and at - came.at > SHOWN_AFTERWARDS):
         return None
-    approved = ledger.newest("approved", source=place.source, digest=place.digest)
+    approved = ledger.newest("approved", source=release.source, digest=release.digest)
     emergency = bool(approved and approved.evidence.get("emergency"))
-    known = canary_record.load(database, place.source, place.digest)
+    known = canary_record.load(database, release.source, release.digest)
     return Subject(
-        place=place, since=came.at, why=came.reason, over=over, emergency=emergency, known=known,
-        policy=_policy(known, emergency),
+        release=release, since=came.at, why=came.reason, over=over, emergency=emergency, known=known,
+        policy=_policy(known, emergency=emergency),
     )  # fmt: skip
 
 
-def _policy(known: Memory | None, emergency: bool) -> CanaryPolicy | None:
+def _policy(known: Memory | None, *, emergency: bool) -> CanaryPolicy | None:
     if known is None:
         return None
     try:
@@ -129,33 +129,33 @@ def _policy(known: Memory | None, emergency: bool) -> CanaryPolicy | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ListedRelease:
     """A release in a list: where it is, since when, and the last that was said about it."""
 
-    place: Place
+    release: CurrentRelease
     version: int | None
     moved: Move
     note: Move | None
 
 
-def listed(ledger: Ledger, source: str) -> list[Told]:
-    """Every release of a source, those moved last first; a note never hides the state."""
+def listed(ledger: Ledger, source: str) -> list[ListedRelease]:
+    """List every release of a source, those moved last first; a note never hides the state."""
     moves: dict[str, list[Move]] = {}
     for move in ledger.history(source):
         moves.setdefault(move.digest, []).append(move)
     found = []
-    for place in ledger.places(source):
-        story = moves.get(place.digest, [])
+    for release in ledger.releases(source):
+        story = moves.get(release.digest, [])
         moved = next((m for m in reversed(story) if m.to_state not in NOTES), None)
         if moved is not None:
             version = next((m.version for m in reversed(story) if m.version is not None), None)
             note = story[-1] if story[-1].to_state in NOTES else None
-            found.append(Told(place=place, version=version, moved=moved, note=note))
+            found.append(ListedRelease(release=release, version=version, moved=moved, note=note))
     return found
 
 
 def let_by(story: Sequence[Move], until: int) -> list[Move]:
-    """Of one release's story: the approvals that let it go on, as they stood at row `until`."""
+    """Find in one release's story the approvals that let it go on, as they were at row `until`."""
     given: dict[str, Move] = {}
     for move in story:
         if move.sequence > until:

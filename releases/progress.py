@@ -1,6 +1,6 @@
-"""How far a release is on its road, read out of the ledger's rows: what each waiting task of `release` asks.
+"""Tells from the ledger's rows how far a release is on its road: each waiting task of `release` asks it.
 
-Without Airflow. A step is passed when the release has gone on beyond it; nothing here moves anything.
+It needs no Airflow. A step is passed when the release has gone on beyond it. It moves nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROAD: tuple[State, ...] = (*IN_FLIGHT, "champion")
 OVER: tuple[State, ...] = ("rejected", "rolled_back")
 #: Characters of evidence that a task's log shows.
-EVIDENCE = 4000
+SHOWN_EVIDENCE = 4000
 
 Outcome = Literal["waiting", "passed", "skipped", "stopped"]
 
@@ -34,7 +34,7 @@ class Look:
 
 
 def look(moves: list[Move], step: State, *, now: datetime | None = None) -> Look:
-    """What `step` has come to, by the rows of one release, oldest first."""
+    """Tell what `step` has come to, by the rows of one release, oldest first."""
     steps = [move for move in moves if move.to_state not in NOTES]
     if step == "approved":
         return _approved(moves, steps, now or datetime.now(UTC))
@@ -51,7 +51,7 @@ def look(moves: list[Move], step: State, *, now: datetime | None = None) -> Look
 
 
 def _approved(moves: list[Move], steps: list[Move], now: datetime) -> Look:
-    """Whether people have let the release go on. One that was rolled back waits only if it was asked about again."""
+    """Tell whether people let the release go on. One that was rolled back waits only if it was asked about again."""
     last = steps[-1] if steps else None
     if last is None or last.to_state in ("built", "gated"):
         return Look(outcome="waiting", move=last)
@@ -73,21 +73,21 @@ def _approved(moves: list[Move], steps: list[Move], now: datetime) -> Look:
 
 
 def says(move: Move) -> str:
-    """One row of the ledger as a sentence."""
+    """Put one row of the ledger into a sentence."""
     step = move.to_state if move.to_state in NOTES else f"{move.from_state or 'new'} -> {move.to_state}"
     return f"{move.at:%Y-%m-%d %H:%M:%S} {step}, by {move.actor}: {move.reason}"
 
 
 def evidence(move: Move) -> str:
-    """The evidence of a row, as it lies in the ledger; empty when there is none."""
+    """Return the evidence of a row as the ledger has it; empty if there is none."""
     if not move.evidence:
         return ""
     text = json.dumps(move.evidence, sort_keys=True, indent=1, ensure_ascii=False)
-    return text if len(text) <= EVIDENCE else text[:EVIDENCE] + " …"
+    return text if len(text) <= SHOWN_EVIDENCE else text[:SHOWN_EVIDENCE] + " …"
 
 
 def now_at(ledger: Ledger, source: str, digest: str, s: Settings) -> str:
-    """Where the release is, its share of the shoppers, and the controller's last verdict, in one line."""
+    """Say in one line where the release is, its share of the shoppers, and the controller's last verdict."""
     from artifacts.database import engine
     from releases.rollout import canary_record
 

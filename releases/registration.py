@@ -1,4 +1,4 @@
-"""What the nightly chain writes into the ledger: a release was built and passed the gate.
+"""Records for the nightly chain that a release was built and passed the gate.
 
 It may be called again for the same release: what is recorded stays, and nothing is added.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from artifacts.ledger import Ledger
+from artifacts.ledger import Ledger, PlannedMove
 
 NIGHTLY = "nightly"
-LONGEST = 2_000
+#: Characters of a reason that the gate may give.
+LONGEST_GATE_REASON = 2_000
 
 
 def gated(
@@ -30,15 +31,17 @@ def gated(
     `decision` is the release's own gate.json: its sentences, made from the figures they speak of, are the reason.
     """
     if ledger.state(source, digest) is None:
-        ledger.move(
-            source, digest, to="built", expected=None, actor=NIGHTLY, reason="assembled", version=version,
-            evidence={"author": author},
+        planned = PlannedMove(
+            source=source, digest=digest, expected=None, to="built", actor=NIGHTLY, reason="assembled",
+            version=version, evidence={"author": author},
         )  # fmt: skip
+        ledger.move(planned)
     if ledger.state(source, digest) == "built":
-        ledger.move(
-            source, digest, to="gated", expected="built", actor=NIGHTLY, reason=reason(decision), version=version,
-            evidence={**evidence, "policy": policy},
+        planned = PlannedMove(
+            source=source, digest=digest, expected="built", to="gated", actor=NIGHTLY, reason=reason(decision),
+            version=version, evidence={**evidence, "policy": policy},
         )  # fmt: skip
+        ledger.move(planned)
 
 
 def reason(decision: Mapping[str, Any]) -> str:
@@ -46,4 +49,4 @@ def reason(decision: Mapping[str, Any]) -> str:
     sentences = [str(check["sentence"]) for check in decision.get("checks", ()) if check.get("name") != "numbers"]
     word = "passed" if decision.get("passed") else "was not passed by"
     said = f"{word} the gate: {' '.join(sentences)}" if sentences else f"{word} a gate that left no sentences"
-    return said if len(said) <= LONGEST else said[: LONGEST - 2] + " …"
+    return said if len(said) <= LONGEST_GATE_REASON else said[: LONGEST_GATE_REASON - 2] + " …"

@@ -1,6 +1,6 @@
-"""Back to the release before: one transaction, and no approval, because that release had one when it came.
+"""Goes back to the release before: one transaction, and no approval, because that release had one when it came.
 
-And off the way to the shoppers, for a release that has not become champion yet.
+It also stops a release in progress, which has not become champion yet.
 
 The former champion is warm on an engine of its own, so shoppers reach it by a change of weights; the controller makes
 that change, and `releases.rollout.routing_wait` waits for it.
@@ -11,123 +11,125 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from artifacts.ledger import Ledger, Move, Place
+from artifacts.ledger import CurrentRelease, Ledger, Move, PlannedMove
 from contracts.errors import Conflict, IllegalMove, NotFound
 from contracts.release import IN_FLIGHT, State
 from releases.text import reason_given
 
-#: How often a release on its way may move under our hands before we give up.
-TRIES = 5
+#: How often the controller may move a release while we stop it, before we give up.
+STOP_TRIES = 5
 #: Within this time a second rollback is taken for a second press of the same button.
 JUST_NOW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """What a rollback would do: from which champion to which release, and what is stopped on the way."""
+class RollbackPlan:
+    """What a rollback would do: from which champion to which release, and which ones in progress are stopped."""
 
     source: str
     champion: str | None
     former: str
-    on_its_way: tuple[Place, ...] = ()
+    in_progress: tuple[CurrentRelease, ...] = ()
 
 
 def serving_source(ledger: Ledger) -> str | None:
-    """The source whose champion serves the region: the one that was crowned last."""
+    """Return the source whose champion serves the region: the one that was crowned last."""
     last = ledger.newest("champion")
     return last.source if last else None
 
 
-def foresee(ledger: Ledger, source: str) -> Way:
-    """What `rollback` would do now. NotFound when no former champion is there to come back."""
-    places = ledger.places(source, among=("champion", "retired", *IN_FLIGHT))
-    champion = next((p.digest for p in places if p.state == "champion"), None)
-    former = next((p.digest for p in places if p.state == "retired"), None)
-    moving = tuple(p for p in places if p.state in IN_FLIGHT)
+def foresee(ledger: Ledger, source: str) -> RollbackPlan:
+    """Plan what `rollback` would do now. Raises NotFound if no former champion is there to come back."""
+    releases = ledger.releases(source, among=("champion", "retired", *IN_FLIGHT))
+    champion = next((p.digest for p in releases if p.state == "champion"), None)
+    former = next((p.digest for p in releases if p.state == "retired"), None)
+    moving = tuple(p for p in releases if p.state in IN_FLIGHT)
     if former is None:
         serves = f"{champion[:12]} serves" if champion else "none serves"
         gone = sorted(
             {m.digest[:12] for m in ledger.history(source) if m.from_state == "champion"} - {str(champion)[:12]}
         )
         serves += f", and what served before was rolled back: {', '.join(gone)}" if gone else ", and none served before"
-        stop = f"`caravan release stop {moving[0].digest[:12]}` stops what is on its way; else " if moving else ""
+        stop = f"`caravan release stop {moving[0].digest[:12]}` stops the one in progress; else " if moving else ""
         raise NotFound(
             f"no release of {source} can come back: {serves}",
             remedy=f"{stop}name another shop with --source, or let a new release in: `caravan release emergency`",
         )
-    return Way(source=source, champion=champion, former=former, on_its_way=moving)
+    return RollbackPlan(source=source, champion=champion, former=former, in_progress=moving)
 
 
 def just_now(ledger: Ledger, source: str, *, now: datetime | None = None) -> Move | None:
-    """The rollback that made the present champion a moment ago, or None: two people may press at once."""
+    """Find the rollback that made the present champion a moment ago, or None: two people may press at once."""
     last = ledger.newest("champion", source=source)
     at = now or datetime.now(UTC)
     return last if last and last.evidence.get("rollback") and at - last.at < JUST_NOW else None
 
 
 def rollback(
-    ledger: Ledger, source: str, *, person: str, reason: str, way: Way | None = None,
+    ledger: Ledger, source: str, *, person: str, reason: str, plan: RollbackPlan | None = None,
     now: datetime | None = None,
 ) -> Move:  # fmt: skip
-    """Make the release before champion again; what is on its way to shoppers is stopped first. `way`: as it was shown.
+    """Make the release before champion again, after stopping what is in progress. `plan`: as it was shown.
 
-    Conflict when the champion changes meanwhile: what the person looked at is not what serves any more.
+    Raises Conflict if the champion changes meanwhile: the person looked at what no longer serves.
     """
     at, reason = now or datetime.now(UTC), reason_given(reason)
-    way = way or foresee(ledger, source)
-    for place in way.on_its_way:
-        _stop(ledger, source, place.digest, person=person, reason=f"rollback: {reason}", at=at)
+    plan = plan or foresee(ledger, source)
+    for release in plan.in_progress:
+        _stop(ledger, source, release.digest, person=person, reason=f"rollback: {reason}", at=at)
     present = foresee(ledger, source)
-    if (present.champion, present.former) != (way.champion, way.former):
+    if (present.champion, present.former) != (plan.champion, plan.former):
         raise Conflict(
             f"the champion of {source} changed meanwhile: it is {(present.champion or 'none')[:12]} now",
             remedy="look at `caravan release history`, and decide again",
         )
-    return ledger.move(
-        source, way.former, to="champion", expected="retired", former="rolled_back", actor=person, reason=reason,
-        evidence={"rollback": True, "from": way.champion}, now=at,
+    planned = PlannedMove(
+        source=source, digest=plan.former, to="champion", expected="retired", former="rolled_back", actor=person,
+        reason=reason, evidence={"rollback": True, "from": plan.champion}, at=at,
     )  # fmt: skip
+    return ledger.move(planned)
 
 
 def stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str, now: datetime | None = None) -> Move:
-    """Take a release off its way; the controller takes its shoppers away at its next look.
+    """Stop a release in progress; the controller takes its shoppers away at its next look.
 
-    IllegalMove when it is not on its way. It comes back only with a new approval.
+    Raises IllegalMove if it is not in progress. It comes back only with a new approval.
     """
     move = _stop(ledger, source, digest, person=person, reason=reason_given(reason), at=now or datetime.now(UTC))
     if move is None:
-        raise _on_no_way(digest, ledger.state(source, digest))
+        raise _not_in_progress(digest, ledger.state(source, digest))
     return move
 
 
 def stoppable(ledger: Ledger, source: str, digest: str) -> State:
-    """Where a release is that `stop` would take off its way. IllegalMove when it is not on its way."""
+    """Return the state of a release that `stop` would stop. Raises IllegalMove if it is not in progress."""
     state = ledger.state(source, digest)
     if state not in IN_FLIGHT:
-        raise _on_no_way(digest, state)
+        raise _not_in_progress(digest, state)
     return state
 
 
-def _on_no_way(digest: str, state: State | None) -> IllegalMove:
+def _not_in_progress(digest: str, state: State | None) -> IllegalMove:
     remedy = "no shopper meets it; `caravan release list` shows where each one is"
     if state == "champion":
         remedy = "it serves all shoppers: `caravan release rollback` brings the one before it back"
     elif state == "gated":
         remedy = f"it waits for an answer: `caravan release reject {digest[:12]}` says no to it"
-    return IllegalMove(
-        f"release {digest[:12]} is {state or 'not in the ledger'}: it is not on its way to the shoppers", remedy=remedy
-    )
+    return IllegalMove(f"release {digest[:12]} is {state or 'not in the ledger'}: it is not in progress", remedy=remedy)
 
 
 def _stop(ledger: Ledger, source: str, digest: str, *, person: str, reason: str, at: datetime) -> Move | None:
-    """Take one release off its way, though the controller may be moving it; None when it is on no way any more."""
-    for _ in range(TRIES):
+    """Stop one release, though the controller may be moving it; None if it is no longer in progress."""
+    for _ in range(STOP_TRIES):
         state = ledger.state(source, digest)
         if state not in IN_FLIGHT:
             return None
         try:
-            return ledger.move(source, digest, to="rolled_back", expected=state, actor=person, reason=reason, now=at)
+            planned = PlannedMove(
+                source=source, digest=digest, to="rolled_back", expected=state, actor=person, reason=reason, at=at
+            )
+            return ledger.move(planned)
         except Conflict as error:
-            if ledger.state(source, digest) == state:  # nobody was faster: the epoch is over
+            if ledger.state(source, digest) == state:  # it was not moved: the epoch is over
                 raise error
     raise Conflict(f"release {digest[:12]} moves faster than it can be stopped", remedy="try again")

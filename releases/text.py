@@ -1,15 +1,17 @@
-"""What people write, made fit for the ledger and for a terminal."""
+"""Makes what people write fit for the ledger and for a terminal."""
 
 from __future__ import annotations
 
 from contracts.errors import SettingsError
+from contracts.text import one_line
 
-LONGEST = 1000
+#: Characters of a reason that the ledger keeps.
+LONGEST_REASON = 1000
 
 
 def reason_given(text: str) -> str:
-    """`text` on one line, without what a database or a terminal cannot take; SettingsError when nothing is left."""
-    found = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST]
+    """Return a reason as the ledger keeps it, on one line. Raises SettingsError when nothing is left of it."""
+    found = one_line(text)[:LONGEST_REASON]
     if not found:
         raise SettingsError("no reason is given", remedy="say in a few words why: --reason '…'")
     return found

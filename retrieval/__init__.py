@@ -1,1 +1,1 @@
-"""What training, serving and monitoring must do alike: tokenization, search indexes, ranking metrics."""
+"""Does what training and serving must do alike: tokenization, search indexes, text vectors, ranking metrics."""

@@ -1,4 +1,4 @@
-"""A BM25 index whose scores are computed when it is built: a query only adds up its terms' postings.
+"""Indexes texts by BM25, with scores computed when the index is built: a query only adds up its terms' postings.
 
 The folder holds plain arrays and JSON (`np.load` without pickle, memory-mapped), so nothing in it can run code,
 and the same texts give the same bytes:
@@ -29,7 +29,7 @@ FORMAT = 1
 #: Lower than the usual 1.2: a title that repeats a word is hardly more about it (docs/search.md).
 K1 = 0.6
 B = 0.75
-#: A query's first terms count, and so many of its unknown words are corrected: bounds on what one request may cost.
+#: How many of a query's first terms count, and of its unknown words are corrected: bounds on the cost of a request.
 MAX_TERMS = 64
 MAX_CORRECTIONS = 8
 
@@ -96,8 +96,11 @@ class BM25Index:
         )
 
     def terms(self, query: str) -> list[str]:
-        """The terms of `query` that the index knows, in order: misspelled words as they were meant, what is
-        unknown left out, and behind them neighbours that are also one word here ("door bell": doorbell)."""
+        """Return the terms of `query` that the index knows, in order.
+
+        Misspelled words are corrected and unknown ones left out. Behind them come neighbours that are also one word
+        here ("door bell": doorbell).
+        """
         asked = tokenize.tokens(query)[:MAX_TERMS]
         known: list[str] = []
         corrections = 0
@@ -111,7 +114,7 @@ class BM25Index:
         return known + [term for term in joined if term in self.vocabulary]
 
     def scores(self, query: str) -> NDArray[np.float32]:
-        """The score of every document, float32 [N]; 0 where no term of `query` occurs. A repeated term counts again."""
+        """Score every document, float32 [N]; 0 where no term of `query` occurs. A repeated term counts again."""
         total = np.zeros(self.size, dtype=np.float32)
         for term in self.terms(query):
             begin, end = self.offsets[self.vocabulary[term] :][:2]
@@ -119,7 +122,7 @@ class BM25Index:
         return total
 
     def search(self, query: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Numbers and scores of the `k` best documents that share a term with `query`, best first; maybe fewer."""
+        """Return numbers and scores of the `k` best documents that share a term with `query`, best first, or fewer."""
         scores = self.scores(query)
         found = np.flatnonzero(scores > 0)
         best, score = top_k(scores[found], k)
@@ -138,7 +141,7 @@ class BM25Index:
 
     @classmethod
     def load(cls, directory: Path) -> BM25Index:
-        """The index in `directory`, memory-mapped and checked. Raises UnreadableFile."""
+        """Open the index in `directory`, memory-mapped and checked. Raises UnreadableFile."""
         try:
             config = json.loads((directory / "config.json").read_text())
             words = json.loads((directory / "vocabulary.json").read_text(encoding="utf-8"))
@@ -170,7 +173,7 @@ class BM25Index:
         if any(array.dtype != np.dtype(kind) or array.ndim != 1 for array, kind in arrays):
             raise ValueError("an array has the wrong type")
         if len(self.offsets) != len(self.vocabulary) + 1 or len(self.documents) != len(self.weights):
-            raise ValueError("the arrays do not belong together")
+            raise ValueError("the lengths of the arrays do not match")
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.documents) or np.any(np.diff(self.offsets) < 0):
             raise ValueError("the offsets are out of order")
         if len(self.documents) and not 0 <= int(self.documents.min()) <= int(self.documents.max()) < self.size:

@@ -1,4 +1,4 @@
-"""Sentences to unit vectors, through ONNX Runtime and `tokenizers` alone.
+"""Encodes sentences as unit vectors, with ONNX Runtime and `tokenizers` alone.
 
 The folder is what `training.models.text.export_encoder` writes:
 
@@ -48,7 +48,7 @@ class TextEncoder:
     def load(
         cls, directory: Path, threads: int = 1, *, program: str = MODEL, max_length: int | None = None
     ) -> TextEncoder:
-        """The encoder in `directory`, run on `threads` threads. Longer texts are cut at `max_length` tokens.
+        """Open the encoder in `directory`, run on `threads` threads. Longer texts are cut at `max_length` tokens.
 
         `program` QUERY_MODEL is for queries, one text at a time: in a batch its vectors depend on the other texts.
         Raises UnreadableFile.
@@ -80,10 +80,10 @@ class TextEncoder:
     def encode(
         self, texts: Sequence[str], batch: int = 64, *, progress: Callable[[int], object] | None = None
     ) -> NDArray[np.float32]:
-        """Unit vectors float32 [n, D], in the order of `texts`. `progress` hears how many more texts are done.
+        """Return unit vectors float32 [n, D], in the order of `texts`. `progress` gets how many more texts are done.
 
         Batches are of like length, so that hardly any padding is computed, and hold at most `batch` texts. A text's
-        vector is the same in any company but for the last bit of a number.
+        vector does not depend on the others, except for the last bit of a number.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), BLOCK):
@@ -96,7 +96,7 @@ class TextEncoder:
         return vectors
 
     def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
-        """Vectors [B, D] of token rows, padded on the right."""
+        """Return vectors [B, D] of token rows, which are padded on the right here."""
         lengths = np.array([len(row) for row in rows])
         attention = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
         ids = np.zeros(attention.shape, dtype=np.int64)
@@ -106,7 +106,7 @@ class TextEncoder:
 
 
 def _batches(lengths: list[int], most: int) -> Iterator[NDArray[np.int64]]:
-    """Positions in groups of like length: at most `most` of them and about BATCH_TOKENS tokens, shortest first."""
+    """Group positions by like length: at most `most` of them and about BATCH_TOKENS tokens, shortest first."""
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):

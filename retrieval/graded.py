@@ -1,4 +1,4 @@
-"""Ranking metrics against graded judgments: many relevant items per query, each relevant to its own degree.
+"""Computes ranking metrics against graded judgments: many relevant items per query, each to its own degree.
 
 Shapes: Q queries, K places of a list. Lists hold item numbers, best first, -1 where a list is shorter than K.
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Values = NDArray[np.float64]
+from retrieval.metrics import Values, discount
 
 
 @dataclass(frozen=True)
 class Judgments:
-    """Graded relevance of items for Q queries: query q's lie in `items[offsets[q]:offsets[q + 1]]`, by item number.
+    """Graded relevance of items for Q queries: query q's are `items[offsets[q]:offsets[q + 1]]`, by item number.
 
     What is not judged has relevance 0. Relevances are not negative.
     """
@@ -26,7 +26,7 @@ class Judgments:
 
     @classmethod
     def of(cls, queries: ArrayLike, items: ArrayLike, relevance: ArrayLike, *, count: int) -> Judgments:
-        """From triples of query number, item number and relevance, in any order; of equal pairs the highest counts."""
+        """Make judgments of query numbers, item numbers, relevances in any order; of equal pairs the highest counts."""
         q, i = np.asarray(queries, dtype=np.int64), np.asarray(items, dtype=np.int64)
         r = np.asarray(relevance, dtype=np.float64)
         if not (q.shape == i.shape == r.shape):
@@ -49,7 +49,7 @@ class Judgments:
         return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
 
     def gains(self, lists: NDArray[np.integer]) -> Values:
-        """Relevance [Q, K] of each place of `lists` [Q, K]."""
+        """Return the relevance [Q, K] of each place of `lists` [Q, K]."""
         if lists.shape[0] != len(self):
             raise ValueError(f"{lists.shape[0]} lists but judgments for {len(self)} queries")
         if not self.items.size or not lists.size:
@@ -62,7 +62,7 @@ class Judgments:
         return gains
 
     def ideal(self, k: int) -> Values:
-        """The `k` highest relevances [Q, k] of each query, falling, 0 where there are fewer."""
+        """Return the `k` highest relevances [Q, k] of each query, falling, 0 where there are fewer."""
         owners = self._owners()
         order = np.lexsort((-self.relevance, owners))
         place = np.arange(len(owners)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
@@ -72,27 +72,27 @@ class Judgments:
         return best
 
     def relevant(self, least: float = 0.0) -> NDArray[np.int64]:
-        """How many items [Q] have a relevance above `least`."""
+        """Count the items [Q] that have a relevance above `least`."""
         counted = np.concatenate([[0], np.cumsum(self.relevance > least)])
         return np.asarray(counted[self.offsets[1:]] - counted[self.offsets[:-1]], dtype=np.int64)
 
 
 def ndcg(lists: NDArray[np.integer], judgments: Judgments, k: int) -> Values:
-    """NDCG [Q] at `k` with the relevance itself as gain, as trec_eval has it; 0 for a query without relevant items."""
+    """Return NDCG [Q] at `k`, the relevance itself as gain, as in trec_eval; 0 for a query without relevant items."""
     gains, ideal = judgments.gains(lists[:, :k]), judgments.ideal(k)
-    discount = 1.0 / np.log2(np.arange(2, k + 2))
-    best = ideal @ discount
-    return _ratio(gains @ discount[: gains.shape[1]], best)
+    counted = discount(np.arange(1, k + 1))
+    best = ideal @ counted
+    return _ratio(gains @ counted[: gains.shape[1]], best)
 
 
 def recall(lists: NDArray[np.integer], judgments: Judgments, k: int, least: float = 0.0) -> Values:
-    """Share [Q] of the items with a relevance above `least` that are among the first `k`; 0 where there are none."""
+    """Return the share [Q] of the items with a relevance above `least` that are among the first `k`; 0 without any."""
     found = (judgments.gains(lists[:, :k]) > least).sum(axis=1)
     return _ratio(found, judgments.relevant(least))
 
 
 def mrr(lists: NDArray[np.integer], judgments: Judgments, k: int | None = None, least: float = 0.0) -> Values:
-    """1 / rank [Q] of the first item with a relevance above `least` among the first `k`, 0 where there is none."""
+    """Return 1 / rank [Q] of the first item with a relevance above `least` among the first `k`, 0 without one."""
     hit = judgments.gains(lists if k is None else lists[:, :k]) > least
     first = hit.argmax(axis=1) if hit.shape[1] else np.zeros(len(hit), dtype=np.int64)
     return np.where(hit.any(axis=1), 1.0 / (first + 1.0), 0.0)
@@ -101,6 +101,6 @@ def mrr(lists: NDArray[np.integer], judgments: Judgments, k: int | None = None, 
 def _ratio(
     part: NDArray[np.floating] | NDArray[np.integer], whole: NDArray[np.floating] | NDArray[np.integer]
 ) -> Values:
-    """`part` / `whole`, and 0 where `whole` is 0."""
+    """Divide `part` by `whole`; 0 where `whole` is 0."""
     ratio: Values = np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
     return ratio

@@ -1,7 +1,7 @@
-"""Ranking metrics over whole arrays where each query has one target, and how sure they are.
+"""Computes ranking metrics over whole arrays where each query has one target, and how sure they are.
 
-Shapes: Q queries, K places of a list, N items. A rank is 1-based; a target that was not found has rank NOT_FOUND.
-For graded judgments see retrieval.graded. Lists hold item numbers, best first, -1 where a list is shorter than K.
+Shapes: Q queries, K places of a list, N items. Ranks are 1-based. Lists hold item numbers, best first, -1 where a list
+is shorter than K. For graded judgments see retrieval.graded.
 """
 
 from __future__ import annotations
@@ -13,33 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Values = NDArray[np.float64]
 
-NOT_FOUND = np.iinfo(np.int64).max
-
 
 # one target per query
-
-
-def ranks_of(
-    scores: NDArray[np.floating], targets: NDArray[np.integer], exclude: NDArray[np.bool_] | None = None
-) -> NDArray[np.int64]:
-    """Ranks [Q] of `targets` [Q] among `scores` [Q, N]; `exclude` [Q, N] leaves items out of the comparison.
-
-    Every equal score counts against the target, so a model that scores all alike gains nothing by it;
-    a target whose own score is NaN is not found.
-    """
-    own = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
-    ahead = ~(scores < own)  # NaN elsewhere counts against the target too
-    if exclude is not None:
-        ahead &= ~exclude
-    np.put_along_axis(ahead, np.asarray(targets)[:, None], True, axis=1)
-    ranks = ahead.sum(axis=1, dtype=np.int64)
-    return np.where(np.isnan(own[:, 0]), NOT_FOUND, ranks)
-
-
-def ranks_in(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Ranks [Q] of `targets` [Q] in `lists` [Q, K]."""
-    equal = lists == np.asarray(targets)[:, None]
-    return np.where(equal.any(axis=1), equal.argmax(axis=1) + 1, NOT_FOUND).astype(np.int64)
 
 
 def _checked(ranks: ArrayLike) -> NDArray[np.int64]:
@@ -50,28 +25,36 @@ def _checked(ranks: ArrayLike) -> NDArray[np.int64]:
 
 
 def hit_rate(ranks: ArrayLike, k: int) -> Values:
-    """1 where the target is among the first `k`, else 0; [Q]."""
+    """Return 1 where the target is among the first `k`, else 0; [Q]. With one target this is recall, too."""
     return (_checked(ranks) <= k).astype(np.float64)
 
 
-#: With one target per query, recall and hit rate are the same.
-recall = hit_rate
+def discount(ranks: ArrayLike) -> Values:
+    """Return how much a place counts in NDCG, 1 / log2(1 + rank), in the shape of `ranks`."""
+    counted: Values = 1.0 / np.log2(1.0 + np.asarray(ranks, dtype=np.float64))
+    return counted
 
 
 def ndcg(ranks: ArrayLike, k: int) -> Values:
-    """1 / log2(1 + rank) where the target is among the first `k`, else 0; [Q]."""
+    """Return the discount where the target is among the first `k`, else 0; [Q]. The best list has 1."""
     array = _checked(ranks)
-    return np.where(array <= k, 1.0 / np.log2(1.0 + array.astype(np.float64)), 0.0)
+    return np.where(array <= k, discount(array), 0.0)
+
+
+def headline(ranks: ArrayLike) -> Values:
+    """Return the figure of each question that releases are compared by, contracts.release.HEADLINE: NDCG@10; [Q]."""
+    return ndcg(ranks, 10)
 
 
 def mrr(ranks: ArrayLike, k: int | None = None) -> Values:
-    """1 / rank, 0 beyond the first `k`; [Q]."""
+    """Return 1 / rank, 0 beyond the first `k`; [Q]."""
     array = _checked(ranks)
-    return np.where(array <= (NOT_FOUND - 1 if k is None else k), 1.0 / array, 0.0)
+    reciprocal: Values = 1.0 / array
+    return reciprocal if k is None else np.where(array <= k, reciprocal, 0.0)
 
 
 def summarize(ranks: ArrayLike, ks: Sequence[int] = (5, 10, 20)) -> dict[str, float]:
-    """Means over queries: hr_at_k, recall_at_k, ndcg_at_k, mrr_at_k for each k, mrr, and `queries`, their count.
+    """Average over queries: hr_at_k, recall_at_k, ndcg_at_k, mrr_at_k for each k, mrr, and `queries`, their count.
 
     Without queries every mean is NaN, which no gate may take for a value.
     """
@@ -86,16 +69,6 @@ def summarize(ranks: ArrayLike, ks: Sequence[int] = (5, 10, 20)) -> dict[str, fl
     return summary
 
 
-def by_slice(
-    ranks: ArrayLike, slices: Sequence[str] | NDArray[np.str_], ks: Sequence[int] = (5, 10, 20)
-) -> dict[str, dict[str, float]]:
-    """`summarize` for the queries of each slice; `slices` [Q] names each query's."""
-    array, names = _checked(ranks), np.asarray(slices)
-    if array.shape != names.shape:
-        raise ValueError(f"{array.size} ranks but {names.size} slice names")
-    return {str(name): summarize(array[names == name], ks) for name in np.unique(names)}
-
-
 def _mean(values: Values) -> float:
     return float(values.mean()) if values.size else float("nan")
 
@@ -104,13 +77,13 @@ def _mean(values: Values) -> float:
 
 
 def coverage(lists: NDArray[np.integer], items: int) -> float:
-    """Share of `items` that stand in at least one of `lists` [Q, K]."""
+    """Return the share of `items` that are in at least one of `lists` [Q, K]."""
     shown = np.unique(lists)
     return float(np.count_nonzero(shown >= 0) / items) if items else float("nan")
 
 
 def novelty(lists: NDArray[np.integer], counts: ArrayLike) -> Values:
-    """Mean surprise [Q] of each list in bits, -log2 of an item's share of all interactions; `counts` [N].
+    """Return the mean surprise [Q] of each list in bits: -log2 of an item's share of all interactions, `counts` [N].
 
     One is added to every count, so that an item without interactions is very novel, not infinitely so.
     """
@@ -121,23 +94,6 @@ def novelty(lists: NDArray[np.integer], counts: ArrayLike) -> Values:
     places = present.sum(axis=1)
     mean: Values = np.divide(total, places, out=np.zeros(len(lists)), where=places > 0)
     return mean
-
-
-def diversity(lists: NDArray[np.integer], vectors: NDArray[np.floating]) -> Values:
-    """Mean of 1 - cosine [Q] over the pairs of each list; `vectors` [N, D] have unit length. 0 for fewer than two."""
-    result = np.zeros(len(lists))
-    step = max(1, 8_000_000 // max(1, lists.shape[1] * vectors.shape[1]))
-    for start in range(0, len(lists), step):  # blocks, so that memory stays bounded
-        block = lists[start : start + step]
-        present = block >= 0
-        rows = vectors[np.where(present, block, 0)].astype(np.float64) * present[:, :, None]
-        places = present.sum(axis=1)
-        pairs = places * (places - 1)
-        # |sum of vectors|^2 holds every ordered pair's cosine, and each vector's own
-        cosines = np.square(rows.sum(axis=1)).sum(axis=1) - np.square(rows).sum(axis=(1, 2))
-        mean = np.divide(cosines, pairs, out=np.ones(len(block)), where=pairs > 0)
-        result[start : start + step] = 1.0 - mean
-    return result
 
 
 # how sure
@@ -151,7 +107,7 @@ def bootstrap_interval(
     resamples: int = 1000,
     groups: ArrayLike | None = None,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of the mean of `values` [Q].
+    """Draw the percentile bootstrap interval (low, high) of the mean of `values` [Q].
 
     `groups` [Q] names what is drawn as a whole, such as the session whose prefixes are the queries: values of one
     group are not independent, and drawing them one by one would make the interval too narrow.
@@ -185,7 +141,7 @@ def paired_difference_interval(
     resamples: int = 1000,
     groups: ArrayLike | None = None,
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean of `a` - `b`, both [Q] for the same queries in the same order."""
+    """Draw the bootstrap interval of the mean of `a` - `b`, both [Q] for the same queries in the same order."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError(f"{first.size} values against {second.size}: they must be of the same queries")

@@ -1,4 +1,4 @@
-"""What a shopper meant by a word that no product has: a near spelling, or two words run together.
+"""Corrects words that no product has: to a near spelling, or to two words that were run together.
 
 There is no dictionary but the catalog's own vocabulary. All words are compared at once: first by length and by
 which letters they have, then the few that are left by edit distance, so a word costs well under a millisecond.
@@ -21,14 +21,14 @@ class Speller:
     """Corrects words against a vocabulary; of equally near words the more frequent one wins."""
 
     def __init__(self, frequency: Mapping[str, int]) -> None:
-        """`frequency` gives for every known word how many documents have it."""
+        """Prepare the known words; `frequency` is the number of documents that have each."""
         self._frequency = frequency
         self._words = [word for word in frequency if word.isalpha() and SHORTEST - 1 <= len(word) <= LONGEST]
         self._lengths = np.array([len(word) for word in self._words], dtype=np.int16)
         self._letters = np.array([_letters(word) for word in self._words], dtype=np.uint64)
 
     def correct(self, word: str) -> list[str]:
-        """The known words meant by `word`: itself, its nearest neighbour, its two parts, or none."""
+        """Return the known words meant by `word`: itself, its nearest neighbour, its two parts, or none."""
         if word in self._frequency:
             return [word]
         if not word.isalpha() or not SHORTEST <= len(word) <= LONGEST:
@@ -43,7 +43,7 @@ class Speller:
         return [far] if far is not None else []
 
     def _nearest(self, word: str, distance: int) -> str | None:
-        """The most frequent known word at exactly or less than `distance` edits."""
+        """Return the most frequent known word within `distance` edits."""
         alike = np.abs(self._lengths - len(word)) <= distance
         # an edit changes at most two of the letters that occur; a swap of neighbours none
         alike &= np.bitwise_count(self._letters ^ np.uint64(_letters(word))) <= 2 * distance
@@ -54,14 +54,14 @@ class Speller:
         return min((candidates[i] for i in near), key=lambda known: (-self._frequency[known], known), default=None)
 
     def _parts(self, word: str) -> list[str]:
-        """The two known words `word` is made of, those whose rarer one is most frequent; none: []."""
+        """Split `word` into two known words, those whose rarer one is most frequent; [] if there are none."""
         pairs = [(word[:i], word[i:]) for i in range(SHORTEST_PART, len(word) - SHORTEST_PART + 1)]
         known = [(a, b) for a, b in pairs if a in self._frequency and b in self._frequency]
         return list(max(known, key=lambda pair: min(map(self._frequency.__getitem__, pair)), default=()))
 
 
 def _letters(word: str) -> int:
-    """Which letters occur, as 64 bits."""
+    """Return the set of letters that occur, as 64 bits."""
     bits = 0
     for letter in word:
         bits |= 1 << (ord(letter) & 63)
@@ -69,9 +69,10 @@ def _letters(word: str) -> int:
 
 
 def edit_distances(word: str, others: list[str], most: int) -> NDArray[np.int16]:
-    """Insertions, deletions, replacements and swaps of neighbours between `word` and each of `others`, [len(others)].
+    """Count insertions, deletions, replacements and swaps of neighbours from `word` to each of `others`.
 
-    The restricted Damerau-Levenshtein distance (no letter is edited twice), one table cell for all words at a time.
+    int16 [len(others)]: the restricted Damerau-Levenshtein distance, in which no letter is edited twice. One table cell
+    is computed for all words at a time.
     Only cells within `most` of the diagonal are computed: a distance above `most` is only known to be above it.
     """
     width = max(map(len, others))

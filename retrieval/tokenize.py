@@ -1,4 +1,4 @@
-"""Text to search terms; the one tokenizer of index build and query.
+"""Splits text into search terms; the one tokenizer of index and query.
 
     12-Gauge Men's Angles, 1 1/2"   ->   12 gauge men angle 1 1/2 in
 
@@ -39,7 +39,7 @@ UNITS = {
 
 
 def normalize(text: str) -> str:
-    """`text` in one spelling: compatibility forms folded, accents dropped, lower case, marks of length as words."""
+    """Bring `text` into one spelling: compatibility forms, accents and case folded, marks of length as words."""
     if not text.isascii():
         text = _VULGAR_FRACTION.sub(r" \g<0>", text)  # else 1½ would fold to 11/2
         text = unicodedata.normalize("NFKD", text).replace("\u2044", "/")
@@ -50,7 +50,7 @@ def normalize(text: str) -> str:
 
 
 def singular(word: str) -> str:
-    """`word` without the s of a plural. Never shorter than three letters."""
+    """Take the s of a plural off `word`, but never below three letters."""
     if len(word) <= 3 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
         return word
     if word.endswith("ies") and len(word) > 4:
@@ -61,7 +61,7 @@ def singular(word: str) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """The search terms of `text`, in order, repeats kept."""
+    """Return the search terms of `text`, in order, repeats kept."""
     terms: list[str] = []
     after_number = False
     for word in _TERM.findall(normalize(text)):

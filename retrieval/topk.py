@@ -1,4 +1,4 @@
-"""The k best of many scores, without a Python loop over candidates and with one order for ties."""
+"""Selects the k best of many scores, without a Python loop over candidates and with one order for ties."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def top_k(
     k: int,
     exclude: NDArray[np.bool_] | NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Indices and scores of the `k` highest, best first; equal scores go by the lower index.
+    """Return indices and scores of the `k` highest, best first; equal scores go by the lower index.
 
     scores: [N] or [Q, N]. exclude: a mask that broadcasts to scores, or, for one row of scores, an array of indices.
     A score that is excluded, -inf or NaN is never returned: one row comes back shorter than `k`, rows of a
@@ -37,7 +37,7 @@ def top_k(
 
 
 def _one_row(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Indices [k] of the best, ties by index. `argpartition` alone picks any of those that tie at the edge."""
+    """Return indices [k] of the best, ties by index; `argpartition` alone picks any of those that tie at the edge."""
     if k == 0:
         return np.empty(0, dtype=np.int64)
     edge = np.partition(scores, len(scores) - k)[len(scores) - k]

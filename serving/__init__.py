@@ -1,1 +1,1 @@
-"""A release bundle -> answers over HTTP. Runs exported programs only: imports neither torch nor training."""
+"""Serves a release bundle over HTTP. Runs exported programs only: imports neither torch nor training."""

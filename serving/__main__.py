@@ -1,4 +1,4 @@
-"""`python -m serving`: one engine on granian, following its pointer; `--directory` serves a local bundle instead."""
+"""Runs one engine on granian: `python -m serving` follows its pointer, with `--directory` it serves a local bundle."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def main() -> None:
     parser.add_argument("--source", default="", help="data source of that bundle (default: the shop)")
     parser.add_argument("--port", type=int, help="listen at this port instead of where the region's engine does")
     chosen = parser.parse_args()
-    # the engine has one core: a second thread of the linear algebra would only wait for it
+    # the engine has one core: a second thread for linear algebra would only wait for it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     s = settings()
     server = Granian(
         "serving",
-        **listening(s, chosen.port),
+        **listening_options(s, chosen.port),
         interface=Interfaces.ASGI,
         workers=1,
         loop=Loops.uvloop,
@@ -45,8 +45,8 @@ def main() -> None:
     server.serve(target_loader=functools.partial(load_application, chosen.directory, chosen.source), wrap_loader=False)
 
 
-def listening(s: Settings, port: int | None = None) -> dict[str, Any]:
-    """Where the engine listens, as Granian's options: at a port where its address is a URL, else at its own socket."""
+def listening_options(s: Settings, port: int | None = None) -> dict[str, Any]:
+    """Return Granian's options to listen at a port, where the engine's address is a URL, or else at its own socket."""
     if port is not None:
         return {"address": s.host, "port": port}
     address = s.engine_address_of(s.engine_slot)
@@ -58,10 +58,10 @@ def listening(s: Settings, port: int | None = None) -> dict[str, Any]:
 
 
 def load_application(directory: Path | None, source: str) -> App:
-    """Runs in the worker: the process above it stays small, and NumPy sees the environment set here."""
-    from serving.bootstrap import application
+    """Make the application in the worker: the process above stays small, and NumPy sees the environment set here."""
+    from serving.bootstrap import make_application
 
-    return application(directory, source)
+    return make_application(directory, source)
 
 
 if __name__ == "__main__":

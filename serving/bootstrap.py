@@ -1,4 +1,4 @@
-"""One engine process put together from its settings: real online store, real event log, real object store."""
+"""Puts one engine process together from its settings: real online store, real event log, real object store."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 from artifacts.fence import Fence
 from contracts.settings import Settings, settings
 from serving.engine.engine import Follower
-from serving.events.answer_log import answer_log
+from serving.events.answer_log import open_answer_log
 from serving.events.event_log import EventLog
 from serving.http.admission import App, Limits
 from serving.http.app import create_app
-from serving.http.parts import Parts, assemble
+from serving.http.parts import Parts, Seams, assemble
 from serving.pipeline.shoppers import Reader
 
 
-def application(directory: Path | None = None, source: str = "") -> App:
-    """The ASGI application of this process, from its settings."""
+def make_application(directory: Path | None = None, source: str = "") -> App:
+    """Make the ASGI application of this process, from its settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     s = settings()
     end_with_parent()
-    parts = wire(s)
+    parts = wire_parts(s)
     if directory is not None:
         from artifacts.manifest import Manifest
 
@@ -43,13 +43,13 @@ def application(directory: Path | None = None, source: str = "") -> App:
         f"serving/{s.region}/{s.engine_slot}",
         trust=lambda store, digest: verify(store, digest, s),
         cache=s.cache / "releases",
-        memory=s.region_home / "engine" / f"{s.engine_slot}.json",
+        memory=s.paths.engine / f"{s.engine_slot}.json",
     )
     return create_app(parts, start=follower.start, stop=follower.stop)
 
 
 def end_with_parent() -> None:
-    """Exit when the server process above is gone: nobody would stop this one any more, and it holds the port."""
+    """Exit when the server process above is gone: nothing would stop this one then, and it holds the port."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -60,8 +60,8 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def wire(s: Settings) -> Parts:
-    """Parts that touch the real online store and the real event log."""
+def wire_parts(s: Settings) -> Parts:
+    """Make parts that use the real online store and the real event log."""
     from ingestion.pseudonymize import Pseudonymizer
 
     def make_reader(source: str) -> Reader:
@@ -75,13 +75,15 @@ def wire(s: Settings) -> Parts:
         push_events(s, source, events)
 
     return assemble(
-        make_reader=make_reader,
-        push=push,
-        identifiers=Pseudonymizer(s.secret("pseudonym_key")),
-        log=EventLog(s.region_home / "event-log", s.engine_slot),
-        answers=answer_log(s.region_home, s.engine_slot),
-        online_read_deadline=s.online_read_deadline,
-        limits=Limits(deadline=s.request_deadline),
-        token_key=s.secret("token_key") if s.token_key else None,
-        fence=Fence(s),
+        Seams(
+            make_reader=make_reader,
+            push=push,
+            identifiers=Pseudonymizer(s.secret("pseudonym_key")),
+            log=EventLog(s.paths.event_log, s.engine_slot),
+            answers=open_answer_log(s.paths.home, s.engine_slot),
+            online_read_deadline=s.online_read_deadline,
+            limits=Limits(deadline=s.request_deadline),
+            token_key=s.secret("token_key") if s.token_key else None,
+            fence=Fence(s),
+        )
     )

@@ -1,4 +1,4 @@
-"""HTTP to one of our own services, whether it listens at a port or, as engines do, at a unix socket."""
+"""Reaches this stack's own services over HTTP, at a port or, as engines listen, at a unix socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contracts.sockets import SCHEME
 
 
 def client(address: str, **options: Any) -> httpx.Client:
-    """A client whose paths are those of the service at `address`, a URL or `unix:PATH`; never through a proxy."""
+    """Open a client for the paths of the service at `address`, a URL or `unix:PATH`; never through a proxy."""
     if address.startswith(SCHEME):
         transport = httpx.HTTPTransport(uds=address.removeprefix(SCHEME))
         return httpx.Client(base_url="http://engine", transport=transport, **options)
@@ -19,16 +19,16 @@ def client(address: str, **options: Any) -> httpx.Client:
 
 
 def as_shop(s: Settings, address: str = "", **options: Any) -> httpx.Client:
-    """A client that asks at the edge as the shop's own server does, with its key."""
+    """Open a client that asks the edge as the shop's own server does, with its key."""
     return client(address or s.edge_address, headers=shop_headers(s), **options)
 
 
 def shop_headers(s: Settings) -> dict[str, str]:
-    """What tells the edge that the shop's own server asks; nothing where there is no key yet."""
+    """Return the header that tells the edge that the shop's own server asks; none where there is no key yet."""
     return {"authorization": f"Bearer {s.shop_key}"} if s.shop_key else {}
 
 
 def get(address: str, path: str, *, timeout: float = 5.0) -> httpx.Response:
-    """One GET. Raises httpx.HTTPError."""
+    """Send one GET. Raises httpx.HTTPError."""
     with client(address, timeout=timeout) as once:
         return once.get(path)

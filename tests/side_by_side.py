@@ -6,7 +6,8 @@ this order, so the last one takes what the others leave. A fourth one would be t
 replayed then wait too long. Each is printed whole; the common stack's while it runs.
 
 What failed is run once more, alone, and that counts: many tests expect real engines to answer in time, which a machine
-that does three things at once cannot promise. Both runs are printed.
+that does three things at once cannot promise. Both runs are printed, and at the end how many tests had such a second
+chance, with their names: a test that is often among them is wrong itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
+from xml.etree import ElementTree
 
 import pytest
 
@@ -42,7 +45,7 @@ REMEMBERING = "-q --strict-markers --strict-config"
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: of the first part that failed, else 0."""
+    """Run all parts, then what failed once more; return the exit code of the first part that failed, else 0."""
     began = time.monotonic()
     with (
         ThreadPoolExecutor(len(PARTS)) as pool,
@@ -55,10 +58,14 @@ def main(arguments: list[str]) -> int:
         for said in (one, two):
             said.seek(0)
             sys.stdout.write(said.read())
+    chances: list[str] = []
     for number, part in enumerate(PARTS):
         if codes[number] == pytest.ExitCode.TESTS_FAILED:
             print(f"once more, alone: what failed {part.title}", flush=True)
-            codes[number] = _run(part, [*arguments, "--last-failed"], sys.stdout)
+            codes[number], again = _run_again(part, arguments)
+            chances += again
+    names = f" ({', '.join(chances)})" if chances else ""
+    print(f"second chances: {len(chances)} tests{names}")
     print(f"all of it: {time.monotonic() - began:.0f} s, exit codes {codes}", flush=True)
     return next((code for code in codes if code), 0)
 
@@ -71,6 +78,19 @@ def _run(part: Part, arguments: list[str], output: IO[str]) -> int:
     code = subprocess.run(command, stdout=output, stderr=output, check=False).returncode
     print(f"{part.title}: {time.monotonic() - began:.0f} s", file=output, flush=True)
     return code
+
+
+def _run_again(part: Part, arguments: list[str]) -> tuple[int, list[str]]:
+    """Run what failed of a part; return the exit code and the names of the tests that ran."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        # of pytest's two forms, xunit1 names the file of a test
+        reporting = (f"--junit-xml={report}", "-o", "junit_family=xunit1")
+        code = _run(part, [*arguments, "--last-failed", *reporting], sys.stdout)
+        cases = ElementTree.parse(report).iter("testcase") if report.exists() else ()  # noqa: S314 - pytest wrote it
+        # one that fails again and then in its teardown too is there twice
+        names = dict.fromkeys(f"{case.get('file')}::{case.get('name')}" for case in cases)
+    return code, list(names)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"text", "registration"},
         {"approval"},
         {"rollout"},
-        {"rollback", "overview", "log_retention", "progress"},
+        {"rollback", "overview", "log_retention", "progress", "first_release"},
         {"__main__"},
     ],
     "serving": [
@@ -58,7 +58,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "recovery": [
-        {"machine", "file_lock", "step_result"},
+        {"machine", "file_lock"},
         {"vault", "region_lease"},
         {"shipping"},
         {"snapshots"},
@@ -151,6 +151,12 @@ def test_a_floor_imports_only_from_below(room: str) -> None:
             floor = name.removeprefix(f"{room}.").split(".")[0]
             if name.startswith(f"{room}.") and floor in level and floor != own and own != "__init__":
                 assert level[floor] < level[own], f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS & set(FLOORS)))
+def test_tests_of_a_room_have_its_floors(room: str) -> None:
+    folders = {path.name for path in (ROOT / "tests" / room).iterdir() if (path / "__init__.py").exists()}
+    assert folders <= set().union(*FLOORS[room])
 
 
 @pytest.mark.parametrize("room", FLOORS)

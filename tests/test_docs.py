@@ -64,6 +64,17 @@ def test_the_floors_shown_are_those_that_hold() -> None:
     assert floors == {folders[room]: [floor for floor in FLOORS[room] if floor != {"__main__"}] for room in FLOORS}
 
 
+def test_the_walks_name_every_file_once() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    text = text[text.index("## Three walks") : text.index("## The data's way")]
+    walks = text.split("\n**")[1:]
+    assert len(walks) == 3
+    for walk in walks:
+        files = re.findall(r"`([a-z_/]+\.py)`", walk)
+        assert [file for file in files if not (ROOT / file).exists()] == []
+        assert len(files) == len(set(files)), "a walk comes back to a file"
+
+
 def test_the_map_names_every_room() -> None:
     readme = (ROOT / "README.md").read_text()
     for folder in ROOT.iterdir():

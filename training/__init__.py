@@ -1,1 +1,1 @@
-"""Feature tables -> a measured release bundle: train, evaluate, gate, bundle."""
+"""Makes a measured release bundle from a day's tables: train, evaluate, gate, bundle."""

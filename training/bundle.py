@@ -1,4 +1,4 @@
-"""A gated evaluation -> the release: one directory with all that serving needs, under its digest, and signed."""
+"""Makes a release of a gated evaluation: one directory with all that serving needs, under its digest, and signed."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ from training.recipes import Recipe
 
 #: Items in each list of what is popular.
 POPULAR_LENGTH = 200
-#: Half-life of popularity, in days: what sold last week counts more than what sold last year.
-POPULAR_HALF_LIFE = 7.0
+#: Half-life of popularity: what sold last week counts more than what sold last year.
+POPULAR_HALF_LIFE_DAYS = 7.0
+#: Rows of shopper activity that drift is measured against.
 REFERENCE_ROWS = 20_000
 #: Feature tables that serving reads online, with the age in days at which a row stops being fresh.
 VIEWS = {"shopper_activity": 3.0, "shopper_affinity": 3.0, "shopper_sequence": 3.0}
@@ -45,7 +46,7 @@ FORMAT = 3
 
 
 def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
-    """Digest of the release made from an evaluation; made once. Raises GateRefused for one that is not good enough."""
+    """Make the release of an evaluation, once, and return its digest. Raises GateRefused for one not good enough."""
     lake = Lake.of(s, source)
     ref = f"bundles/{source}/{FORMAT}-{evaluation_digest}"
     done = resolve(lake.store, ref)
@@ -92,14 +93,13 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
 
 
 def popular(read: Inputs) -> dict[str, list[str]]:
-    """Item ids by recent popularity, best first: for everybody, and for each category (every level of its path)."""
-    available = np.asarray(read.items["available"].combine_chunks().fill_null(True)).astype(bool)
-    age_days = (read.known.times.max() - read.known.times) / inputs.DAY
+    """List item ids by recent popularity, best first: of all items, and of each category (every level of its path)."""
+    age_days = (read.known.times.max() - read.known.times) / inputs.DAY_US
     weights = np.bincount(
-        read.known.items - 1, weights=0.5 ** (age_days / POPULAR_HALF_LIFE), minlength=read.item_count
+        read.known.items - 1, weights=0.5 ** (age_days / POPULAR_HALF_LIFE_DAYS), minlength=read.item_count
     )
     order = np.lexsort((np.arange(read.item_count), -weights))
-    order = order[available[order]]
+    order = order[read.available[order]]
     ids, categories = read.items["item_id"].to_pylist(), read.items["category"].to_pylist()
     lists: dict[str, list[str]] = {"all": [ids[i] for i in order[:POPULAR_LENGTH]]}
     for i in order.tolist():
@@ -114,7 +114,7 @@ def popular(read: Inputs) -> dict[str, list[str]]:
 
 
 def commit() -> str:
-    """The commit of the code that runs, or "unknown" outside of a checkout."""
+    """Return the commit of the code that runs, or "unknown" outside of a checkout."""
     found = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=False
     )
@@ -122,7 +122,7 @@ def commit() -> str:
 
 
 def _text_side(s: Settings, read: Inputs, out: Path) -> None:
-    """Text vectors of all items and the encoder of queries, for dense search."""
+    """Write the text vectors of all items and the encoder of queries, for dense search."""
     from training.models.text import encoder_directory
 
     folder = encoder_directory(s)
@@ -142,7 +142,7 @@ def _finite(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _features(lake: Lake, day: str) -> dict[str, Any]:
-    """The feature views that the engine reads, their columns, and how old they may be."""
+    """Describe the feature views that the engine reads: their columns, and how old they may be."""
     views = {}
     for table, days in VIEWS.items():
         if lake.digest(table, day) is None:
@@ -154,9 +154,9 @@ def _features(lake: Lake, day: str) -> dict[str, Any]:
 
 
 def _reference_features(lake: Lake, made_from: dict[str, Any], out: Path) -> None:
-    """Shopper activity as it stood when the training window ended: what drift is measured against.
+    """Write shopper activity as it stood when the training window ended, against which drift is measured.
 
-    Without the shoppers they belong to: a release is signed and never changed, so nobody could be erased from it.
+    Without the shoppers' names: a release is signed and never changed, so no shopper could be erased from it.
     """
     first_held_out = made_from["held_out"][0]
     table = "shopper_activity"

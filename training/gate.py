@@ -1,4 +1,4 @@
-"""May the challenger become a release? Yes, or the reasons why not, in sentences.
+"""Decides whether the challenger may become a release: yes, or the reasons why not, in sentences.
 
 Two nights of an unchanging shop differ by chance: by the questions that happened to be asked, and by training. A
 challenger is refused when it is worse than the champion by more than the margin m, or worse than the anchor, the best
@@ -54,7 +54,7 @@ class GateDecision:
 
     @property
     def reasons(self) -> list[str]:
-        """What speaks against the challenger."""
+        """The sentences against the challenger."""
         return [check.sentence for check in self.checks if not check.passed]
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def decide(report: dict[str, Any], evaluation: str = "", *, margin: float = DEFA
 
 
 def margins(noise: float, anchors: int, margin: float) -> tuple[float, float]:
-    """Losses (m, M) from which on a challenger is refused against the champion, and against the best of `anchors`.
+    """Compute the losses (m, M) that a challenger may have against the champion, and against the best of `anchors`.
 
     noise: standard deviation of the relative difference between two nights that are equally good.
     """
@@ -92,7 +92,7 @@ def margins(noise: float, anchors: int, margin: float) -> tuple[float, float]:
 
 @cache
 def _reach(rivals: int, rate: float) -> float:
-    """How many standard deviations of a difference the best of `rivals` equally good ones is ahead, at this rate.
+    """Compute by how many standard deviations the best of `rivals` equally good ones is ahead, at this rate.
 
     Each figure is normal with variance 1/2, so that a difference of two has variance 1.
     """
@@ -101,7 +101,7 @@ def _reach(rivals: int, rate: float) -> float:
     from scipy.stats import norm
 
     def beyond(reach: float) -> float:
-        """Probability that the best of the rivals is ahead by more than `reach`."""
+        """Return by how much the probability that the best is ahead by more than `reach` is above `rate`."""
         behind, _ = quad(lambda x: norm.pdf(x) * norm.cdf(x + reach * math.sqrt(2)) ** rivals, -9, 9)
         return float(1 - behind - rate)
 
@@ -109,7 +109,7 @@ def _reach(rivals: int, rate: float) -> float:
 
 
 def _numbers(report: dict[str, Any]) -> Check:
-    """Every figure of every ranker, and every difference, is a finite number; and the headline is among them."""
+    """Check that every figure and every difference is a finite number, and that the headline is among them."""
     bad = [
         f"{name}.{key}"
         for part in ("rankers", "differences", "noise")
@@ -144,7 +144,7 @@ def _enough(report: dict[str, Any]) -> Check:
 
 
 def _beats_popularity(report: dict[str, Any]) -> Check:
-    """Better by more than chance: a list of bestsellers needs no model."""
+    """Check for being better by more than chance: a list of bestsellers needs no model."""
     ours, floor = (float(report["rankers"][name][PER_SHOPPER]) for name in ("challenger", "popularity"))
     difference = report["differences"]["popularity"]
     beyond = _reach(1, _POPULARITY) * float(difference["standard_error"])
@@ -183,7 +183,7 @@ def _no_regression(report: dict[str, Any], margin: float) -> Check:
 
 
 def _anchored(report: dict[str, Any], margin: float) -> Check:
-    """Small losses night after night are no chance: former champions are asked too."""
+    """Check against former champions too: small losses night after night are no chance."""
     about = report.get("anchor")
     if about is None:
         return Check(name="anchor", passed=True, sentence="Former champions were not asked.")
@@ -210,7 +210,7 @@ def _anchored(report: dict[str, Any], margin: float) -> Check:
 
 
 def _neighbours(report: dict[str, Any]) -> Check:
-    """Shown, and refuses nothing yet."""
+    """Compare with the neighbours of the last item; this is shown, and refuses nothing yet."""
     name = "last_item_neighbours"
     if name not in report["differences"] or PER_SHOPPER not in report["rankers"].get(name, {}):
         return Check(name="neighbours", passed=True, sentence="Neighbours were not measured.")

@@ -1,4 +1,4 @@
-"""Named recipes: every choice a training run makes, in one frozen value.
+"""Names recipes: every choice a training run makes, in one frozen value.
 
 One recipe is meant for any data; where a choice depends on the data (full softmax or shared negatives,
 how many epochs), the recipe holds the rule and the run applies it.
@@ -107,18 +107,18 @@ class Recipe:
 
 
 def default() -> Recipe:
-    """For any shop, on two cores, within about half an hour."""
+    """Return the recipe for any shop: about half an hour on two cores."""
     return Recipe(name="default")
 
 
 def quick() -> Recipe:
-    """A few minutes at most: demos, backfills, a first look at new data."""
+    """Return the recipe of a few minutes at most: demos, backfills, a first look at new data."""
     # few steps: less dropout and a higher rate get further in them (docs/experiments.md)
     return replace(default(), name="quick", max_epochs=6, max_steps=1_800, dropout=0.1, learning_rate=4e-3)
 
 
 def tiny() -> Recipe:
-    """Seconds: for tests of the chain, not for shoppers."""
+    """Return the recipe of a few seconds: for tests of the chain, not for shoppers."""
     return replace(
         default(), name="tiny", dim=16, layers=1, heads=1, max_length=20, batch_tokens=512, epoch_steps=1, max_epochs=3,
         patience=3, learning_rate=5e-3, warmup_steps=5, validation_examples=500,
@@ -130,12 +130,12 @@ _RECIPES: dict[str, Callable[[], Recipe]] = {"default": default, "quick": quick,
 
 
 def names() -> list[str]:
-    """Every recipe there is, the default one first."""
+    """List the names of all recipes, the default one first."""
     return list(_RECIPES)
 
 
 def get(name: str) -> Recipe:
-    """The recipe `name`, or SettingsError naming those there are."""
+    """Return the recipe `name`. Raises SettingsError, naming those there are."""
     if name not in _RECIPES:
         raise SettingsError(f"there is no recipe {name!r}", remedy=f"choose one of {', '.join(names())}")
     return _RECIPES[name]()

@@ -1,1 +1,1 @@
-"""Alembic migrations of every table of ours."""
+"""Migrates our tables, with Alembic."""

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs on the connection that `artifacts.database.migrate` hands over."""
+"""Runs the migrations on the connection that `artifacts.database.migrate` hands over."""
 
 from __future__ import annotations
 

@@ -88,11 +88,11 @@ class Airflow:
         return dict(self.call("GET", f"/dags/{dag}/dagRuns/{run_id}"))
 
     def running(self, dag: str) -> list[dict[str, Any]]:
-        """The runs that are under way now."""
+        """List the runs that are under way now."""
         return list(self.call("GET", f"/dags/{dag}/dagRuns", params={"state": "running", "limit": 10})["dag_runs"])
 
     def tasks(self, dag: str, run_id: str) -> list[dict[str, Any]]:
-        """The run's task instances."""
+        """List the run's task instances."""
         found = self.call("GET", f"/dags/{dag}/dagRuns/{run_id}/taskInstances", params={"limit": 100})
         return list(found["task_instances"])
 
@@ -113,7 +113,7 @@ class Airflow:
         return dict(self.call("GET", f"/backfills/{number}"))
 
     def runs_between(self, dag: str, first: date, last: date) -> list[dict[str, Any]]:
-        """Runs by logical date, oldest first."""
+        """List runs by logical date, oldest first."""
         params = {
             "logical_date_gte": f"{first}T00:00:00Z",
             "logical_date_lte": f"{last}T00:00:00Z",
@@ -128,7 +128,7 @@ class Airflow:
                 return found
 
     def left(self, dag: str, run_id: str, task: str, name: str) -> Any:
-        """What a task left under this name (an XCom), or None."""
+        """Return what a task left under this name (an XCom), or None."""
         path = f"/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries"
         found = self.call("GET", path, params={"xcom_key_pattern": name, "limit": 100})["xcom_entries"]
         if not any(entry["key"] == name for entry in found):
@@ -136,7 +136,7 @@ class Airflow:
         return self.call("GET", f"{path}/{name}")["value"]
 
     def log(self, dag: str, run_id: str, task: str, attempt: int) -> list[dict[str, Any]]:
-        """A task's log as events with `event`, `level` and, for an exception, `error_detail`."""
+        """Return a task's log as events with `event`, `level` and, for an exception, `error_detail`."""
         path = f"/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{max(attempt, 1)}"
         content = self.call("GET", path, params={"full_content": True})["content"]
         return [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content]

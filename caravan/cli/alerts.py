@@ -19,16 +19,16 @@ def alerts(
     last: Annotated[int, typer.Option("--last", min=1, help="How many, counted from the newest.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """The newest alerts of this region, oldest first."""
+    """Show the newest alerts of this region, oldest first."""
     from rich.console import Console
     from rich.markup import escape
 
     from caravan.cli.console import tables
-    from monitoring.alerts import Alert, told
+    from monitoring.alerts import Alert, read_alerts
     from recovery.drills.rehearsal import overdue
 
     s = settings()
-    found = told(s)[-last:]
+    found = read_alerts(s)[-last:]
     if (s.home / "regions" / other(s.region)).is_dir() and (late := overdue(s)) is not None:
         found.append(Alert(at=datetime.now(UTC), part="recovery", severity="warning", text=late))
     if as_json:

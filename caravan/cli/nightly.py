@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.table import Table
 
 from caravan.cli.airflow_api import ENDED, Airflow
+from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError, SettingsError, StackError
-from contracts.exit_codes import DONE, FAULT, NOTHING, REFUSED, code_of_name, worst
+from contracts.exit_codes import DONE, FAULT, NOTHING, REFUSED, worst
 from contracts.settings import Settings, settings
 
 DAG = "nightly"
@@ -204,18 +205,18 @@ def conclude(airflow: Airflow, s: Settings, runs: list[dict[str, Any]]) -> None:
             f"{_day_of(run)}: [{COLOURS.get(run['state'], '')}]{run['state']}[/] {_page(s, run['dag_run_id'])}"
         )
         if code in (REFUSED, NOTHING):
-            said = str(airflow.left(DAG, run["dag_run_id"], task, "says") or "")
-            what, _, remedy = said.partition(" -> ")
+            reason = ErrorRecord.from_json(airflow.left(DAG, run["dag_run_id"], task, "error"))
+            what = reason.what if reason else str(airflow.left(DAG, run["dag_run_id"], task, "says") or "")
             console.print(what, style="yellow", markup=False, highlight=False, soft_wrap=True)
-            if remedy:
-                console.print(f"  try: {remedy}", markup=False, highlight=False, soft_wrap=True)
+            if reason and reason.remedy:
+                console.print(f"  try: {reason.remedy}", markup=False, highlight=False, soft_wrap=True)
         _say_who_is_asked(airflow, run)
     if code := worst(codes):
         raise typer.Exit(code)
 
 
 def _ending(state: str, tasks: dict[str, str]) -> tuple[int, str]:
-    """What a night's end means as an exit code, and the task that can say more."""
+    """Return what a night's end means as an exit code, and the task that can say more."""
     if state != "success":
         return FAULT, ""
     if tasks.get("champion_stays") == "success":
@@ -241,16 +242,18 @@ def _say_who_is_asked(airflow: Airflow, run: dict[str, Any]) -> None:
 def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> int:
     """Print the end of a failed task's log, its error and the remedy; what the error means as an exit code."""
     events = airflow.log(DAG, run["dag_run_id"], task["task_id"], task["try_number"])
-    error = next((e["error_detail"][0] for e in reversed(events) if e.get("error_detail")), None)
+    error = ErrorRecord.from_json(airflow.left(DAG, run["dag_run_id"], task["task_id"], "error"))
+    logged = next((e["error_detail"][0] for e in reversed(events) if e.get("error_detail")), None)
+    if error is None and logged:  # a task that is no step of ours
+        error = ErrorRecord(error=str(logged.get("exc_type")), what=str(logged.get("exc_value", "")))
     console.rule(f"{_day_of(run)} {task['task_id']} failed")
     for event in [e for e in events if not str(e.get("event", "")).startswith("::")][-LOG_TAIL:]:
         console.print(f"  {event.get('level', ''):<8} {event.get('event', '')}", markup=False, highlight=False)
     if error:
-        what, _, remedy = str(error.get("exc_value", "")).partition(" -> ")
-        console.print(f"{error.get('exc_type')}: {what}", style="red", markup=False, highlight=False)
-        if remedy:
-            console.print(f"  try: {remedy}", markup=False, highlight=False)
-    return code_of_name(str(error.get("exc_type"))) if error else FAULT
+        console.print(f"{error.error}: {error.what}", style="red", markup=False, highlight=False)
+        if error.remedy:
+            console.print(f"  try: {error.remedy}", markup=False, highlight=False)
+    return error.code if error else FAULT
 
 
 def _in_order(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,12 +14,13 @@ import typer
 
 from contracts.region import RegionName
 from contracts.settings import settings
+from contracts.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from serving.replay.report import Quantiles, Report, Row
+    from serving.replay.report import Quantiles, ReplayReport, ReportRow
 
 #: Days of the generated shop that are replayed when no events are named.
 LAST_DAYS = 7
@@ -69,7 +70,7 @@ def replay(
     from rich.console import Console
 
     from serving.replay.plan import ReplayPlan
-    from serving.replay.replay import run
+    from serving.replay.replay import run_replay
     from serving.replay.sessions import read_sessions
 
     console = Console()
@@ -95,7 +96,7 @@ def replay(
     people = len({session.user_id for session in sessions})
     console.print(f"{len(sessions):,} sessions of {people:,} shoppers, {rate:g} steps/s for {duration:g} s, {plan.url}")
     with _interruptible() as stop, _shown(console) as progress:
-        report = run(plan, sessions, progress=progress, stop=stop)
+        report = run_replay(plan, sessions, progress=progress, stop=stop)
     _show(console, report)
     if json_out is not None:
         json_out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ def key_for(url: str | None) -> str | None:
 
 
 def newest_events(demo: Path) -> list[Path]:
-    """The last days' files of the shop made last below `demo`. Raises NotFound when there is none."""
+    """List the last days' files of the shop made last below `demo`. Raises NotFound when there is none."""
     from contracts.errors import NotFound
 
     shops = sorted(demo.glob("*/events/"), key=lambda folder: folder.stat().st_mtime, reverse=True)
@@ -127,7 +128,7 @@ def newest_events(demo: Path) -> list[Path]:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second one ends the command at once."""
+    """Yield an event that the first Ctrl-C sets; a second one ends the command at once."""
     stop = threading.Event()
 
     def interrupt(*_: Any) -> None:
@@ -142,7 +143,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _shown(console: Console) -> Iterator[Callable[[Report], None]]:
+def _shown(console: Console) -> Iterator[Callable[[ReplayReport], None]]:
     """Progress: a table that stays in its place, or lines where nobody looks."""
     if not console.is_terminal:
         yield lambda report: console.print(line_of(report), soft_wrap=True, highlight=False)
@@ -154,8 +155,8 @@ def _shown(console: Console) -> Iterator[Callable[[Report], None]]:
         yield lambda report: live.update(Group(line_of(report), *_tables(report)), refresh=True)
 
 
-def line_of(report: Report) -> str:
-    """A replay in one line."""
+def line_of(report: ReplayReport) -> str:
+    """Write a replay in one line."""
     hits = [f"{_short(row)} {row.hit_rate:.1%}" for row in report.rows if row.hit_rate is not None]
     parts = [
         f"{report.seconds:.0f} s",
@@ -168,7 +169,7 @@ def line_of(report: Report) -> str:
     return "  ".join(parts)
 
 
-def _show(console: Console, report: Report) -> None:
+def _show(console: Console, report: ReplayReport) -> None:
     console.print(*_tables(report), sep="\n")
     late = report.lateness_ms
     console.print(
@@ -194,7 +195,7 @@ def _show(console: Console, report: Report) -> None:
         console.print("[red]Nothing was answered[/]: see `caravan status`, or give another --url", soft_wrap=True)
 
 
-def _tables(report: Report) -> Iterator[Table]:
+def _tables(report: ReplayReport) -> Iterator[Table]:
     """How it went per release and route, and what came of the answers."""
     from rich.table import Table
 
@@ -211,14 +212,14 @@ def _tables(report: Report) -> Iterator[Table]:
         yield answers
 
 
-def _short(row: Row) -> str:
-    """The release's first digits. They come from outside: nothing in them may steer the terminal."""
+def _short(row: ReportRow) -> str:
+    """Return the release's first digits. They come from outside: nothing in them may steer the terminal."""
     from rich.markup import escape
 
-    return escape("".join(c if c.isprintable() else "?" for c in row.release[:DIGITS]))
+    return escape(printable(row.release[:DIGITS]))
 
 
-def _hits(row: Row) -> str:
+def _hits(row: ReportRow) -> str:
     if row.hit_rate is None:
         return "-"
     low, high = row.hit_interval

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from caravan.stack.host import environment
 from caravan.stack.keys import credentials
-from caravan.stack.services import mlflow_server, region
+from caravan.stack.services import mlflow_server, object_store, region
 from caravan.stack.services.postgres import Cluster, ensure_databases
 from contracts.errors import SettingsError
 from contracts.settings import Settings, settings
@@ -28,7 +28,7 @@ def set_up(s: Settings) -> None:
     """Make what a fresh region lacks. Running it again is harmless."""
     server = _server(s, s.database_host, is_saved=True)
     ensure_databases(server, "caravan", s.secret("postgres_password"), region.DATABASES)
-    region.ensure_buckets(s)
+    object_store.ensure_buckets(s)
 
 
 def control(s: Settings) -> None:
@@ -39,11 +39,11 @@ def control(s: Settings) -> None:
 
 
 def _server(s: Settings, address: str, *, is_saved: bool = False) -> Cluster:
-    """The PostgreSQL at `address`, which somebody else runs."""
+    """Return the PostgreSQL at `address`, which this process does not run."""
     host, _, port = address.partition(":")
     password = credentials.read(s, "postgres_superuser_password")
     return Cluster(
-        folder=s.region_home / "postgres", host=host, port=int(port or 5432), superuser_password=password,
+        folder=s.paths.postgres, host=host, port=int(port or 5432), superuser_password=password,
         is_saved=is_saved,
     )  # fmt: skip
 
@@ -57,16 +57,16 @@ def mlflow(s: Settings) -> None:
 
 def edge(s: Settings) -> None:
     """Write Envoy's files."""
-    from serving.edge import edge as files
+    from serving.edge.edge import write_edge
 
-    files.write(s.region_home / "edge", s)
+    write_edge(s.paths.edge, s)
 
 
 def global_edge(s: Settings) -> None:
     """Write the files of the Envoy in front of the regions."""
-    from serving.edge import global_edge as files
+    from serving.edge.global_edge import write_global_edge
 
-    files.write(s.home / "control" / "edge", s)
+    write_global_edge(s.home / "control" / "edge", s)
 
 
 WORKS: dict[str, Callable[[Settings], None]] = {

@@ -17,9 +17,9 @@ from caravan.stack.services import region as region_group
 from caravan.stack.supervision import folders, processes, starting, supervisor
 from caravan.stack.supervision.starting import Progress
 from contracts.errors import SettingsError, StackError
-from contracts.region import RegionName
+from contracts.region import RegionName, named
 from contracts.settings import Settings
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.restore import suspended
 
 log = logging.getLogger(__name__)
@@ -51,9 +51,9 @@ class ServiceStatus:
 def up(
     s: Settings,
     regions: Sequence[RegionName] = ("primary",),
+    *,
     control: bool = True,
     progress: Progress = _quiet,
-    *,
     new_keys: Sequence[str] = (),
     tell: Callable[[str], None] = _log,
 ) -> Settings:
@@ -81,7 +81,7 @@ def up(
             supervisor.start(s)
         starting.start(s, [program for programs in wanted.values() for program in programs], progress)
         for region in regions:
-            suspended.forget(s.model_copy(update={"region": region}))
+            suspended.clear(s.of_region(region))
     return s
 
 
@@ -94,7 +94,7 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
         began = time.monotonic()
         try:
             known = _known(s)
-        except SettingsError:  # keys are gone: whatever runs is stopped all the same, by the supervisor alone
+        except SettingsError:  # keys are gone: whatever runs is stopped all the same, by the supervisor hold
             known = []
         ours = processes.of_stack(s.home, supervisor.session(s))
         if supervisor.runs(s):
@@ -122,7 +122,7 @@ def start_services(s: Settings, services: Sequence[str], progress: Progress = _q
         programs = _programs(s, s.region)
         wanted = [program for program in programs if program.service in services]
         if not supervisor.runs(s):
-            processes.end(processes.within(s.region_home, processes.of_stack(s.home, supervisor.session(s))))
+            processes.end(processes.within(s.paths.home, processes.of_stack(s.home, supervisor.session(s))))
             supervisor.write_group(s, s.region, programs)
             supervisor.start(s)
         elif not {program.name for program in wanted} <= supervisor.processes(s).keys():
@@ -151,7 +151,7 @@ def status(s: Settings) -> list[ServiceStatus]:
 
 
 def programs(s: Settings) -> list[Program]:
-    """The programs of the groups that were started (after `down`: of all groups with logs)."""
+    """List the programs of the groups that were started (after `down`: of all groups with logs)."""
     return _known(s) or [p for group in GROUPS if (s.home / "logs" / group).is_dir() for p in _programs(s, group)]
 
 
@@ -175,7 +175,7 @@ def _status_of(program: Program, about: dict[str, object]) -> ServiceStatus:
 def _programs(s: Settings, group: str) -> list[Program]:
     if group == "control":
         return control_group.programs(s)
-    return region_group.programs(s.model_copy(update={"region": group}))
+    return region_group.programs(s.of_region(named(group)))
 
 
 def _known(s: Settings) -> list[Program]:
@@ -192,7 +192,7 @@ def _lock(s: Settings) -> Iterator[None]:
             f"another `caravan up` or `caravan down` works on {s.home} ({who})", remedy="wait until it is done"
         )
 
-    with alone(supervisor.run_folder(s) / "lock", refuse):
+    with hold(supervisor.run_folder(s) / "lock", refuse):
         yield
 
 

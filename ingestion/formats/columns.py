@@ -44,7 +44,7 @@ class Converted:
 
 
 def family(kind: pa.DataType) -> str:
-    """What a Parquet type stands for; a partition whose column changes its family is refused. `any` fits all."""
+    """Return what a Parquet type stands for; a partition whose column changes it is refused. `any` fits all."""
     if pa.types.is_dictionary(kind):
         return family(kind.value_type)
     if pa.types.is_null(kind):
@@ -86,7 +86,7 @@ def convert(raw: Column, target: pa.DataType) -> Converted:
 
 
 def mask(values: Column) -> Mask:
-    """A Boolean column as NumPy, null as False."""
+    """Return a Boolean column as NumPy, null as False."""
     filled = pc.fill_null(values, False)
     return np.asarray(
         filled.to_numpy(zero_copy_only=False) if isinstance(filled, pa.Array) else filled.to_numpy(), bool

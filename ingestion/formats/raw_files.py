@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 def printable(name: str) -> str:
-    """A file's name as text: on disk it is any bytes, and manifests and tables hold only UTF-8."""
+    """Return a file's name as text: on disk it is any bytes, and manifests and tables hold only UTF-8."""
     return os.fsencode(name).decode(errors="replace")
 
 

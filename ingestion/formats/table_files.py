@@ -50,7 +50,7 @@ def read_raw(
     quoted: bool = True,
     max_bytes: int = MAX_BYTES,
 ) -> RawFile:
-    """The rows of one Parquet, CSV or JSON lines file, plain or gzipped.
+    """Read the rows of one Parquet, CSV or JSON lines file, plain or gzipped.
 
     `columns` are kept, others dropped and reported (None keeps all); `required` must be there.
     Raises UnreadableFile, naming the file and the remedy.
@@ -112,7 +112,7 @@ def _is_json_lines(data: bytes, known: Set[str]) -> bool:
 
 
 def _there(raw: RawFile, known: Sequence[str]) -> str:
-    """The columns of a file: known ones by name. Where the header line is missing, others are a shopper's data."""
+    """Return the known columns of a file. Where the header line is missing, others are a shopper's data."""
     named = [c for c in raw.table.column_names if c in known]
     others = len(raw.table.column_names) + len(raw.dropped) - len(named)
     if not others:
@@ -122,7 +122,7 @@ def _there(raw: RawFile, known: Sequence[str]) -> str:
 
 
 def _bytes_of(path: Path, max_bytes: int) -> bytes:
-    """The file's content, gunzipped when it is gzip, at most `max_bytes` of it."""
+    """Return the file's content, gunzipped when it is gzip, at most `max_bytes` of it."""
     name, whole = printable(path.name), printable(str(path))
     try:
         about = path.stat()
@@ -199,7 +199,7 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The same values in types that every operation knows; a time in a zone is a moment, whether we know it or not."""
+    """Convert to types that every operation knows; a time in a zone is a moment, whether we know the zone or not."""
     for at, column in enumerate(table.schema):
         kind = column.type
         if pa.types.is_timestamp(kind) and kind.tz not in (None, "UTC"):

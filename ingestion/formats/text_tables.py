@@ -30,8 +30,10 @@ Parsed = tuple[pa.Table, pa.Array, list[Refused], tuple[str, ...]]
 
 
 def parse_csv(data: bytes, name: str, columns: Sequence[str] | None, *, multiline: bool, quoted: bool = True) -> Parsed:
-    """Rows as strings. `columns`: the ones to keep (None: all); `multiline`: values may hold line breaks;
-    `quoted`: a value may stand in double quotes (else they are letters like any other).
+    """Read rows as strings.
+
+    `columns`: the ones to keep (None: all); `multiline`: values may hold line breaks; `quoted`: a value may stand in
+    double quotes (else they are letters like any other).
 
     Raises UnreadableFile when the first line is no header.
     """
@@ -75,7 +77,7 @@ def _header(line: bytes, name: str, columns: Sequence[str] | None) -> tuple[list
 def _fast_csv(
     data: bytes, header: list[str], kept: list[str], delimiter: str, *, multiline: bool, quoted: bool
 ) -> pa.Table | None:
-    """The whole file at once, or None when a single line is out of order."""
+    """Read the whole file at once; None when a single line is out of order."""
     data = data.strip(b"\r\n")
     if not data:
         return pa.table({c: pa.array([], pa.string()) for c in kept})
@@ -157,7 +159,7 @@ def _slow_csv(
 
 
 def _fields(line: bytes, delimiter: str, *, quoted: bool = True) -> list[str] | str:
-    """The values of one record, or the reason why it has none."""
+    """Return the values of one record, or the reason why it has none."""
     try:
         text = line.decode()
     except UnicodeDecodeError:
@@ -172,7 +174,7 @@ def _fields(line: bytes, delimiter: str, *, quoted: bool = True) -> list[str] | 
 
 
 def _joined(lines: list[bytes], at: int, delimiter: str, width: int) -> tuple[int, list[str] | str]:
-    """A record over several lines: the shortest run of them whose quotes close and whose width fits."""
+    """Join a record over several lines: the shortest run of them whose quotes close and whose width fits."""
     run, quotes = [lines[at]], lines[at].count(b'"')
     for extra in range(1, min(_MULTILINE, len(lines) - at)):
         run.append(lines[at + extra])
@@ -214,7 +216,7 @@ def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
     lines: list[bytes] = []
 
     def written(row: int, column: str) -> str:
-        """A number of one row as its line has it; the parser has made an inexact one of it."""
+        """Return a number of one row as its line has it; the parser has made an inexact one of it."""
         if not lines:
             lines.extend(line for line in data.split(b"\n") if line and not line.isspace())
         return str(json.loads(lines[numbers[row] - 1], parse_int=str, parse_float=str)[column])

@@ -187,7 +187,7 @@ def content_digest(paths: list[Path], *more: str) -> str:
 def report_of(
     about: dict[str, Any], schema: TableSchema, name: str, status: str, dropped: tuple[str, ...] = ()
 ) -> FileReport:
-    """The report that `landing-files` keeps of a file, and the columns that a fresh one was left without."""
+    """Return the report that `landing-files` keeps of a file, and the columns that a fresh one was left without."""
     return FileReport(
         name=name,
         table=schema.name,

@@ -77,7 +77,13 @@ class _Lander:
     """One call's circumstances: where to, with which key, at what time."""
 
     def __init__(
-        self, lake: Lake, pseudonymizer: Pseudonymizer, now: datetime | None, replace: bool, progress: Progress | None
+        self,
+        lake: Lake,
+        pseudonymizer: Pseudonymizer,
+        now: datetime | None,
+        progress: Progress | None,
+        *,
+        replace: bool,
     ) -> None:
         self.lake = lake
         self.pseudonymizer = pseudonymizer
@@ -113,7 +119,7 @@ class _Lander:
         return self._whole(*self._checked(name, read, JUDGMENT_SCHEMA), JUDGMENT_SCHEMA, "judgments", "all", "query")
 
     def _checked(self, name: str, read: Callable[[], RawFile], schema: TableSchema) -> tuple[RawFile, batches.Batch]:
-        """A file, read and checked; a value that nobody foresaw costs this file, not those after it."""
+        """Read and check a file; a value that was not foreseen costs this file, not those after it."""
         events = schema is EVENT_SCHEMA
         hash_column = self.pseudonymizer.hash_column if events else None
         try:
@@ -137,7 +143,7 @@ class _Lander:
     def _whole(
         self, raw: RawFile, made: batches.Batch, schema: TableSchema, table: str, partition: str, order: str
     ) -> FileReport:
-        """A table that replaces the one before."""
+        """Publish a table that replaces the one before."""
         rows = made.kept.drop_columns("record").sort_by([(order, "ascending"), ("item_id", "ascending")])
         about = {
             "file": raw.name,
@@ -153,7 +159,7 @@ class _Lander:
         return batches.report_of(about, schema, raw.name, "known" if before == after else "landed", raw.dropped)
 
     def _known(self, partition: str) -> dict[str, Any] | None:
-        """What `landing-files` says of a batch that is in the lake with all its days, else None."""
+        """Return what `landing-files` says of a batch that is in the lake with all its days, else None."""
         if self.lake.digest(batches.FILES_TABLE, partition) is None:
             return None
         about = self.lake.manifest(batches.FILES_TABLE, partition).meta
@@ -213,7 +219,7 @@ def land(
     `replace`: what other files brought for the days of these ones is withdrawn. Rows dated later than `now`
     (default: the clock) are quarantined.
     """
-    lander = _Lander(lake, pseudonymizer, now, replace, progress)
+    lander = _Lander(lake, pseudonymizer, now, progress, replace=replace)
     reports = [_from_file(lander, lander.events, path, EVENT_SCHEMA) for path in events]
     if catalog is not None:
         reports.append(_from_file(lander, lander.catalog, catalog, CATALOG_SCHEMA))
@@ -254,7 +260,7 @@ def land_source(
     progress: Progress | None = None,
 ) -> LandingReport:
     """Land a public data set through its adapter. Raises UnreadableFile when the folder is not of that format."""
-    lander = _Lander(lake, pseudonymizer, now, replace, progress)
+    lander = _Lander(lake, pseudonymizer, now, progress, replace=replace)
     files = source.files(directory)
     digest = batches.content_digest(files, source.name, str(source.version))
     lander.progress(f"{source.name}: converting {len(files)} files")

@@ -22,7 +22,7 @@ ACCEPTED = "unknown_items_accepted"
 
 
 def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: float, events: str) -> tuple[str, int]:
-    """The catalog as that day's run sees it: the last one landed when it first ran, without later items.
+    """Pin the catalog as that day's run sees it: the last one landed when it first ran, without later items.
 
     `events`: the table of clean events, published for this day. Raises UnknownItems when the catalog knows a smaller
     share than `least_known` of the items that were looked at; nothing is pinned then. `accept_changes` pins the newest
@@ -74,7 +74,7 @@ def _refuse_lost_columns(lake: Lake, day: str, about: dict[str, Any]) -> None:
 
 
 def _looked_at(lake: Lake, events: str, day: str) -> pa.Array:
-    """The different items of the day's interactions; none when they are too few to judge a catalog by."""
+    """Return the different items of the day's interactions; none when they are too few to judge a catalog by."""
     rows = pq.read_table(lake.fetch(events, day) / DATA, columns=["kind", "item_id"])
     chosen = rows.filter(pc.is_in(rows.column("kind"), pa.array(INTERACTIONS))).column("item_id")
     items = pc.unique(chosen.drop_null())

@@ -22,7 +22,7 @@ from ingestion.rules.split import duplicates, split_rows
 
 
 def read_file(path: Path, schema: TableSchema) -> RawFile:
-    """The rows of one file as they are. Raises UnreadableFile, naming file and remedy."""
+    """Read the rows of one file as they are. Raises UnreadableFile, naming file and remedy."""
     # events hold no line breaks, so there every line is one record and a stray quote costs one line
     return read_raw(path, schema.arrow.names, schema.required, multiline=schema.name != "events")
 
@@ -62,7 +62,7 @@ def _read(paths: Path | Iterable[Path], schema: TableSchema) -> pa.Table:
 
 
 def no_usable_row(raw: RawFile, reasons: pa.Array) -> UnreadableFile:
-    """The error for a file of which nothing can be kept."""
+    """Return the error for a file of which nothing can be kept."""
     found = counts(reasons.drop_null())
     for record in raw.refused:
         found[record.reason] = found.get(record.reason, 0) + 1

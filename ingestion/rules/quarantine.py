@@ -41,7 +41,7 @@ def quarantine_rows(
 
 
 def quarantine_records(records: Iterable[Refused], file: str) -> pa.Table:
-    """Records that never became a row; only their number, reason and size are kept."""
+    """Quarantine records that never became a row; only their number, reason and size are kept."""
     listed = list(records)
     return pa.table(
         [

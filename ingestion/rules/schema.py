@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -22,8 +22,6 @@ from contracts.events import CATALOG, CATALOG_REQUIRED, EVENTS, EVENTS_REQUIRED,
 from ingestion.formats.columns import Column, Mask, mask
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
-#: How far ahead of our own clock a shop's clock may run.
-CLOCK_SKEW: Final = timedelta(minutes=5)
 MAX_POSITION: Final = 100_000
 MAX_VALUE: Final = 1e9
 MAX_TITLE: Final = 1_000
@@ -57,7 +55,7 @@ class TableSchema:
     across: tuple[tuple[str, Rule], ...] = ()
 
     def pandera(self) -> pandera.DataFrameSchema:
-        """The rules as a pandera schema over Arrow-backed columns."""
+        """Return the rules as a pandera schema over Arrow-backed columns."""
         import pandas as pd
 
         columns = {
@@ -71,7 +69,7 @@ class TableSchema:
         return pandera.DataFrameSchema(columns, checks=[_check(r, rule) for r, rule in self.across], strict=True)
 
     def failures(self, table: pa.Table) -> dict[str, Mask]:
-        """reason -> the rows of `table` (in this table's Arrow types) that break that rule."""
+        """Return, by reason, the rows of `table` (in this table's Arrow types) that break that rule."""
         import pandas as pd
         from pandera.errors import SchemaErrors
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.events import CLOCK_SKEW
 from ingestion.formats.columns import Mask, convert
 from ingestion.formats.raw_files import RawFile
-from ingestion.rules.schema import CLOCK_SKEW, TableSchema
+from ingestion.rules.schema import TableSchema
 
 #: pa.Table -> pa.Table: rows as the lake holds them, identifiers hashed.
 Stored: TypeAlias = Callable[[pa.Table], pa.Table]

@@ -32,7 +32,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Source:
-    """The adapter of that name; `home_depot` and `home-depot` are one. Raises DataError with the names there are."""
+    """Return the adapter of that name; `home_depot` and `home-depot` are one. Raises DataError, listing all names."""
     source = _SOURCES.get(name.lower().replace("_", "-"))
     if source is None:
         raise DataError(f"there is no adapter {name!r}", remedy=f"choose one of {', '.join(names())}")

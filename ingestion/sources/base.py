@@ -45,11 +45,11 @@ class Source(ABC):
 
     @abstractmethod
     def files(self, directory: Path) -> list[Path]:
-        """The files that are read, in a fixed order. Raises UnreadableFile when one is missing."""
+        """List the files that are read, in a fixed order. Raises UnreadableFile when one is missing."""
 
     @abstractmethod
     def convert(self, directory: Path) -> Converted:
-        """The whole data set. Raises UnreadableFile."""
+        """Convert the whole data set. Raises UnreadableFile."""
 
     def events(self, directory: Path) -> pa.Table | None:
         """EVENTS columns (training events where the set has a split of its own)."""
@@ -65,7 +65,7 @@ class Source(ABC):
 
 
 def find(directory: Path, *names: str) -> Path:
-    """The first of `names` in the folder, plain or gzipped. Raises UnreadableFile naming what was looked for."""
+    """Find the first of `names` in the folder, plain or gzipped. Raises UnreadableFile naming what was looked for."""
     for name in names:
         for ending in _ENDINGS:
             if (directory / f"{name}{ending}").is_file():
@@ -83,18 +83,18 @@ def find_optional(directory: Path, *names: str) -> Path | None:
 
 
 def skipped(*files: RawFile) -> dict[str, int]:
-    """reason -> lines that could not be read, over several files."""
+    """Count the lines that could not be read, by reason, over several files."""
     return dict(sorted(Counter(r.reason for f in files for r in f.refused).items()))
 
 
 def read(path: Path, required: Sequence[str], columns: Iterable[str] | None = None, *, quoted: bool = True) -> RawFile:
-    """A text file of a public data set: all columns, or `columns`, as strings."""
+    """Read a text file of a public data set: all columns, or `columns`, as strings."""
     wanted = None if columns is None else [*required, *columns]
     return read_raw(path, wanted, required, multiline=quoted, quoted=quoted)
 
 
 def column(table: pa.Table, name: str) -> pa.Array:
-    """A column as strings, all null when it is not there."""
+    """Return a column as strings, all null when it is not there."""
     if name not in table.column_names:
         return pa.nulls(table.num_rows, pa.string())
     return table.column(name).cast(pa.string()).combine_chunks()
@@ -107,19 +107,19 @@ def event_ids(prefix: str, numbers: Any) -> pa.Array:
 
 
 def events_table(rows: int, **columns: pa.Array) -> pa.Table:
-    """A table with EVENTS columns; those that are not given are null."""
+    """Make a table with EVENTS columns; those that are not given are null."""
     return _table(EVENTS, rows, columns)
 
 
 def catalog_table(rows: int, **columns: pa.Array) -> pa.Table:
-    """A table with CATALOG columns; those that are not given are null, and everything can be bought."""
+    """Make a table with CATALOG columns; those that are not given are null, and everything can be bought."""
     if "available" not in columns:
         columns["available"] = pa.array(np.ones(rows, bool))
     return _table(CATALOG, rows, columns)
 
 
 def untitled(items: pa.Array) -> pa.Array:
-    """A title for items that have none."""
+    """Make a title for items that have none."""
     return pc.binary_join_element_wise("Item", items, " ")
 
 

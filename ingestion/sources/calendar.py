@@ -60,7 +60,7 @@ def seed_of(text: str) -> int:
 
 
 def spread(owners: pa.Array, positions: pa.Array, start: datetime = ORDERED_START, days: int = DAYS) -> Micros:
-    """Times for events of which only the order is known: microseconds since 1970 per row, -1 where it has no order.
+    """Give times to events of which only the order is known: microseconds since 1970 per row, -1 without an order.
 
     `owners`: who acted, strings; `positions`: float64, ties keep the order of the rows.
     """

@@ -49,7 +49,7 @@ class OnlineShoppers(Source):
         return [find(directory, "sessions.csv", "online_shoppers_intention.csv")]
 
     def sessions(self, directory: Path) -> pa.Table:
-        """The file as it is, strings, with `session` as the first column: for models of purchase probability."""
+        """Read the file as it is, strings, `session` as the first column: for models of purchase probability."""
         raw = read(self.files(directory)[0], ("Month", "Weekend", "Revenue"))
         return raw.table.add_column(
             0, "session", pc.binary_join_element_wise("session", raw.numbers.cast(pa.string()), "-")
@@ -110,7 +110,7 @@ def _starts(table: pa.Table) -> Numbers:
 def _events(
     numbers: Numbers, starts: Numbers, pages: Numbers, seconds: Numbers, bought: Numbers, worth: Numbers
 ) -> pa.Table:
-    """Views in the order of the page kinds, then the purchase."""
+    """Make views in the order of the page kinds, then the purchase."""
     spent = np.c_[seconds, np.zeros(len(seconds))]  # [S, 4]: three kinds of page, then the purchase
     times_of = np.c_[pages, bought.astype(np.int64)]
     before = np.c_[np.zeros(len(spent)), np.cumsum(spent, axis=1)[:, :-1]]

@@ -51,7 +51,7 @@ def generate(plan: ShopPlan, out: Path, *, progress: Callable[[str], None] | Non
     for number in range(plan.days):
         day = plan.first + timedelta(days=number)
         drifted = plan.drift and number >= plan.days - max(plan.days // 3, 1)
-        table = simulate_day(world, day, drifted, last_item)
+        table = simulate_day(world, day, last_item, drifted=drifted)
         for kind in pc.value_counts(table.column("kind")).to_pylist():
             counts[kind["values"]] = counts.get(kind["values"], 0) + kind["counts"]
         if plan.bad_rows:

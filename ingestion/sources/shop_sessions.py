@@ -51,7 +51,7 @@ class Popularity:
     edges: Array  # where a category starts in `order`
 
     @classmethod
-    def on(cls, world: World, age: int, drifted: bool) -> Popularity:
+    def on(cls, world: World, age: int, *, drifted: bool) -> Popularity:
         weights = world.later_appeal if drifted else world.appeal
         weights = weights * np.where((age - world.created >= 0) & (age - world.created < 7) & (world.created > 0), 3, 1)
         there = np.flatnonzero(world.created <= age)
@@ -60,7 +60,7 @@ class Popularity:
         return cls(order, np.r_[0.0, np.cumsum(weights[order])], edges)
 
     def of(self, category: Array, draws: Array) -> Array:
-        """An item of each category; of any where a category is empty."""
+        """Draw an item of each category; of any where a category is empty."""
         low, high = self.edges[category], self.edges[category + 1]
         empty = low == high
         low, high = np.where(empty, 0, low), np.where(empty, len(self.order), high)
@@ -74,7 +74,7 @@ class Popularity:
         return found
 
 
-def simulate_day(world: World, day: date, drifted: bool, last_item: Array) -> pa.Table:
+def simulate_day(world: World, day: date, last_item: Array, *, drifted: bool) -> pa.Table:
     """EVENTS of one day, by time. `last_item` [M]: what each shopper looked at last, -1 at first; it is updated."""
     age = (day - world.plan.opened).days
     random = np.random.default_rng([world.plan.seed, day.toordinal()])
@@ -84,7 +84,7 @@ def simulate_day(world: World, day: date, drifted: bool, last_item: Array) -> pa
         return EVENTS.empty_table()
     heap = np.cumsum(world.activity[there])
     shopper = there[np.searchsorted(heap, random.random(number) * heap[-1], "right").clip(0, len(there) - 1)]
-    popular = Popularity.on(world, age, drifted)
+    popular = Popularity.on(world, age, drifted=drifted)
     lengths = np.minimum(random.geometric(0.24, number), LONGEST)
     tastes = world.tastes[shopper]
     if drifted:
@@ -136,56 +136,70 @@ def _events(
     heap = np.cumsum(gaps)
     offset = ((heap - np.repeat(heap[np.cumsum(lengths) - lengths], lengths) + 30) * SECOND).astype(np.int64)
     price = np.round(world.price * inflation, 2)
-    parts: list[Rows] = []
 
-    def add(kind: str, session: Array, item: Array | int, offset: Array, **more: Array) -> None:
-        size = len(session)
-        blank = np.full(size, -1, np.int64)
-        parts.append(
-            Rows(
-                session,
-                np.full(size, KINDS.index(kind), np.int64),
-                np.broadcast_to(np.asarray(item), (size,)),
-                offset,
-                more.get("position", blank),
-                more.get("worth", np.full(size, np.nan)),
-                more.get("query", blank),
-            )
-        )
+    parts, queries, place_shown = _openings(world, popular, random, steps)
+    clicked = (place == 0) & (place_shown[session] >= 0)
+    seen = place_shown[session[clicked]]
+    parts.append(_rows("click", session[clicked], item[clicked], offset[clicked], position=seen))
+    parts.append(_rows("view", session[~clicked], item[~clicked], offset[~clicked]))
+    liked = np.where(world.category[item] == tastes[session, 0], 1.5, 0.9)
+    carted = random.random(len(item)) < 0.11 * world.quality[item] * liked
+    when = offset[carted] + 3 * SECOND
+    parts.append(_rows("add_to_cart", session[carted], item[carted], when, worth=price[item[carted]]))
+    ends = offset[np.cumsum(lengths) - 1] + 60 * SECOND
+    bought = carted & (random.random(len(item)) < 0.45)
+    when = ends[session[bought]] + place[bought]
+    parts.append(_rows("purchase", session[bought], item[bought], when, worth=price[item[bought]]))
+    rows = Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__dataclass_fields__))
+    return rows, queries, ends + SECOND
 
+
+def _openings(
+    world: World, popular: Popularity, random: np.random.Generator, steps: Array
+) -> tuple[list[Rows], pa.Array, Array]:
+    """How sessions open: searches and what was shown, the queries, and where the first item of each session stood.
+
+    The place is -1 where nothing was shown.
+    """
+    number = len(steps)
     opening = random.random(number)
     searching = np.flatnonzero(opening < _SEARCHING)
     shown = np.flatnonzero(opening < _SEARCHING + _FRONT_PAGE)
     queries = _queries(world, random, steps[searching, 0])
-    add("search", searching, -1, np.zeros(len(searching), np.int64), query=np.arange(len(searching)))
+    none, asked = np.full(len(searching), -1, np.int64), np.arange(len(searching))
+    parts = [_rows("search", searching, none, np.zeros(len(searching), np.int64), query=asked)]
     target = np.minimum(random.geometric(0.4, len(shown)) - 1, SHOWN - 1)
     query_of = np.full(number, -1, np.int64)
-    query_of[searching] = np.arange(len(searching))
+    query_of[searching] = asked
     for position in range(SHOWN):
         draws = random.random(len(shown))
         other = np.where(
             opening[shown] < _SEARCHING, popular.of(world.category[steps[shown, 0]], draws), popular.any(draws)
         )
         seen = np.where(target == position, steps[shown, 0], other)
-        when = np.full(len(shown), 2 * SECOND + position, np.int64)
-        add("impression", shown, seen, when, position=np.full(len(shown), position), query=query_of[shown])
+        when, places = np.full((2, len(shown)), [[2 * SECOND + position], [position]], np.int64)
+        parts.append(_rows("impression", shown, seen, when, position=places, query=query_of[shown]))
     place_shown = np.full(number, -1, np.int64)
     place_shown[shown] = target
-    clicked = (place == 0) & (place_shown[session] >= 0)
-    add("click", session[clicked], item[clicked], offset[clicked], position=place_shown[session[clicked]])
-    add("view", session[~clicked], item[~clicked], offset[~clicked])
-    liked = np.where(world.category[item] == tastes[session, 0], 1.5, 0.9)
-    carted = random.random(len(item)) < 0.11 * world.quality[item] * liked
-    add("add_to_cart", session[carted], item[carted], offset[carted] + 3 * SECOND, worth=price[item[carted]])
-    ends = offset[np.cumsum(lengths) - 1] + 60 * SECOND
-    bought = carted & (random.random(len(item)) < 0.45)
-    add("purchase", session[bought], item[bought], ends[session[bought]] + place[bought], worth=price[item[bought]])
-    rows = Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__dataclass_fields__))
-    return rows, queries, ends + SECOND
+    return parts, queries, place_shown
+
+
+def _rows(kind: str, session: Array, item: Array, offset: Array, **more: Array) -> Rows:
+    """Rows of one kind; `more` may give position, worth and query."""
+    blank = np.full(len(session), -1, np.int64)
+    return Rows(
+        session=session,
+        kind=np.full(len(session), KINDS.index(kind), np.int64),
+        item=item,
+        offset=offset,
+        position=more.get("position", blank),
+        worth=more.get("worth", np.full(len(session), np.nan)),
+        query=more.get("query", blank),
+    )
 
 
 def _queries(world: World, random: np.random.Generator, items: Array) -> pa.Array:
-    """What somebody types who looks for the item: its noun, with its attribute, its brand, or neither."""
+    """Make the queries of shoppers who look for the items: the noun, with attribute, brand, or neither."""
     words = {name: values.take(pa.array(items)) for name, values in world.words.items()}
     join = pc.binary_join_element_wise
     way = pa.array(np.searchsorted([0.3, 0.65, 0.85], random.random(len(items))).astype(np.int64))

@@ -81,7 +81,7 @@ class World:
         return uniform(self._seeds[what], numbers)
 
     def pick(self, what: str, numbers: Array, choices: int | Array) -> Array:
-        """A whole number below `choices`, one per number."""
+        """Draw a whole number below `choices`, one per number."""
         return (self.draw(what, numbers) * choices).astype(np.int64)
 
     # items

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -112,26 +112,17 @@ def validate_day(
         if current in errors:
             return errors[current]
         about = {"batches": state.landed[current], "columns": accepted[current]}
+        before = state.published.get(current)
         try:
             return _publish_day(
-                lake,
-                current,
-                about,
-                abouts[current],
-                state.published.get(current),
-                accept_changes=accept_changes,
-                max_quarantined=max_quarantined,
-            )
+                lake, current, about, abouts[current], before,
+                accept_changes=accept_changes, max_quarantined=max_quarantined,
+            )  # fmt: skip
         except DataError as error:
             return error
 
     made = dict(zip(changed, _parallel(make, changed), strict=True))
-    skipped: dict[str, str] = {}
-    for current, result in made.items():
-        if isinstance(result, DataError):
-            if current == day or not isinstance(result, EmptyPartition):
-                raise result
-            skipped[current] = result.what
+    skipped = _skipped(made, day)
     found = made.get(day)
     own = found if isinstance(found, DayReport) else _report(day, state.published[day], written=False)
     if least_known is None:
@@ -145,6 +136,17 @@ def validate_day(
         skipped=skipped,
         collected=sum(f.status == "landed" for f in collected),
     )
+
+
+def _skipped(made: Mapping[str, DayReport | DataError], day: str) -> dict[str, str]:
+    """Return earlier days without a usable row, and why; raise any other error."""
+    skipped: dict[str, str] = {}
+    for current, result in made.items():
+        if isinstance(result, DataError):
+            if current == day or not isinstance(result, EmptyPartition):
+                raise result
+            skipped[current] = result.what
+    return skipped
 
 
 def _checked_day(day: str) -> None:
@@ -165,12 +167,12 @@ class _State:
     published: dict[str, dict[str, Any]]  # day -> meta of its manifest, and its digest
 
     def same(self, day: str) -> bool:
-        """The published day is made of exactly what has landed."""
+        """Check whether the published day is made of exactly what has landed."""
         return bool(self.published[day]["batches"] == self.landed[day])
 
 
 def _state(lake: Lake, day: str) -> _State:
-    """Looks at `day`, every landed day before it that is not published, and the LATE_DAYS last ones."""
+    """Look at `day`, every landed day before it that is not published, and the LATE_DAYS last ones."""
     by_day: dict[str, list[str]] = {}
     for name in lake.partitions(batches.EVENTS_TABLE):
         own, _, batch = name.partition("/")
@@ -202,20 +204,20 @@ def _state(lake: Lake, day: str) -> _State:
 
 
 def _parallel(work: Callable[[_In], _Out], values: Iterable[_In]) -> list[_Out]:
-    """Requests to the store take their time, not ours."""
+    """Run `function` on all in parallel: requests to the store take their time, not ours."""
     with ThreadPoolExecutor(_WORKERS) as pool:
         return list(pool.map(work, values))
 
 
 def _abouts(lake: Lake, batches: dict[str, str]) -> list[dict[str, Any]]:
-    """What the landed batches of a day say about themselves, in the order of their names."""
+    """Return what the landed batches of a day say about themselves, in the order of their names."""
     return [read_manifest(lake.store, batches[b]).meta for b in sorted(batches)]
 
 
 def _accept(
     day: str, abouts: list[dict[str, Any]], accepted: dict[str, dict[str, str]], *, accept_changes: bool
 ) -> dict[str, str]:
-    """The columns of the day, compared with those of the last accepted day before it."""
+    """Return the columns of the day, compared with those of the last accepted day before it."""
     since = max((d for d in accepted if d < day), default=None)
     columns = _columns(abouts)
     if columns is None:
@@ -271,7 +273,7 @@ def _report(day: str, about: dict[str, Any], *, written: bool) -> DayReport:
 
 
 def _columns(abouts: list[dict[str, Any]]) -> dict[str, str] | None:
-    """What the day's files had, together; engines' logs always have everything and say nothing here."""
+    """Return what the day's files had, together; engines' logs always have everything and say nothing here."""
     columns: dict[str, str] | None = None
     for about in abouts:
         if about["origin"] == "file":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
+from contracts.region import named
 from contracts.settings import Settings, settings
 
 #: Seconds for which an answer is believed; tasks are short, but the triggerer lives for weeks.
@@ -29,4 +30,4 @@ def _look(s: Settings) -> Settings:
             held = active.look()
     except (SettingsError, StoreUnavailable):  # no secrets, so nothing of a stack is here; or control is away
         return s
-    return s if held is None or held.region == s.region else s.model_copy(update={"region": held.region})
+    return s if held is None or held.region == s.region else s.of_region(named(held.region))

@@ -45,11 +45,11 @@ class Service:
         self._client.close()
 
     def request(self, run: str, task: str, dag: str = "release") -> dict[str, Any]:
-        """What a task of a run asks people for, and what was answered by whom. Raises NotFound."""
+        """Return what a task of a run asks people for, and what was answered by whom. Raises NotFound."""
         return dict(self._call("GET", f"{_task(run, task, dag)}/-1/hitlDetails"))
 
     def run(self, run: str) -> dict[str, Any]:
-        """A run of `release`. Raises NotFound."""
+        """Return a run of `release`. Raises NotFound."""
         return dict(self._call("GET", f"/api/v2/dags/release/dagRuns/{quote(run, safe='')}"))
 
     def start(self, run: str, conf: dict[str, str], note: str) -> bool:

@@ -15,7 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from contracts.errors import SettingsError
+from contracts.error_record import ErrorRecord
+from contracts.errors import CaravanError, SettingsError
 from training.recipes import names
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,40}$"
 #: XCom keys under which a step leaves its links; plugins/caravan_airflow/ui/links.py turns them into buttons.
 LINKS = {"mlflow": "MLflow", "report": "Drift report", "release": "Release run"}
 
-#: XCom keys under which a step leaves what it has to say for the night, and the error it failed with.
+#: XCom keys under which a step leaves a sentence for the night, and the ErrorRecord of what ended it, as JSON.
 SAYS, ERROR = "says", "error"
 #: And what a step made that returns the name of the next task.
 MADE = "made"
@@ -67,7 +68,7 @@ class Outcome:
     next: str = ""
 
 
-class NothingToDo(Exception):
+class NothingToDo(CaravanError):
     """There is no work for this run, and that is all right; the rest of the chain is skipped."""
 
 
@@ -120,9 +121,10 @@ def step(function: Callable[Concatenate[Run, P], Outcome]) -> Callable[Concatena
             from airflow.sdk.exceptions import AirflowSkipException
 
             context["ti"].xcom_push(key=SAYS, value=str(reason))
+            context["ti"].xcom_push(key=ERROR, value=ErrorRecord.of(reason).to_json())
             raise AirflowSkipException(str(reason)) from None
         except Exception as error:
-            context["ti"].xcom_push(key=ERROR, value=f"{type(error).__name__}: {error}")
+            context["ti"].xcom_push(key=ERROR, value=ErrorRecord.of(error).to_json())
             raise
         about = {**(outcome.made if isinstance(outcome.made, dict) else {"digest": outcome.made}), **outcome.about}
         for asset in context["task"].outlets:

@@ -69,7 +69,7 @@ def _event(outcome: str) -> TriggerEvent:
 
 @cache
 def _ledger() -> Ledger:
-    """The region's ledger; its tables were made by the task that waits."""
+    """Return the region's ledger; its tables were made by the task that waits."""
     from artifacts.ledger import Ledger
     from caravan_airflow.active import here
 

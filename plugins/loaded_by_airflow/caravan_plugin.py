@@ -16,7 +16,7 @@ _s = settings()
 async def shop_api(
     scope: MutableMapping[str, Any], receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[Any]]
 ) -> None:
-    """The API's page, imported when it is asked for: tasks load this plugin too, and may not touch what it needs."""
+    """Serve the API's page, imported when asked for: tasks load this plugin too, and may not touch what it needs."""
     from caravan_airflow.ui.api_page import application
 
     await application()(scope, receive, send)

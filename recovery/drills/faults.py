@@ -45,7 +45,7 @@ _CHUNK = 1 << 16
 
 
 @contextmanager
-def broken(fault: str, vault: Vault, active: Settings, machine: Machine, target: Settings) -> Iterator[Settings]:
+def inject(fault: str, vault: Vault, active: Settings, machine: Machine, target: Settings) -> Iterator[Settings]:
     """Apply the fault for the `with` block; yield the settings with which `target` is to be restored.
 
     Services run again afterwards. Damage that cannot be undone is done to a snapshot taken for it.

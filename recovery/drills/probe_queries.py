@@ -54,7 +54,7 @@ def recorded(folder: Path, count: int) -> list[Question]:
     return list(found)[:count]
 
 
-def stood_in(body: dict[str, Any]) -> bool:
+def is_late_fallback(body: dict[str, Any]) -> bool:
     """Check whether an answer is a fallback for a late online store, as a briefly busy machine gives it."""
     return str(body.get("fallback_reason") or "").startswith("online-store")
 
@@ -64,12 +64,14 @@ def answer_of(ask: Callable[[], httpx.Response]) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for _ in range(_TRIES):
         body = ask().raise_for_status().json()
-        if not stood_in(body):
+        if not is_late_fallback(body):
             break
     return body
 
 
-def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, address: str = "", **options: Any) -> list[Asked]:
+def ask_in_parallel(
+    ask: Callable[[httpx.Client, int], Asked], count: int, address: str = "", **options: Any
+) -> list[Asked]:
     """Return what `ask` says for each number below `count`, in order; `options` are httpx.Client's.
 
     Every thread has its own client. A shared one takes a connection for dropped by the server when the answer arrives
@@ -87,7 +89,7 @@ def by_several(ask: Callable[[httpx.Client, int], Asked], count: int, address: s
 
 def answers(address: str, questions: Sequence[Question]) -> list[tuple[str, tuple[str, ...]]]:
     """Return release and items of each answer, in order. Raises RecoveryError when the engine does not answer one."""
-    return by_several(
+    return ask_in_parallel(
         lambda client, number: _answer(client, number, questions[number]),
         len(questions),
         address,

@@ -25,21 +25,21 @@ from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
 from recovery.drills import probe_queries
-from recovery.drills.faults import FAULTS, broken
-from recovery.drills.report import Score, keep, kept
+from recovery.drills.faults import FAULTS, inject
+from recovery.drills.report import Score, read_scores, write_score
 from recovery.failback.reconcile import reconcile
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.region_lease.lease import RegionLease
-from recovery.restore import restore_state, suspended
-from recovery.restore.context import Progress, RestoreMode, RestoreOptions, silent
+from recovery.restore import state, suspended
+from recovery.restore.context import Progress, silent
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
-from recovery.restore.restore import restore
-from recovery.restore.restore_state import RestoreState
+from recovery.restore.restore import has_replaced, restore
 from recovery.shipping import event_log
 from recovery.snapshots.create import create
 from recovery.vault.catalog import Catalog
-from recovery.vault.vault import Vault, kept_here
+from recovery.vault.vault import Vault, with_own_vault
 
 #: Seconds after which the last rehearsal is too old: one a week, and a day to repair a failed one.
 OVERDUE = 8 * 86400.0
@@ -61,14 +61,14 @@ def rehearse(
 
     Raises RestoreRefused when the region is the active one, and what a restore raises, after alerting.
     """
-    active = target.model_copy(update={"region": other(target.region)})
+    active = target.of_region(other(target.region))
     right = fence.read(target)
     if right is not None and right.standing != "passive":
         raise RestoreRefused(
             f"{target.region} is the active region: a rehearsal would replace it",
             remedy=f"rehearse with --region {active.region}",
         )
-    with alone(suspended.path(active).with_suffix(".lock"), _another):
+    with hold(suspended.path(active).with_suffix(".lock"), _another):
         if again := suspended.start_again(active, others):
             progress("rehearsal", f"started {', '.join(again)}: a rehearsal that was killed had stopped them", 0.0)
         try:
@@ -80,11 +80,11 @@ def rehearse(
         except CaravanError as error:
             alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {error.what}")
             raise
-    page = keep(score, folder(target))
+    page = write_score(score, folder(target))
     if failures := score.failures():
         alert(active, part="recovery", severity="critical", text=f"the rehearsal failed: {failures[0]} (see {page})")
     with suppress(ArtifactError):
-        vault = Vault.of(kept_here(target))
+        vault = Vault.of(with_own_vault(target))
         for path in (page, page.with_suffix(".json")):
             vault.store.put(f"rehearsals/{path.name}", path.read_bytes())
     return score, page
@@ -100,10 +100,10 @@ def _has_its_own(target: Settings) -> bool:
     except StoreUnavailable:
         return True  # doing it again adds nothing
     ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
-    last = RestoreState.read(restore_state.path(target))
-    if not ends or last is None or not last.has_replaced():
+    last = state.read(target)
+    if not ends or last is None or not has_replaced(last):
         return bool(ends)
-    return bool(last.began_at < max(ends))
+    return bool(datetime.fromisoformat(last.began_at) < max(ends))
 
 
 def _another(who: str) -> None:
@@ -118,7 +118,7 @@ def folder(s: Settings) -> Path:
 
 def overdue(s: Settings, now: datetime | None = None) -> str | None:
     """Return what to tell the on-call engineer when the last good rehearsal was too long ago, else None."""
-    good = [facts for facts in kept(folder(s)) if not facts["failures"]]
+    good = [facts for facts in read_scores(folder(s)) if not facts["failures"]]
     if not good:
         return "no rehearsal has shown yet that this region can be restored"
     age = (now or datetime.now(UTC)) - datetime.fromisoformat(str(good[0]["at"]))
@@ -131,7 +131,7 @@ def _rehearsed(
     active: Settings, target: Settings, machine: Machine, others: Machine, fault: str, count: int,
     human_actions: int, progress: Progress,
 ) -> Score:  # fmt: skip
-    vault, began = Vault.of(kept_here(target)), time.monotonic()
+    vault, began = Vault.of(with_own_vault(target)), time.monotonic()
 
     def tell(what: str) -> None:
         progress("rehearsal", what, time.monotonic() - began)
@@ -140,25 +140,21 @@ def _rehearsed(
     if newest is None or newest.region != active.region or (right is not None and newest.epoch < right.epoch):
         tell(f"there is no snapshot of {active.region} since it is the active region; taking one")
         create(active, others)
-    asked = probe_queries.recorded(active.region_home / event_log.FOLDER, count)
+    asked = probe_queries.recorded(active.paths.event_log, count)
     before = probe_queries.answers(active.engine_address, asked)
     tell(f"{len(asked)} recorded questions asked in {active.region}")
     rows, told = Ledger.of(active).history(), _told_at(active)
     events = _event_ids(active)
     time.sleep(SENT)
-    with broken(fault, vault, active, others, target) as seen:
+    with inject(fault, vault, active, others, target) as seen:
         at, since = datetime.now(UTC), time.monotonic()
-        done = restore(
-            seen, machine, Point.parse("newest"),
-            RestoreOptions(
-                mode=RestoreMode.REHEARSAL, reason=f"rehearsal: {FAULTS[fault]}", although_alive=True,
-                name=f"rehearsal-{at.timestamp()}",
-            ),
-            progress=progress,
+        options = RestoreOptions(
+            mode=RestoreMode.REHEARSAL, reason=f"rehearsal: {FAULTS[fault]}", name=f"rehearsal-{at.timestamp()}",
+            although_alive=True,
         )  # fmt: skip
+        done = restore(seen, machine, Point.parse("newest"), options, progress=progress)
         full = time.monotonic() - since
-    assert done.plan is not None  # noqa: S101 - a restore that ended has one
-    first = full - sum(done.steps[name]["seconds"] for name in ("edge", "open"))
+    first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
     after = probe_queries.answers(target.engine_address, asked)
     known = {move.hash for move in Ledger(region_database(target), target.region).history()}
     restored = _told_at(target)
@@ -167,7 +163,7 @@ def _rehearsed(
         fault=FAULTS[fault],
         at=at,
         region=target.region,
-        snapshot=done.plan["snapshot"],
+        snapshot=str(done.plan["snapshot"]),
         epoch=0,
         rpo=(told - restored).total_seconds() if told and restored else 0.0,
         first_answer=first,
@@ -178,13 +174,13 @@ def _rehearsed(
         different=sum(one != two for one, two in zip(before, after, strict=True)),
         corrupt=0,  # each part is checked as it is restored, and one that is not its own stops the restore
         human_actions=human_actions,
-        steps={name: dict(record) for name, record in done.steps.items()},
+        steps=done.steps,
         problems=() if told and restored else ("without a lease nobody knows how much would be lost",),
     )
 
 
 def _event_ids(s: Settings) -> set[str]:
-    paths = (s.region_home / event_log.FOLDER).glob("*/*.jsonl")
+    paths = s.paths.event_log.glob("*/*.jsonl")
     return {str(event["event_id"]) for path in paths for _, event in event_log.events(path)}
 
 

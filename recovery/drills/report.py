@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ class Score:
     different: int
     corrupt: int
     human_actions: int
-    steps: dict[str, dict[str, Any]]
+    steps: Mapping[str, Mapping[str, Any]]
     problems: tuple[str, ...] = ()
     rto: float = RTO  # the first answer is wanted within so many seconds
 
@@ -67,7 +67,7 @@ class Score:
         return asdict(self) | {"at": self.at.isoformat(), "failures": self.failures()}
 
 
-def keep(score: Score, folder: Path) -> Path:
+def write_score(score: Score, folder: Path) -> Path:
     """Write `<kind>-<time>.json` and `.html` below `folder`; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{score.kind}-{score.at:%Y%m%dT%H%M%S}.html"
@@ -76,7 +76,7 @@ def keep(score: Score, folder: Path) -> Path:
     return path
 
 
-def kept(folder: Path) -> list[dict[str, Any]]:
+def read_scores(folder: Path) -> list[dict[str, Any]]:
     """Return the facts of every score that was kept, newest first."""
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     return sorted(found, key=lambda facts: str(facts["at"]), reverse=True)
@@ -110,18 +110,18 @@ def page(score: Score) -> str:
             f"{score.fault}. The {score.region} was restored from {score.snapshot}"
             + (f"; epoch {score.epoch} began." if score.epoch else ".")
         ),
-        tiles="".join(_tile(*tile) for tile in tiles),
+        tiles="".join(_tile(name, value, note, well=well) for name, value, note, well in tiles),
         rows=rows,
         facts=html.escape(json.dumps(score.facts(), indent=1)),
     )
 
 
-def _tile(name: str, value: str, note: str, well: bool) -> str:
+def _tile(name: str, value: str, note: str, *, well: bool) -> str:
     kind = "" if well else " class='ill'"
     return f"<div{kind}><span>{name}</span><b>{html.escape(value)}</b><small>{note}</small></div>"
 
 
-def _row(name: str, about: dict[str, Any], longest: float) -> str:
+def _row(name: str, about: Mapping[str, Any], longest: float) -> str:
     seconds = float(about["seconds"])
     return (
         f"<tr><th>{html.escape(name)}</th><td class='n'>{seconds:.1f} s</td>"

@@ -17,7 +17,7 @@ from contracts.errors import CaravanError, ErasureUnfinished
 from contracts.region import RegionName
 from contracts.settings import Settings
 from recovery.erasure.list_of_erased import Erasure, ErasureList, checked_reason, latest, pseudonym_of
-from recovery.erasure.places import Place, places
+from recovery.erasure.places import ErasurePlace, places
 from recovery.erasure.rows import ErasureSubject
 from recovery.vault import vault_lock
 from recovery.vault.encryption import Sealer
@@ -30,7 +30,7 @@ _ROUNDS = 3
 #: Signed kinds, which cannot be rewritten. Releases made since format 2 of the bundle hold no row of a shopper.
 SIGNED = ("release",)
 #: Seconds to wait for a snapshot or the replicator to finish with the vault.
-_PATIENCE = 120.0
+VAULT_LOCK_TIMEOUT_S = 120.0
 
 
 def silent(_place: str, _what: str) -> None:
@@ -56,20 +56,20 @@ class Report:
 
 
 def look(
-    s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
+    s: Settings, whom: ErasureSubject, *, among: Sequence[ErasurePlace] | None = None, progress: Progress = silent
 ) -> Report:
     """Count what a region holds of the erased shoppers, without removing or recording anything."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=0)
 
 
 def erase(
-    s: Settings, whom: ErasureSubject, *, among: Sequence[Place] | None = None, progress: Progress = silent
+    s: Settings, whom: ErasureSubject, *, among: Sequence[ErasurePlace] | None = None, progress: Progress = silent
 ) -> Report:
     """Remove the shoppers' rows from a region, and look again."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=_ROUNDS)
 
 
-def _go(region: str, among: Iterable[Place], whom: ErasureSubject, progress: Progress, *, rounds: int) -> Report:
+def _go(region: str, among: Iterable[ErasurePlace], whom: ErasureSubject, progress: Progress, *, rounds: int) -> Report:
     found: Counter[str] = Counter()
     left: Counter[str] = Counter()
     unreached: dict[str, str] = {}
@@ -94,7 +94,7 @@ def _go(region: str, among: Iterable[Place], whom: ErasureSubject, progress: Pro
     return Report(region=region, found=dict(found), left=dict(+left), unreached=unreached)
 
 
-def keeping(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, Vault | None]:
+def open_list(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, Vault | None]:
     """Return the region's list of erasures, and the vault. Raises ErasureUnfinished when the vault cannot be asked.
 
     `without_vault` keeps the list in the region's own store only; later snapshots copy it from there.
@@ -113,45 +113,46 @@ def keeping(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, V
     return ErasureList(Sealer.of(s), own=own, vault=vault.store), vault
 
 
-def foresee(s: Settings, regions: Sequence[RegionName], shopper: str, *, progress: Progress = silent) -> list[Report]:
+def plan_erasure(
+    s: Settings, regions: Sequence[RegionName], shopper: str, *, progress: Progress = silent
+) -> list[Report]:
     """Return the dry run: what these regions hold of one shopper. Nothing is removed and nothing is recorded."""
     entry = Erasure(pseudonym=pseudonym_of(shopper, s), at=datetime.now(UTC), by="", reason="", region=s.region)
-    whom = whom_of([entry], shopper)
+    whom = subject_of([entry], shopper)
     return [look(_of(s, region), whom, progress=_named(progress, region)) for region in regions]
 
 
-def forget(
+def erase_shopper(
     s: Settings, regions: Sequence[RegionName], shopper: str, *, by: str, reason: str, without_vault: bool = False,
     progress: Progress = silent,
 ) -> list[Report]:  # fmt: skip
-    """Erase one shopper, named by the shop's identifier or by pseudonym, from these regions; return one report per
-    region.
+    """Erase one shopper from these regions; return one report per region.
 
-    The erasure is recorded before anything is removed. Running it again finishes what could not be reached. Raises
-    SettingsError before anything is recorded, ErasureUnfinished without a vault, Conflict while a snapshot is being
-    taken.
+    The shopper is named by the shop's identifier or by pseudonym. The erasure is recorded before anything is removed;
+    running it again finishes what could not be reached. Raises SettingsError before anything is recorded,
+    ErasureUnfinished without a vault, Conflict while a snapshot is being taken.
     """
     pseudonym, reason = pseudonym_of(shopper, s), checked_reason(reason, shopper)
-    listed, vault = keeping(s, without_vault=without_vault)
-    with undisturbed(vault, s):
+    listed, vault = open_list(s, without_vault=without_vault)
+    with hold_vault_lock(vault, s):
         entry = Erasure(pseudonym=pseudonym, at=datetime.now(UTC), by=by, reason=reason, region=s.region)
         listed.add(entry)
         return [
-            erase(_of(s, region), whom_of([entry], shopper), progress=_named(progress, region)) for region in regions
+            erase(_of(s, region), subject_of([entry], shopper), progress=_named(progress, region)) for region in regions
         ]
 
 
-def again(
+def apply_again(
     s: Settings, regions: Sequence[RegionName], *, without_vault: bool = False, progress: Progress = silent
 ) -> list[Report]:
     """Apply the whole list to these regions: to rows brought in since, and to what an earlier run did not reach."""
-    listed, vault = keeping(s, without_vault=without_vault)
-    with undisturbed(vault, s):
+    listed, vault = open_list(s, without_vault=without_vault)
+    with hold_vault_lock(vault, s):
         whom = latest(listed.entries())
         return [erase(_of(s, region), ErasureSubject(whom), progress=_named(progress, region)) for region in regions]
 
 
-def whom_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
+def subject_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
     """Return the shoppers of these entries. A `shopper` in the clear is also searched for in the edge's logs."""
     until = latest(entries)
     clear = {} if not shopper or shopper in until else dict.fromkeys([shopper], next(iter(until)))
@@ -159,7 +160,7 @@ def whom_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
 
 
 def _of(s: Settings, region: RegionName) -> Settings:
-    return s.model_copy(update={"region": region})
+    return s.of_region(region)
 
 
 def _named(progress: Progress, region: str) -> Progress:
@@ -167,7 +168,11 @@ def _named(progress: Progress, region: str) -> Progress:
 
 
 @contextmanager
-def undisturbed(vault: Vault | None, s: Settings) -> Iterator[None]:
+def hold_vault_lock(vault: Vault | None, s: Settings) -> Iterator[None]:
     """Hold the vault lock, so that no snapshot is taken meanwhile: it could capture an erasure half done."""
-    with vault_lock.held(vault.store, f"erasure in {s.region}", patience=_PATIENCE) if vault else nullcontext():
+    with (
+        vault_lock.hold(vault.store, f"erasure in {s.region}", patience=VAULT_LOCK_TIMEOUT_S)
+        if vault
+        else nullcontext()
+    ):
         yield

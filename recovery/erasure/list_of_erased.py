@@ -17,16 +17,16 @@ from datetime import datetime, timedelta
 
 from artifacts.publish import Store
 from contracts.errors import Conflict, NotFound, SettingsError, Tampered
+from contracts.events import CLOCK_SKEW
 from contracts.settings import Settings
 from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
 from recovery.vault.bucket import Versioned
 from recovery.vault.encryption import Sealer
-from serving.events.ingest import FUTURE
 
 PREFIX = "erasures/"
 FORMAT = 1
 #: Events dated up to this long after an erasure count as before it: a shop's clock may run ahead this far.
-AHEAD: timedelta = FUTURE
+AHEAD: timedelta = CLOCK_SKEW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,7 @@ class ErasureList:
                 yield self._own.get(name)
 
     def _opened(self, name: str, versions: Iterable[bytes]) -> tuple[bytes, Erasure]:
-        """Return the newest version that we encrypted, as bytes and decoded. Raises Tampered or NotFound when there is
-        none.
-        """
+        """Return the newest version that we encrypted, as bytes and decoded. Raises Tampered or NotFound."""
         said: Exception = NotFound(f"{name} is listed and has no content", remedy="look at the vault's store")
         for data in versions:
             try:
@@ -115,9 +113,7 @@ def latest(entries: Iterable[Erasure]) -> dict[str, datetime]:
 
 
 def pseudonym_of(shopper: str, s: Settings) -> str:
-    """Return the pseudonym of an identifier as the shop sends it; a pseudonym is returned as it is. Raises
-    SettingsError.
-    """
+    """Return the pseudonym of an identifier; a pseudonym is returned as it is. Raises SettingsError."""
     if not shopper:
         raise SettingsError("no shopper is named", remedy="give the identifier as the shop sends it, or a pseudonym")
     return shopper if PSEUDONYM.match(shopper) else Pseudonymizer(s.secret("pseudonym_key")).hash(shopper)
@@ -133,6 +129,6 @@ def checked_reason(reason: str, shopper: str) -> str:
     return " ".join(reason.split())[:500]
 
 
-def covers(entries: Iterable[Erasure], pseudonym: str) -> Erasure | None:
+def newest_entry(entries: Iterable[Erasure], pseudonym: str) -> Erasure | None:
     """Return the newest entry of a shopper, or None."""
     return max((e for e in entries if e.pseudonym == pseudonym), key=lambda e: e.at, default=None)

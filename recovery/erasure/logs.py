@@ -23,17 +23,16 @@ from typing import Any
 
 import orjson
 
+from artifacts.files import atomic_write, fsync_folder
+from contracts.region_paths import ACCESS_LOG, ANSWER_LOG, EVENT_LOG
 from recovery.erasure.rows import NAMES, ErasureSubject
-from recovery.shipping.event_log import FOLDER as EVENTS
-from serving.edge.listener import ACCESS_LOG
-from serving.events.answer_log import FOLDER as ANSWERS
 
 JOURNAL = ".erasing.json"
 #: Blanked in this order: the event log links the edge's logs to a shopper, so it is last.
 KINDS = {
     "edge log": f"logs/{ACCESS_LOG}*",
-    "answer log": f"{ANSWERS}*/*/*.jsonl",
-    "event log": f"{EVENTS}*/*/*.jsonl",
+    "answer log": f"{ANSWER_LOG}*/*/*.jsonl",
+    "event log": f"{EVENT_LOG}*/*/*.jsonl",
 }
 #: A last line without a newline may still be being written; after this many seconds it counts as torn.
 _TORN_AFTER = 60.0
@@ -72,14 +71,7 @@ def blank(home: Path, found: Found) -> None:
         files = found.spans.get(kind, {})
         if files:
             plan = {path.relative_to(home).as_posix(): spans for path, spans in files.items()}
-            journal = home / JOURNAL
-            part = journal.with_suffix(".part")
-            with part.open("w") as file:
-                json.dump(plan, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(journal)
-            _sync_folder(home)
+            atomic_write(home / JOURNAL, json.dumps(plan), durable=True)
             finish(home)
 
 
@@ -96,15 +88,7 @@ def finish(home: Path) -> None:
                     os.pwrite(file.fileno(), b" " * (end - start), start)
                 os.fsync(file.fileno())
     journal.unlink()
-    _sync_folder(home)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    fsync_folder(home)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -173,9 +157,7 @@ def _any_in(names: list[bytes], line: bytes, whom: ErasureSubject) -> bool:
 
 
 def _of_edge(requests: dict[str, datetime], opaque: dict[str, datetime]) -> Callable[[bytes], bool]:
-    """Return a test whether a line of the edge's or the answer log is removed: by request, or by the shopper's opaque
-    id.
-    """
+    """Return a test whether a line of the edge's or the answer log goes: by request, or by the shopper's opaque id."""
 
     def goes(line: bytes) -> bool:
         read = _parsed(line)

@@ -155,9 +155,7 @@ class Buckets:
             return publish(self._lake, root, kind=manifest.kind, meta=meta).digest
 
     def _remove(self, found: Found, old: Mapping[str, Manifest]) -> None:
-        """Remove the manifests, then the files they named, unless something else names them. Lists everything again
-        first.
-        """
+        """List everything again, then remove the manifests and the files that nothing else names."""
         pointed = {digest for _, digest in self._pointers()}
         going = [digest for digest in old if digest not in pointed]
         present = self._manifests(found.manifests)

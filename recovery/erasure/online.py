@@ -138,9 +138,7 @@ def copies(cache: Path, whom: ErasureSubject) -> dict[Path, int]:
 
 
 def drop(cache: Path, found: Iterable[Path]) -> None:
-    """Remove copies; whoever needs one fetches it again. A published directory is removed whole, its verified mark
-    first.
-    """
+    """Remove copies, which are fetched again when needed; a published directory whole, its verified mark first."""
     for path in found:
         top, *rest = path.relative_to(cache).parts
         if top == "objects" and len(rest) > 1:

@@ -13,7 +13,7 @@ from recovery.erasure.objects import Buckets
 from recovery.erasure.rows import ErasureSubject
 
 
-class Place(Protocol):
+class ErasurePlace(Protocol):
     """Somewhere a region keeps rows of shoppers. Both methods may be called any number of times."""
 
     name: str
@@ -34,12 +34,12 @@ class Logs:
     _found: logs.Found = field(default_factory=logs.Found)
 
     def look(self, whom: ErasureSubject) -> Counter[str]:
-        self._found = logs.look(self.s.region_home, whom)
+        self._found = logs.look(self.s.paths.home, whom)
         return self._found.lines
 
     def erase(self, whom: ErasureSubject) -> None:
         del whom  # what the look found is known line by line
-        logs.blank(self.s.region_home, self._found)
+        logs.blank(self.s.paths.home, self._found)
 
 
 @dataclass
@@ -91,6 +91,6 @@ class Copies:
         online.drop(self.s.cache, online.copies(self.s.cache, whom))
 
 
-def places(s: Settings) -> list[Place]:
+def places(s: Settings) -> list[ErasurePlace]:
     """Return all places of a region; what is derived from another place comes after it."""
     return [Logs(s), Objects.of(s), Online(s), Copies(s)]

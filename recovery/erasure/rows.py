@@ -62,7 +62,7 @@ def count(path: Path, whom: ErasureSubject) -> int:
             columns = [name for name in (*PERSONAL, _AS_JSON, *_TIMES) if name in file.schema_arrow.names]
             if not {*PERSONAL, _AS_JSON} & set(columns):
                 return 0
-            return sum(int(gone(batch, whom).sum()) for batch in file.iter_batches(columns=columns))
+            return sum(int(rows_to_remove(batch, whom).sum()) for batch in file.iter_batches(columns=columns))
     except (pa.ArrowException, OSError) as error:
         raise Tampered(f"a table cannot be read: {error}", remedy="restore it from a snapshot, then again") from None
 
@@ -70,11 +70,11 @@ def count(path: Path, whom: ErasureSubject) -> int:
 def without(path: Path, whom: ErasureSubject) -> tuple[pa.Table, pa.Table]:
     """Return the rows of a table that stay, in their order, and those that are removed."""
     table = pq.read_table(path)
-    going = pa.array(gone(table, whom))
+    going = pa.array(rows_to_remove(table, whom))
     return table.filter(pc.invert(going)), table.filter(going)
 
 
-def gone(rows: pa.Table | pa.RecordBatch, whom: ErasureSubject) -> Mask:
+def rows_to_remove(rows: pa.Table | pa.RecordBatch, whom: ErasureSubject) -> Mask:
     """Return a mask of the rows to remove.
 
     Remembers sessions of the erased; a row that names nobody but one of these sessions is removed too.

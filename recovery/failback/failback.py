@@ -8,27 +8,27 @@ its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from artifacts import fence
+from artifacts import state_file as facts
 from contracts.errors import RecoveryError, RestoreRefused
 from contracts.region import other
 from contracts.settings import Settings
-from recovery.failback import failback_state
 from recovery.failback import reconcile as bringing
-from recovery.failback.failback_state import FailbackState, StepRecord
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.region_lease.lease import Lease, RegionLease
 from recovery.restore import restore as restoring
-from recovery.restore.context import Progress, RestoreMode, RestoreOptions, silent
+from recovery.restore.context import Progress, silent
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.steps import STEPS as RESTORE
 from recovery.snapshots import create as taking
-from recovery.step_result import StepResult
+from recovery.snapshots.create import Taken
 
 #: Lease durations within which the active region's lease daemon must have told it that it is drained.
 DRAIN_TIMEOUT_LEASES = 2.0
@@ -42,22 +42,55 @@ class Failback:
     machine: Machine
     others: Machine
     reason: str
-    state: FailbackState
     progress: Progress = silent
+    state: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     step: str = ""
 
     @property
     def active(self) -> Settings:
         """Return the settings of the region that serves now."""
-        return self.target.model_copy(update={"region": other(self.target.region)})
+        return self.target.of_region(other(self.target.region))
 
     def tell(self, what: str) -> None:
         self.progress(self.step, what, time.monotonic() - self.began)
 
 
-#: Does one step and returns what it did.
-Step = Callable[[Failback], StepResult]
+def fail_back(
+    target: Settings, machine: Machine, others: Machine, *, reason: str, through: str = "", progress: Progress = silent
+) -> dict[str, Any]:
+    """Make `target.region` the active one again; return what each step did. A repeated run resumes where it stopped.
+
+    Raises RestoreRefused, RecoveryError, and what the stores raise. Before the step `open` nothing is lost by stopping:
+    `give_up` lets the active region take writes again.
+    """
+    run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
+    path = target.paths.failback
+    with hold(
+        path.with_suffix(".lock"), lambda who: run.tell(f"another process is at this failback; waiting for it ({who})")
+    ):
+        present = _look(target)
+        run.state = facts.read(path) or {}
+        before = present.epoch - bool(present.region == target.region)
+        given_up = "drain" in run.state.get("steps", {}) and present.region != target.region and not present.draining
+        if run.state.get("ended_at") or run.state.get("from_epoch") != before or given_up:
+            run.state = {"from_epoch": present.epoch, "reason": reason, "steps": {}}
+        for name, step in STEPS.items():
+            run.step = name
+            if name in run.state["steps"]:
+                run.tell("done before")
+            else:
+                since = time.monotonic()
+                run.tell("begins")
+                said = step(run)
+                run.state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2)}
+                run.tell(f"done: {said}")
+                facts.write(path, run.state)
+            if name == through:
+                return run.state
+        run.state["ended_at"] = time.time()
+        facts.write(path, run.state)
+    return run.state
 
 
 def give_up(target: Settings) -> str:
@@ -70,26 +103,26 @@ def give_up(target: Settings) -> str:
     return f"{held.region} takes writes again"
 
 
-def look(run: Failback) -> StepResult:
+def look(run: Failback) -> str:
     """Refuse unless the other region is the active one, and start the stores of this one. Raises RestoreRefused."""
     held = _look(run.target)
     if held.region == run.target.region:
         raise RestoreRefused(f"{held.region} is the active region already", remedy="there is nothing to fail back")
     run.machine.start("s3", "redis", "postgres")
-    return StepResult(f"{held.region} is the active region, epoch {held.epoch}")
+    return f"{held.region} is the active region, epoch {held.epoch}"
 
 
-def reconcile(run: Failback) -> StepResult:
+def reconcile(run: Failback) -> str:
     """Copy to the active region what this region had accepted and the other one lacks, before anything else."""
-    return StepResult(str(bringing.reconcile(run.target, run.active, actor="recovery", tell=run.tell)))
+    return str(bringing.reconcile(run.target, run.active, actor="recovery", tell=run.tell))
 
 
-def copy(run: Failback) -> StepResult:
+def copy(run: Failback) -> str:
     """Copy the bulk of the data, while the active region serves and takes writes."""
-    return _snapshot(run)
+    return _describe(run, _snapshot(run))
 
 
-def drain(run: Failback) -> StepResult:
+def drain(run: Failback) -> str:
     """Stop writes until the switch is done, and wait until the region itself reports it. Raises RecoveryError."""
     with closing(RegionLease.of(run.target)) as active:
         held = active.look()
@@ -102,41 +135,41 @@ def drain(run: Failback) -> StepResult:
                 f"{run.active.region} does not hear that it is drained", remedy="see `caravan logs keeper`"
             )
         time.sleep(0.2)
-    return StepResult(f"{held.region} answers, and takes no writes")
+    return f"{held.region} answers, and takes no writes"
 
 
-def last_copy(run: Failback) -> StepResult:
+def last_copy(run: Failback) -> str:
     """Copy exactly what changed since, and no more: shoppers' events wait meanwhile."""
-    result = _snapshot(run, daily=False)
-    run.state.snapshot = result.facts["snapshot"]
-    return result
+    taken = _snapshot(run, daily=False)
+    run.state["snapshot"] = taken.snapshot.id
+    return _describe(run, taken)
 
 
-def protect(run: Failback) -> StepResult:
+def protect(run: Failback) -> str:
     """Take the first snapshot of the region that serves now, into the store of the other one."""
     taken = taking.create(run.target, run.machine, progress=lambda _step, what: run.tell(what))
-    return StepResult(f"{taken.snapshot.id} is in the store of {other(run.target.region)}")
+    return f"{taken.snapshot.id} is in the store of {other(run.target.region)}"
 
 
-def _restored(name: str) -> Step:
+def _restored(name: str) -> Callable[[Failback], str]:
     """Return a function that runs one step of the restore to the last copy."""
 
-    def step(run: Failback) -> StepResult:
+    def step(run: Failback) -> str:
+        options = RestoreOptions(
+            mode=RestoreMode.PLANNED, reason=run.reason, through=name, name=f"failback-{run.state['from_epoch']}",
+            although_alive=True,
+        )  # fmt: skip
         done = restoring.restore(
-            run.target, run.machine, Point.parse(run.state.snapshot),
-            RestoreOptions(
-                mode=RestoreMode.PLANNED, reason=run.reason, although_alive=True, through=name,
-                name=f"failback-{run.state.from_epoch}",
-            ),
+            run.target, run.machine, Point.parse(run.state["snapshot"]), options,
             progress=lambda _step, what, _seconds: run.tell(what),
         )  # fmt: skip
-        return StepResult(done.steps[name]["said"])
+        return str(done.steps[name]["said"])
 
     return step
 
 
 #: The steps of a failback, in order: its own, those of a restore, and the first snapshot in the other direction.
-STEPS: Mapping[str, Step] = {
+STEPS: dict[str, Callable[[Failback], str]] = {
     "look": look,
     "reconcile": reconcile,
     "copy": copy,
@@ -147,67 +180,12 @@ STEPS: Mapping[str, Step] = {
 }
 
 
-def fail_back(
-    target: Settings,
-    machine: Machine,
-    others: Machine,
-    *,
-    reason: str,
-    through: str = "",
-    progress: Progress = silent,
-    steps: Mapping[str, Step] = STEPS,
-) -> FailbackState:
-    """Make `target.region` the active one again; return what each step did. A repeated run resumes where it stopped.
-
-    Raises RestoreRefused, RecoveryError, and what the stores raise. Before the step `open` nothing is lost by stopping:
-    `give_up` lets the active region take writes again.
-    """
-    file, began = failback_state.path(target), time.monotonic()
-
-    def wait(who: str) -> None:
-        progress("", f"another process is at this failback; waiting for it ({who})", time.monotonic() - began)
-
-    with alone(file.with_suffix(".lock"), wait):
-        state = _begin_or_resume(file, _look(target), target, reason)
-        run = Failback(target=target, machine=machine, others=others, reason=reason, state=state, progress=progress)
-        for name, step in steps.items():
-            run.step = name
-            _run_unless_done(run, step, file)
-            if name == through:
-                return state
-        state.ended_at = time.time()
-        state.write(file)
-    return state
+def _snapshot(run: Failback, *, daily: bool = True) -> Taken:
+    return taking.create(run.active, run.others, daily=daily, progress=lambda _step, what: run.tell(what))
 
 
-def _begin_or_resume(file: Path, present: Lease, target: Settings, reason: str) -> FailbackState:
-    """Return the state of the failback to go on with: the one in `file` unless it is over, else a new one."""
-    state = FailbackState.read(file)
-    if state is not None and not state.ended_at:
-        has_switched = present.region == target.region
-        given_up = "drain" in state.steps and not has_switched and not present.draining
-        if not given_up and state.from_epoch == present.epoch - has_switched:
-            return state
-    return FailbackState(from_epoch=present.epoch, reason=reason)
-
-
-def _run_unless_done(run: Failback, step: Step, file: Path) -> None:
-    """Run the step `run.step` and record it, unless it is recorded already."""
-    if run.step in run.state.steps:
-        run.tell("done before")
-        return
-    since = time.monotonic()
-    run.tell("begins")
-    result = step(run)
-    run.state.steps[run.step] = StepRecord(said=result.summary, seconds=round(time.monotonic() - since, 2))
-    run.tell(f"done: {result.summary}")
-    run.state.write(file)
-
-
-def _snapshot(run: Failback, *, daily: bool = True) -> StepResult:
-    taken = taking.create(run.active, run.others, daily=daily, progress=lambda _step, what: run.tell(what))
-    summary = f"{taken.snapshot.id} of {run.active.region}, {taken.moved / 1e6:.1f} MB moved"
-    return StepResult(summary, {"snapshot": taken.snapshot.id})
+def _describe(run: Failback, taken: Taken) -> str:
+    return f"{taken.snapshot.id} of {run.active.region}, {taken.moved / 1e6:.1f} MB moved"
 
 
 def _look(s: Settings) -> Lease:

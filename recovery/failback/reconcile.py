@@ -7,7 +7,6 @@ content-addressed objects into its buckets. Repeating it adds nothing.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from sqlalchemy import inspect
 
 from artifacts.database import answering
 from artifacts.database import engine as region_database
+from artifacts.files import atomic_write
 from artifacts.ledger import Ledger, Move
 from artifacts.manifest import Manifest, sha256_of
 from artifacts.object_store import ObjectStore
@@ -32,7 +32,7 @@ from recovery.erasure.list_of_erased import ErasureList, latest
 from recovery.erasure.rows import ErasureSubject
 from recovery.shipping import event_log, objects
 from recovery.vault.bucket import TellingStore
-from recovery.vault.vault import Vault, kept_here
+from recovery.vault.vault import Vault, with_own_vault
 
 #: Prefixes of content-addressed names; pointers are the active region's own.
 _BY_CONTENT = ("blobs/", "manifests/")
@@ -57,11 +57,11 @@ def reconcile(former: Settings, active: Settings, *, actor: str, tell: Callable[
     rows = _rows(former, active, actor)
     tell(f"{rows} rows of the ledger")
     # in the vault of its own store lies the list as it was before the former region was lost
-    vault = Vault.of(kept_here(active))
+    vault = Vault.of(with_own_vault(active))
     entries = ErasureList(vault.sealer, own=ObjectStore.of(active), vault=vault.store).entries()
     days, fresh, many = unknown(former, active, ErasureSubject(latest(entries)))
     for day, lines in days.items():
-        _add(active.region_home / event_log.FOLDER / day, f"reconciled-{former.region}", lines)
+        _add(active.paths.event_log / day, f"reconciled-{former.region}", lines)
     for source, events in fresh.items():
         store.push_events(active, source, events)
     return Reconciled(events=many, rows=rows, objects=count)
@@ -136,7 +136,7 @@ def unknown(
     former: Settings, active: Settings, erased: ErasureSubject
 ) -> tuple[dict[str, list[bytes]], dict[str, list[dict[str, Any]]], int]:
     """Find events that only `former` logged: lines per day, events per shop, and how many. Omits erased shoppers."""
-    theirs, ours = former.region_home / event_log.FOLDER, active.region_home / event_log.FOLDER
+    theirs, ours = former.paths.event_log, active.paths.event_log
     known = {str(event["event_id"]) for path in ours.glob("*/*.jsonl") for _, event in event_log.events(path)}
     days: dict[str, list[bytes]] = {}
     fresh: dict[str, list[dict[str, Any]]] = {}
@@ -157,9 +157,4 @@ def _add(folder: Path, name: str, lines: list[bytes]) -> None:
     """Write one more file of the log, atomically: it is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{sum(1 for _ in folder.glob(f'{name}-*')):06d}.jsonl"
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    atomic_write(path, b"".join(lines), durable=True)

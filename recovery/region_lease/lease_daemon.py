@@ -1,4 +1,4 @@
-"""Renews a region's lease and notifies the region: `python -m recovery.region_lease.lease_daemon`, in every region.
+"""Renews a region's lease and tells the region: `python -m recovery.region_lease.lease_daemon`, in every region.
 
 It renews the region lease where this region holds it and updates what the region reads: the file that engines and
 controller check, and the fence in the database. Every validity is counted from the moment before the lease was
@@ -17,19 +17,18 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from artifacts import fence, state_file
-from artifacts.fence import Right, Standing
+from artifacts.fence import RegionStanding, Right
 from contracts.errors import CaravanError, StoreUnavailable
+from contracts.region_paths import LEASE_DAEMON
 from contracts.settings import Settings, settings
 from recovery.region_lease.lease import Lease, RegionLease
-from recovery.step_result import StepResult
 
 log = logging.getLogger("recovery.region_lease.lease_daemon")
 
-#: Renewals per time to live of the lease, and the share of it that is kept as a margin for clock drift.
-RENEWALS_PER_LEASE, MARGIN_SHARE = 6, 1 / 6
-HEARTBEAT = "keeper.json"
+#: Renewals per time to live, and the share of it that is kept as a margin for clock drift.
+RENEWALS, MARGIN = 6, 1 / 6
 #: Seconds to wait for the region's database to store its right, which usually takes less.
-STAMP_TIMEOUT_S = 4.0
+STAMPED = 4.0
 
 
 class LeaseDaemon:
@@ -43,35 +42,35 @@ class LeaseDaemon:
             connect_args={"connect_timeout": 3, "options": "-c statement_timeout=3000 -c lock_timeout=3000"},
         )  # fmt: skip
         self._logged = ""
-        self._closed: int | None = None  # the epoch of which our database knows that it is over
+        self._closed: int | None = None  # the epoch for which our database was told that it is over
         self._stamping: threading.Thread | None = None
-        self._last = StepResult("starting")
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set."""
         while not stop.is_set():
             try:
-                self._last = self.renew()
+                state, left = self.once(), ""
             except StoreUnavailable:
-                self._last = StepResult("the control group does not answer", {"right": self._remaining_right()})
+                state, left = "the control group does not answer", f": {self._left()}"
             except CaravanError as error:
-                self._last = StepResult(error.what)
+                state, left = error.what, ""
             except Exception:
-                log.exception("the lease could not be looked at")
-            if self._last.summary != self._logged:  # not again for each second that the right still lasts
-                self._logged = self._last.summary
-                log.info("%s", _sentence(self._last))
-            self._write_heartbeat()
-            stop.wait(self._s.lease_seconds / RENEWALS_PER_LEASE)
+                log.exception("a look failed")
+                state, left = "a look failed", ""
+            if state != self._logged:  # what is left of the right changes every second, and is not logged again
+                self._logged = state
+                log.info("%s%s", state, left)
+            self._beat(state + left)
+            stop.wait(self._s.lease_seconds / RENEWALS)
 
-    def renew(self) -> StepResult:
-        """Renew the lease if this region holds it, and update the region; return the present state."""
+    def once(self) -> str:
+        """Renew the lease, and tell the region; return the present state as text for people."""
         asked, ours = fence.boottime(), fence.read(self._s)
-        held = self._active.look() or self._claim_first(ours)
+        held = self._active.look() or self._first(ours)
         if held is None:
-            return StepResult("no region holds the lease yet")
+            return "no region holds the lease yet"
         if ours is not None and ours.standing == "active" and ours.epoch > held.epoch:
-            # control was lost and began again, or a restore went on without it
+            # control was lost and began anew, or a restore went on without it
             held = (
                 self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control is back", now=True)
                 or held
@@ -80,28 +79,27 @@ class LeaseDaemon:
             held = self._active.renew(self._s.region, held.epoch) or held
         switching = ours is not None and ours.standing == "draining" and ours.lasts(asked)
         if held.region != self._s.region and held.draining and switching:
-            return StepResult(f"about to take over from {held.region}")
+            return f"about to take over from {held.region}"
         if held.region != self._s.region or not held.renewable:
-            self._grant("passive", held.epoch, 0.0)
-            return StepResult(f"passive: {held.region} is the active region, epoch {held.epoch}")
-        lasts = asked + (1 - MARGIN_SHARE) * self._s.lease_seconds
-        standing: Standing = "draining" if held.draining else "active"
-        self._grant(standing, held.epoch, lasts)
-        return StepResult(f"{standing}, epoch {held.epoch}")
+            self._tell("passive", held.epoch, 0.0)
+            return f"passive: {held.region} is the active region, epoch {held.epoch}"
+        lasts = asked + (1 - MARGIN) * self._s.lease_seconds
+        standing: RegionStanding = "draining" if held.draining else "active"
+        self._tell(standing, held.epoch, lasts)
+        return f"{standing}, epoch {held.epoch}"
 
-    def _claim_first(self, ours: Right | None) -> Lease | None:
+    def _first(self, ours: Right | None) -> Lease | None:
         """Claim the first lease when there is none; None when this region must not.
 
         The very first lease is the primary's; a region that was active continues in its epoch.
         """
         if ours is not None and ours.standing == "active":
-            return self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control began again")
+            return self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control began anew")
         if ours is None and self._s.region == "primary":
             return self._active.claim("primary", 1, actor="keeper", reason="the first region")
         return None
 
-    def _grant(self, standing: Standing, epoch: int, until: float) -> None:
-        """Write the region's right to its file and to its database; `until` by the clock of `fence.boottime`."""
+    def _tell(self, standing: RegionStanding, epoch: int, until: float) -> None:
         fence.write(
             self._s,
             Right(region=self._s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()),
@@ -110,34 +108,29 @@ class LeaseDaemon:
         if standing != "active" and self._closed == epoch:
             return
         if self._stamping is not None and self._stamping.is_alive():
-            return  # the database hangs, and its right expires by itself
+            return  # the database hangs, and its right runs out by itself
         # in a thread, because shoppers are answered only as long as we renew, whatever the database does
         self._stamping = threading.Thread(target=self._stamp, args=(standing, epoch, seconds), daemon=True)
         self._stamping.start()
-        self._stamping.join(STAMP_TIMEOUT_S)
+        self._stamping.join(STAMPED)
 
-    def _stamp(self, standing: Standing, epoch: int, seconds: float) -> None:
+    def _stamp(self, standing: RegionStanding, epoch: int, seconds: float) -> None:
         try:
             fence.stamp(self._database, self._s.region, epoch, seconds)
             self._closed = epoch if standing != "active" else None
         except SQLAlchemyError:
             # being restored, not up yet, or without our tables: what cannot be written needs no fence
-            log.debug("the database could not be updated", exc_info=True)
+            log.debug("the database was not told", exc_info=True)
 
-    def _remaining_right(self) -> str:
-        """Say for people what this region may still do without the control group."""
+    def _left(self) -> str:
         right = fence.read(self._s)
         if right is None:
             return "there never was a lease, this region is alone"
         left = right.until - fence.boottime()
         return f"may write for another {left:.0f} s" if right.standing == "active" and left > 0 else "takes no writes"
 
-    def _write_heartbeat(self) -> None:
-        state_file.write(self._s.region_home / HEARTBEAT, {"at": time.time(), "doing": _sentence(self._last)})
-
-
-def _sentence(result: StepResult) -> str:
-    return ": ".join([result.summary, *result.facts.values()])
+    def _beat(self, doing: str) -> None:
+        state_file.write(self._s.paths.heartbeat(LEASE_DAEMON), {"at": time.time(), "doing": doing})
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from recovery.snapshots import consistency_point
 from recovery.vault.vault import Vault
 
 #: Longest log replay, in seconds.
-PATIENCE = 1800.0
+LOG_REPLAY_TIMEOUT_S = 1800.0
 _TIMELINE = "recovery_target_timeline"
 _SHORT = "recovery ended before configured recovery target was reached"
 
@@ -100,7 +100,7 @@ def _log(vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> Iterator[
     """
     snapshot = chosen.snapshot
     listed = {stretch.part.key: stretch.part for stretch in snapshot.log}
-    found = wal.unbroken(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
+    found = wal.contiguous(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
     wanted = [p for p in found if p.start < chosen.log_end]
     lacking = listed.keys() - {piece.key for piece in wanted}
     if lacking:
@@ -154,21 +154,21 @@ def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tel
             raise
         # nothing was written after that moment: all the log there is leads to it
         configuration = cluster.data / "postgresql.auto.conf"
-        lines = configuration.read_text().splitlines(True)
+        lines = configuration.read_text().splitlines(keepends=True)
         kept = [line for line in lines if line.startswith(_TIMELINE) or "recovery_target_" not in line]
         configuration.write_text("".join(kept))
         _stop(machine, cluster)
         _start(machine, cluster)
         _until_replayed(s, cluster, tell)
     if chosen.exact:
-        check_cut(s, chosen)
+        check_consistency(s, chosen)
         tell(f"{len(chosen.snapshot.tables)} tables hash as at the cut")
     (cluster.data / "postgresql.auto.conf").write_text("")
     _stop(machine, cluster)
 
 
 def _until_replayed(s: Settings, cluster: Cluster, tell: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOG_REPLAY_TIMEOUT_S
     while True:
         try:
             with closing(wal.connect(s)) as connection, connection.cursor() as cursor:
@@ -179,12 +179,14 @@ def _until_replayed(s: Settings, cluster: Cluster, tell: Callable[[str], None]) 
         if not replaying:
             return
         if time.monotonic() > deadline:
-            raise RecoveryError(f"the log is not replayed after {PATIENCE:.0f} s", remedy=f"see {_said(cluster)}")
+            raise RecoveryError(
+                f"the log is not replayed after {LOG_REPLAY_TIMEOUT_S:.0f} s", remedy=f"see {_said(cluster)}"
+            )
         tell(f"replaying: at {position}")
         time.sleep(0.2)
 
 
-def check_cut(s: Settings, chosen: Chosen) -> None:
+def check_consistency(s: Settings, chosen: Chosen) -> None:
     """Raise Tampered unless our tables hash as they did at the consistency point."""
     with closing(wal.connect(s, database="caravan")) as connection, connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
@@ -204,7 +206,8 @@ def _start(machine: Machine, cluster: Cluster) -> None:
     given = " ".join(f"-c {name}='{value}'" for name, value in options.items())
     try:
         _run([
-            *cluster.prefix, str(machine.tool("pg_ctl")), "start", "--wait", f"--timeout={PATIENCE:.0f}", "--silent",
+            *cluster.prefix, str(machine.tool("pg_ctl")), "start", "--wait", "--silent",
+            f"--timeout={LOG_REPLAY_TIMEOUT_S:.0f}",
             f"--pgdata={cluster.data}", f"--log={said}", f"--options={given}",
         ])  # fmt: skip
     except RecoveryError as error:

@@ -7,7 +7,7 @@ from contracts.errors import NotFound, RecoveryError, StoreUnavailable, Tampered
 from recovery.erasure import logs
 from recovery.erasure.forget import SIGNED, erase
 from recovery.erasure.list_of_erased import ErasureList, latest
-from recovery.erasure.places import Copies, Logs, Objects, Place
+from recovery.erasure.places import Copies, ErasurePlace, Logs, Objects
 from recovery.erasure.rows import ErasureSubject
 from recovery.restore import online_store
 from recovery.restore.context import Restore
@@ -20,14 +20,14 @@ def apply(run: Restore) -> str:
     anything be served.
     """
     s = run.s
-    logs.finish(s.region_home)  # what was begun belongs to the log that was here before
+    logs.finish(s.paths.home)  # what was begun belongs to the log that was here before
     lost: list[str] = []
 
     def tell(text: str) -> None:
         lost.append(text)
         run.tell(text)
 
-    laid_out = f"{online_store.lay_out_log(s, run.vault, run.choice, tell)} bytes of event log"
+    laid_out = f"{online_store.unpack_event_log(s, run.vault, run.choice, tell)} bytes of event log"
     laid_out += f", {len(lost)} pieces of it blank, since they cannot be read" if lost else ""
     try:
         entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()
@@ -40,7 +40,7 @@ def apply(run: Restore) -> str:
         return f"{laid_out}; nobody was erased"
     whom = ErasureSubject(latest(entries))
     # the online store is emptied and filled from these
-    among: list[Place] = [Logs(s), Objects.of(s), Copies(s)]
+    among: list[ErasurePlace] = [Logs(s), Objects.of(s), Copies(s)]
     report = erase(s, whom, among=among, progress=lambda place, what: run.tell(f"{place}: {what}"))
     if report.unreached:
         raise StoreUnavailable("; ".join(report.unreached.values()), remedy="a rerun goes on here")

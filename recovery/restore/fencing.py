@@ -8,12 +8,12 @@ from contextlib import closing
 from artifacts import fence
 from artifacts.database import engine as region_database
 from artifacts.database import migrate
-from artifacts.fence import Right, Standing
+from artifacts.fence import RegionStanding, Right
 from contracts.errors import RestoreRefused, StoreUnavailable
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.region_lease.lease import RegionLease
-from recovery.restore.context import Restore, RestoreMode
+from recovery.restore.context import Restore
 
 #: Seconds for which a restore without the control group may write; its lease daemon asks for a lease once it can.
 UNTIL_CONTROL_IS_BACK = 10 * 365 * 86400.0
@@ -40,16 +40,14 @@ def active_epoch(s: Settings) -> int | None:
 
 
 def fence_off(run: Restore) -> str:
-    """Take the region lease and begin a new epoch: from here on the other region cannot write, whatever state it wakes
-    in.
-    """
+    """Take the region lease and begin a new epoch: from here on the other region cannot write."""
     assert run.plan is not None  # noqa: S101 - chosen before
-    if run.options.mode is RestoreMode.REHEARSAL:
+    if run.options.rehearsal:
         return "a rehearsal: the lease stays where it is"
     run.machine.start("keeper")
     try:
         with closing(RegionLease.of(run.s)) as active:
-            if run.options.mode is RestoreMode.PLANNED:
+            if run.options.planned:
                 return _drained(run, active)
             held = active.take_over(run.s.region, actor="recovery", reason=run.options.reason, tell=run.tell)
     except StoreUnavailable:
@@ -74,9 +72,10 @@ def _drained(run: Restore, active: RegionLease) -> str:
 
 def hand_over(run: Restore) -> None:
     """Make the restored region the active one: the last step of a planned switch."""
-    if run.options.mode is not RestoreMode.PLANNED:
+    if not run.options.planned:
         return
-    away, epoch = other(run.s.region), run.epoch
+    assert run.plan is not None  # noqa: S101 - chosen before
+    away, epoch = other(run.s.region), int(run.plan["epoch"])
     # shoppers first: both regions answer, and neither takes writes, until the global edge has seen this one
     _tell(run.s, epoch - 1, "draining")
     time.sleep(SEEN)
@@ -85,7 +84,7 @@ def hand_over(run: Restore) -> None:
     _tell(run.s, epoch, "active")
 
 
-def _tell(s: Settings, epoch: int, standing: Standing) -> None:
+def _tell(s: Settings, epoch: int, standing: RegionStanding) -> None:
     """Write what the region's lease daemon would tell it at its next look."""
     until = fence.boottime() + s.lease_seconds / 2
     fence.write(s, Right(region=s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()))
@@ -116,11 +115,12 @@ def _without_control(run: Restore) -> int:
 
 def open_database(run: Restore) -> None:
     """Allow rows of the new epoch: the fence in the restored database is still that of the lost region."""
-    if not (epoch := run.epoch):
+    epoch = (run.plan or {}).get("epoch")
+    if not epoch:
         return
     right, database = fence.read(run.s), region_database(run.s)
     lasts = right.until - fence.boottime() if right and right.epoch == epoch else run.s.lease_seconds
-    if run.options.mode is RestoreMode.PLANNED:
+    if run.options.planned:
         lasts = SWITCH  # its keeper tells it only once the epoch has begun
     migrate(database)  # the snapshot may be of a version without a fence
     fence.stamp(database, run.s.region, epoch, lasts)

@@ -14,7 +14,7 @@ from contracts.settings import Settings
 from serving import reach
 
 #: Seconds that the engines and the edge may take to answer with the champion.
-PATIENCE = 120.0
+ANSWER_TIMEOUT_S = 120.0
 
 
 def ready(s: Settings, address: str) -> str | None:
@@ -28,16 +28,16 @@ def ready(s: Settings, address: str) -> str | None:
 
 
 def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + ANSWER_TIMEOUT_S
     while not is_so():
         if time.monotonic() > until:
             raise RecoveryError(
-                f"{otherwise} after {PATIENCE:.0f} s", remedy="`caravan logs` says why; a rerun goes on"
+                f"{otherwise} after {ANSWER_TIMEOUT_S:.0f} s", remedy="`caravan logs` says why; a rerun goes on"
             )
         time.sleep(0.1)
 
 
-def answering(s: Settings, region: RegionName) -> list[str]:
+def answering_parts(s: Settings, region: RegionName) -> list[str]:
     """Return which ports of another region (database, edge) still take connections."""
     ports, found = s.ports_of(region), []
     for name, port in (("database", ports.postgres), ("edge", ports.edge)):

@@ -35,22 +35,22 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
         days[source] = Lake.of(s, source).partitions(store.ONLINE_VIEWS[0])[-1]
         rows += store.materialize(s, source, days[source]).rows
     pushed = 0
-    for source, events in _events(s.region_home / event_log.FOLDER, days, until=chosen.at):
+    for source, events in _events(s.paths.event_log, days, until=chosen.at):
         pushed += store.push_events(s, source, events)
     return f"{rows} rows of {len(days)} shops materialized, {pushed} histories pushed"
 
 
-def lay_out_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
-    """Unpack the event log as far as the vault has it; return bytes written. This region's own event log is moved
-    aside.
+def unpack_event_log(s: Settings, vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> int:
+    """Unpack the event log as far as the vault has it; return bytes written.
 
-    A segment that cannot be read is left blank and reported, unless exactly the snapshot's state was asked for.
+    This region's own event log is moved aside. A segment that cannot be read is left blank and reported, unless exactly
+    the snapshot's state was asked for.
     """
-    system, stretches = chosen.snapshot.system, chosen.snapshot.events
+    system, segments = chosen.snapshot.system, chosen.snapshot.events
     if chosen.exact:
-        return event_log.lay_out(vault, system, stretches, s.region_home)
-    stretches = event_log.stretches(vault, system, stretches, lenient=True)
-    return event_log.lay_out(vault, system, stretches, s.region_home, tell=tell)
+        return event_log.unpack(vault, system, segments, s.paths.home)
+    segments = event_log.list_segments(vault, system, segments, lenient=True)
+    return event_log.unpack(vault, system, segments, s.paths.home, tell=tell)
 
 
 def _empty(s: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import Any
 
 from contracts.errors import NoRecoveryPoint, NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
@@ -55,22 +55,6 @@ class Chosen:
     cut_short: str = ""
 
 
-class Plan(TypedDict, total=False):
-    """What a restore has decided, as JSON values: for its state file, and for people.
-
-    `epoch` is added once the step `fence` has begun it.
-    """
-
-    snapshot: str
-    taken_at: str
-    exact: bool
-    at: str | None
-    log_after_cut: int
-    passed_over: list[str]
-    cut_short: str
-    epoch: int
-
-
 def choose(
     vault: Vault, s: Settings, point: Point, *, sound: Callable[[Snapshot], None], tell: Callable[[str], None]
 ) -> Chosen:
@@ -112,24 +96,24 @@ def choose(
 
 def log_end(vault: Vault, snapshot: Snapshot) -> int:
     """Return the position where the log in the vault ends, without a gap after the snapshot."""
-    pieces = wal.unbroken(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
+    pieces = wal.contiguous(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
     return max([snapshot.cut, *(piece.end for piece in pieces)])
 
 
-def as_plan(chosen: Chosen) -> Plan:
-    """Return the choice as a plan, without an epoch yet."""
-    return Plan(
-        snapshot=chosen.snapshot.id,
-        taken_at=chosen.snapshot.at.isoformat(),
-        exact=chosen.exact,
-        at=chosen.at.isoformat() if chosen.at else None,
-        log_after_cut=chosen.log_end - chosen.snapshot.cut,
-        passed_over=list(chosen.passed_over),
-        cut_short=chosen.cut_short,
-    )
+def as_plan(chosen: Chosen) -> dict[str, Any]:
+    """Return the plan as JSON values, for the state file and for people."""
+    return {
+        "snapshot": chosen.snapshot.id,
+        "taken_at": chosen.snapshot.at.isoformat(),
+        "exact": chosen.exact,
+        "at": chosen.at.isoformat() if chosen.at else None,
+        "log_after_cut": chosen.log_end - chosen.snapshot.cut,
+        "passed_over": list(chosen.passed_over),
+        "cut_short": chosen.cut_short,
+    }
 
 
-def of_plan(plan: Plan, snapshot: Snapshot) -> Chosen:
+def of_plan(plan: dict[str, Any], snapshot: Snapshot) -> Chosen:
     """Rebuild the choice from what `as_plan` returned, for that snapshot."""
     return Chosen(
         snapshot=snapshot,

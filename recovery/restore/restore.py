@@ -9,33 +9,36 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from contracts.errors import NotFound, RestoreRefused, SettingsError, Tampered
 from contracts.region import other
 from contracts.settings import Settings
-from recovery.file_lock import alone
+from recovery.file_lock import hold
 from recovery.machine import Machine
-from recovery.restore import restore_state
-from recovery.restore.context import Progress, Restore, RestoreOptions, Step, silent
-from recovery.restore.health import answering
-from recovery.restore.recovery_point import Plan, Point, as_plan
-from recovery.restore.restore_state import ALWAYS, RestoreState, StepRecord
+from recovery.restore import state
+from recovery.restore.context import Progress, Restore, Step, silent
+from recovery.restore.health import answering_parts
+from recovery.restore.options import RestoreOptions
+from recovery.restore.recovery_point import Point, as_plan
+from recovery.restore.state import RestoreState, StepDone
 from recovery.restore.steps import STEPS, check_keys, decide, look_first
-from recovery.vault.vault import Vault, kept_here
+from recovery.vault.vault import Vault, with_own_vault
 
+#: Seconds after which an unfinished restore is not resumed: its newest snapshot is no longer the newest.
+RESUMED_WITHIN_S = 6 * 3600.0
+#: Steps that are repeated when a restore resumes: they only look, and the others need what they see.
+ALWAYS = ("preflight", "choose", "keys", "fence")
 #: Steps that read every byte of the snapshot: damage is found here, and an older snapshot is taken.
 READING = ("database", "artifacts", "erasures")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a restore has done: the plan, once one is made, what each step says it did, and its time in seconds."""
+    """A restore that ended: the plan, what each step says it did and how long it took, in seconds."""
 
-    plan: Plan | None
-    steps: dict[str, StepRecord]
+    plan: dict[str, Any]
+    steps: dict[str, StepDone]
     seconds: float
 
 
@@ -45,94 +48,94 @@ def restore(
     point: Point,
     options: RestoreOptions,
     *,
-    progress: Progress = silent,
     steps: Mapping[str, Step] = STEPS,
+    progress: Progress = silent,
 ) -> Done:
-    """Restore the region `s.region` to `point`, in full or only up to the step `options.through`.
+    """Restore the region `s.region` to `point`, in full or only up to the step that the options name.
 
-    An unfinished restore to the same recovery point is resumed if it began within `RESUMABLE_FOR_S` seconds; so is one
+    An unfinished restore to the same recovery point is resumed if it began within `RESUMED_WITHIN_S` seconds; so is one
     of the same name, even if it has ended. Raises RestoreRefused before anything is changed, NoRecoveryPoint, Tampered,
     RecoveryError, and what the stores raise.
     """
     if options.through and options.through not in steps:
         raise SettingsError(f"a restore has no step {options.through}", remedy=f"name one of {', '.join(steps)}")
-    file = restore_state.path(s)
-    with alone(file.with_suffix(".lock"), _another(file, options.name, progress)):
-        state = _begin_or_resume(file, point, options)
+    with hold(state.path_of(s).with_suffix(".lock"), _another(s, options.name, progress)):
+        saved = _begin(s, point, options)
         run = Restore(
-            s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, options=options, progress=progress,
-            plan=state.plan, epoch_before=state.epoch, damaged=dict(state.damaged),
+            s=s, machine=machine, vault=Vault.of(with_own_vault(s)), point=point, options=options, progress=progress,
+            plan=saved.plan, epoch_before=saved.epoch, damaged=saved.damaged,
         )  # fmt: skip
-        run.vault.unreadable.update(state.unreadable)
-        while not _all_read(run, state, file, _up_to(options.through, steps)):
-            pass
-        if set(steps) <= set(state.steps) and not state.ended_at:
-            state.ended_at = datetime.now(UTC).isoformat()
-        state.now = ""
-        state.write(file)
-    return Done(plan=state.plan, steps=state.steps, seconds=time.monotonic() - run.began)
+        run.vault.unreadable.update(saved.unreadable)
+        names = _up_to(options.through, list(steps))
+        while True:
+            try:
+                _go(run, saved, {name: steps[name] for name in names})
+                break
+            except (Tampered, NotFound) as error:
+                _choose_again(run, saved, error)
+        if set(steps) <= set(saved.steps) and saved.ended_at is None:
+            saved.ended_at = state.now()
+        saved.now = ""
+        state.write(s, saved)
+    return Done(plan=saved.plan or {}, steps=saved.steps, seconds=time.monotonic() - run.began)
 
 
-def _begin_or_resume(file: Path, point: Point, options: RestoreOptions) -> RestoreState:
-    """Return the state of the restore to go on with: the one in `file` if it is this one, else a new one."""
-    state = RestoreState.read(file)
-    if state is None or not state.resumes(point, options):
-        state = RestoreState.begin(point, options, epoch=state.unfinished_epoch if state else None)
-    if not state.has_replaced():  # nothing depends on what was decided then, and the vault may have more by now
-        state.plan = None
-    return state
+def _begin(s: Settings, point: Point, options: RestoreOptions) -> RestoreState:
+    """Return the state of the restore that is resumed, or of a new one."""
+    saved = state.read(s)
+    if saved is None or not _resumes(saved, point, options):
+        epoch = None if saved is None or saved.ended_at else saved.epoch
+        saved = RestoreState(
+            asked=point.asked, name=options.name, kind=options.mode, reason=options.reason, began_at=state.now(),
+            epoch=epoch,
+        )  # fmt: skip
+    if not has_replaced(saved):  # nothing hangs on what was decided then, and the vault may have more by now
+        saved.plan = None
+    return saved
 
 
-def _all_read(run: Restore, state: RestoreState, file: Path, steps: Mapping[str, Step]) -> bool:
-    """Run the steps; return False when the snapshot proved damaged and an older one must be chosen.
-
-    Raises the damage when no other snapshot may be chosen: the caller named this one.
-    """
-    try:
-        _run_steps(run, state, file, steps)
-    except (Tampered, NotFound) as error:
-        if run.step not in READING or run.point.snapshot or run.chosen is None:
-            raise
-        run.tell(f"damaged: {error.what}; choosing again")
-        if run.vault.unreadable <= set(state.unreadable):  # else it is a new file, which the choice will avoid
-            run.damaged[run.chosen.snapshot.id] = error.what
-        state.forget_choice(damaged=run.damaged, unreadable=run.vault.unreadable)
-        run.plan = run.chosen = None
-        return False
-    return True
-
-
-def _run_steps(run: Restore, state: RestoreState, file: Path, steps: Mapping[str, Step]) -> None:
+def _go(run: Restore, saved: RestoreState, steps: Mapping[str, Step]) -> None:
     """Run the steps that are not done, and record each."""
     for name, step in steps.items():
         run.step = name
-        if name in state.steps and name not in ALWAYS:
+        if name in saved.steps and name not in ALWAYS:
             run.tell("done before")
             continue
-        state.write(file, now=name)
+        saved.now = name
+        state.write(run.s, saved)
         since = time.monotonic()
         run.tell("begins")
         said = step(run)
-        state.plan = run.plan
-        state.epoch = (run.plan or {}).get("epoch", state.epoch)
-        state.record(name, said, time.monotonic() - since)
+        saved.plan, saved.epoch = run.plan, (run.plan or {}).get("epoch", saved.epoch)
+        saved.steps[name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": state.now()}
         run.tell(f"done: {said}")
-        state.write(file)
+        saved.now = ""
+        state.write(run.s, saved)
 
 
-def foresee(s: Settings, machine: Machine, point: Point, options: RestoreOptions) -> dict[str, Any]:
+def _choose_again(run: Restore, saved: RestoreState, error: Tampered | NotFound) -> None:
+    """Note what is damaged, so that the steps begin again with another recovery point; raise `error` if they cannot."""
+    if run.step not in READING or run.point.snapshot or run.chosen is None:
+        raise error
+    run.tell(f"damaged: {error.what}; choosing again")
+    if run.vault.unreadable <= set(saved.unreadable):  # it is not that file, which choosing avoids
+        run.damaged[run.chosen.snapshot.id] = error.what
+    saved.steps = {name: done for name, done in saved.steps.items() if name in ALWAYS}
+    run.plan = run.chosen = saved.plan = None
+    saved.damaged, saved.unreadable = run.damaged, sorted(run.vault.unreadable)
+
+
+def plan_restore(s: Settings, machine: Machine, point: Point, options: RestoreOptions) -> dict[str, Any]:
     """Return the plan of a restore without doing any of it. Raises what would refuse the restore."""
-    state = RestoreState.read(restore_state.path(s))
     run = Restore(
-        s=s, machine=machine, vault=Vault.of(kept_here(s)), point=point, options=options,
-        epoch_before=state.unfinished_epoch if state else None,
+        s=s, machine=machine, vault=Vault.of(with_own_vault(s)), point=point, options=options,
+        epoch_before=_unfinished_epoch(s),
     )  # fmt: skip
     found = [look_first(run), decide(run), check_keys(run)]
     snapshot = run.choice.snapshot
-    return {
-        **as_plan(run.choice),
+    return as_plan(run.choice) | {
         "target": s.region,
-        "alive": answering(s, other(s.region)),
+        "alive": answering_parts(s, other(s.region)),
         "preflight": "; ".join(found),
         "tables": {table.name: table.rows for table in snapshot.tables},
         "objects": snapshot.objects.count,
@@ -140,13 +143,32 @@ def foresee(s: Settings, machine: Machine, point: Point, options: RestoreOptions
     }
 
 
-def _up_to(through: str, steps: Mapping[str, Step]) -> dict[str, Step]:
-    """Return the steps up to and including `through`; all of them when it is empty."""
-    names = list(steps)
-    return {name: steps[name] for name in (names[: names.index(through) + 1] if through else names)}
+def has_replaced(saved: RestoreState) -> bool:
+    """Check whether the restore has begun to replace what the region holds."""
+    return bool(set(saved.steps) - set(ALWAYS)) or saved.now not in ("", *ALWAYS)
 
 
-def _another(file: Path, name: str, progress: Progress) -> Callable[[str], None]:
+def _unfinished_epoch(s: Settings) -> int | None:
+    """Return the epoch that an unfinished restore of the region began, or None."""
+    saved = state.read(s)
+    return None if saved is None or saved.ended_at else saved.epoch
+
+
+def _resumes(saved: RestoreState, point: Point, options: RestoreOptions) -> bool:
+    """Check whether the restore that was begun is the one asked for now."""
+    if saved.asked != point.asked or saved.kind != options.mode:
+        return False
+    if options.name and saved.name == options.name:
+        return True
+    return not saved.ended_at and saved.age < RESUMED_WITHIN_S
+
+
+def _up_to(through: str, names: list[str]) -> list[str]:
+    """Return the names of the steps up to and including `through`; all of them when it is empty."""
+    return names[: names.index(through) + 1] if through else names
+
+
+def _another(s: Settings, name: str, progress: Progress) -> Callable[[str], None]:
     """Return what to do while another process restores this region: wait for the same restore, else refuse.
 
     An Airflow task that was killed may leave its restore running; the retry must neither fail nor disturb it.
@@ -154,8 +176,8 @@ def _another(file: Path, name: str, progress: Progress) -> Callable[[str], None]
     began = time.monotonic()
 
     def in_the_way(who: str) -> None:
-        state = RestoreState.read(file)
-        if not name or state is None or state.name != name:
+        there = state.read(s)
+        if not name or there is None or there.name != name:
             raise RestoreRefused(f"another restore of this region is under way ({who})", remedy="wait until it is done")
         progress("", f"another process is at this very restore; waiting for it ({who})", time.monotonic() - began)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from artifacts.ledger import Ledger
+from artifacts.ledger import Ledger, PlannedMove
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
 from contracts.errors import RecoveryError, RestoreRefused, Tampered
@@ -19,9 +19,9 @@ from contracts.region import other
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from recovery.restore import database, erasures, fencing, online_store, suspended
-from recovery.restore.context import Restore, RestoreMode, Step
-from recovery.restore.health import answering, ready, wait_until
-from recovery.restore.recovery_point import Plan, Point, as_plan, choose, log_end, of_plan
+from recovery.restore.context import Restore, Step
+from recovery.restore.health import answering_parts, ready, wait_until
+from recovery.restore.recovery_point import Point, as_plan, choose, log_end, of_plan
 from recovery.shipping import journal, objects
 from recovery.snapshots import retention, verify
 from recovery.snapshots.consistency_point import registered_digests
@@ -48,21 +48,21 @@ def preflight(run: Restore) -> str:
 def look_first(run: Restore) -> str:
     """Return what was found; raise RestoreRefused if the other region is alive, or the target active or full."""
     away = other(run.s.region)
-    alive = answering(run.s, away)
+    alive = answering_parts(run.s, away)
     if alive and not run.options.although_alive:
         raise RestoreRefused(
             f"the region {away} looks alive: its {' and its '.join(alive)} still answer",
-            remedy="stop it first (two active regions lose writes), or say --although-alive",
+            remedy="stop it first (two active regions lose writes); or --although-alive, a box of Airflow's form too",
         )
     epoch, own = fencing.active_epoch(run.s), {(run.plan or {}).get("epoch"), run.epoch_before}
     if epoch is not None and epoch not in own and not run.options.although_active:
         raise RestoreRefused(
             f"{run.s.region} is the active region, epoch {epoch}: a restore replaces all it took since",
-            remedy="`caravan region` shows who is active; to give that up on purpose say --although-active",
+            remedy="`caravan region` shows who is active; --although-active (a box in Airflow too) gives that up",
         )
-    free = shutil.disk_usage(next(p for p in (run.s.region_home, *run.s.region_home.parents) if p.exists())).free
+    free = shutil.disk_usage(next(p for p in (run.s.paths.home, *run.s.paths.home.parents) if p.exists())).free
     if free < 1 << 30:
-        raise RestoreRefused(f"only {free / 1e9:.1f} GB are free at {run.s.region_home}", remedy="make room")
+        raise RestoreRefused(f"only {free / 1e9:.1f} GB are free at {run.s.paths.home}", remedy="make room")
     return f"{away} {'answers' if alive else 'is silent'}; {free / 1e9:.0f} GB free"
 
 
@@ -115,9 +115,10 @@ def replace_database(run: Restore) -> str:
     if not run.choice.exact and run.choice.at is None:
         # what the other region wrote while its lease ran out belongs to it
         run.chosen = replace(run.choice, log_end=log_end(run.vault, run.choice.snapshot))
-        run.plan = (run.plan or Plan()) | as_plan(run.chosen)
+        run.plan = (run.plan or {}) | as_plan(run.chosen)
     run.machine.stop(*WRITERS, "postgres")
-    database.restore(run.s, run.vault, run.machine, run.choice, run.tell, epoch=run.epoch)
+    epoch = int((run.plan or {}).get("epoch") or 0)
+    database.restore(run.s, run.vault, run.machine, run.choice, run.tell, epoch=epoch)
     run.machine.start("postgres")
     fencing.open_database(run)
     moves = Ledger.of(run.s).verify()
@@ -172,7 +173,7 @@ def registry(run: Restore) -> str:
         raise RecoveryError(f"version {min(lost)[:12]} has no files", remedy="restore a newer snapshot")
     changes = 0
     ledger = Ledger.of(run.s)
-    for source in sorted({place.source for place in ledger.places()}):
+    for source in sorted({place.source for place in ledger.releases()}):
         with suppress(httpx.HTTPStatusError):  # a source whose releases were never registered has no model
             changes += len(reconcile(run.s, ledger, source))
     return f"{len(versions)} versions have their files, {changes} aliases set"
@@ -187,11 +188,11 @@ def engines(run: Restore) -> str:
     """Start the engine with the ledger's champion; roll back releases in flight: no canary survives its region."""
     fencing.open_database(run)  # again: a keeper that started meanwhile, or half an hour, may have closed it
     ledger, store = Ledger.of(run.s), ObjectStore.of(run.s)
-    for place in () if run.options.mode is RestoreMode.REHEARSAL else ledger.places(among=IN_FLIGHT):
-        ledger.move(
-            place.source, place.digest, to="rolled_back", expected=place.state, actor="recovery",
+    for place in () if run.options.rehearsal else ledger.releases(among=IN_FLIGHT):
+        ledger.move(PlannedMove(
+            source=place.source, digest=place.digest, to="rolled_back", expected=place.state, actor="recovery",
             reason=f"the region was restored: {run.options.reason}"[:2000],
-        )  # fmt: skip
+        ))  # fmt: skip
     champion = _champion(ledger)
     if champion is None:
         run.machine.start("engine")
@@ -209,8 +210,8 @@ def probe(run: Restore) -> str:
     champion = _champion(Ledger.of(run.s))
     if champion is None:
         return "nothing to ask"
-    nobody = {"host": f"probe{SHADOW}"}  # no shopper saw these answers: they are not in the log of what was shown
-    with reach.client(run.s.engine_address, headers=nobody, timeout=5.0) as client:
+    unseen = {"host": f"probe{SHADOW}"}  # no shopper saw these answers: they are not in the log of what was shown
+    with reach.client(run.s.engine_address, headers=unseen, timeout=5.0) as client:
         for number in range(_PROBES):
             try:
                 answer = client.post("/recommend", json={"user_id": f"probe-{number}"})
@@ -232,9 +233,9 @@ def probe(run: Restore) -> str:
 def open_edge(run: Restore) -> str:
     """Route all shoppers to the champion's engine."""
     champion = _champion(Ledger.of(run.s))
-    folder = run.s.region_home / "edge"
+    folder = run.s.paths.edge
     folder.mkdir(parents=True, exist_ok=True)
-    edge.write_routes(folder, edge.Split(), run.s)
+    edge.write_routes(folder, edge.TrafficSplit(), run.s)
     run.machine.start("edge")
     if champion is None:
         return "the edge runs; nothing is to be served"
@@ -244,18 +245,17 @@ def open_edge(run: Restore) -> str:
 
 def open_for_writes(run: Restore) -> str:
     """Start the controller and the engines of a canary, last of all."""
-    if run.options.mode is RestoreMode.REHEARSAL:
+    if run.options.rehearsal:
         run.machine.start("engine-control", "engine-canary", "engine-former")
         return "all engines run; the region stays closed"
     fencing.open_database(run)
-    snapshot = run.choice.snapshot
-    evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": run.epoch}
-    Ledger.of(run.s).note(
-        "", "", "took_over", actor="recovery", reason=run.options.reason or "a restore", evidence=evidence
-    )
+    snapshot, epoch = run.choice.snapshot, (run.plan or {}).get("epoch", 0)
+    evidence = {"region": run.s.region, "from": snapshot.region, "snapshot": snapshot.id, "epoch": epoch}
+    reason = run.options.reason or "a restore"
+    Ledger.of(run.s).note("", "", "took_over", actor="recovery", reason=reason, evidence=evidence)
     fencing.hand_over(run)
     run.machine.start("engine-control", "engine-canary", "engine-former", "controller", "feed")
-    suspended.forget(run.s)
+    suspended.clear(run.s)
     return "the controller runs"
 
 
@@ -296,5 +296,5 @@ def _champion(ledger: Ledger) -> str | None:
     last = ledger.newest("champion")
     if last is None:
         return None
-    places = ledger.places(last.source, among=_SERVING)
+    places = ledger.releases(last.source, among=_SERVING)
     return places[0].digest if places else None

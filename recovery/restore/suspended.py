@@ -15,7 +15,7 @@ from recovery.machine import Machine
 
 
 def path(s: Settings) -> Path:
-    return s.region_home / "recovery" / "stopped.json"
+    return s.paths.suspended
 
 
 def stop(s: Settings, machine: Machine, groups: Sequence[Sequence[str]]) -> None:
@@ -30,10 +30,10 @@ def start_again(s: Settings, machine: Machine) -> list[str]:
     groups = (state_file.read(path(s)) or {}).get("groups", [])
     for group in groups:
         machine.start(*group)
-    forget(s)
+    clear(s)
     return [name for group in groups for name in group]
 
 
-def forget(s: Settings) -> None:
+def clear(s: Settings) -> None:
     """Remove the record: the whole region runs again."""
     path(s).unlink(missing_ok=True)

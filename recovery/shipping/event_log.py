@@ -17,11 +17,11 @@ from typing import Any
 
 from artifacts import state_file
 from contracts.errors import Conflict, NotFound, Tampered
+from contracts.region_paths import EVENT_LOG
 from recovery.vault.encryption import PART
 from recovery.vault.manifest import Part, Segment
 from recovery.vault.vault import Vault
 
-FOLDER = "event-log"
 #: Record of what a restore wrote there: size per file, and the database it belongs to.
 LAID_OUT = ".laid-out.json"
 #: Most small pieces that a file may have once nobody writes it; a manifest names each.
@@ -61,7 +61,7 @@ def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None =
     Passing the last result as `reached` saves listing the vault.
     """
     done = dict(reached) if reached is not None else _reached(pieces(vault, system))
-    root = home / FOLDER
+    root = home / EVENT_LOG
     for path in sorted(root.glob("*/*.jsonl")):
         name = path.relative_to(root).as_posix()
         before = done.get(name, 0)
@@ -77,7 +77,7 @@ def merge(vault: Vault, system: str, home: Path, now: datetime | None = None) ->
     """
     now, merged = now or datetime.now(UTC), 0
     for name, spans in pieces(vault, system).items():
-        path, cover = home / FOLDER / name, unbroken(spans)
+        path, cover = home / EVENT_LOG / name, contiguous(spans)
         if not cover or path.parent.name >= now.date().isoformat() or not path.exists():
             continue
         about = path.stat()
@@ -105,10 +105,10 @@ def _send(vault: Vault, prefix: str, path: Path, start: int) -> int:
 
 
 def _reached(found: dict[str, list[tuple[int, int, str]]]) -> dict[str, int]:
-    return {path: unbroken(spans)[-1][1] for path, spans in found.items() if unbroken(spans)}
+    return {path: contiguous(spans)[-1][1] for path, spans in found.items() if contiguous(spans)}
 
 
-def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+def contiguous(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """Return the pieces that cover the file from its beginning without a gap.
 
     Pieces overlap where two processes uploaded the same bytes.
@@ -127,7 +127,7 @@ def unbroken(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]
     return chosen
 
 
-def stretches(
+def list_segments(
     vault: Vault, system: str, known: Iterable[Segment] = (), *, lenient: bool = False
 ) -> tuple[Segment, ...]:
     """Return all of the log in the vault as segments of a snapshot; `known` ones are not read again.
@@ -136,14 +136,14 @@ def stretches(
     comes after it in its file keeps its place, and so are known segments that the vault no longer has.
     """
     known = tuple(known)
-    parts = {stretch.part.key: stretch.part for stretch in known}
+    parts = {segment.part.key: segment.part for segment in known}
     there = pieces(vault, system)
     if lenient:
-        for stretch in known:
-            there.setdefault(stretch.of, []).append((stretch.start, stretch.end, stretch.part.key))
+        for segment in known:
+            there.setdefault(segment.of, []).append((segment.start, segment.end, segment.part.key))
     found = []
     for path, spans in sorted(there.items()):
-        for start, end, key in unbroken(spans):
+        for start, end, key in contiguous(spans):
             try:
                 part = parts.get(key) or _listed(vault, key)
             except (Tampered, NotFound):
@@ -159,15 +159,15 @@ def _listed(vault: Vault, key: str) -> Part:
     return Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def mend(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], known: Iterable[Segment]) -> set[str]:
+def repair(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], known: Iterable[Segment]) -> set[str]:
     """Upload again, under their names, `damaged` segments and unreadable pieces that are not among `known`.
 
     Only where the region's own file still has those bytes. Returns the keys that were uploaded again.
     """
-    wrong = {(stretch.of, stretch.start, stretch.end, stretch.part.key) for stretch in damaged}
-    listed = {stretch.part.key for stretch in known}
+    wrong = {(segment.of, segment.start, segment.end, segment.part.key) for segment in damaged}
+    listed = {segment.part.key for segment in known}
     for path, spans in pieces(vault, system).items():
-        for start, end, key in unbroken(spans):
+        for start, end, key in contiguous(spans):
             if key not in listed:
                 try:
                     vault.unlisted(key)
@@ -175,7 +175,7 @@ def mend(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], know
                     wrong.add((path, start, end, key))
     mended = set()
     for path, start, end, key in sorted(wrong):
-        with suppress(FileNotFoundError), (home / FOLDER / path).open("rb") as file:
+        with suppress(FileNotFoundError), (home / EVENT_LOG / path).open("rb") as file:
             file.seek(start)
             data = file.read(end - start)
             if len(data) == end - start and data.endswith(b"\n"):
@@ -184,8 +184,8 @@ def mend(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], know
     return mended
 
 
-def lay_out(
-    vault: Vault, system: str, stretches: Iterable[Segment], home: Path, *, tell: Callable[[str], None] | None = None
+def unpack(
+    vault: Vault, system: str, segments: Iterable[Segment], home: Path, *, tell: Callable[[str], None] | None = None
 ) -> int:
     """Write the log of a database below `home` as it was; return the bytes written.
 
@@ -194,16 +194,16 @@ def lay_out(
     different one, and neither may stand in for the other. A piece that cannot be read raises Tampered or NotFound;
     with `tell`, the loss is reported to it and the piece's place is left blank.
     """
-    root = home / FOLDER
+    root = home / EVENT_LOG
     record = state_file.read(root / LAID_OUT) or {}
     reached: dict[str, int] = record.get("files", {}) if record.get("system") == system else {}
     _set_aside(root, reached)
     files: dict[str, list[Segment]] = {}
-    for stretch in stretches:
-        files.setdefault(stretch.of, []).append(stretch)
+    for segment in segments:
+        files.setdefault(segment.of, []).append(segment)
     written, reader = 0, _Reader(vault, system, lenient=tell is not None)
     for name, parts in files.items():
-        lacking = [stretch for stretch in parts if stretch.end > reached.get(name, 0)]
+        lacking = [segment for segment in parts if segment.end > reached.get(name, 0)]
         if lacking:
             written += _append(lacking, root / name, reader)
             reached[name] = lacking[-1].end
@@ -218,7 +218,7 @@ def lay_out(
 
 def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
     """Move aside files that are not exactly what was laid out; forget the record of those that are gone."""
-    aside = root.with_name(f"{FOLDER}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    aside = root.with_name(f"{EVENT_LOG}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     present = {path.relative_to(root).as_posix(): path for path in root.glob("*/*.jsonl")}
     for name, path in present.items():
         if laid_out.get(name) != path.stat().st_size:
@@ -242,36 +242,36 @@ class _Reader:
         self._pieces: dict[str, list[tuple[int, int, str]]] | None = None  # a long listing, which few need
         self.lost: list[str] = []
 
-    def read(self, stretch: Segment) -> bytes:
+    def read(self, segment: Segment) -> bytes:
         try:
-            return self._vault.unsealed(stretch.part)
+            return self._vault.unsealed(segment.part)
         except (Tampered, NotFound) as error:
             if not self._lenient:
                 raise
-            return self._salvaged(stretch, error.what)
+            return self._salvaged(segment, error.what)
 
-    def _salvaged(self, stretch: Segment, why: str) -> bytes:
+    def _salvaged(self, segment: Segment, why: str) -> bytes:
         """Return what else the vault has of a segment.
 
         That is: uploaded again under the same name, or in other pieces.
         """
         if self._pieces is None:
             self._pieces = pieces(self._vault, self._system)
-        whole, reached = bytearray(), stretch.start
-        for start, end, key in self._pieces.get(stretch.of, []):
-            if end <= reached or start >= stretch.end:
+        whole, reached = bytearray(), segment.start
+        for start, end, key in self._pieces.get(segment.of, []):
+            if end <= reached or start >= segment.end:
                 continue
             try:
                 data = self._vault.sealer.unseal(self._vault.unlisted(key), key)
             except (Tampered, NotFound):
                 continue
             if start > reached:
-                whole += self._blank(stretch.of, reached, start, why)
+                whole += self._blank(segment.of, reached, start, why)
                 reached = start
-            whole += data[reached - start : stretch.end - start]
-            reached = min(end, stretch.end)
-        if reached < stretch.end:
-            whole += self._blank(stretch.of, reached, stretch.end, why)
+            whole += data[reached - start : segment.end - start]
+            reached = min(end, segment.end)
+        if reached < segment.end:
+            whole += self._blank(segment.of, reached, segment.end, why)
         return bytes(whole)
 
     def _blank(self, path: str, start: int, end: int, why: str) -> bytes:
@@ -279,7 +279,7 @@ class _Reader:
         return b" " * (end - start - 1) + b"\n"  # as where a shopper was erased
 
 
-def _append(stretches: Sequence[Segment], path: Path, reader: _Reader) -> int:
+def _append(segments: Sequence[Segment], path: Path, reader: _Reader) -> int:
     """Write segments that overlap or follow each other; return the bytes written.
 
     They are on disk when this returns.
@@ -287,9 +287,9 @@ def _append(stretches: Sequence[Segment], path: Path, reader: _Reader) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with path.open("r+b" if path.exists() else "w+b") as file:
-        for stretch in stretches:
-            data = reader.read(stretch)
-            file.seek(stretch.start)
+        for segment in segments:
+            data = reader.read(segment)
+            file.seek(segment.start)
             file.write(data)
             written += len(data)
         file.truncate()

@@ -28,7 +28,7 @@ def write(vault: Vault, s: Settings, system: str, at: datetime, entries: Sequenc
     """Record that these objects are new or different as of `at`."""
     body = {"system": system, "at": at.isoformat(), "entries": [asdict(entry) for entry in entries]}
     try:
-        vault.store.put(_key(system, at), manifests.signed(body, s), if_absent=True)
+        vault.store.put(_key(system, at), manifests.sign(body, s), if_absent=True)
     except Conflict:
         return  # the same microsecond: another process noted the same
 
@@ -71,7 +71,7 @@ def _body(vault: Vault, key: str, s: Settings) -> dict[str, Any]:
     said: Tampered | None = None
     for data in vault.store.versions(key):
         try:
-            return manifests.opened(data, key, s)
+            return manifests.open_signed(data, key, s)
         except Tampered as error:
             said = said or error
     raise said or NotFound(f"{key} is not in the vault", remedy="take the snapshot before it")

@@ -16,7 +16,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from artifacts.manifest import sha256_of
-from artifacts.object_store import MULTIPART, ObjectStore, Stored
+from artifacts.object_store import MULTIPART_BYTES, ObjectStore, Stored
 from artifacts.publish import Store
 from contracts.errors import NotFound, Tampered
 from contracts.settings import Settings
@@ -75,7 +75,7 @@ def look(
     return found
 
 
-def stirred(stores: Mapping[str, Store], known: Inventory) -> bool:
+def has_changed(stores: Mapping[str, Store], known: Inventory) -> bool:
     """Return whether anything in the buckets is new, different or gone since `known`.
 
     Only listings are read.
@@ -95,7 +95,7 @@ def _copy(bucket: str, store: Store, stored: Stored, vault: Vault, kept: set[str
     named = hash_in_name(stored.key)
     if named in kept and named is not None:
         return Entry(bucket=bucket, key=stored.key, size=stored.size, etag=stored.etag, sha256=named)
-    if stored.size <= MULTIPART:
+    if stored.size <= MULTIPART_BYTES:
         data, etag = store.read(stored.key)
         sha256 = hashlib.sha256(data).hexdigest()
         _expect(bucket, stored.key, named, sha256)

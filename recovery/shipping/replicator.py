@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from artifacts import fence, state_file
 from artifacts.fence import Fence
 from contracts.errors import CaravanError, Conflict, Fenced
+from contracts.region_paths import REPLICATOR
 from contracts.settings import Settings, settings
 from recovery.shipping import event_log, journal, objects, wal
 from recovery.vault import vault_lock
@@ -28,7 +29,6 @@ log = logging.getLogger("recovery.shipping.replicator")
 LOGS_EVERY, OBJECTS_EVERY = 3.0, 10.0
 #: Seconds to wait after something failed.
 AFTER_FAILURE = 5.0
-HEARTBEAT = "feed.json"
 
 
 class Feed:
@@ -103,7 +103,7 @@ class Feed:
         shipper.run(stop, going=self._active)
 
     def _events(self, _stop: threading.Event) -> None:
-        self._reached = event_log.ship(Vault.of(self._s), self._of(), self._s.region_home, self._reached)
+        self._reached = event_log.ship(Vault.of(self._s), self._of(), self._s.paths.home, self._reached)
 
     def _of(self) -> str:
         """Return the system identifier of the database that WAL and events belong to.
@@ -124,9 +124,9 @@ class Feed:
                 known |= journal.since(vault, self._s, system, newest.at, None)
             self._known = known
         stores = objects.buckets(self._s)
-        if not objects.stirred(stores, self._known):
+        if not objects.has_changed(stores, self._known):
             return
-        with vault_lock.held(vault.store, f"feed of {self._s.region}"):
+        with vault_lock.hold(vault.store, f"feed of {self._s.region}"):
             found = objects.look(stores, vault, self._known, self._s.cache / "snapshots")
             if fresh := objects.changed(self._known, found):
                 journal.write(vault, self._s, system, datetime.now(UTC), fresh)
@@ -135,7 +135,7 @@ class Feed:
 
     def _beat(self) -> None:
         facts = {"at": time.time(), "done": self._done, "waiting": self._said}
-        state_file.write(self._s.region_home / HEARTBEAT, facts)
+        state_file.write(self._s.paths.heartbeat(REPLICATOR), facts)
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ def pieces(vault: Vault, system: str) -> list[Piece]:
     return sorted(found, key=lambda p: (p.timeline, p.start, p.end))
 
 
-def unbroken(found: Iterable[Piece], timeline: int, start: int) -> list[Piece]:
+def contiguous(found: Iterable[Piece], timeline: int, start: int) -> list[Piece]:
     """Return the pieces that cover the WAL from `start` on without a gap, as far as they reach."""
     chosen: list[Piece] = []
     reached = start
@@ -130,7 +130,7 @@ class Shipper:
                 cursor.execute("SELECT NULL, lsn FROM pg_create_physical_replication_slot(%s, true)", (SLOT,))
                 row = cursor.fetchone()
             kept = segment_start(lsn(row[1]))
-        covering = unbroken(here, self.timeline, kept)
+        covering = contiguous(here, self.timeline, kept)
         self.shipped = covering[-1].end if covering else kept
         return self.shipped
 
@@ -224,10 +224,9 @@ def await_shipped(
             time.sleep(0.5)
 
 
-def stretches(vault: Vault, system: str, timeline: int, start: int, until: int) -> tuple[Segment, ...]:
+def list_segments(vault: Vault, system: str, timeline: int, start: int, until: int) -> tuple[Segment, ...]:
     """Return the segments that hold the WAL from `start` to `until`. Raises RecoveryError when there is a gap."""
-
-    chosen = unbroken(pieces(vault, system), timeline, start)
+    chosen = contiguous(pieces(vault, system), timeline, start)
     if not chosen or chosen[-1].end < until:
         reached = chosen[-1].end if chosen else start
         raise RecoveryError(

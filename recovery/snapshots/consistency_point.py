@@ -15,19 +15,17 @@ from typing import Any
 from artifacts.registry import DIGEST_TAG
 from artifacts.tables import fence
 from contracts.errors import RecoveryError
+from contracts.release import SERVABLE
 from contracts.settings import Settings
 from recovery.shipping.wal import connect, lsn
 from recovery.vault.manifest import Table
-
-#: States of a release that must be signed, because engines serve it or may serve it again.
-_SERVABLE = ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50", "champion", "retired")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsistencyPoint:
     """The WAL position, our tables there, the epoch, and the releases that rows name.
 
-    `signed` are those of the releases that must have a signature.
+    `signed` are those of the releases that must have a signature, because engines serve them or may serve them again.
     """
 
     position: int
@@ -65,7 +63,7 @@ def hash_tables(cursor: Any, names: Sequence[str]) -> tuple[Table, ...]:
     return tuple(found)
 
 
-def cut(s: Settings) -> ConsistencyPoint:
+def take_consistency_point(s: Settings) -> ConsistencyPoint:
     """Take the consistency point. Raises RecoveryError when another session keeps our tables locked for ten seconds."""
     import psycopg2
     from psycopg2 import sql
@@ -102,7 +100,7 @@ def cut(s: Settings) -> ConsistencyPoint:
         tables=tables,
         epoch=max([epoch, *(int(moved_in) for _, _, moved_in in states)]),
         releases=frozenset([digest for digest, _, _ in states]) | registered,
-        signed=frozenset(digest for digest, state, _ in states if state in _SERVABLE),
+        signed=frozenset(digest for digest, state, _ in states if state in SERVABLE),
     )
 
 

@@ -22,7 +22,7 @@ from contracts.settings import Settings
 from recovery.machine import Machine
 from recovery.shipping import base_backup, event_log, objects, wal
 from recovery.snapshots import consistency_point, references
-from recovery.snapshots.parent_check import ground
+from recovery.snapshots.parent_check import check_parent
 from recovery.vault import vault_lock
 from recovery.vault.catalog import Catalog
 from recovery.vault.encryption import fingerprint
@@ -32,7 +32,7 @@ from recovery.vault.vault import Vault
 #: Called with the step's name and a message about its progress.
 Progress = Callable[[str, str], None]
 #: Seconds that a snapshot waits for another one, or for the replicator, to release the vault lock.
-PATIENCE = 120.0
+VAULT_LOCK_TIMEOUT_S = 120.0
 _NAMED = ("bucket", "mlflow_bucket", "shop", "feature_engine", "approvers_required", "canary_policy", "reviewers")
 
 
@@ -65,7 +65,7 @@ def create(
     changed at rest, Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
     """
     began, vault = time.monotonic(), Vault.of(s)
-    with vault_lock.held(vault.store, f"snapshot of {s.region}", patience=PATIENCE):
+    with vault_lock.hold(vault.store, f"snapshot of {s.region}", patience=VAULT_LOCK_TIMEOUT_S):
         try:
             snapshot = _create(s, vault, machine, full=full, daily=daily, progress=progress)
         except (NotFound, Tampered) as error:
@@ -86,7 +86,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
         after = f"goes on from {parent.id}" if parent else "begins anew"
         progress("parent", f"snapshot {sequences[0]} is not valid, or of another database; this one {after}")
     full = full or parent is None or (daily and _day_of(parent.full_at) < datetime.now(UTC).date())
-    base = ground(vault, parent, s.region_home, deep=full, tell=lambda text: progress("vault", text))
+    base = check_parent(vault, parent, s.paths.home, deep=full, tell=lambda text: progress("vault", text))
 
     def copied(done: int, whole: int) -> None:
         progress("objects", f"{done} of {whole} new objects")
@@ -97,16 +97,16 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
     shipper_position = wal.Shipper(s, vault).ensure_slot()  # from here on the log is kept for us
     below = () if full or parent is None or parent.timeline != timeline else base.backups
     chain = _database(s, vault, machine, below, system, progress=progress)
-    taken = consistency_point.cut(s)
+    taken = consistency_point.take_consistency_point(s)
     at = datetime.now(UTC)
     wal.await_shipped(s, vault, taken.position, tell=lambda text: progress("log", text))
-    log = wal.stretches(vault, system, timeline, chain[-1].start, taken.position)
+    log = wal.list_segments(vault, system, timeline, chain[-1].start, taken.position)
     progress("log", f"{(taken.position - max(chain[-1].start, shipper_position)) / 1e6:.1f} MB of log up to the cut")
     # what rows at the cut name was published before them, so a second look has it
     inventory = objects.look(stores, vault, inventory, staging, progress=copied)
-    event_log.ship(vault, system, s.region_home)
-    event_log.merge(vault, system, s.region_home)
-    events = event_log.stretches(vault, system, base.events)
+    event_log.ship(vault, system, s.paths.home)
+    event_log.merge(vault, system, s.paths.home)
+    events = event_log.list_segments(vault, system, base.events)
     progress("closure", "looking for everything that rows and pointers name")
     references.demand(references.missing(vault, inventory, s.bucket, releases=taken.releases, signed=taken.signed))
     listed = Objects(
@@ -157,7 +157,7 @@ def _serving(s: Settings) -> dict[str, Any]:
 
     What should be served is in the ledger, and the ledger is authoritative.
     """
-    path = s.region_home / "edge" / "split.yaml"
+    path = s.paths.edge / "split.yaml"
     return {"split": path.read_text() if path.is_file() else ""}
 
 

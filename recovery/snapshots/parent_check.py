@@ -31,7 +31,7 @@ class ParentCheck:
     events: tuple[Segment, ...] = ()
 
 
-def ground(
+def check_parent(
     vault: Vault, parent: Snapshot | None, home: Path, *, deep: bool, tell: Callable[[str], None]
 ) -> ParentCheck:
     """Check what `parent` holds in the vault, reading every byte if `deep`.
@@ -59,7 +59,7 @@ def ground(
     if deep:
         vault.checked = {object_key(entry.sha256) for entry in known.values()} - wrong.keys()
     damaged = [stretch for stretch in parent.events if stretch.part.key in wrong]
-    mended = event_log.mend(vault, parent.system, home, damaged, parent.events) if deep or damaged else set()
+    mended = event_log.repair(vault, parent.system, home, damaged, parent.events) if deep or damaged else set()
     if wrong or mended:
         first = next(iter(wrong.values()), min(mended, default=""))
         tell(f"{len(wrong.keys() | mended)} files are damaged, and go over again where the region has them: {first}")

@@ -39,7 +39,7 @@ def prove(vault: Vault, s: Settings, snapshot: Snapshot, evidence: dict[str, obj
     at = datetime.now(UTC)
     body = {"sequence": snapshot.sequence, "root": snapshot.root, "at": at.isoformat(), "evidence": evidence}
     key = f"proofs/{snapshot.sequence:08d}-{int(at.timestamp() * 1e6):016d}.json"
-    vault.store.put(key, manifests.signed(body, s), if_absent=True)
+    vault.store.put(key, manifests.sign(body, s), if_absent=True)
 
 
 def proven(vault: Vault, s: Settings) -> list[int]:
@@ -48,7 +48,7 @@ def proven(vault: Vault, s: Settings) -> list[int]:
     for name in vault.store.names("proofs/"):
         for data in vault.store.versions(name):
             try:
-                body = manifests.opened(data, name, s)
+                body = manifests.open_signed(data, name, s)
                 found.add(int(body["sequence"]))
             except (Tampered, KeyError, ValueError):
                 continue
@@ -64,7 +64,7 @@ def prune(s: Settings, vault: Vault, *, keep: int, dry_run: bool = False) -> Pru
     Raises StoreUnavailable before anything is removed when a listing fails, RecoveryError when nothing valid would
     stay, Conflict while a snapshot is being taken, ArtifactError when the credential may not remove.
     """
-    with vault_lock.held(vault.store, "prune"):
+    with vault_lock.hold(vault.store, "prune"):
         catalog = Catalog(vault, s)
         sequences = catalog.sequences()
         kept = _staying(sequences, proven(vault, s), keep)

@@ -135,12 +135,12 @@ def canonical(body: Any) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def signed(body: dict[str, Any], s: Settings) -> bytes:
+def sign(body: dict[str, Any], s: Settings) -> bytes:
     """Return `body` and our signature of it as one document."""
     return canonical({"body": body, "signature": sign_bytes(canonical(body), s)})
 
 
-def opened(data: bytes, name: str, s: Settings) -> dict[str, Any]:
+def open_signed(data: bytes, name: str, s: Settings) -> dict[str, Any]:
     """Return the body of a signed document. Raises Tampered when a byte differs or no trusted key signed it."""
     try:
         document = json.loads(data)
@@ -156,12 +156,12 @@ def opened(data: bytes, name: str, s: Settings) -> dict[str, Any]:
 def to_bytes(snapshot: Snapshot, s: Settings) -> bytes:
     """Return the manifest, signed, as it is stored."""
     full_at = snapshot.full_at.isoformat() if snapshot.full_at else None
-    return signed({**asdict(snapshot), "at": snapshot.at.isoformat(), "full_at": full_at, "format": FORMAT}, s)
+    return sign({**asdict(snapshot), "at": snapshot.at.isoformat(), "full_at": full_at, "format": FORMAT}, s)
 
 
 def from_bytes(data: bytes, name: str, s: Settings) -> Snapshot:
     """Return the snapshot of a stored manifest. Raises Tampered when it is invalid or of another format."""
-    body = opened(data, name, s)
+    body = open_signed(data, name, s)
     try:
         if body.pop("format") != FORMAT:
             raise Tampered(f"{name} is of another format", remedy="use the version of caravan that wrote it")

@@ -22,7 +22,7 @@ def object_key(sha256: str) -> str:
     return f"objects/{sha256[:2]}/{sha256}"
 
 
-def kept_here(s: Settings) -> Settings:
+def with_own_vault(s: Settings) -> Settings:
     """Return `s` with the vault in the region's own store.
 
     That store holds the snapshots of the other region, from which this one restores.

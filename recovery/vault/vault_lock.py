@@ -24,7 +24,7 @@ LASTS, RENEW_EVERY = 60.0, 15.0
 
 
 @contextmanager
-def held(store: Store, what: str, *, patience: float = 0.0, clock: Callable[[], float] = time.time) -> Iterator[None]:
+def hold(store: Store, what: str, *, patience: float = 0.0, clock: Callable[[], float] = time.time) -> Iterator[None]:
     """Hold the vault lock for `what`.
 
     Raises Conflict, naming the holder, when somebody else still holds it after `patience` seconds.

@@ -1,8 +1,8 @@
-"""Who lets a release go on: answers of signed-in people, bound to one digest, kept in the ledger.
+"""Lets a release go on: takes answers of signed-in people, each bound to one digest, and keeps them in the ledger.
 
-Every door (Airflow's required actions, the MLflow registry, the command line) ends in `answer`, which writes what it
-was told and refuses what it may not take; a refusal is a row of the ledger too. `recheck` is asked again before
-shoppers meet the release: a state that was set without enough answers behind it counts for nothing.
+Every door (Airflow's required actions, the MLflow registry, the command line) ends in `answer`, which records an answer
+or refuses it; a refusal is a row of the ledger too. `recheck` is asked again before shoppers meet the release: a state
+that was set without enough answers behind it counts for nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from artifacts.ledger import Ledger, Move
+from artifacts.ledger import Ledger, Move, PlannedMove
 from contracts.errors import Conflict, NotApproved, NotFound
 from contracts.release import DIGEST, State
 from contracts.settings import Settings
+from contracts.text import one_line
+from releases.text import LONGEST_REASON
 
 Door = Literal["airflow", "mlflow", "command line"]
 #: States in which an answer is awaited: after the gate, and after a rollback.
 AWAITING: tuple[State, ...] = ("gated", "rolled_back")
 #: Digits of a digest that a person must name at least.
-SHORTEST = 12
-LONGEST_REASON = 1000
+SHORTEST_DIGEST = 12
+#: How many different people an emergency release takes, where `approvers_required` asks for fewer.
+EMERGENCY_APPROVERS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ApprovalOutcome:
     """What came of an answer: the state now, and how many more people must approve."""
 
     state: State
@@ -62,8 +65,8 @@ class Standing:
 def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, now: datetime | None = None) -> Move:
     """Record that people were asked about a release, and until when; a request that still runs stays as it is.
 
-    NotApproved when the time of a gated release is over: no answer was a no, though nobody looked at the clock until
-    now. After a rollback people may be asked as often as one likes.
+    Raises NotApproved if the time of a gated release is over: no answer was a no, even if that is noticed only now.
+    After a rollback people may be asked as often as one likes.
     """
     at = now or datetime.now(UTC)
     open_since = _asked(ledger, source, digest)
@@ -79,8 +82,8 @@ def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, n
     return ledger.note(source, digest, "asked", actor=actor, reason="approval requested", evidence=evidence, now=at)
 
 
-def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> Standing:
-    """Take a person's answer; NotApproved when it may not count, NotFound for an unknown release.
+def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> ApprovalOutcome:
+    """Take a person's answer. Raises NotApproved if it may not count, NotFound for an unknown release.
 
     An approval that completes the required number moves the release to `approved`; a rejection moves it to `rejected`.
     """
@@ -88,7 +91,7 @@ def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None 
     state = ledger.state(given.source, given.digest)
     if state is None:
         raise NotFound(f"no release {given.digest[:12]} of {given.source}", remedy="`caravan release list` shows them")
-    given = replace(given, reason=_printable(given.reason)[:LONGEST_REASON])
+    given = replace(given, reason=one_line(given.reason)[:LONGEST_REASON])
     _refuse_unless_usable(ledger, rules, given, at)
     evidence = {"approval": given.approves, "door": given.door, "digest": given.digest}
     if not given.approves:
@@ -97,16 +100,16 @@ def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None 
         )
         if state == "gated":
             _move(ledger, given, state, to="rejected", evidence=evidence, at=at)
-        return Standing(state=ledger.state(given.source, given.digest) or state)
+        return ApprovalOutcome(state=ledger.state(given.source, given.digest) or state)
     if given.person not in counted(ledger, rules, given.source, given.digest):
         ledger.note(
             given.source, given.digest, "approval", actor=given.person, reason=given.reason, evidence=evidence, now=at
         )
     people = counted(ledger, rules, given.source, given.digest)
     if len(people) < rules.required:
-        return Standing(state=state, missing=rules.required - len(people))
+        return ApprovalOutcome(state=state, missing=rules.required - len(people))
     _move(ledger, given, state, to="approved", evidence={**evidence, "approvers": people}, at=at)
-    return Standing(state=ledger.state(given.source, given.digest) or state)
+    return ApprovalOutcome(state=ledger.state(given.source, given.digest) or state)
 
 
 def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datetime | None = None) -> bool:
@@ -118,14 +121,17 @@ def expire(ledger: Ledger, rules: Rules, source: str, digest: str, *, now: datet
     if state == "gated":
         reason = unsettled(ledger, rules, source, digest)
         try:
-            ledger.move(source, digest, to="rejected", expected="gated", actor="timeout", reason=reason, now=at)
+            planned = PlannedMove(
+                source=source, digest=digest, to="rejected", expected="gated", actor="timeout", reason=reason, at=at
+            )
+            ledger.move(planned)
         except Conflict:  # an answer at the last moment, or another look at the clock, was faster
             return ledger.state(source, digest) == "rejected"
     return True
 
 
 def unsettled(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
-    """What had come of the newest request when its time was over, in words."""
+    """Say what had come of the newest request when its time was over."""
     asked = _asked(ledger, source, digest)
     if asked is None:
         return "nobody was asked"
@@ -144,9 +150,9 @@ def unsettled(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
 
 
 def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
-    """Who approved this release since it last came to a state in which answers are awaited; first answer first.
+    """List who approved this release since it last came to a state in which answers are awaited; first answer first.
 
-    Who rejects later on does not approve any more.
+    Who rejects it later no longer approves it.
     """
     people: list[str] = []
     for move in ledger.history(source, digest):
@@ -161,20 +167,21 @@ def approvers(ledger: Ledger, source: str, digest: str) -> list[str]:
 
 
 def counted(ledger: Ledger, rules: Rules, source: str, digest: str) -> list[str]:
-    """Approvers who are reviewers still."""
+    """List the approvers who are still reviewers."""
     return [person for person in approvers(ledger, source, digest) if person in rules.reviewers]
 
 
 def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
-    """NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers."""
+    """Raise NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers."""
     moved = ledger.newest("approved", source=source, digest=digest)
     came = ledger.newest(*AWAITING, source=source, digest=digest)
     if moved is not None and came is not None and came.sequence > moved.sequence:
-        moved = None  # it was rolled back since: what let it go on before is used up
+        moved = None  # it was rolled back since: its former approval is used up
     if moved is not None and moved.evidence.get("first_release") and not _served_before(ledger, source, digest):
         return
     people = counted(ledger, rules, source, digest)
-    needed = max(rules.required, 2) if moved is not None and moved.evidence.get("emergency") else rules.required
+    emergency = moved is not None and moved.evidence.get("emergency")
+    needed = max(rules.required, EMERGENCY_APPROVERS) if emergency else rules.required
     if moved is None or len(people) < needed:
         raise NotApproved(
             f"release {digest[:12]} has {len(people)} of {needed} approvals",
@@ -183,31 +190,31 @@ def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
 
 
 def _served_before(ledger: Ledger, source: str, digest: str) -> bool:
-    """True when another release was champion before this one ever was: then this one is not the first."""
+    """Say whether another release was champion before this one ever was: then this one is not the first."""
     first = next((move for move in ledger.history() if move.to_state == "champion"), None)
     return first is not None and (first.source, first.digest) != (source, digest)
 
 
 def author(ledger: Ledger, source: str, digest: str) -> str:
-    """Who had the release made: the person who started the run, or the schedule."""
+    """Return who had the release made: the person who started the run, or the schedule."""
     built = ledger.newest("built", source=source, digest=digest)
     return str(built.evidence.get("author") or built.actor) if built else ""
 
 
 def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> tuple[str, str] | None:
-    """Why this answer could not be taken now, and what to do about it; None when it could. Changes nothing."""
+    """Say why this answer could not be taken now, and what to do about it; None if it could. Changes nothing."""
     at, state = now or datetime.now(UTC), ledger.state(given.source, given.digest)
     named, asked = given.named.strip().lower(), _asked(ledger, given.source, given.digest)
     before = counted(ledger, rules, given.source, given.digest)
     if given.person not in rules.reviewers:
         return f"{given.person or 'nobody'} is no reviewer", "ask one of: " + ", ".join(sorted(rules.reviewers))
-    if not DIGEST.match(given.digest) or len(named) < SHORTEST or not given.digest.startswith(named):
-        about = _printable(named)[:SHORTEST] or "no digest"
+    if not DIGEST.match(given.digest) or len(named) < SHORTEST_DIGEST or not given.digest.startswith(named):
+        about = one_line(named)[:SHORTEST_DIGEST] or "no digest"
         return (
-            f"the answer is about {about}, the request about {given.digest[:SHORTEST]}",
-            f"name at least {SHORTEST} digits of the digest you looked at",
+            f"the answer is about {about}, the request about {given.digest[:SHORTEST_DIGEST]}",
+            f"name at least {SHORTEST_DIGEST} digits of the digest you looked at",
         )
-    if not _printable(given.reason):
+    if not one_line(given.reason):
         return "an answer needs a reason", "say in a few words why"
     if state not in AWAITING:
         return f"the release is {state}; no answer is awaited", "`caravan release show` tells its story"
@@ -232,26 +239,21 @@ def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: Answer, at: datet
 def refuse(ledger: Ledger, given: Answer, why: str, *, now: datetime | None = None) -> None:
     """Record an answer that does not count, and why."""
     evidence: dict[str, Any] = {
-        "door": given.door, "named": _printable(given.named)[:64], "approval": given.approves,
-        "reason": _printable(given.reason)[:500],
+        "door": given.door, "named": one_line(given.named)[:64], "approval": given.approves,
+        "reason": one_line(given.reason)[:500],
     }  # fmt: skip
-    person, why = _printable(given.person)[:128] or "unknown", _printable(why)
+    person, why = one_line(given.person)[:128] or "unknown", one_line(why)
     ledger.note(given.source, given.digest, "refused", actor=person, reason=why, evidence=evidence, now=now)
 
 
-def _printable(text: str) -> str:
-    """`text` on one line, without what a database or a terminal cannot take."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _until(asked: Move, rules: Rules) -> datetime:
-    """The moment that people were told when they were asked."""
-    told = asked.evidence.get("until")
-    return datetime.fromisoformat(str(told)) if told else asked.at + rules.timeout
+    """Return the end of the time to answer, as people were shown it."""
+    until = asked.evidence.get("until")
+    return datetime.fromisoformat(str(until)) if until else asked.at + rules.timeout
 
 
 def _asked(ledger: Ledger, source: str, digest: str) -> Move | None:
-    """The newest request about this release since it came to where it is."""
+    """Find the newest request about this release since it came to where it is."""
     asked = ledger.newest("asked", source=source, digest=digest)
     came = ledger.newest(*AWAITING, source=source, digest=digest)
     return asked if asked is not None and came is not None and asked.sequence > came.sequence else None
@@ -259,10 +261,11 @@ def _asked(ledger: Ledger, source: str, digest: str) -> Move | None:
 
 def _move(ledger: Ledger, given: Answer, state: State, *, to: State, evidence: dict[str, Any], at: datetime) -> None:
     try:
-        ledger.move(
-            given.source, given.digest, to=to, expected=state, actor=given.person, reason=given.reason,
-            evidence=evidence, now=at,
+        planned = PlannedMove(
+            source=given.source, digest=given.digest, to=to, expected=state, actor=given.person, reason=given.reason,
+            evidence=evidence, at=at,
         )  # fmt: skip
+        ledger.move(planned)
     except Conflict:
         if ledger.state(given.source, given.digest) != to:  # another answer was faster, and said otherwise
             raise

@@ -1,7 +1,7 @@
-"""What an evaluation says, in words: who ranks better than whom, by how much, how surely, and where it got worse.
+"""Puts an evaluation into words: who ranks better than whom, by how much, how surely, and where it got worse.
 
 Everything is read from the report of one release (`evaluation.json`), as it was written: figures that it does not have
-are not spoken of. A report of an earlier version weighs questions alike, the present one shoppers.
+are not mentioned. A report of an earlier version weighs questions alike, the present one shoppers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Comparison:
 
     @property
     def word(self) -> str:
-        """What the interval says; nothing is clear without one."""
+        """Say what the interval shows; nothing is clear without one."""
         if self.interval is None:
             return "no interval is known"
         low, high = self.interval
@@ -72,17 +72,17 @@ class Slices:
 
     @property
     def worse(self) -> list[Slice]:
-        """Those that fell, the worst first."""
+        """List those that fell, the worst first."""
         return sorted((one for one in self.measured if one.difference < 0), key=lambda one: one.difference)
 
 
 def comparisons(report: dict[str, Any]) -> list[Comparison]:
-    """The challenger against every rival that was measured, in the order of RIVALS."""
+    """Compare the challenger with every rival that was measured, in the order of RIVALS."""
     return [found for name in RIVALS if (found := compared(report, name)) is not None]
 
 
 def compared(report: dict[str, Any], rival: str) -> Comparison | None:
-    """The challenger against one rival; None when the report has no difference between the two."""
+    """Compare the challenger with one rival; None if the report has no difference between the two."""
     difference = (report.get("differences") or {}).get(rival) or {}
     mean = number(difference.get("mean"))
     if mean is None:
@@ -96,7 +96,7 @@ def compared(report: dict[str, Any], rival: str) -> Comparison | None:
 
 
 def slices(report: dict[str, Any]) -> Slices:
-    """The slices against the champion, or against the most popular where no champion was met."""
+    """Compare the slices with the champion's, or with the most popular where no champion was met."""
     rival = "champion" if (report.get("rankers") or {}).get("champion") else "popularity"
     measured, few = [], {}
     for name, figures in (report.get("slices") or {}).items():
@@ -109,7 +109,7 @@ def slices(report: dict[str, Any]) -> Slices:
 
 
 def anchor(report: dict[str, Any]) -> str:
-    """Which champion, former ones included, answers the same questions best; empty when no other one was asked."""
+    """Name the champion, former ones included, that answers the same questions best; empty if no other was asked."""
     about = report.get("anchor") or {}
     count = int(about.get("asked") or 0)
     them = f"{count} champions, present and former"
@@ -119,13 +119,13 @@ def anchor(report: dict[str, Any]) -> str:
 
 
 def number(value: Any) -> float | None:
-    """`value` where it is a finite number; a report has null where there was none."""
+    """Return `value` if it is a finite number, else None; a report has null where there was none."""
     usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if usable else None
 
 
 def interval(value: Any) -> tuple[float, float] | None:
-    """Both ends of an interval, or None."""
+    """Return both ends of an interval, or None."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
     low, high = number(value[0]), number(value[1])

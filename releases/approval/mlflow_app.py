@@ -1,13 +1,13 @@
-"""The approval door in MLflow: the server's own authentication, and a tag that only reviewers can set.
+"""Takes approvals in MLflow: by the server's own authentication, and a tag that only reviewers can set.
 
 An app plug-in of the MLflow server (`mlflow server --app-name caravan-auth`). A tag has no author, so a bare one
 approves nothing; this app knows who is signed in. It takes the tag `caravan.approval` of a model version, with a value
 
     approve <12 or more digits of the digest> <reason>        or        reject <digest> <reason>
 
-as that person's answer (`releases.approval.approval`), and writes the tag only when the answer was taken. Which
-release a version is, the ledger says. All other ways to that tag are closed. Every other request
-goes on to MLflow's basic-auth.
+as that person's answer (`releases.approval.approval`), and writes the tag only if the answer was taken. The ledger
+says which release a version is. All other ways to that tag are closed. Every other request goes on to MLflow's
+basic-auth.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from artifacts.registry import DIGEST_TAG, model_name
 from contracts.errors import CaravanError, Conflict, DataError, NotApproved, NotFound, StackError, StoreUnavailable
 from contracts.settings import settings
 from releases.approval import approval
-from releases.approval.approval import Answer, Rules, Standing
+from releases.approval.approval import Answer, ApprovalOutcome, Rules
 from releases.approval.mlflow_view import train_first
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
 TAG = "caravan.approval"
-FORM = f"write: approve, or reject, then {approval.SHORTEST} or more digits of the digest, then the reason"
+FORM = f"write: approve, or reject, then {approval.SHORTEST_DIGEST} or more digits of the digest, then the reason"
 VALUE = re.compile(r"\s*(approve|reject)\s+(\S+)(.*)", re.DOTALL | re.IGNORECASE)
 _MODEL = model_name("")
 
 
 def create_app(app: Flask | None = None) -> Any:
-    """MLflow's basic-auth app, with the door of approval before it. MLflow calls this once per server process."""
+    """Put the door of approval before MLflow's basic-auth app. MLflow calls this once per server process."""
     import mlflow.server
     from mlflow.server.auth import create_app as create_basic_auth
 
@@ -99,8 +99,8 @@ def _set_tag(person: str) -> Response | None:
         approval.refuse(ledger, given, why)
         raise DataError(f"not taken: {why}", remedy=FORM)
     _same_in_registry(ledger, given, message.name, message.version)
-    standing = approval.answer(ledger, rules, given)
-    _write(message.name, message.version, _told(given, standing))
+    outcome = approval.answer(ledger, rules, given)
+    _write(message.name, message.version, _told(given, outcome))
     return _json(200)
 
 
@@ -110,7 +110,7 @@ def _delete_tag(person: str) -> Response | None:
     message = _message(DeleteModelVersionTag())
     if not _ours(message.key):
         return None
-    return _smuggled(person, _release(message.name, message.version), f"somebody wanted to delete the tag {TAG}")
+    return _smuggled(person, _release(message.name, message.version), f"a request to delete the tag {TAG}")
 
 
 def _create_version(person: str) -> Response | None:
@@ -123,7 +123,7 @@ def _create_version(person: str) -> Response | None:
     source = message.name.removeprefix(_MODEL)
     known = message.name.startswith(_MODEL) and _ledger().history(source, digest)
     release = _Release(source=source, digest=digest) if known else None
-    return _smuggled(person, release, f"somebody wanted to create a version with the tag {TAG}")
+    return _smuggled(person, release, f"a request to create a version with the tag {TAG}")
 
 
 def _tag_model(person: str) -> Response | None:
@@ -160,7 +160,7 @@ def _smuggled(person: str, release: _Release | None, why: str) -> Response:
 
 
 def _signed_in() -> str | Response:
-    """The name of the person, or MLflow's own answer to somebody it does not know."""
+    """Return the name of the person, or MLflow's own answer to one it does not know."""
     from flask import Response, request
     from mlflow.server import auth
 
@@ -174,7 +174,7 @@ def _signed_in() -> str | Response:
 
 
 def _message(empty: Any) -> Any:
-    """The request as MLflow's own handler would read it. A body that it would stumble over is refused here."""
+    """Read the request as MLflow's own handler would. Raises DataError for a body that the handler would fail on."""
     from flask import request
     from mlflow.exceptions import MlflowException
     from mlflow.server.handlers import _get_request_message
@@ -192,7 +192,7 @@ def _message(empty: Any) -> Any:
 
 
 def _storable(text: str) -> bool:
-    """False for what PostgreSQL cannot take: a NUL, also one that JSON has escaped, or half a surrogate pair."""
+    """Say whether PostgreSQL can take it: no NUL, not even one that JSON has escaped, and no half surrogate pair."""
     return not re.search("\0|\\\\u0000|[\ud800-\udfff]", text)
 
 
@@ -201,7 +201,7 @@ def _ours(key: str) -> bool:
 
 
 def _release(name: str, version: str) -> _Release:
-    """The release that this version is, by the ledger; NotFound when there is none."""
+    """Find the release that this version is, by the ledger. Raises NotFound if there is none."""
     digests: list[str] = []
     if name.startswith(_MODEL) and re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII):
         for move in _ledger().history(name.removeprefix(_MODEL)):
@@ -216,19 +216,19 @@ def _release(name: str, version: str) -> _Release:
 
 
 def _same_in_registry(ledger: Ledger, given: Answer, name: str, version: str) -> None:
-    """Refuse when the registry shows another digest than the ledger has; a version that is not there is an error."""
+    """Refuse if the registry shows another digest than the ledger has; a version that is not there is an error."""
     from mlflow.server.handlers import _get_model_registry_store
 
     shown = _get_model_registry_store().get_model_version(name, version).tags.get(DIGEST_TAG)
     if shown != given.digest:
         why = f"the registry shows the digest {(shown or 'none')[:12]}, the ledger has {given.digest[:12]}"
         approval.refuse(ledger, given, why)
-        raise NotApproved(f"not taken: {why}", remedy="somebody changed the registry; look at `caravan release show`")
+        raise NotApproved(f"not taken: {why}", remedy="the registry was changed; look at `caravan release show`")
 
 
-def _told(given: Answer, standing: Standing) -> str:
+def _told(given: Answer, outcome: ApprovalOutcome) -> str:
     what = "approved" if given.approves else "rejected"
-    more = f"; {standing.missing} more must approve" if standing.missing else ""
+    more = f"; {outcome.missing} more must approve" if outcome.missing else ""
     return f"{what} {given.digest[:12]} by {given.person}: {' '.join(given.reason.split())[:500]}{more}"
 
 

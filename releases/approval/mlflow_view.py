@@ -1,4 +1,4 @@
-"""MLflow's pages open in their view for model training; by themselves they begin with the one for chat bots."""
+"""Opens MLflow's pages in their view for model training; by default they begin with the one for chat bots."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The review brief: what a person should know before shoppers meet a release, as Markdown.
+"""Writes the review brief, as Markdown: what a person should know before shoppers meet a release.
 
-Everything is read from where it was written down: the ledger, the release's own reports, the day's drift. What is
-missing is said to be missing. What others wrote (names, reasons) is shown as text, whatever it contains.
+Everything is read from where it was written down: the ledger, the release's own reports, the day's drift. If a part
+is missing, the brief says so. Text of others (names, reasons) is shown as text, never as markup.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Facts:
 
 
 def brief(ledger: Ledger, store: Store, source: str, digest: str) -> Brief:
-    """The brief of one release. Raises NotFound when the ledger does not know it."""
+    """Write the brief of one release. Raises NotFound if the ledger does not know it."""
     return compose(gather(ledger, store, source, digest))
 
 
@@ -85,7 +85,7 @@ def gather(ledger: Ledger, store: Store, source: str, digest: str) -> Facts:
 
 
 def compose(facts: Facts) -> Brief:
-    """The brief, from the facts alone."""
+    """Compose the brief from the facts alone."""
     version = next((move.version for move in reversed(facts.moves) if move.version), None)
     gated = next((move for move in reversed(facts.moves) if move.to_state == "gated"), None)
     name = f"{facts.source} version {version}" if version else facts.source
@@ -112,7 +112,7 @@ def compose(facts: Facts) -> Brief:
 
 def _origin(facts: Facts) -> str:
     built = next((move for move in facts.moves if move.to_state == "built"), None)
-    by = plain(built.evidence.get("author") or built.actor) if built else "nobody that the ledger knows"
+    by = plain(built.evidence.get("author") or built.actor) if built else "someone the ledger does not name"
     day = f", on the data up to **{plain(facts.meta['day'])}**" if facts.meta.get("day") else ""
     recipe = f", recipe **{plain(facts.meta['recipe'])}**" if facts.meta.get("recipe") else ""
     against = f"Champion now: `{facts.champion[:12]}`" if facts.champion else "No champion of this shop serves"
@@ -128,7 +128,7 @@ def _origin(facts: Facts) -> str:
 
 
 def _before(facts: Facts) -> str:
-    """What happened to it before, when it was rolled back: the reviewers should know."""
+    """Tell why it was rolled back before: the reviewers should know."""
     back = [move for move in facts.moves if move.to_state == "rolled_back"]
     return "\n".join(
         f"- **Rolled back** on {move.at:%Y-%m-%d %H:%M} UTC by {plain(move.actor)}: {plain(move.reason)}"
@@ -181,28 +181,28 @@ def _span(seconds: float) -> str:
 
 
 def _report(store: Store, manifest: Manifest, path: str) -> dict[str, Any]:
-    """One JSON file of the release; empty when the release has none. Raises Tampered."""
+    """Read one JSON file of the release; empty if the release has none. Raises Tampered."""
     data = read_file(store, manifest, path)
     found = json.loads(data) if data is not None else {}
     return dict(found) if isinstance(found, dict) else {}
 
 
 def _drift(store: Store, source: str, day: str, release: str) -> str:
-    """The day's drift in a sentence, against what; empty when it was not reported."""
+    """Say in a sentence how far the day drifted, and from what; empty if it was not reported."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from artifacts.lake import DATA
-    from monitoring.drift import TABLE, summarize
+    from monitoring.drift import DRIFT_TABLE, summarize_drift
 
-    digest = resolve(store, f"lake/{source}/{TABLE}/{day}") if day else None
+    digest = resolve(store, f"lake/{source}/{DRIFT_TABLE}/{day}") if day else None
     if digest is None:
         return ""
     manifest = read_manifest(store, digest)
     data = read_file(store, manifest, DATA)
     if data is None:
         return ""
-    found = summarize(pq.read_table(pa.BufferReader(data)), digest=digest)
+    found = summarize_drift(pq.read_table(pa.BufferReader(data)), digest=digest)
     reference = str(manifest.meta.get("reference", ""))
     window = "its own training window" if reference == release else f"the window that `{reference[:12]}` was trained on"
     return f"{plain(day)} against {window}: {plain(found)}."

@@ -1,4 +1,4 @@
-"""The figures of the review brief, as Markdown: quality against every rival, and the slices that got worse."""
+"""Writes the figures of the review brief, as Markdown: quality against every rival, and slices that got worse."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ METRICS = {
     PER_SHOPPER: "NDCG@10, shoppers alike", HEADLINE: "NDCG@10", "recall_at_10": "recall@10", "mrr_at_10": "MRR@10",
     "coverage_at_10": "coverage@10", "novelty_at_10": "novelty@10",
 }  # fmt: skip
-LONGEST = 700
+#: Characters of a text that the brief quotes.
+LONGEST_QUOTE = 700
 
 
 def plain(text: object) -> str:
-    """What somebody wrote, on one line and as text: no Markdown, no HTML, no end to it."""
+    """Quote what others wrote, on one line and as text: no Markdown, no HTML, cut where it is long."""
     line = " ".join(str(text).split())
-    line = line if len(line) <= LONGEST else line[:LONGEST] + " …"
+    line = line if len(line) <= LONGEST_QUOTE else line[:LONGEST_QUOTE] + " …"
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", line)
 
 
 def quality(report: dict[str, Any]) -> str:
-    """The metrics of all rankers on the same questions, and the difference to each rival with its interval."""
+    """Show the metrics of all rankers on the same questions, and the difference to each rival with its interval."""
     measured: dict[str, Any] = report.get("rankers") or {}
     rankers: dict[str, dict[str, Any]] = {name: measured[name] for name in RANKERS if measured.get(name)}
     shown = list(rankers)
@@ -46,7 +47,7 @@ def quality(report: dict[str, Any]) -> str:
 
 
 def _against(report: dict[str, Any]) -> str:
-    """A line per rival: by how much the challenger is better or worse. A rival that is better is named in bold."""
+    """Write a line per rival: by how much the challenger is better or worse. A better rival is named in bold."""
     lines = []
     if not (report.get("rankers") or {}).get("champion"):
         lines.append("It met no champion: none served then, or none that learned from no later events than it did.")
@@ -77,7 +78,7 @@ def _against(report: dict[str, Any]) -> str:
 
 
 def slices(report: dict[str, Any]) -> str:
-    """Where the challenger ranks worse than the champion it met, or than the most popular where it met none."""
+    """Show where the challenger ranks worse than the champion it met, or than the most popular if it met none."""
     found = figures.slices(report)
     few = ", ".join(f"{plain(name)} ({count})" for name, count in found.few.items())
     unmeasured = f"Not measured, with too few questions: {few}." if few else ""

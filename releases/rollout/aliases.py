@@ -1,6 +1,6 @@
-"""MLflow's aliases `champion` and `canary`, brought to what the ledger says.
+"""Brings MLflow's aliases `champion` and `canary` to what the ledger says.
 
-Over MLflow's REST interface and not through its client: a daemon that only sets two words need not hold 300 MB.
+It uses MLflow's REST interface and not its client: a daemon that only sets two words need not hold 300 MB.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ log = logging.getLogger(__name__)
 _ALIAS = "/api/2.0/mlflow/registered-models/alias"
 
 
-def wanted(ledger: Ledger, source: str) -> dict[str, int | None]:
-    """Version per alias; None where no version should have it. Releases that were never registered have none."""
+def wanted_versions(ledger: Ledger, source: str) -> dict[str, int | None]:
+    """Return the version that each alias should have; None for none. A release that was never registered has none."""
     found: dict[str, int | None] = {"champion": None, "canary": None}
-    for place in ledger.places(source, among=("champion", *IN_FLIGHT[1:])):
-        versions = [move.version for move in ledger.history(source, place.digest) if move.version is not None]
+    for release in ledger.releases(source, among=("champion", *IN_FLIGHT[1:])):
+        versions = [move.version for move in ledger.history(source, release.digest) if move.version is not None]
         if versions:
-            found["champion" if place.state == "champion" else "canary"] = versions[-1]
+            found["champion" if release.state == "champion" else "canary"] = versions[-1]
     return found
 
 
 def reconcile(s: Settings, ledger: Ledger, source: str) -> list[str]:
-    """Set and delete what differs; what was done, for the log. Raises httpx.HTTPError when MLflow does not answer."""
+    """Set and delete what differs; return what was done. Raises httpx.HTTPError if MLflow does not answer."""
     done = []
     sign_in = (s.mlflow_username, s.secret("mlflow_password"))
     with httpx.Client(base_url=s.mlflow_address, auth=sign_in, timeout=10.0, trust_env=False) as client:
-        for alias, version in wanted(ledger, source).items():
+        for alias, version in wanted_versions(ledger, source).items():
             about = {"name": model_name(source), "alias": alias}
             answer = client.get(_ALIAS, params=about)
             present = int(answer.json()["model_version"]["version"]) if answer.is_success else None

@@ -1,4 +1,4 @@
-"""What a running canary remembers between two looks, kept in the database beside the ledger."""
+"""Keeps what a running canary remembers between two looks, in the database beside the ledger."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from artifacts.database import answering
+from artifacts.ledger import CurrentRelease, Move
 from artifacts.tables import canaries
 from monitoring.canary_judge import CanaryState
 
@@ -28,8 +29,20 @@ class Memory:
     verdict: dict[str, Any] | None = None
 
 
+def begin(candidate: CurrentRelease, *, policy: str, champion: str | None, approved: Move | None, now: float) -> Memory:
+    """Begin the memory of a release at its approval, or now; `now` in seconds since 1970, `champion`: who serves."""
+    began = datetime.fromtimestamp(now, UTC)
+    return Memory(
+        source=candidate.source,
+        digest=candidate.digest,
+        policy=policy,
+        champion=champion or "",
+        began_at=began if approved is None else max(began, approved.at),
+    )
+
+
 def load(engine: Engine, source: str, digest: str) -> Memory | None:
-    """The memory of a canary, or None before its first look."""
+    """Read the memory of a canary; None before its first look."""
     query = select(canaries).where(canaries.c.source == source, canaries.c.digest == digest)
     with answering(), engine.connect() as connection:
         row = connection.execute(query).mappings().one_or_none()
@@ -48,7 +61,7 @@ def load(engine: Engine, source: str, digest: str) -> Memory | None:
 
 
 def save(engine: Engine, memory: Memory) -> None:
-    """Keep it; the newest wins."""
+    """Keep the memory; the newest wins."""
     state = {"canary": json.loads(memory.canary.to_json()) if memory.canary else None, "verdict": memory.verdict}
     values = {
         "policy": memory.policy,
@@ -60,9 +73,3 @@ def save(engine: Engine, memory: Memory) -> None:
     row = insert(canaries).values(source=memory.source, digest=memory.digest, **values)
     with answering(), engine.begin() as connection:
         connection.execute(row.on_conflict_do_update(index_elements=["source", "digest"], set_=values))
-
-
-def forget(engine: Engine, source: str, digest: str) -> None:
-    """Begin anew, after a fresh approval."""
-    with answering(), engine.begin() as connection:
-        connection.execute(delete(canaries).where(canaries.c.source == source, canaries.c.digest == digest))

@@ -1,27 +1,27 @@
-"""What the ledger says of a region: the release on its way, the champion, and the one before it."""
+"""Reads from the ledger what a region should serve: the champion, the one before it, and the release in progress."""
 
 from __future__ import annotations
 
-from artifacts.ledger import Ledger, Place
+from artifacts.ledger import CurrentRelease, Ledger
 from contracts.release import IN_FLIGHT
-from releases.rollout.traffic import Standing
+from releases.rollout.traffic import Deployed
 
 
-def on_its_way(ledger: Ledger, source: str | None = None) -> Place | None:
-    """The release on its way: the one that is furthest, else the one that was approved first."""
-    places = ledger.places(source, among=IN_FLIGHT)
-    return min(places, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
+def release_in_progress(ledger: Ledger, source: str | None = None) -> CurrentRelease | None:
+    """Find the release in progress: the one that is furthest, else the one that was approved first."""
+    releases = ledger.releases(source, among=IN_FLIGHT)
+    return min(releases, key=lambda p: (-IN_FLIGHT.index(p.state), p.sequence), default=None)
 
 
-def standing_of(ledger: Ledger, candidate: Place | None) -> Standing:
-    """Champion and former champion of the shop that was crowned last, and the candidate."""
+def read_deployed(ledger: Ledger, candidate: CurrentRelease | None) -> Deployed:
+    """Read champion and former champion of the shop that was crowned last; the candidate is added."""
     last = ledger.newest("champion")
     champion = former = None
     if last is not None:
-        places = ledger.places(last.source, among=("champion", "retired"))
-        champion = next((p.digest for p in places if p.state == "champion"), None)
-        former = next((p.digest for p in places if p.state == "retired"), None)
-    return Standing(
+        releases = ledger.releases(last.source, among=("champion", "retired"))
+        champion = next((p.digest for p in releases if p.state == "champion"), None)
+        former = next((p.digest for p in releases if p.state == "retired"), None)
+    return Deployed(
         champion=champion,
         former=former,
         candidate=candidate.digest if candidate else None,

@@ -1,4 +1,4 @@
-"""`caravan freeze`: for a time nothing is promoted, while training and judging go on."""
+"""Freezes releases: for a time none is promoted, while training and judging go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contracts.errors import SettingsError
 
 
 def freeze(ledger: Ledger, *, until: datetime, person: str, reason: str, now: datetime | None = None) -> Move:
-    """No release starts a canary, takes another step or becomes champion until `until`. An ABORT still acts."""
+    """Let no release start a canary, take another step or become champion until `until`. An ABORT still acts."""
     at = now or datetime.now(UTC)
     if until <= at:
         raise SettingsError(f"{until.isoformat()} is over", remedy="name a time to come")
@@ -23,7 +23,7 @@ def thaw(ledger: Ledger, *, person: str, reason: str, now: datetime | None = Non
 
 
 def frozen(ledger: Ledger, *, now: datetime | None = None) -> Move | None:
-    """The freeze in force, or None."""
+    """Return the freeze in force, or None."""
     last = ledger.newest("frozen", "thawed")
     if last is None or last.to_state == "thawed":
         return None

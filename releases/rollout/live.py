@@ -1,4 +1,4 @@
-"""The controller of a running region, as its process and the commands of people make it."""
+"""Makes the controller of a running region, for its own process and for people's commands."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from artifacts.ledger import Ledger
 from contracts.settings import Settings
 from releases.rollout.controller import Controller
 from releases.rollout.region import LiveRegion
-from serving.events.answer_log import FOLDER as ANSWERS
-
-#: Tells people, and the readiness check, that the controller lives and what it does.
-HEARTBEAT = "controller.json"
 
 
 def live_controller(s: Settings) -> Controller:
-    """The controller of a running region. Raises StoreUnavailable when its database does not answer."""
+    """Make the controller of a running region. Raises StoreUnavailable if its database does not answer."""
     region = LiveRegion(s)
     return Controller(
-        s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.region_home / ANSWERS
+        s, Ledger.of(s), region_database(s), region, access_log=region.access_log, answer_log=s.paths.answer_log
     )

@@ -1,4 +1,4 @@
-"""Which readers of the logs tell of the release on its way; each is kept between looks, because it reads on."""
+"""Keeps the readers of the logs of the release in progress between looks, because each of them reads on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from releases.rollout.canary_record import Memory
 from releases.rollout.region import Region
 
 #: Seconds after which a catalog that could not be read is asked for again.
-CATALOG_AGAIN = 30.0
+CATALOG_RETRY_S = 30.0
 
 
 class Watching:
@@ -27,15 +27,15 @@ class Watching:
         self.canary: OutcomeReader | None = None  # the one asked for last
 
     def shadow_of(self, known: Memory, since: float) -> ShadowReader:
-        """Compares answers of champion and shadow since a moment, in seconds since 1970."""
+        """Return the reader that compares answers of champion and shadow; `since` in seconds since 1970."""
         if self._shadow is None or self._shadow.shadow != known.digest or self._shadow.since != since:
             self._shadow = ShadowReader(self._answer_log, known.champion, known.digest, since)
         return self._shadow
 
     def canary_of(self, known: Memory, since: float) -> OutcomeReader:
-        """Counts the outcomes of a canary since a moment, in seconds since 1970."""
+        """Return the reader that counts the outcomes of a canary; `since` in seconds since 1970."""
         present, now = self.canary, time.monotonic()
-        if present is not None and present.watched.catalog is None and now > self._catalog_asked + CATALOG_AGAIN:
+        if present is not None and present.watched.catalog is None and now > self._catalog_asked + CATALOG_RETRY_S:
             present = None  # the store did not answer then; it may now
         if present is None or present.watched.canary != known.digest or present.watched.since != since:
             self._catalog_asked = now

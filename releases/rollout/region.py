@@ -1,9 +1,9 @@
-"""What the controller touches of a region: engines' pointers, the edge's routes, and what engines say of themselves."""
+"""Reads and changes what the controller touches of a region: engines' pointers, the edge's routes, readiness."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,17 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import point, resolve
 from artifacts.signature import verify
 from contracts.errors import CaravanError
+from contracts.region import SLOTS
 from contracts.settings import Settings
+from releases.rollout.traffic import Deployed, describe, plan
 from serving import reach
 from serving.edge import edge
-from serving.edge.edge import SLOTS, Split
+from serving.edge.edge import TrafficSplit
 
 log = logging.getLogger(__name__)
 
-#: Seconds an engine may take to say what it serves; one that hangs is one that serves nothing.
-PATIENCE = 0.5
+#: Seconds an engine may take to say what it serves; one that hangs serves nothing.
+READINESS_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +41,30 @@ class Region(Protocol):
     """The seam between the controller's decisions and the world; tests put a hand-written one here."""
 
     def readiness(self) -> Mapping[str, Readiness]: ...
-    def split(self) -> Split | None: ...
-    def route(self, split: Split) -> None: ...
+    def split(self) -> TrafficSplit | None: ...
+    def route(self, split: TrafficSplit) -> None: ...
     def point(self, slot: str, digest: str) -> None: ...
     def signed(self, digest: str) -> None: ...
     def catalog(self, source: str, champion: str) -> frozenset[str] | None: ...
+
+
+def follow(region: Region, deployed: Deployed, *, route: Callable[[TrafficSplit], None]) -> None:
+    """Bring pointers and routes to what is planned for `deployed`; what is so already is not touched."""
+    said = region.readiness()
+    serves = {slot: one.serves for slot, one in said.items()}
+    present = region.split()
+    wanted = plan(deployed, serves, present)
+    # routes first: a promotion or a rollback is a change of weights, and must not wait for the object store
+    if present != wanted.split:
+        route(wanted.split)
+        log.info("traffic: %s", describe(wanted.split))
+    for slot, digest in wanted.pointers.items():
+        if serves.get(slot) != digest:
+            region.point(slot, digest)
+    rests = deployed.candidate is None and deployed.champion is not None and serves["champion"] == deployed.champion
+    if rests and (said["canary"].refused is not None or said["canary"].serves is None):
+        # lead the canary's engine away from what it could not load, so that it tries when that is approved again
+        region.point("canary", str(deployed.champion))
 
 
 class LiveRegion:
@@ -51,9 +72,9 @@ class LiveRegion:
 
     def __init__(self, s: Settings) -> None:
         self._s = s
-        self._edge = s.region_home / "edge"
+        self._edge = s.paths.edge
         self._store = ObjectStore.of(s)
-        self._http = {slot: reach.client(s.engine_address_of(slot), timeout=PATIENCE) for slot in SLOTS}
+        self._http = {slot: reach.client(s.engine_address_of(slot), timeout=READINESS_TIMEOUT_S) for slot in SLOTS}
         self._pool = ThreadPoolExecutor(len(SLOTS), thread_name_prefix="readiness")
 
     def close(self) -> None:
@@ -62,28 +83,28 @@ class LiveRegion:
             client.close()
 
     def readiness(self) -> Mapping[str, Readiness]:
-        """All engines, asked at once."""
+        """Ask all engines at once."""
         return dict(zip(SLOTS, self._pool.map(self._ask, SLOTS), strict=True))
 
-    def split(self) -> Split | None:
+    def split(self) -> TrafficSplit | None:
         return edge.read_split(self._edge)
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         edge.write_routes(self._edge, split, self._s)
 
     def point(self, slot: str, digest: str) -> None:
-        """Let an engine follow another release; nothing when it does already."""
+        """Let an engine follow another release; do nothing if it does already."""
         ref = f"serving/{self._s.region}/{slot}"
         if resolve(self._store, ref) != digest:
             point(self._store, ref, digest)
             log.info("engine %s should serve %s", slot, digest[:12])
 
     def signed(self, digest: str) -> None:
-        """Tampered unless a trusted key signed the release."""
+        """Raise Tampered unless a trusted key signed the release."""
         verify(self._store, digest, self._s)
 
     def catalog(self, source: str, champion: str) -> frozenset[str] | None:
-        """Ids of the items there are: in the newest catalog of the lake and in the champion. None when not known."""
+        """Read the ids of the items in the lake's newest catalog and in the champion. None if they are not known."""
         import pyarrow.parquet as pq
 
         from artifacts.publish import fetch
@@ -107,7 +128,7 @@ class LiveRegion:
 
     @property
     def access_log(self) -> Path:
-        return self._s.region_home / "logs" / edge.ACCESS_LOG
+        return self._s.paths.access_log
 
 
 def _items_of_lake(s: Settings, source: str) -> set[str]:

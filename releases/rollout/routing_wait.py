@@ -1,4 +1,4 @@
-"""Waiting until the edge really routes all shoppers to one release, and helping where the controller does not."""
+"""Waits until the edge really routes all shoppers to one release, and helps where the controller does not."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from dataclasses import dataclass
 import httpx
 
 from contracts.errors import CaravanError, ServingError
+from contracts.region_paths import CONTROLLER
 from contracts.settings import Settings
-from releases.rollout.live import HEARTBEAT
 from releases.rollout.region import Region
-from releases.rollout.traffic import Standing, plan
+from releases.rollout.traffic import Deployed, plan
 from serving import reach
 
 log = logging.getLogger(__name__)
 
-#: The controller's heartbeat is older than this many seconds: it is gone, or it hangs.
-SILENT = 3.0
-PAUSE = 0.1
+#: A heartbeat older than this many seconds means that the controller is gone, or hangs.
+HEARTBEAT_TIMEOUT_S = 3.0
+LOOK_EVERY_S = 0.1
+#: Seconds that all shoppers may wait for a release that is champion.
+ROUTING_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +44,16 @@ class Arrival:
 
 
 def last_beat(s: Settings) -> Beat | None:
-    """The controller's last heartbeat, or None where there is none that can be read."""
+    """Read the controller's last heartbeat; None if there is none that can be read."""
     try:
-        body = json.loads((s.region_home / HEARTBEAT).read_text())
+        body = json.loads(s.paths.heartbeat(CONTROLLER).read_text())
         return Beat(at=float(body["at"]), doing=str(body["doing"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def asked_at_the_edge(s: Settings) -> str | None:
-    """The digest that answers one real question at the edge; a search, which leaves no trace of a shopper."""
+    """Ask one real question at the edge, and return the digest that answers: a search, which is no shopper's."""
     try:
         with reach.as_shop(s, timeout=2.0) as client:
             body = client.get("/search", params={"q": "rollback", "k": 1}).json()
@@ -67,12 +69,12 @@ def await_release(
     region: Region,
     tick: Callable[[], object],
     ask: Callable[[], str | None],
-    patience: float = 10.0,
+    timeout: float = ROUTING_TIMEOUT_S,
 ) -> Arrival:
-    """Wait until every shopper's question goes to `digest`. ServingError, saying what is missing, after `patience`.
+    """Wait until every shopper's question goes to `digest`. Raises ServingError, saying what is missing, on timeout.
 
-    The controller does it within a second. Where it is silent we make its next step ourselves with `tick`; where even
-    that fails, because the object store is gone for instance, we move the weights alone.
+    The controller routes within a second. If it is silent we make its next step ourselves with `tick`; if even that
+    fails, because the object store is gone for instance, we move the weights alone.
     """
     began, helped = time.monotonic(), False
     while True:
@@ -81,20 +83,20 @@ def await_release(
         if missing is None:
             split = region.split()
             return Arrival(engine=split.rest_engine if split else "champion", seconds=spent, helped=helped)
-        if spent > patience:
+        if spent > timeout:
             raise ServingError(
                 f"release {digest[:12]} does not serve all shoppers after {spent:.0f} s: {missing}",
                 remedy="the ledger has it, so it will come; `caravan status` and `caravan logs controller` say more",
             )
         beat = last_beat(s)
-        if beat is None or time.time() - beat.at > SILENT or spent > SILENT:
+        if beat is None or time.time() - beat.at > HEARTBEAT_TIMEOUT_S or spent > HEARTBEAT_TIMEOUT_S:
             helped = True
             try:
                 tick()
             except CaravanError as error:
                 log.warning("the controller's step failed: %s", error)
                 _move_the_weights(region, digest)
-        time.sleep(PAUSE)
+        time.sleep(LOOK_EVERY_S)
 
 
 def _missing(region: Region, digest: str) -> str | None:
@@ -118,4 +120,4 @@ def _answer(ask: Callable[[], str | None], digest: str) -> str | None:
 def _move_the_weights(region: Region, digest: str) -> None:
     serves = {slot: said.serves for slot, said in region.readiness().items()}
     if digest in serves.values():
-        region.route(plan(Standing(champion=digest), serves).split)
+        region.route(plan(Deployed(champion=digest), serves).split)

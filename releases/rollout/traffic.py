@@ -1,4 +1,4 @@
-"""Where traffic should go, as a pure function of the ledger and of what the engines serve.
+"""Plans where traffic should go: a pure function of the ledger and of what the engines serve.
 
 Engines have fixed roles: `champion` serves all shoppers, `control` and `canary` the two arms of a running canary, and
 `former` keeps the champion before this one warm. When the ledger makes another release champion, shoppers reach it at
@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.release import CANARY_SHARE, State
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 
 #: Engines that may stand in for the champion's while it loads, the likeliest first.
 STAND_INS = ("canary", "former", "control")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """What the ledger says of one source: the champion, the one before, and the release on its way, with its state."""
+class Deployed:
+    """What the ledger says of one source: the champion, the one before, and the release in progress with its state."""
 
     champion: str | None = None
     former: str | None = None
@@ -33,22 +33,22 @@ class Plan:
     """What should be: a digest per engine (those not named stay as they are), and the split of the traffic."""
 
     pointers: Mapping[str, str]
-    split: Split
+    split: TrafficSplit
 
 
-def plan(standing: Standing, serves: Mapping[str, str | None], present: Split | None = None) -> Plan:
-    """The plan for what the engines serve now; `present` is the split in force.
+def plan(deployed: Deployed, serves: Mapping[str, str | None], present: TrafficSplit | None = None) -> Plan:
+    """Plan pointers and split for what the engines serve now; `present` is the split in force.
 
     An arm gets its share only once both arms' engines are ready; it then keeps it though its engine dies: its shoppers
     get the champion's answers, and what they met is evidence.
     """
-    champion, candidate, state = standing.champion, standing.candidate, standing.state
+    champion, candidate, state = deployed.champion, deployed.candidate, deployed.state
     rest_engine = _rest_engine(champion, serves)
     pointers: dict[str, str] = {}
     if champion is not None:
         pointers["champion"] = champion
-    if standing.former is not None and rest_engine != "former":
-        pointers["former"] = standing.former
+    if deployed.former is not None and rest_engine != "former":
+        pointers["former"] = deployed.former
     if candidate is not None and rest_engine not in ("canary", "control"):
         pointers["canary"] = candidate
         if champion is not None:
@@ -64,10 +64,10 @@ def plan(standing: Standing, serves: Mapping[str, str | None], present: Split | 
         and serves.get("control") == champion == serves.get("champion")
     )
     if share and (ready or entered):
-        split = Split(control=share, rest=100 - 2 * share, canary=share, rest_engine=rest_engine, salt=salt)
+        split = TrafficSplit(control=share, rest=100 - 2 * share, canary=share, rest_engine=rest_engine, salt=salt)
     else:
         mirror = state == "shadow" and serves.get("canary") == candidate
-        split = Split(rest_engine=rest_engine, mirror=mirror, salt=salt)
+        split = TrafficSplit(rest_engine=rest_engine, mirror=mirror, salt=salt)
     return Plan(pointers=pointers, split=split)
 
 
@@ -77,8 +77,8 @@ def _rest_engine(champion: str | None, serves: Mapping[str, str | None]) -> str:
     return next((slot for slot in STAND_INS if serves.get(slot) == champion), "champion")
 
 
-def describe(split: Split) -> str:
-    """A split for people."""
+def describe(split: TrafficSplit) -> str:
+    """Describe a split for people."""
     rest = f"{split.rest} % on {split.rest_engine}"
     arms = f", control {split.control} %, canary {split.canary} %" if split.canary else ""
     return rest + arms + (", copies to the shadow" if split.mirror else "")

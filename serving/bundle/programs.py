@@ -1,4 +1,4 @@
-"""The exported programs a release brings, run by ONNX Runtime on one thread."""
+"""Runs the exported programs of a release, with ONNX Runtime on one thread."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import ReleaseRefused
+from contracts.release import LONGEST_HISTORY
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-#: Items of a history that are looked at when the program does not fix a length of its own.
-LONGEST_HISTORY = 50
 
-
-def session(path: Path) -> InferenceSession:
-    """An inference session that neither starts threads nor spins: the engine shares its core."""
+def open_session(path: Path) -> InferenceSession:
+    """Open an inference session that neither starts threads nor spins: the engine shares its core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -31,10 +29,10 @@ def session(path: Path) -> InferenceSession:
 
 
 class SequenceProgram:
-    """A shopper's history -> the query vector, see contracts.release.SEQUENCE_PROGRAM."""
+    """The program from a shopper's history to the query vector, see contracts.release.SEQUENCE_PROGRAM."""
 
     def __init__(self, path: Path) -> None:
-        self._session = session(path)
+        self._session = open_session(path)
         shapes = {value.name: value.shape for value in self._session.get_inputs()}
         if set(shapes) != {"items", "lengths"} or [v.name for v in self._session.get_outputs()] != ["query"]:
             raise ReleaseRefused(
@@ -45,7 +43,7 @@ class SequenceProgram:
         self.longest = self._padded or LONGEST_HISTORY
 
     def query(self, history: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The query vector float32 [D] of `history`, item indexes int64 [L], oldest first, L >= 1.
+        """Return the query vector float32 [D] of `history`, item indexes int64 [L], oldest first, L >= 1.
 
         Only the newest items that the program can see are used. No padding is computed where the length is free.
         """

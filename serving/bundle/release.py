@@ -1,4 +1,4 @@
-"""One release in memory: the item side as columns, the exported programs, the search index, the fallback lists.
+"""Loads one release into memory: items as columns, the exported programs, the search index, the fallback lists.
 
 A loaded release never changes; the engine replaces it as a whole. Row r of every array is the item with index
 r, which the sequence program knows as r + 1 (0 is padding).
@@ -44,14 +44,14 @@ class Items:
         return len(self.ids)
 
     def known(self, ids: list[str]) -> Indexes:
-        """Indexes of those `ids` that are in the catalog, in order, repeats kept."""
+        """Return the indexes of those `ids` that are in the catalog, in order, repeats kept."""
         get = self.index.get
         return np.array([i for i in map(get, ids) if i is not None], dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Release:
-    """What one bundle holds, checked to fit together."""
+    """The content of one bundle, whose parts were checked to fit together."""
 
     digest: str
     source: str
@@ -67,8 +67,8 @@ class Release:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def load(directory: Path, *, digest: str, source: str, meta: dict[str, Any] | None = None) -> Release:
-    """Read the bundle in `directory`. Raises ReleaseRefused, naming what is wrong with it."""
+def load_release(directory: Path, *, digest: str, source: str, meta: dict[str, Any] | None = None) -> Release:
+    """Load the bundle in `directory`. Raises ReleaseRefused, which says what is wrong with it."""
     try:
         return _load(directory, digest, source, meta or {})
     except ReleaseRefused:
@@ -87,20 +87,20 @@ def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Re
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(directory / files.ITEMS) as catalog:  # pq.read_table would import pandas
-        items = _items(catalog.read())
+        items = _make_items(catalog.read())
     size = len(items)
     if size == 0:
         raise _refusal(digest, f"{files.ITEMS} is empty")
 
-    vectors = _matrix(directory / files.ITEM_VECTORS, size, digest)
+    vectors = _read_matrix(directory / files.ITEM_VECTORS, size, digest)
     bias = np.zeros(size, dtype=np.float32)
     if (directory / files.ITEM_BIAS).exists():
-        bias = _array(directory / files.ITEM_BIAS, digest)
+        bias = _read_array(directory / files.ITEM_BIAS, digest)
         if bias.shape != (size,):
             raise _refusal(digest, f"{files.ITEM_BIAS} has shape {bias.shape}, the catalog {size} items")
     text_vectors = None
     if (directory / files.ITEM_TEXT_VECTORS).exists():
-        text_vectors = _matrix(directory / files.ITEM_TEXT_VECTORS, size, digest)
+        text_vectors = _read_matrix(directory / files.ITEM_TEXT_VECTORS, size, digest)
 
     bm25 = BM25Index.load(directory / files.BM25)
     if len(bm25) != size:
@@ -133,8 +133,8 @@ def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Re
     )
 
 
-def _items(table: pa.Table) -> Items:
-    """Columns of the catalog. By way of lists: some conversions of pyarrow import pandas, which an engine can spare."""
+def _make_items(table: pa.Table) -> Items:
+    """Return the columns of the catalog. Through lists: some conversions of pyarrow would import pandas."""
     ids = table["item_id"].to_pylist()
     index = {item: row for row, item in enumerate(ids)}
     if len(index) != len(ids):
@@ -153,16 +153,16 @@ def _items(table: pa.Table) -> Items:
     )
 
 
-def _array(path: Path, digest: str) -> Floats:
-    """A finite float32 array in memory of its own, C-contiguous. Pickled objects are refused."""
+def _read_array(path: Path, digest: str) -> Floats:
+    """Read a finite float32 array into memory of its own, C-contiguous. Pickled objects are refused."""
     array = np.ascontiguousarray(np.load(path, allow_pickle=False), dtype=np.float32)
     if not np.isfinite(array).all():
         raise _refusal(digest, f"{path.name} holds values that are not finite")
     return array
 
 
-def _matrix(path: Path, size: int, digest: str) -> Floats:
-    array = _array(path, digest)
+def _read_matrix(path: Path, size: int, digest: str) -> Floats:
+    array = _read_array(path, digest)
     if array.ndim != 2 or array.shape[0] != size:
         raise _refusal(digest, f"{path.name} has shape {array.shape}, the catalog {size} items")
     return array

@@ -1,4 +1,4 @@
-"""Envoy's own questions and orders, through a socket that only its user can open: it asks nobody who they are."""
+"""Talks to Envoy's admin interface, through a socket that only its user can open: Envoy itself checks no caller."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from contracts.settings import Settings
 from contracts.sockets import SCHEME, socket_path
 from serving import reach
 
-#: Seconds.
-TIMEOUT = 2.0
+#: Longest wait for Envoy's answer.
+ADMIN_TIMEOUT_S = 2.0
 
 
-def of_region(s: Settings) -> Path:
-    """The socket of the region's edge."""
+def region_socket(s: Settings) -> Path:
+    """Return the admin socket of the region's edge."""
     return s.socket_path("edge-admin.sock")
 
 
-def of_control(s: Settings) -> Path:
-    """The socket of the edge in front of the regions."""
+def control_socket(s: Settings) -> Path:
+    """Return the admin socket of the edge in front of the regions."""
     return socket_path(s.home, "control/edge-admin.sock")
 
 
-def address(path: Path) -> dict[str, Any]:
-    """Envoy's admin address; the folder is made where it is missing."""
+def make_admin_address(path: Path) -> dict[str, Any]:
+    """Make Envoy's admin address of a socket; its folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return {"pipe": {"path": str(path), "mode": 0o600}}
 
 
-def ask(path: Path, what: str, method: str = "GET", *, timeout: float = TIMEOUT) -> str:
-    """What the Envoy with this socket answers. Raises ServingError when it does not, or not with 200."""
+def ask(path: Path, what: str, method: str = "GET", *, timeout: float = ADMIN_TIMEOUT_S) -> str:
+    """Ask the Envoy with this socket. Raises ServingError where no answer, or none with 200, comes in `timeout` s."""
     try:
         with reach.client(f"{SCHEME}{path}", timeout=timeout) as client:
             answer = client.request(method, what)
@@ -45,7 +45,7 @@ def ask(path: Path, what: str, method: str = "GET", *, timeout: float = TIMEOUT)
 
 
 def is_live(path: Path) -> bool:
-    """Whether it takes requests."""
+    """Say whether the Envoy with this socket takes requests."""
     try:
         return "LIVE" in ask(path, "/ready")
     except ServingError:

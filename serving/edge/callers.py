@@ -1,7 +1,7 @@
-"""How the edge finds out who asks: the shop's key is compared, a shopper's token is verified, all else is nobody.
+"""Configures how the edge finds out who asks: by the shop's key, or by a shopper's token; anyone else is nobody.
 
-Envoy's `api_key_auth` has no optional mode, so the key is compared where shoppers get their ids, in Lua; tokens are
-`jwt_authn`'s matter. What is wrong is refused with how to do it right, so that a shop never falls silently to nobody.
+Envoy's `api_key_auth` has no optional mode, so the key is compared where shoppers get their ids, in Lua; `jwt_authn`
+verifies tokens. A wrong key or token is refused with a remedy, so that a shop never silently counts as nobody.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from serving.edge import envoy
 from serving.edge.envoy import Yaml
 
 #: Tokens that are minted per second without the shop's key, and the burst above that.
-MINTS, MINT_BURST = 20, 200
+MINTS_PER_S, MINT_BURST = 20, 200
 
 
-def filters(s: Settings) -> list[Yaml]:
-    """What runs before the shopper's id is found: forget what a client claims, then verify its token."""
+def make_caller_filters(s: Settings) -> list[Yaml]:
+    """Make the filters before the shopper's id is found: drop what a client claims to be, then verify its token."""
     forget = "".join(
         f'  handle:headers():remove("{name}")\n' for name in (CALLER_HEADER, USER_HEADER, PSEUDONYM_HEADER)
     )
-    found = [envoy.lua("forget-claims", f"function envoy_on_request(handle)\n{forget}end\n")]
+    found = [envoy.make_lua_filter("forget-claims", f"function envoy_on_request(handle)\n{forget}end\n")]
     if s.token_key is None:
         return found
     key = base64.urlsafe_b64encode(s.secret("token_key").encode()).decode().rstrip("=")
@@ -53,11 +53,11 @@ def filters(s: Settings) -> list[Yaml]:
         "providers": {"shopper": provider},
         "rules": [{"match": {"prefix": "/"}, "requires": optional}],
     }
-    return [*found, envoy.named("envoy.filters.http.jwt_authn", config)]
+    return [*found, envoy.make_extension("envoy.filters.http.jwt_authn", config)]
 
 
-def lua(s: Settings) -> str:
-    """Lua that says who asks: `caller_of(handle)` gives the kind, or nil after it has answered itself."""
+def make_caller_script(s: Settings) -> str:
+    """Make the Lua that says who asks: `caller_of(handle)` gives the kind, or nil after it has answered by itself."""
     key = f'"Bearer {s.shop_key}"' if s.shop_key else "nil"
     return f"""
 local shop_key = {key}
@@ -83,8 +83,7 @@ end
 """
 
 
-def mint_limit() -> Yaml:
-    """A limit for the route on which tokens are minted."""
-    return {
-        "envoy.filters.http.local_ratelimit": envoy.rate_limit("mint_rate", burst=MINT_BURST, fill=MINTS, every="1s")
-    }
+def make_mint_limit() -> Yaml:
+    """Make the rate limit of the route on which tokens are minted."""
+    limit = envoy.make_rate_limit("mint_rate", burst=MINT_BURST, fill=MINTS_PER_S, every="1s")
+    return {"envoy.filters.http.local_ratelimit": limit}

@@ -1,4 +1,4 @@
-"""Envoy in front of the engines: the files it reads, and the weights it routes by.
+"""Writes the files of the Envoy in front of the engines, and the weights it routes by.
 
 `envoy.yaml` is read once; `routes.yaml` and `clusters.yaml` are watched and replaced by an atomic rename, so
 moving traffic never restarts anything. Shoppers are hashed on an id that the edge mints in a cookie where none
@@ -7,69 +7,38 @@ came, and the arms of a split are listed control, rest, canary: growing an arm o
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import yaml
 
+from artifacts.files import atomic_write
 from contracts.errors import SettingsError
 from contracts.region import SLOTS
 from contracts.settings import Settings
 from contracts.sockets import SCHEME
 from serving.edge import callers, envoy
-from serving.edge.envoy import TYPE, Yaml, address_of
-from serving.edge.listener import (
-    ACCESS_LOG,
-    ARM_HEADER,
-    CLUSTERS,
-    RELEASE_HEADER,
-    ROUTES,
-    SHOPPER_COOKIE,
-    SHOPPER_HEADER,
-    SPLIT_HEADER,
-    bootstrap,
-)
-
-__all__ = [
-    "ACCESS_LOG",
-    "ARM_HEADER",
-    "BOOTSTRAP",
-    "CLUSTERS",
-    "RELEASE_HEADER",
-    "ROUTES",
-    "SHOPPER_COOKIE",
-    "SHOPPER_HEADER",
-    "SLOTS",
-    "Split",
-    "command",
-    "read_split",
-    "write",
-    "write_clusters",
-    "write_routes",
-]
+from serving.edge.envoy import TYPE, Yaml, make_address
+from serving.edge.listener import ARM_HEADER, CLUSTERS, ROUTES, SPLIT_HEADER, make_bootstrap
 
 BOOTSTRAP = "envoy.yaml"
-#: The split as we wrote it, for people and for the controller; Envoy reads the routes.
-SPLIT = "split.yaml"
-
+#: The split as it was written last, for people and for the controller; Envoy reads the routes.
+SPLIT_FILE = "split.yaml"
 
 NO_ROUTE = (
     "the routes are POST /recommend, POST /events, POST /shopper, GET /search, GET /similar/ITEM, GET /readyz, "
     "GET /healthz"
 )
-Arm = Literal["control", "rest", "canary"]
 #: Arms of a canary: when their engine is gone, their shoppers get the champion's answers.
-GUARDED = ("control", "canary")
+GUARDED_ARMS = ("control", "canary")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class TrafficSplit:
     """Percent of shoppers per arm, and which engine serves those in neither arm of a canary.
 
-    `mirror`: copies of all questions go to the canary's engine too. `salt` makes the split another one per release.
+    `mirror`: copies of all questions go to the canary's engine too. `salt` makes a different split for each release.
     """
 
     control: int = 0
@@ -87,66 +56,70 @@ class Split:
             raise SettingsError(f"there is no engine {self.rest_engine}", remedy=f"name one of {', '.join(SLOTS)}")
 
     def arms(self) -> list[Yaml]:
-        """Weighted clusters in the order that keeps shoppers where they are; arms without traffic are left out."""
+        """Return the arms with traffic as weighted clusters, in the order that keeps shoppers where they are."""
         arms = (
             ("control", "control-or-champion", self.control),
             ("rest", self.rest_engine, self.rest),
             ("canary", "canary-or-champion", self.canary),
         )
         return [
-            {"name": name, "weight": weight, "request_headers_to_add": [_header(ARM_HEADER, arm)]}
+            {"name": name, "weight": weight, "request_headers_to_add": [_set_header(ARM_HEADER, arm)]}
             for arm, name, weight in arms
             if weight
         ]
 
 
-def write(directory: Path, s: Settings, *, logs: Path | None = None) -> Path:
-    """Write Envoy's files below `directory`; returns the path to start it with. Running it again is harmless.
+def write_edge(directory: Path, s: Settings, *, logs: Path | None = None) -> Path:
+    """Write Envoy's files below `directory`; return the path to start it with. Running it again is harmless.
 
-    Routes that exist stay: they are what shoppers had when the edge stopped.
+    Routes that exist stay: shoppers were routed by them when the edge stopped.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    logs = logs or s.region_home / "logs"
+    logs = logs or s.paths.logs
     logs.mkdir(parents=True, exist_ok=True)
     write_clusters(directory, {slot: s.engine_address_of(slot) for slot in SLOTS})
     if not (directory / ROUTES).is_file():
-        write_routes(directory, Split(), s)
+        write_routes(directory, TrafficSplit(), s)
     path = directory / BOOTSTRAP
-    replace_file(path, bootstrap(directory.resolve(), s, logs.resolve()))
+    replace_file(path, make_bootstrap(directory.resolve(), s, logs.resolve()))
     return path
 
 
-def write_routes(directory: Path, split: Split, s: Settings) -> None:
+def write_routes(directory: Path, split: TrafficSplit, s: Settings) -> None:
     """Route by `split` from now on; a running Envoy follows within milliseconds."""
-    resource = {"@type": TYPE + "envoy.config.route.v3.RouteConfiguration"} | routes(split, s)
+    resource = {"@type": TYPE + "envoy.config.route.v3.RouteConfiguration"} | make_routes(split, s)
     replace_file(directory / ROUTES, {"resources": [resource]})
-    replace_file(directory / SPLIT, asdict(split))
+    replace_file(directory / SPLIT_FILE, asdict(split))
 
 
-def read_split(directory: Path) -> Split | None:
-    """The split that `write_routes` wrote last, or None before the first."""
+def read_split(directory: Path) -> TrafficSplit | None:
+    """Read the split that `write_routes` wrote last; None before the first."""
     try:
-        return Split(**yaml.safe_load((directory / SPLIT).read_text()))
+        return TrafficSplit(**yaml.safe_load((directory / SPLIT_FILE).read_text()))
     except (OSError, TypeError, ValueError, yaml.YAMLError):
         return None
 
 
 def write_clusters(directory: Path, engines: dict[str, str]) -> None:
-    """The engines there are: cluster name -> base URL; and the guarded arms among them."""
+    """Write the clusters that routes may name: `engines` (name -> base URL), and the guarded arms among them."""
     kind = {"@type": TYPE + "envoy.config.cluster.v3.Cluster"}
-    found = [cluster(name, url) for name, url in engines.items()]
-    found += [_guarded(f"{arm}-or-champion", [arm, "champion"]) for arm in GUARDED if {arm, "champion"} <= set(engines)]
+    found = [_make_engine_cluster(name, url) for name, url in engines.items()]
+    found += [
+        _make_guarded_cluster(f"{arm}-or-champion", [arm, "champion"])
+        for arm in GUARDED_ARMS
+        if {arm, "champion"} <= set(engines)
+    ]
     replace_file(directory / CLUSTERS, {"resources": [kind | each for each in found]})
 
 
-def command(bootstrap_path: Path) -> list[str]:
-    """The command line that starts the edge: one thread, access log flushed four times a second."""
+def make_command(bootstrap_path: Path) -> list[str]:
+    """Make the command line that starts the edge: one thread, access log flushed four times a second."""
     options = ["--concurrency", "1", "--disable-hot-restart", "--file-flush-interval-msec", "250", "-l", "warning"]
     return ["envoy", "-c", str(bootstrap_path), *options]
 
 
-def routes(split: Split, s: Settings) -> Yaml:
-    """What is reachable from outside, and how long it may take."""
+def make_routes(split: TrafficSplit, s: Settings) -> Yaml:
+    """Make the routes that are reachable from outside, with their timeouts and the arms of `split`."""
     take: Yaml = {
         "weighted_clusters": {"clusters": split.arms(), "use_hash_policy": True},
         "hash_policy": [{"header": {"header_name": SPLIT_HEADER}}],
@@ -158,14 +131,14 @@ def routes(split: Split, s: Settings) -> Yaml:
         "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 1}
     }
     probe = {"cluster": split.rest_engine, "timeout": "2s"}
-    post, get = _method("POST"), _method("GET")
+    post, get = _match_method("POST"), _match_method("GET")
     found: list[Yaml] = [
         {"match": {"path": "/recommend", "headers": [post]}, "route": answer},
         {"match": {"path": "/events", "headers": [post]}, "route": take},
         {
             "match": {"path": "/shopper", "headers": [post]},
             "route": take,
-            "typed_per_filter_config": callers.mint_limit(),
+            "typed_per_filter_config": callers.make_mint_limit(),
         },
         {"match": {"path": "/search", "headers": [get]}, "route": retried},
         {"match": {"prefix": "/similar/", "headers": [get]}, "route": retried},
@@ -187,9 +160,9 @@ def routes(split: Split, s: Settings) -> Yaml:
     }
 
 
-def cluster(name: str, url: str) -> Yaml:
-    """One engine. Connections are given up before the engine would close them under a request."""
-    where, numeric = _upstream(url)
+def _make_engine_cluster(name: str, url: str) -> Yaml:
+    """Make the cluster of one engine."""
+    where, numeric = _upstream_address(url)
     return {
         "name": name,
         "type": "STATIC" if numeric else "STRICT_DNS",
@@ -201,24 +174,24 @@ def cluster(name: str, url: str) -> Yaml:
         "circuit_breakers": {
             "thresholds": [{"max_connections": 512, "max_pending_requests": 512, "max_requests": 512}]
         },
-        "health_checks": [envoy.health_check("/readyz", every=1, failures=2)],
-        "typed_extension_protocol_options": envoy.http_1(),
+        "health_checks": [envoy.make_health_check("/readyz", every_s=1, failures=2)],
+        "typed_extension_protocol_options": envoy.make_http_1_options(),
     }
 
 
-def _upstream(url: str) -> tuple[Yaml, bool]:
-    """Envoy's address of a URL or of `unix:PATH`, and whether it needs no name looked up."""
+def _upstream_address(url: str) -> tuple[Yaml, bool]:
+    """Return Envoy's address of a URL or of `unix:PATH`, and whether it can be used without looking a name up."""
     if url.startswith(SCHEME):
         return {"pipe": {"path": url.removeprefix(SCHEME)}}, True
     address = urlsplit(url)
     if not address.hostname or not address.port:
         raise SettingsError(f"the engine address {url} has no host or port", remedy="set CARAVAN_ENGINE_URL")
     numeric = address.hostname.replace(".", "").isdigit() or ":" in address.hostname
-    return address_of(address.hostname, address.port), numeric
+    return make_address(address.hostname, address.port), numeric
 
 
-def _guarded(name: str, members: list[str]) -> Yaml:
-    """The first of `members` that is healthy."""
+def _make_guarded_cluster(name: str, members: list[str]) -> Yaml:
+    """Make a cluster that is the first of `members` that is healthy."""
     return {
         "name": name,
         "connect_timeout": "0.5s",
@@ -233,16 +206,14 @@ def _guarded(name: str, members: list[str]) -> Yaml:
     }
 
 
-def _header(name: str, value: str) -> Yaml:
+def _set_header(name: str, value: str) -> Yaml:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def _method(name: str) -> Yaml:
+def _match_method(name: str) -> Yaml:
     return {"name": ":method", "string_match": {"exact": name}}
 
 
 def replace_file(path: Path, content: Yaml) -> None:
     """Write `content` as YAML in one atomic step; a reader sees the old file or the new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(yaml.safe_dump(content, sort_keys=False, width=120))
-    part.replace(path)
+    atomic_write(path, yaml.safe_dump(content, sort_keys=False, width=120))

@@ -1,7 +1,7 @@
-"""The global edge: Envoy in front of the regions, in the control group.
+"""Configures the global edge: Envoy in front of the regions, in the control group.
 
 Shoppers go to the region that says it is the active one (`/active`); the regions are asked every second, in the order
-of their priority. When none of them is, shoppers are told so at once instead of being sent anywhere.
+of their priority. When none of them is active, shoppers get an error at once instead of being sent anywhere.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from contracts.region import RegionName
 from contracts.settings import Settings
 from serving.edge import admin, envoy
 from serving.edge.edge import replace_file
-from serving.edge.envoy import Yaml, address_of
+from serving.edge.envoy import Yaml, make_address
 
-#: Seconds between two looks at a region; so many failures, and shoppers go to the other one.
-LOOK_EVERY, FAILURES = 1, 2
+#: Seconds between two health checks of a region; after so many failures shoppers go to the other one.
+REGION_CHECK_EVERY_S, REGION_FAILURES = 1, 2
 
 
-def write(directory: Path, s: Settings) -> Path:
-    """Write its file below `directory`; the path to start Envoy with."""
+def write_global_edge(directory: Path, s: Settings) -> Path:
+    """Write the file of the global edge below `directory`; return the path to start Envoy with."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "global-edge.yaml"
-    replace_file(path, bootstrap(s))
+    replace_file(path, make_global_bootstrap(s))
     return path
 
 
-def bootstrap(s: Settings) -> Yaml:
-    """All of its configuration: it does not change while it runs."""
+def make_global_bootstrap(s: Settings) -> Yaml:
+    """Make the whole configuration: it does not change while the global edge runs."""
     edges = [s.edge_address_of(region) for region in get_args(RegionName)]
     route = {
         "match": {"prefix": "/"},
@@ -50,17 +50,17 @@ def bootstrap(s: Settings) -> Yaml:
         "common_http_protocol_options": {"idle_timeout": "60s", "max_headers_count": 64},
         "request_headers_timeout": "5s",
         "route_config": {"name": "regions", "virtual_hosts": [{"name": "shop", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [envoy.router()],
+        "http_filters": [envoy.make_router()],
     }
-    listener = envoy.listener("global-edge", address_of(s.host, s.control_ports.global_edge), manager)
+    listener = envoy.make_listener("global-edge", make_address(s.host, s.control_ports.global_edge), manager)
     return {
         "node": {"id": "global-edge", "cluster": "caravan"},
-        "admin": {"address": admin.address(admin.of_control(s))},
-        "static_resources": {"listeners": [listener], "clusters": [_regions(edges)]},
+        "admin": {"address": admin.make_admin_address(admin.control_socket(s))},
+        "static_resources": {"listeners": [listener], "clusters": [_make_regions_cluster(edges)]},
     }
 
 
-def _regions(edges: list[str]) -> Yaml:
+def _make_regions_cluster(edges: list[str]) -> Yaml:
     endpoints = []
     for priority, url in enumerate(edges):
         address = urlsplit(url)
@@ -69,7 +69,7 @@ def _regions(edges: list[str]) -> Yaml:
                 f"the edge address {url} has no host or port",
                 remedy="set CARAVAN_PRIMARY_EDGE_URL and CARAVAN_STANDBY_EDGE_URL",
             )
-        endpoint = {"endpoint": {"address": address_of(address.hostname, address.port)}}
+        endpoint = {"endpoint": {"address": make_address(address.hostname, address.port)}}
         endpoints.append({"priority": priority, "lb_endpoints": [endpoint]})
     return {
         "name": "regions",
@@ -78,6 +78,6 @@ def _regions(edges: list[str]) -> Yaml:
         "load_assignment": {"cluster_name": "regions", "endpoints": endpoints},
         # without it, a cluster with no healthy member gets requests all the same
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        "health_checks": [envoy.health_check("/active", every=LOOK_EVERY, failures=FAILURES)],
-        "typed_extension_protocol_options": envoy.http_1(),
+        "health_checks": [envoy.make_health_check("/active", every_s=REGION_CHECK_EVERY_S, failures=REGION_FAILURES)],
+        "typed_extension_protocol_options": envoy.make_http_1_options(),
     }

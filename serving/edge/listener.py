@@ -1,31 +1,42 @@
-"""The part of Envoy's configuration that does not change while it runs: listener, limits, shopper ids, access log."""
+"""Configures what does not change while the edge runs: Envoy's listener, limits, shopper ids, access log."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings
 from serving.callers import HOW_TO_ASK, PSEUDONYM_HEADER
 from serving.edge import admin, callers, metrics
-from serving.edge.envoy import HTTP_FILTER, MANAGER, TYPE, Yaml, address_of, listener, lua, named, rate_limit, router
+from serving.edge.envoy import (
+    HTTP_FILTER,
+    MANAGER,
+    TYPE,
+    Yaml,
+    make_address,
+    make_extension,
+    make_listener,
+    make_lua_filter,
+    make_rate_limit,
+    make_router,
+)
 from serving.pipeline.schemas import MAX_BODY
 
 ROUTES = "routes.yaml"
 CLUSTERS = "clusters.yaml"
-ACCESS_LOG = "edge-access.log"
 
 #: The opaque id that splits hash on: a shop's server may send it, for browsers the edge keeps it in a cookie.
 SHOPPER_HEADER = "x-shopper-id"
 SHOPPER_COOKIE = "caravan_shopper"
-#: What splits hash on: the shopper's id with the salt of the running release, so that not always the same shoppers
-#: meet a canary. And the arm that was meant for the shopper, whichever engine answered in the end. Both are the edge's
-#: own: what a client sends under these names is replaced.
+#: The value that splits hash on: the shopper's id with the salt of the running release, so that not always the same
+#: shoppers meet a canary. And the arm that was meant for the shopper, whichever engine answered in the end. Both are
+#: the edge's own: values that a client sends under these names are replaced.
 SPLIT_HEADER = "x-caravan-split"
 ARM_HEADER = "x-caravan-arm"
-#: Says in the access log that the edge read a request: of one that Envoy turned away before, the arm in the log is what
-#: its sender claims.
+#: Says in the access log that the edge read a request: of one that Envoy turned away before, the arm in the log is
+#: only its sender's claim.
 READ = "read"
-#: What Envoy appends to the host of a mirrored request: no client may ask under such a name.
+#: Envoy appends this to the host of a mirrored request: no client may ask under such a name.
 SHADOW = "-shadow"
 #: The same as a Lua pattern.
 SHADOW_HOST = SHADOW.replace("-", "%-")
@@ -33,30 +44,30 @@ SHADOW_HOST = SHADOW.replace("-", "%-")
 RELEASE_HEADER = "x-caravan-release"
 COOKIE_DAYS = 365
 #: Requests per second through one edge, and the burst above that.
-RATE, BURST = 3000, 6000
+EDGE_REQUESTS_PER_S, EDGE_BURST = 3000, 6000
 
 
-def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
-    """Everything that does not change while the edge runs."""
+def make_bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
+    """Make the configuration that Envoy reads once, at its start."""
     return {
         "node": {"id": f"edge-{s.region}", "cluster": "caravan"},
-        "admin": {"address": admin.address(admin.of_region(s))},
-        "dynamic_resources": {"cds_config": _watched(directory, CLUSTERS)},
+        "admin": {"address": admin.make_admin_address(admin.region_socket(s))},
+        "dynamic_resources": {"cds_config": _watch_file(directory, CLUSTERS)},
         "static_resources": {
-            "clusters": [metrics.cluster(s)] if s.metrics_token else [],
+            "clusters": [metrics.make_admin_cluster(s)] if s.metrics_token else [],
             "listeners": [
-                *([metrics.listener(s)] if s.metrics_token else []),
-                listener(
+                *([metrics.make_metrics_listener(s)] if s.metrics_token else []),
+                make_listener(
                     "edge",
-                    address_of(s.host, s.ports.edge),
-                    _http(directory, s, logs),
+                    make_address(s.host, s.ports.edge),
+                    _make_manager(directory, s, logs),
                     per_connection_buffer_limit_bytes=2 * MAX_BODY,
                 ),
             ],
         },
         "overload_manager": {
             "resource_monitors": [
-                named(
+                make_extension(
                     "envoy.resource_monitors.global_downstream_max_connections",
                     {
                         "@type": TYPE
@@ -69,8 +80,8 @@ def bootstrap(directory: Path, s: Settings, logs: Path) -> Yaml:
     }
 
 
-def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
-    """How HTTP is read: normalised paths, bounded headers, bodies and times, uniform errors, one log line each."""
+def _make_manager(directory: Path, s: Settings, logs: Path) -> Yaml:
+    """Make the reader of HTTP: normalised paths, bounded headers, bodies and times, one shape of errors, a log line."""
     return {
         "@type": MANAGER,
         "stat_prefix": "edge",
@@ -89,8 +100,8 @@ def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
         "request_headers_timeout": "5s",
         "request_timeout": "10s",
         "stream_idle_timeout": "15s",
-        "rds": {"route_config_name": "caravan", "config_source": _watched(directory, ROUTES)},
-        "access_log": [named("envoy.access_loggers.file", _access_log(logs / ACCESS_LOG))],
+        "rds": {"route_config_name": "caravan", "config_source": _watch_file(directory, ROUTES)},
+        "access_log": [make_extension("envoy.access_loggers.file", _make_access_log(logs / ACCESS_LOG))],
         "local_reply_config": {
             "mappers": [
                 {
@@ -99,23 +110,23 @@ def _http(directory: Path, s: Settings, logs: Path) -> Yaml:
                             "comparison": {"op": "EQ", "value": {"default_value": 401, "runtime_key": "unknown_caller"}}
                         }
                     },
-                    "body_format_override": _problem(HOW_TO_ASK),
+                    "body_format_override": _make_error_format(HOW_TO_ASK),
                 }
             ],
-            "body_format": _problem("see the documentation of the routes; after a 429 or 503 try again"),
+            "body_format": _make_error_format("see the documentation of the routes; after a 429 or 503 try again"),
         },
         "http_filters": [
-            named(
+            make_extension(
                 "envoy.filters.http.local_ratelimit",
-                rate_limit("edge_rate", burst=BURST, fill=RATE // 10, every="0.1s"),
+                make_rate_limit("edge_rate", burst=EDGE_BURST, fill=EDGE_REQUESTS_PER_S // 10, every="0.1s"),
             ),
-            *callers.filters(s),
-            lua("envoy.filters.http.lua", callers.lua(s) + _SHOPPER_ID),
-            named(
+            *callers.make_caller_filters(s),
+            make_lua_filter("envoy.filters.http.lua", callers.make_caller_script(s) + _SHOPPER_ID),
+            make_extension(
                 "envoy.filters.http.buffer",
                 {"@type": f"{HTTP_FILTER}buffer.v3.Buffer", "max_request_bytes": MAX_BODY},
             ),
-            router(),
+            make_router(),
         ],
     }
 
@@ -175,8 +186,8 @@ end
 """
 
 
-def _problem(remedy: str) -> Yaml:
-    """How the edge's own errors look: as the engine's do."""
+def _make_error_format(remedy: str) -> Yaml:
+    """Make the format of the edge's own errors: the same as the engine's."""
     return {
         "json_format": {
             "error": "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
@@ -186,8 +197,8 @@ def _problem(remedy: str) -> Yaml:
     }
 
 
-def _access_log(path: Path) -> Yaml:
-    """One JSON object per request; no query string, which may hold what a shopper typed."""
+def _make_access_log(path: Path) -> Yaml:
+    """Make a log with one JSON object per request; no query string, which may hold a shopper's words."""
     return {
         "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
         "path": str(path),
@@ -207,8 +218,8 @@ def _access_log(path: Path) -> Yaml:
                 "code": "%RESPONSE_CODE%",
                 "flags": "%RESPONSE_FLAGS%",
                 "details": "%RESPONSE_CODE_DETAILS%",
-                # until the whole request was with the engine, and from there to its first byte: the rest of the
-                # duration is the client's own network
+                # until the engine had the whole request, and from there to its first byte: the rest of the duration
+                # is the client's own network
                 "sent_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_END:ms)%",
                 "waited_ms": "%COMMON_DURATION(US_TX_END:US_RX_BEG:ms)%",
                 "duration_ms": "%DURATION%",
@@ -219,7 +230,7 @@ def _access_log(path: Path) -> Yaml:
     }
 
 
-def _watched(directory: Path, name: str) -> Yaml:
+def _watch_file(directory: Path, name: str) -> Yaml:
     return {
         "resource_api_version": "V3",
         "path_config_source": {"path": str(directory / name), "watched_directory": {"path": str(directory)}},

@@ -1,4 +1,4 @@
-"""Metrics for a scraper: one listener of the edge, for whoever has the region's token, that leads to each engine.
+"""Configures the metrics listener of the edge: with the region's token, a scraper reaches every engine through it.
 
 Engines and Envoy's own statistics listen at unix sockets, which Prometheus cannot scrape.
 """
@@ -13,8 +13,8 @@ from serving.edge.envoy import Yaml
 _EDGE = "edge-admin"
 
 
-def listener(s: Settings) -> Yaml:
-    """`GET /metrics/SLOT` and `/metrics/edge` with `authorization: Bearer TOKEN`; anything else is a 401."""
+def make_metrics_listener(s: Settings) -> Yaml:
+    """Make a listener for `GET /metrics/SLOT` and `/metrics/edge` with the token as Bearer; anything else is a 401."""
     token = {"name": "authorization", "string_match": {"exact": f"Bearer {s.secret('metrics_token')}"}}
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     places = {**{slot: (slot, "/metrics") for slot in SLOTS}, "edge": (_EDGE, "/stats/prometheus")}
@@ -40,14 +40,14 @@ def listener(s: Settings) -> Yaml:
             "name": "metrics", "validate_clusters": False,  # engines are known a moment later
             "virtual_hosts": [{"name": "metrics", "domains": ["*"], "routes": routes}],
         },
-        "http_filters": [envoy.router()],
+        "http_filters": [envoy.make_router()],
     }  # fmt: skip
-    return envoy.listener("metrics", envoy.address_of(s.host, s.ports.metrics), manager)
+    return envoy.make_listener("metrics", envoy.make_address(s.host, s.ports.metrics), manager)
 
 
-def cluster(s: Settings) -> Yaml:
-    """Envoy itself, through its own socket."""
-    endpoint = {"endpoint": {"address": {"pipe": {"path": str(admin.of_region(s))}}}}
+def make_admin_cluster(s: Settings) -> Yaml:
+    """Make the cluster that is Envoy itself, through its own socket."""
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(admin.region_socket(s))}}}}
     return {
         "name": _EDGE,
         "type": "STATIC",

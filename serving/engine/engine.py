@@ -2,7 +2,7 @@
 
 One thread asks each second which digest `serving/<region>/<slot>` names. A new one is fetched, verified, loaded
 and answers a probe set before a single assignment makes it the one that serves; until then, and if anything of
-that fails, the old release goes on. A refused digest is not tried again until the pointer moves.
+that fails, the old release serves on. A refused digest is not tried again until the pointer moves.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from artifacts import plain_data
+from artifacts.files import atomic_write
 from artifacts.manifest import Manifest
 from artifacts.publish import Store, fetch, read_manifest, resolve
 from contracts.errors import ArtifactError, CaravanError, NotFound, ReleaseRefused, Tampered
@@ -28,18 +29,20 @@ from serving.bundle import release as bundle
 from serving.bundle.release import Release
 from serving.pipeline.candidates import Query
 from serving.pipeline.pipeline import rank
-from serving.pipeline.search import search, similar
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.search import find_similar, search
+from serving.pipeline.stage_timings import StageWatch
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
-PROBES = 16
+#: Time between two looks at the pointer.
+POINTER_POLL_S = 1.0
+#: Histories that a release has to answer before it serves.
+PROBE_HISTORIES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What /readyz tells."""
+    """The state that /readyz shows."""
 
     stage: str  # starting, waiting, loading, warming, serving, draining
     reason: str | None = None
@@ -73,11 +76,11 @@ class Engine:
         """Load and warm the bundle in `directory`, then swap it in. Raises ReleaseRefused; the old one stays."""
         with self._swapping:
             started = perf_counter()
-            self._tell("loading")
+            self._note_stage("loading")
             try:
-                release = bundle.load(directory, digest=digest, source=str(meta.get("source", "")), meta=meta)
+                release = bundle.load_release(directory, digest=digest, source=str(meta.get("source", "")), meta=meta)
                 self._prepare(release.source)
-                self._tell("warming")
+                self._note_stage("warming")
                 warm(release)
             except CaravanError as error:
                 self.refuse(digest, error.what)
@@ -88,7 +91,7 @@ class Engine:
             first = self.current is None
             if first:
                 gc.collect()
-            gc.freeze()  # the release is no garbage: do not let the collector walk it again and again
+            gc.freeze()  # the release is no garbage: the collector need not walk it again and again
             self.current = release
             self.state = State(stage="serving")
             self._on_swap(release)
@@ -100,39 +103,39 @@ class Engine:
         log.error("release %s refused: %s", digest[:12], reason)
         self.state = State(stage="serving" if self.current else "waiting", reason=reason, refused=digest)
 
-    def forgive(self) -> None:
-        """Nobody asks for the refused release any more."""
+    def forget_refusal(self) -> None:
+        """Drop the record of a refused release: the pointer names another one now."""
         self.state = replace(self.state, refused=None)
 
-    def wait(self, reason: str) -> None:
-        """Record why nothing newer is loaded; a refusal told earlier stays told while a release serves."""
+    def note_waiting(self, reason: str) -> None:
+        """Record why no release is loaded yet; changes nothing while one serves, or while the engine stops."""
         if self.current is None and self.state.stage != "draining":
             self.state = State(stage="waiting", reason=reason, refused=self.state.refused)
 
-    def _tell(self, stage: str) -> None:
+    def _note_stage(self, stage: str) -> None:
         if self.current is None and self.state.stage != "draining":
             self.state = State(stage=stage, reason="not loaded yet", refused=self.state.refused)
 
 
 def warm(release: Release) -> None:
-    """Let `release` answer a probe set; raises ReleaseRefused when an answer is empty, repeated or not finite.
+    """Let `release` answer a probe set. Raises ReleaseRefused when an answer is empty, repeated or not finite.
 
     The first runs of a program are slow (allocations, code paths); no shopper should wait for them.
     """
     size = len(release.items)
     k = min(10, int(np.count_nonzero(release.items.available)))
     draw = np.random.default_rng(0)
-    for probe in range(PROBES):
-        history = draw.integers(0, size, size=1 + probe * release.program.longest // PROBES)
-        result = rank(release, Query(user="", k=k, history=history, hide_purchased=False), Watch())
+    for probe in range(PROBE_HISTORIES):
+        history = draw.integers(0, size, size=1 + probe * release.program.longest // PROBE_HISTORIES)
+        result = rank(release, Query(user="", k=k, history=history, hide_purchased=False), StageWatch())
         _check_probe(release, result.chosen.index, result.chosen.score, expected=k)
         if result.fallback is not None:
             raise ReleaseRefused(f"a probe fell back: {result.fallback}", remedy="look at the engine's log")
-    popular = rank(release, Query(user="", k=1), Watch())
+    popular = rank(release, Query(user="", k=1), StageWatch())
     _check_probe(release, popular.chosen.index, popular.chosen.score, expected=min(1, k))
     title = release.items.titles[0][:200]
     found = search(release, title, k=5, vector=None if release.encoder is None else release.encoder.encode([title])[0])
-    near = similar(release, 0, k=5)
+    near = find_similar(release, 0, k=5)
     for ranking in (found, near):
         if not np.isfinite(ranking.score).all():
             raise ReleaseRefused("a probe search gave scores that are not finite", remedy="publish a whole release")
@@ -147,7 +150,7 @@ def _check_probe(release: Release, index: bundle.Indexes, score: bundle.Floats, 
 
 
 class Follower(threading.Thread):
-    """Keeps an engine at the release that a pointer names."""
+    """A thread that keeps an engine at the release that a pointer names."""
 
     def __init__(
         self,
@@ -158,7 +161,7 @@ class Follower(threading.Thread):
         trust: Callable[[Store, str], None],
         cache: Path,
         memory: Path,
-        poll: float = POLL_SECONDS,
+        poll_s: float = POINTER_POLL_S,
     ) -> None:
         super().__init__(name="follower", daemon=True)
         self._engine = engine
@@ -167,8 +170,8 @@ class Follower(threading.Thread):
         self._ref = ref
         self._trust = trust  # raises Tampered for a digest that no trusted key signed
         self._cache = cache
-        self._memory = memory  # manifest of the release served last, for a start without the object store
-        self._poll = poll
+        self._memory = memory  # the manifest of the release served last, for a start without the object store
+        self._poll_s = poll_s
         self._ending = threading.Event()
         self._refused: str | None = None
 
@@ -179,11 +182,11 @@ class Follower(threading.Thread):
         while not self._ending.is_set():
             try:
                 self.step()
-            except Exception as error:  # the follower must outlive whatever the store does
+            except Exception as error:  # the follower must outlive every failure of the store
                 log.warning("the pointer %s could not be followed: %s", self._ref, error)
-                self._engine.wait(f"the object store does not answer: {error}")
-                self._remember_last()
-            self._ending.wait(self._poll)
+                self._engine.note_waiting(f"the object store does not answer: {error}")
+                self._serve_last()
+            self._ending.wait(self._poll_s)
 
     def step(self) -> None:
         """Look once at the pointer, and act on it. Raises what the store raises."""
@@ -192,15 +195,15 @@ class Follower(threading.Thread):
         digest = resolve(self._store, self._ref)
         current = self._engine.current
         if digest is None:
-            self._engine.wait(f"no release is assigned: the pointer {self._ref} does not exist")
+            self._engine.note_waiting(f"no release is assigned: the pointer {self._ref} does not exist")
             return
         if self._refused not in (None, digest):  # the pointer has moved: when it comes back, that one is tried again
             self._refused = None
-            self._engine.forgive()
+            self._engine.forget_refusal()
         if digest == self._refused or (current is not None and current.digest == digest):
             return
         try:
-            manifest, directory = self._bring(self._store, digest)
+            manifest, directory = self._fetch_release(self._store, digest)
             self._engine.load(directory, digest=digest, meta=manifest.meta)
         except ReleaseRefused:
             self._refused = digest
@@ -210,12 +213,10 @@ class Follower(threading.Thread):
         else:
             self._refused = None
             self._memory.parent.mkdir(parents=True, exist_ok=True)
-            part = self._memory.with_suffix(".part")
-            part.write_bytes(manifest.to_bytes())
-            part.replace(self._memory)
+            atomic_write(self._memory, manifest.to_bytes())
 
-    def _bring(self, store: Store, digest: str) -> tuple[Manifest, Path]:
-        """Manifest and verified directory; a copy that rotted in the cache is fetched anew, once."""
+    def _fetch_release(self, store: Store, digest: str) -> tuple[Manifest, Path]:
+        """Return the manifest and the verified directory of a release; a damaged copy in the cache is fetched again."""
         manifest = read_manifest(store, digest)
         if manifest.kind != "release":
             raise Tampered(f"{digest[:12]} is a {manifest.kind}, not a release", remedy="point at a release")
@@ -230,8 +231,8 @@ class Follower(threading.Thread):
         plain_data.check(manifest, directory)
         return manifest, directory
 
-    def _remember_last(self) -> None:
-        """Without the object store, serve what was served last, from the verified cache."""
+    def _serve_last(self) -> None:
+        """Serve the release that was served last, from the verified cache: for a start without the object store."""
         if self._engine.current is not None or not self._memory.exists():
             return
         try:

@@ -1,4 +1,4 @@
-"""The vector of a query text, remembered for the queries that come again."""
+"""Encodes query texts, and keeps their vectors for queries that come again."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from serving.pipeline.candidates import Fallback
 
 log = logging.getLogger(__name__)
 
-REMEMBERED = 20_000
+#: Query vectors kept at most.
+KEPT_QUERY_VECTORS = 20_000
 
 
 class QueryVectors:
     """Least recently used vectors by release and normalised query; used from the search thread alone."""
 
-    def __init__(self, size: int = REMEMBERED) -> None:
+    def __init__(self, size: int = KEPT_QUERY_VECTORS) -> None:
         self._size = size
         self._release = ""
         self._vectors: OrderedDict[str, Floats] = OrderedDict()
 
-    def of(self, release: Release, text: str) -> tuple[Floats | None, Fallback | None]:
-        """The unit vector of `text`, or why there is none: then the search is BM25 alone."""
+    def encode(self, release: Release, text: str) -> tuple[Floats | None, Fallback | None]:
+        """Return the unit vector of `text`, or why there is none: then the search is BM25 alone."""
         if release.encoder is None:
             return None, Fallback.NO_TEXT_ENCODER
         if release.digest != self._release:
@@ -36,7 +37,7 @@ class QueryVectors:
             return vector, None
         try:
             vector = release.encoder.encode([text])[0]
-        except Exception:  # whatever the tokenizer or the program raises, BM25 still answers
+        except Exception:  # BM25 still answers, no matter what the tokenizer or the program raises
             log.exception("the text encoder of release %s failed", release.digest[:12])
             return None, Fallback.QUERY_ENCODER_FAILED
         self._vectors[key] = vector

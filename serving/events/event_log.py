@@ -1,9 +1,9 @@
-"""The event log: append-only JSON lines, on disk before anybody is told so.
+"""Writes the event log: append-only JSON lines, on disk before they are acknowledged.
 
-One thread writes. Everything that waits when it wakes goes out in one write and one fsync (group commit), so
-durability costs one disk flush per batch, not per event. Segments `<day>/<engine>-<time>-<n>.jsonl` change with the UTC
-day of arrival and at a size, and are never opened again: a line torn by a crash can only be the last of its
-segment, and was never acknowledged.
+One thread writes. All lines that wait when it wakes go out in one write and one fsync (group commit), so durability
+costs one disk flush per batch, not per event. Segments `<day>/<engine>-<time>-<n>.jsonl` change with the UTC day of
+arrival and at a size, and are never opened again: a line torn by a crash can only be the last of its segment, and was
+never acknowledged.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-#: Longest time that lines nobody waits for stay in memory, seconds.
-LAZY_SECONDS = 0.2
+#: Longest time that lines stay in memory when no one waits for them.
+LAZY_WRITE_S = 0.2
 #: Lines in memory beyond this are refused: the disk does not keep up.
 BACKLOG_BYTES = 64 * 1024 * 1024
 
 
-def started(future: Future[T]) -> Future[T]:
-    """`future`, no longer to be cancelled: a caller who gives up waiting does not undo the work."""
+def mark_started(future: Future[T]) -> Future[T]:
+    """Make `future` one that cannot be cancelled: a caller who gives up waiting does not undo the work."""
     future.set_running_or_notify_cancel()
     return future
 
@@ -44,11 +44,11 @@ class _Pending:
     lines: bytes
     urgent: bool
     since: float = field(default_factory=monotonic)
-    done: Future[None] = field(default_factory=lambda: started(Future()))
+    done: Future[None] = field(default_factory=lambda: mark_started(Future()))
 
 
 class EventLog:
-    """One engine's log below `directory`. `append` may be called from any thread."""
+    """The log of one engine below `directory`. `append` may be called from any thread."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class EventLog:
     def append(self, lines: bytes, *, urgent: bool = True) -> Future[None]:
         """Write whole `lines`; the future ends when they are on disk, or with ServingError when they are not.
 
-        Lines that are not urgent may wait up to LAZY_SECONDS for company.
+        Lines that are not urgent may wait up to LAZY_WRITE_S for others.
         """
         entry = _Pending(lines, urgent)
         with self._wake:
@@ -100,14 +100,14 @@ class EventLog:
         return 0.0 if oldest is None else monotonic() - oldest
 
     def close(self) -> None:
-        """Write what waits, then stop."""
+        """Write the waiting lines, then stop."""
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while batch := self._next():
+        while batch := self._next_batch():
             try:
                 self._write(b"".join(entry.lines for entry in batch))
             except OSError as error:
@@ -122,15 +122,15 @@ class EventLog:
                 self._oldest = None
         self._close_segment()
 
-    def _next(self) -> list[_Pending]:
-        """Everything that waits, as soon as somebody waits for it; empty when the log is closed."""
+    def _next_batch(self) -> list[_Pending]:
+        """Return all waiting lines, as soon as a caller waits for one of them; empty when the log is closed."""
         with self._wake:
             while not self._closing:
                 if any(entry.urgent for entry in self._pending):
                     break
                 left = None
                 if self._pending:
-                    left = self._pending[0].since + LAZY_SECONDS - monotonic()
+                    left = self._pending[0].since + LAZY_WRITE_S - monotonic()
                     if left <= 0:
                         break
                 self._wake.wait(left)
@@ -141,20 +141,20 @@ class EventLog:
             return batch
 
     def _write(self, data: bytes) -> None:
-        segment = self._segment()
+        segment = self._open_segment()
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(segment, view) :]
             self._sync(segment)
         except OSError:
-            # what may be half on disk was not acknowledged; later lines go to a new segment
+            # lines that may be half on disk were not acknowledged; later ones go to a new segment
             self._close_segment()
             raise
         self._size += len(data)
 
-    def _segment(self) -> int:
-        """The open segment of today."""
+    def _open_segment(self) -> int:
+        """Return the segment of today, opened where there is none or a full one."""
         now = self._clock().astimezone(UTC)
         day = now.date().isoformat()
         if self._file is None or day != self._day or self._size >= self._segment_bytes:
@@ -182,7 +182,7 @@ class EventLog:
 
 
 def _sync_folder(path: Path) -> None:
-    """A new file survives a crash only when its folder's entry is on disk too."""
+    """Put a folder's entries on disk: only then do its new files survive a crash."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""`POST /events`: judge each event, hash who it is about, put it on disk, tell the online store."""
+"""Takes events of `POST /events`: judges each, hashes its shopper, puts it on disk, pushes it to the online store."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
 from pydantic import ValidationError
 
-from contracts.events import INTERACTIONS, Event
+from contracts.events import CLOCK_SKEW, INTERACTIONS, Event
 from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
 from serving.callers import SHOP, Caller
 from serving.events.event_log import EventLog
 from serving.events.pusher import Pusher
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.stage_timings import StageWatch
 
 #: Event ids remembered, to answer a repeated delivery without writing it twice.
-WINDOW = 200_000
-#: A clock may run ahead this far.
-FUTURE = timedelta(minutes=5)
-#: Longest wait for the online store, seconds.
-PUSH_WAIT = 0.25
+KNOWN_EVENT_IDS = 200_000
+#: Longest wait for the online store.
+PUSH_TIMEOUT_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What became of a request's events; `kinds` counts the accepted ones."""
+    """The verdicts on a request's events; `kinds` counts the accepted ones."""
 
     verdicts: list[dict[str, Any]]
     accepted: int
@@ -46,8 +44,29 @@ class Identifiers(Protocol):
     def hash(self, value: str) -> str: ...
 
 
+@dataclass
+class _Delivery:
+    """The events of one request: verdicts in their order, rows of the fresh ones, and the writes to wait for."""
+
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    fresh: list[dict[str, Any]] = field(default_factory=list)
+    commits: set[Future[None]] = field(default_factory=set)
+
+    def receipt(self, *, online: bool) -> Receipt:
+        """Return the receipt, with its counts."""
+        count = Counter(verdict["status"] for verdict in self.verdicts)
+        return Receipt(
+            verdicts=self.verdicts,
+            accepted=count["accepted"],
+            duplicates=count["duplicate"],
+            rejected=count["rejected"],
+            online=online,
+            kinds=dict(Counter(row["kind"] for row in self.fresh)),
+        )
+
+
 class Intake:
-    """Takes events for one engine."""
+    """The intake of one engine's events."""
 
     def __init__(
         self,
@@ -56,81 +75,76 @@ class Intake:
         identifiers: Identifiers,
         *,
         may_write: Callable[[], None] = lambda: None,
-        window: int = WINDOW,
+        known_ids: int = KNOWN_EVENT_IDS,
     ) -> None:
-        """`may_write` raises Fenced in a region that may not write any more."""
+        """Set up; `may_write` raises Fenced in a region that may no longer write."""
         self._may_write = may_write
         self._log = log
         self._pusher = pusher
         self._hash = identifiers.hash
-        self._window = window
+        self._known_ids = known_ids
         self._known: OrderedDict[str, Future[None]] = OrderedDict()
 
-    async def take(self, events: list[Any], source: str, watch: Watch, *, by: Caller = SHOP) -> Receipt:
+    async def take(self, events: list[Any], source: str, watch: StageWatch, *, by: Caller = SHOP) -> Receipt:
         """Judge and keep `events`, sent by `by`. Raises ServingError when they cannot be written; nothing is lost.
 
-        Raises Fenced where another region is the active one. It is asked again before anything is acknowledged, because
-        a process may sleep in between; what is on disk by then is brought over at failback.
+        Raises Fenced where another region is the active one. That is checked again before anything is acknowledged,
+        because a process may sleep in between; events on disk by then are brought over at failback.
         """
         self._may_write()
-        verdicts: list[dict[str, Any]] = []
-        fresh: list[dict[str, Any]] = []
-        commits: set[Future[None]] = set()
-        now = datetime.now(UTC)
+        delivery = self._validate(events, by)
+        watch.lap("validate")
+        await self._write(delivery, source)
+        self._may_write()
+        watch.lap("log")
+        online = await self._push(source, delivery.fresh)
+        watch.lap("push")
+        return delivery.receipt(online=online)
+
+    def _validate(self, events: list[Any], by: Caller) -> _Delivery:
+        """Give each event its verdict; the ids of fresh ones are known from now on."""
+        delivery, now = _Delivery(), datetime.now(UTC)
         for raw in events:
-            event, problem = judge(raw, now)
+            event, problem = validate_event(raw, now)
             if event is not None and not by.may_speak_for(event.user_id):
                 event, problem = None, "user_id: not the shopper of the token"
             if event is None:
-                verdicts.append({"event_id": _id_of(raw), "status": "rejected", "reason": problem})
+                delivery.verdicts.append({"event_id": _id_of(raw), "status": "rejected", "reason": problem})
             elif (first := self._known.get(event.event_id)) is not None:
-                commits.add(first)  # "duplicate" must not be said before the first delivery is on disk
-                verdicts.append({"event_id": event.event_id, "status": "duplicate"})
+                delivery.commits.add(first)  # "duplicate" must not be said before the first delivery is on disk
+                delivery.verdicts.append({"event_id": event.event_id, "status": "duplicate"})
             else:
                 self._known[event.event_id] = _PENDING
-                fresh.append(self._row(event))
-                verdicts.append({"event_id": event.event_id, "status": "accepted"})
-        watch.lap("validate")
+                delivery.fresh.append(self._make_row(event))
+                delivery.verdicts.append({"event_id": event.event_id, "status": "accepted"})
+        delivery.commits.discard(_PENDING)  # repeated within this request: they share its commit
+        return delivery
 
-        commits.discard(_PENDING)  # repeated within this request: they share its commit
-        if fresh:
-            commit = self._log.append(b"".join(line(row, source) for row in fresh))
+    async def _write(self, delivery: _Delivery, source: str) -> None:
+        """Write the fresh events, and wait until they and the duplicates' first deliveries are on disk."""
+        if fresh := delivery.fresh:
+            commit = self._log.append(b"".join(encode_line(row, source) for row in fresh))
             for row in fresh:
                 self._known[row["event_id"]] = commit
             commit.add_done_callback(lambda done: self._forget(fresh) if done.exception() else None)
-            commits.add(commit)
-            while len(self._known) > self._window:
+            delivery.commits.add(commit)
+            while len(self._known) > self._known_ids:
                 self._known.popitem(last=False)
-        for waiting in commits:
+        for waiting in delivery.commits:
             await asyncio.wrap_future(waiting)
-        self._may_write()
-        watch.lap("log")
 
-        online = True
-        if fresh:
-            online = await self._pushed(source, fresh)
-        watch.lap("push")
-        count = {s: sum(v["status"] == s for v in verdicts) for s in ("accepted", "duplicate", "rejected")}
-        return Receipt(
-            verdicts=verdicts,
-            accepted=count["accepted"],
-            duplicates=count["duplicate"],
-            rejected=count["rejected"],
-            online=online,
-            kinds=dict(Counter(row["kind"] for row in fresh)),
-        )
-
-    async def _pushed(self, source: str, rows: list[dict[str, Any]]) -> bool:
+    async def _push(self, source: str, rows: list[dict[str, Any]]) -> bool:
+        """Hand interactions to the online store; return whether it has them after a short wait."""
         interactions = [row for row in rows if row["kind"] in INTERACTIONS]
         if not interactions:
-            return True  # nothing the online store keeps
+            return True  # the online store keeps no other kinds
         try:
             done = self._pusher.submit(source, interactions)
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(done)), PUSH_WAIT)
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(done)), PUSH_TIMEOUT_S)
         except TimeoutError:
             return False
 
-    def _row(self, event: Event) -> dict[str, Any]:
+    def _make_row(self, event: Event) -> dict[str, Any]:
         return {
             "event_id": event.event_id,
             "event_time": event.event_time.astimezone(UTC),
@@ -144,7 +158,7 @@ class Intake:
         }
 
     def _forget(self, rows: list[dict[str, Any]]) -> None:
-        """Events that were not written may be sent again."""
+        """Forget events that were not written: they may be sent again."""
         for row in rows:
             self._known.pop(row["event_id"], None)
 
@@ -152,8 +166,8 @@ class Intake:
 _PENDING: Future[None] = Future()
 
 
-def judge(raw: Any, now: datetime) -> tuple[Event | None, str]:
-    """The event in `raw`, or what is wrong with it; the reason never repeats what was sent."""
+def validate_event(raw: Any, now: datetime) -> tuple[Event | None, str]:
+    """Return the event in `raw`, or what is wrong with it; the reason never repeats what was sent."""
     try:
         event = Event.model_validate(raw)
     except ValidationError as error:
@@ -162,30 +176,37 @@ def judge(raw: Any, now: datetime) -> tuple[Event | None, str]:
         return None, f"{where}: {first['msg']}" if where else first["msg"]
     except (RecursionError, OverflowError) as error:
         return None, type(error).__name__
+    problem = _time_problem(event, now) or _field_problem(event)
+    return (None, problem) if problem else (event, "")
+
+
+def _time_problem(event: Event, now: datetime) -> str | None:
     try:
         ahead = event.event_time.astimezone(UTC) - now if event.event_time.tzinfo else None
     except OverflowError:
-        return None, "event_time: out of range"
+        return "event_time: out of range"
     if ahead is None:
-        return None, "event_time: it needs a time zone"
-    if ahead > FUTURE:
-        return None, "event_time: it lies in the future"
+        return "event_time: it needs a time zone"
+    return "event_time: it is in the future" if ahead > CLOCK_SKEW else None
+
+
+def _field_problem(event: Event) -> str | None:
     if event.kind in (*INTERACTIONS, "impression") and event.item_id is None:
-        return None, f"item_id: a {event.kind} is about an item"
+        return f"item_id: a {event.kind} is about an item"
     if event.kind == "search" and not (event.query or "").strip():
-        return None, "query: a search has one"
-    return event, ""
+        return "query: a search has one"
+    return None
 
 
-def line(row: dict[str, Any], source: str) -> bytes:
-    """One line of the event log: the contract's fields, the data source, times with microseconds and Z."""
+def encode_line(row: dict[str, Any], source: str) -> bytes:
+    """Encode one line of the event log: the contract's fields, the data source, times with microseconds and Z."""
     return orjson.dumps(
-        row | {"source": source, "event_time": stamp(row["event_time"])}, option=orjson.OPT_APPEND_NEWLINE
+        row | {"source": source, "event_time": format_time(row["event_time"])}, option=orjson.OPT_APPEND_NEWLINE
     )
 
 
-def stamp(time: datetime) -> str:
-    """ISO 8601 in UTC, microseconds always there."""
+def format_time(time: datetime) -> str:
+    """Format a time in UTC as ISO 8601, always with microseconds."""
     return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

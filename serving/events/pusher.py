@@ -1,7 +1,7 @@
-"""Accepted events on their way to the online store: one thread, small batches, bounded.
+"""Pushes accepted events to the online store: one thread, small batches, bounded.
 
-An answer waits a moment for its batch; what comes later, or never, is only a matter of freshness: the event log
-has the events, and the nightly run reads that.
+An answer waits a moment for its batch; a later push, or none, only makes features less fresh: the event log has the
+events, and the nightly run reads that.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from serving.events.event_log import started
+from serving.events.event_log import mark_started
 
 log = logging.getLogger(__name__)
 
 Push = Callable[[str, list[dict[str, Any]]], object]
 
-BATCH = 500
-BACKLOG = 20_000
+#: Events of one push.
+PUSH_BATCH = 500
+#: Events that may wait; more are not pushed.
+PUSH_BACKLOG = 20_000
 
 
 class Pusher:
-    """`push(source, events)` in a thread of its own, batch by batch."""
+    """A thread that calls `push(source, events)`, batch by batch."""
 
     def __init__(self, push: Push) -> None:
         self._push = push
@@ -37,14 +39,14 @@ class Pusher:
 
     @property
     def backlog(self) -> int:
-        """Events that wait."""
+        """Number of events that wait."""
         return self._size
 
     def submit(self, source: str, events: list[dict[str, Any]]) -> Future[bool]:
-        """The future says whether the online store has them."""
-        done: Future[bool] = started(Future())
+        """Queue events of one source; the future says whether the online store has them."""
+        done: Future[bool] = mark_started(Future())
         with self._wake:
-            if self._closing or self._size + len(events) > BACKLOG:
+            if self._closing or self._size + len(events) > PUSH_BACKLOG:
                 done.set_result(False)
                 return done
             self._waiting.append((source, events, done))
@@ -53,7 +55,7 @@ class Pusher:
         return done
 
     def close(self) -> None:
-        """Push what waits, then stop; gives up after two seconds."""
+        """Push the waiting events, then stop; give up after two seconds."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -67,7 +69,7 @@ class Pusher:
                 if not self._waiting:
                     return
                 source, taken, dones = self._waiting[0][0], list[dict[str, Any]](), list[Future[bool]]()
-                while self._waiting and self._waiting[0][0] == source and len(taken) < BATCH:
+                while self._waiting and self._waiting[0][0] == source and len(taken) < PUSH_BATCH:
                     _, events, done = self._waiting.popleft()
                     taken.extend(events)
                     dones.append(done)
@@ -75,7 +77,7 @@ class Pusher:
             online = True
             try:
                 self._push(source, taken)
-            except Exception as error:  # whatever the store's client raises: the events are in the log already
+            except Exception as error:  # any error of the store's client: the events are in the log already
                 online = False
                 log.warning("%d events did not reach the online store: %s", len(taken), error)
             for done in dones:

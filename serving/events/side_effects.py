@@ -1,4 +1,4 @@
-"""What an answer leaves behind: its impressions in the event log. Nobody waits for it."""
+"""Logs the impressions of an answer in the event log. No answer waits for it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import orjson
 
 from serving.bundle.release import Release
 from serving.events.event_log import EventLog
-from serving.events.ingest import stamp
+from serving.events.ingest import format_time
 from serving.pipeline.candidates import Candidates
 
 
 def log_impressions(
     log: EventLog, release: Release, user: str, session: str | None, chosen: Candidates, request_id: str
 ) -> None:
-    """One `impression` per item shown, position from 0; identifiers are hashed already.
+    """Log one `impression` per item shown, position from 0; identifiers are hashed already.
 
-    The ids are ours, not the request's, so that a repeated request id cannot make two impressions one.
+    Event ids are new ones, not made from the request's id: a repeated request id cannot make two impressions one.
     """
     shown = uuid.uuid4().hex
-    now = stamp(datetime.now(UTC))
+    now = format_time(datetime.now(UTC))
     ids = release.items.ids
     log.append(
         b"".join(

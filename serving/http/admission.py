@@ -1,7 +1,7 @@
-"""The outermost layer: request id, body limits, shedding, the deadline, and the last word on errors.
+"""Admits requests, as the outermost layer: request id, body limits, shedding, deadline, and the last word on errors.
 
-Plain ASGI, because everything passes here: a refused request costs some tens of microseconds, so an engine at
-three times its capacity still spends its time on the requests it took.
+Plain ASGI, because every request passes here: a refused one costs some tens of microseconds, so an engine at three
+times its capacity still spends its time on the requests that it took.
 """
 
 from __future__ import annotations
@@ -28,20 +28,23 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Longest time a client may take to send its body, seconds.
-BODY_SECONDS = 5.0
+#: Longest time that a client may take to send its body.
+BODY_TIMEOUT_S = 5.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How many requests of a route may be under way at once; beyond that they are refused, not queued."""
+    """The limits of requests. `in_flight`: requests of a route under way at once; more are refused, not queued.
+
+    `body_seconds` is the longest time to receive a body, `deadline` that to answer, in seconds.
+    """
 
     in_flight: dict[str, int] = field(
         default_factory=lambda: {"recommend": 48, "search": 24, "similar": 48, "events": 128}
     )
     body_bytes: int = MAX_BODY
-    body_seconds: float = BODY_SECONDS
+    body_seconds: float = BODY_TIMEOUT_S
     deadline: float = 1.0
 
 
@@ -54,7 +57,7 @@ class _BodyTooSlow(Exception):
 
 
 class Gate:
-    """Wraps the application."""
+    """The gate around the application."""
 
     def __init__(self, app: App, meters: Meters, limits: Limits) -> None:
         self._app = app
@@ -66,7 +69,7 @@ class Gate:
 
     @property
     def busy(self) -> int:
-        """Requests under way."""
+        """Number of requests under way."""
         return sum(self._under_way.values())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,34 +82,38 @@ class Gate:
             route = "other"
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        response = _Response(send, request_id)
         try:
             if scope["method"] in ("POST", "PUT", "PATCH"):
                 receive = await self._whole_body(scope, receive)
-            await self._admit(route, scope, receive, answer)
+            await self._admit(route, scope, receive, response)
         except TimeoutError:
-            await answer.problem(503, f"no answer within {self._limits.deadline:g} s", "try again", retry=True)
+            await response.send_problem(503, f"no answer within {self._limits.deadline:g} s", "try again", retry=True)
         except _BodyTooLarge:
-            await answer.problem(413, f"the body is larger than {self._limits.body_bytes} bytes", "send less at once")
+            await response.send_problem(
+                413, f"the body is larger than {self._limits.body_bytes} bytes", "send less at once"
+            )
         except _BodyTooSlow:
-            await answer.problem(408, f"the body took longer than {self._limits.body_seconds:g} s", "send it faster")
-        except Exception:  # the last resort: no stack trace leaves the house, no request hangs
+            await response.send_problem(
+                408, f"the body took longer than {self._limits.body_seconds:g} s", "send it faster"
+            )
+        except Exception:  # the last resort: no stack trace gets out, no request hangs
             log.exception("request %s failed", request_id)
-            await answer.problem(500, "the engine failed on this request", f"report request {request_id}")
-        self._meters.requests.labels(route, str(answer.status)).observe(perf_counter() - started)
+            await response.send_problem(500, "the engine failed on this request", f"report request {request_id}")
+        self._meters.requests.labels(route, str(response.status)).observe(perf_counter() - started)
 
-    async def _admit(self, route: str, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _admit(self, route: str, scope: Scope, receive: Receive, response: _Response) -> None:
         if route == "other":
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, response.send)
             return
         if self._under_way[route] >= self._limits.in_flight[route]:
             self._meters.shed.labels(route).inc()
-            await answer.problem(503, "too many requests are under way", "try again in a second", retry=True)
+            await response.send_problem(503, "too many requests are under way", "try again in a second", retry=True)
             return
         self._under_way[route] += 1
         try:
             async with asyncio.timeout(self._limits.deadline):
-                await self._app(scope, receive, answer.send)
+                await self._app(scope, receive, response.send)
         finally:
             self._under_way[route] -= 1
 
@@ -144,8 +151,8 @@ class Gate:
         return replay
 
 
-class _Answer:
-    """The response on its way out: gets the request id, and remembers whether it has begun."""
+class _Response:
+    """The response of one request: gets the request id, and remembers whether it has begun."""
 
     __slots__ = ("_id", "_send", "begun", "status")
 
@@ -162,8 +169,8 @@ class _Answer:
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._id.encode())]
         await self._send(message)
 
-    async def problem(self, status: int, error: str, remedy: str, *, retry: bool = False) -> None:
-        """Answer an error, unless an answer has begun already."""
+    async def send_problem(self, status: int, error: str, remedy: str, *, retry: bool = False) -> None:
+        """Answer with an error, unless an answer has begun already."""
         if self.begun:
             return
         headers = [(b"content-type", b"application/json")]
@@ -176,7 +183,7 @@ class _Answer:
 
 
 def _request_id(scope: Scope) -> str:
-    """The id Envoy gave, when it is one; else a new one."""
+    """Return the id that Envoy gave, when it is valid; else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode("ascii"))

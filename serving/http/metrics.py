@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics."""
+"""Measures an engine; Prometheus reads the metrics at /metrics."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Meters:
         self._serving: tuple[str, str] | None = None
         self._stage_children: dict[tuple[str, str], Histogram] = {}
 
-    def serve(self, digest: str, source: str) -> None:
-        """`digest` is the one that serves."""
+    def show_release(self, digest: str, source: str) -> None:
+        """Show that `digest` is the release that serves."""
         if self._serving is not None:
             self.release.labels(*self._serving).set(0)
         self._serving = (digest, source)
         self.release.labels(digest, source).set(1)
 
-    def answered(self, route: str, timings_ms: dict[str, float], fallback: str | None, items: int | None) -> None:
+    def count_answer(self, route: str, timings_ms: dict[str, float], fallback: str | None, items: int | None) -> None:
         """Count one answer. `items` is None where an answer has none by nature."""
         children = self._stage_children
         for stage, milliseconds in timings_ms.items():
@@ -60,6 +60,6 @@ class Meters:
         if items == 0:
             self.empty.labels(route).inc()
 
-    def page(self) -> bytes:
-        """The text format."""
+    def render(self) -> bytes:
+        """Return all metrics in the text format."""
         return generate_latest(self.registry)

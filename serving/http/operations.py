@@ -1,4 +1,4 @@
-"""The routes beside the answers: tokens for browsers, and whether the engine lives, serves, and is the active one."""
+"""Serves the other routes: tokens for browsers, and whether the engine lives, serves, and is in the active region."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from enum import Enum
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from contracts.errors import ServingError
-from serving.callers import LIFETIME, TOKEN_COOKIE, Caller
-from serving.http.errors import Unknown, json_response
+from serving.callers import TOKEN_COOKIE, TOKEN_LIFETIME_S, Caller
+from serving.http.errors import NotReady, UnknownCaller
 from serving.http.parts import Parts
+from serving.http.responses import json_response
 from serving.pipeline.schemas import Readiness, TokenAnswer, TokenRequest
 
 #: Headings of the OpenAPI page.
@@ -19,11 +19,9 @@ ASKED: list[str | Enum] = ["What shoppers ask and do"]
 HEALTH: list[str | Enum] = ["Whether it answers"]
 
 
-class NotReady(ServingError):
-    """No release serves yet, or what is asked for cannot be made here."""
-
-
 def add_tokens(app: FastAPI, parts: Parts) -> None:
+    """Add /shopper to `app`."""
+
     @app.post(
         "/shopper",
         tags=ASKED,
@@ -32,7 +30,7 @@ def add_tokens(app: FastAPI, parts: Parts) -> None:
     )
     async def post_shopper(request: Request, body: TokenRequest) -> Response:
         if body.user_id is not None and not Caller.of(request).may_speak_for(body.user_id):
-            raise Unknown("a token for a shopper by name is for the shop's server to ask for")
+            raise UnknownCaller("only the shop's server may ask for the token of a shopper by name")
         token = parts.tokens.mint(body.user_id, parts.identifiers.hash)
         if token is None:
             raise NotReady(
@@ -40,13 +38,15 @@ def add_tokens(app: FastAPI, parts: Parts) -> None:
             )
         answer = json_response(asdict(token))
         answer.set_cookie(
-            TOKEN_COOKIE, token.token, max_age=LIFETIME, httponly=True, samesite="lax",
+            TOKEN_COOKIE, token.token, max_age=TOKEN_LIFETIME_S, httponly=True, samesite="lax",
             secure=request.headers.get("x-forwarded-proto") == "https",
         )  # fmt: skip
         return answer
 
 
 def add_operations(app: FastAPI, parts: Parts) -> None:
+    """Add the routes for probes and for the scraper to `app`."""
+
     @app.get("/healthz", tags=HEALTH, summary="The process lives")
     async def get_healthz() -> Response:
         return json_response({"alive": True})
@@ -74,7 +74,7 @@ def add_operations(app: FastAPI, parts: Parts) -> None:
             content = {"ready": engine.ready, "stage": state.stage}
         return json_response(content, 200 if engine.ready else 503)
 
-    # asked by the global edge alone
+    # only the global edge asks
     @app.get("/active", include_in_schema=False)
     async def get_active() -> Response:
         active = parts.engine.ready and (parts.fence is None or parts.fence.answers())
@@ -83,4 +83,4 @@ def add_operations(app: FastAPI, parts: Parts) -> None:
     # on the engine's own port only
     @app.get("/metrics", include_in_schema=False)
     async def get_metrics() -> Response:
-        return Response(parts.meters.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(parts.meters.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

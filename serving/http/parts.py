@@ -1,10 +1,10 @@
-"""The parts of one engine, and how they are put together around the seams to other rooms."""
+"""Puts the parts of one engine together, around the seams to other rooms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from artifacts.fence import Fence
 from serving.bundle.release import Release
@@ -15,6 +15,7 @@ from serving.events.event_log import EventLog
 from serving.events.ingest import Identifiers, Intake
 from serving.events.pusher import Push, Pusher
 from serving.http.admission import Limits
+from serving.http.errors import NotReady
 from serving.http.metrics import Meters
 from serving.pipeline.shoppers import OnlineShoppers, Reader
 
@@ -37,44 +38,59 @@ class Parts:
     tokens: Tokens
     search_pool: ThreadPoolExecutor
 
+    def serving_release(self) -> Release:
+        """Return the release that serves a request from its first to its last line, also when another is swapped in.
 
-def assemble(
-    *,
-    make_reader: Callable[[str], Reader],
-    push: Push,
-    identifiers: Identifiers,
-    log: EventLog,
-    answers: EventLog,
-    online_read_deadline: float,
-    limits: Limits | None = None,
-    token_key: str | None = None,
-    fence: Fence | None = None,
-) -> Parts:
-    """Parts around the seams that touch other rooms; the engine has no release yet."""
+        Raises NotReady where none serves yet.
+        """
+        release = self.engine.current
+        if release is None:
+            raise NotReady(f"no release serves yet: {self.engine.state.reason}", remedy="ask /readyz, then try again")
+        return release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seams:
+    """The parts that come from outside this room: stores, logs, keys and limits. `online_read_deadline` in seconds."""
+
+    make_reader: Callable[[str], Reader]
+    push: Push
+    identifiers: Identifiers
+    log: EventLog
+    answers: EventLog
+    online_read_deadline: float
+    limits: Limits = field(default_factory=Limits)
+    token_key: str | None = None
+    fence: Fence | None = None
+
+
+def assemble(seams: Seams) -> Parts:
+    """Put the parts of an engine together; it has no release yet."""
     meters = Meters()
-    shoppers = OnlineShoppers(make_reader, online_read_deadline)
+    shoppers = OnlineShoppers(seams.make_reader, seams.online_read_deadline)
 
     def swapped(release: Release) -> None:
-        meters.serve(release.digest, release.source)
+        meters.show_release(release.digest, release.source)
 
     engine = Engine(prepare=shoppers.prepare, on_swap=swapped)
-    pusher = Pusher(push)
+    pusher = Pusher(seams.push)
     meters.ready.set_function(lambda: float(engine.ready))
-    meters.log_lag.set_function(lambda: log.lag)
+    meters.log_lag.set_function(lambda: seams.log.lag)
     meters.push_backlog.set_function(lambda: float(pusher.backlog))
+    may_write = seams.fence.demand if seams.fence else lambda: None
     return Parts(
         engine=engine,
         shoppers=shoppers,
-        identifiers=identifiers,
-        log=log,
-        answers=answers,
+        identifiers=seams.identifiers,
+        log=seams.log,
+        answers=seams.answers,
         pusher=pusher,
-        intake=Intake(log, pusher, identifiers, may_write=fence.demand if fence else lambda: None),
-        fence=fence,
-        tokens=Tokens(token_key),
+        intake=Intake(seams.log, pusher, seams.identifiers, may_write=may_write),
+        fence=seams.fence,
+        tokens=Tokens(seams.token_key),
         vectors=QueryVectors(),
         meters=meters,
-        limits=limits or Limits(),
+        limits=seams.limits,
         # One thread: encoding a text, or comparing one with all, keeps a core busy for milliseconds, outside the GIL;
         # on the event loop every recommendation would wait for it.
         search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),

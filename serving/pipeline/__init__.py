@@ -1,1 +1,1 @@
-"""Makes an answer of a query, stage by stage."""
+"""Makes an answer to a query, stage by stage."""

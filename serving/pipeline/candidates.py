@@ -1,4 +1,4 @@
-"""The two values that travel through the stages: the query and its candidates, as columns."""
+"""Defines the two values that travel through the stages: the query and its candidates, as columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serving.bundle.release import Floats, Indexes
 
 
 class Fallback(StrEnum):
-    """Why an answer is not what the release can do at its best."""
+    """The reason why an answer is not the best that the release can give."""
 
     UNKNOWN_SHOPPER = "unknown-shopper"
     UNKNOWN_HISTORY = "no-known-item-in-history"
@@ -32,7 +32,7 @@ _NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Who asks for what; `history` and `purchased` are item indexes, oldest first."""
+    """The question and the shopper's history; `history` and `purchased` are item indexes, oldest first."""
 
     user: str
     k: int
@@ -61,7 +61,7 @@ class Candidates:
         return len(self.index)
 
     def take(self, which: NDArray[np.bool_] | Indexes) -> Candidates:
-        """The rows that `which` (mask or positions) names."""
+        """Return the rows that `which` (mask or positions) selects."""
         return Candidates(
             index=self.index[which],
             source=self.source[which],
@@ -70,5 +70,5 @@ class Candidates:
             available=self.available[which],
         )
 
-    def scored(self, score: Floats) -> Candidates:
+    def with_score(self, score: Floats) -> Candidates:
         return replace(self, score=score)

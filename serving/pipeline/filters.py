@@ -1,4 +1,4 @@
-"""What may not be in an answer. A filter returns what it kept and what it removed."""
+"""Removes candidates that may not be in an answer. A filter returns what it kept and what it removed."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from serving.bundle.release import Indexes
 from serving.pipeline.candidates import Candidates, Query
 
 
-class Split(NamedTuple):
-    """Two halves of what came in: kept + removed = candidates."""
+class FilterResult(NamedTuple):
+    """The two parts of the candidates that came in: kept + removed = candidates."""
 
     kept: Candidates
     removed: Candidates
 
 
-Filter = Callable[[Candidates, Query], Split]
+Filter = Callable[[Candidates, Query], FilterResult]
 
 
-def unavailable(candidates: Candidates, query: Query) -> Split:
-    """Items that cannot be had now."""
+def remove_unavailable(candidates: Candidates, query: Query) -> FilterResult:
+    """Remove items that cannot be had now."""
     del query
     if candidates.available.all():
-        return _nothing(candidates)
-    return Split(candidates.take(candidates.available), candidates.take(~candidates.available))
+        return _keep_all(candidates)
+    return FilterResult(candidates.take(candidates.available), candidates.take(~candidates.available))
 
 
-def excluded(candidates: Candidates, query: Query) -> Split:
-    """Items that the caller asked to leave out."""
-    return _without(candidates, query.excluded)
+def remove_excluded(candidates: Candidates, query: Query) -> FilterResult:
+    """Remove items that the caller asked to leave out."""
+    return _remove(candidates, query.excluded)
 
 
-def purchased(candidates: Candidates, query: Query) -> Split:
-    """What the shopper bought, unless the caller wants to see it again."""
-    return _without(candidates, query.purchased) if query.hide_purchased else _nothing(candidates)
+def remove_purchased(candidates: Candidates, query: Query) -> FilterResult:
+    """Remove items that the shopper bought, unless the caller wants to see them again."""
+    return _remove(candidates, query.purchased) if query.hide_purchased else _keep_all(candidates)
 
 
-def seen(candidates: Candidates, query: Query) -> Split:
-    """What the shopper looked at lately, if the caller asked for new things only."""
-    return _without(candidates, query.history) if query.hide_seen else _nothing(candidates)
+def remove_seen(candidates: Candidates, query: Query) -> FilterResult:
+    """Remove items of the shopper's recent history, if the caller asked for new ones only."""
+    return _remove(candidates, query.history) if query.hide_seen else _keep_all(candidates)
 
 
 #: In this order, by the name under which removals are counted.
 FILTERS: dict[str, Filter] = {
-    "unavailable": unavailable,
-    "excluded": excluded,
-    "purchased": purchased,
-    "seen": seen,
+    "unavailable": remove_unavailable,
+    "excluded": remove_excluded,
+    "purchased": remove_purchased,
+    "seen": remove_seen,
 }
 
 
-def _nothing(candidates: Candidates) -> Split:
-    return Split(candidates, candidates.take(np.empty(0, dtype=np.int64)))
+def _keep_all(candidates: Candidates) -> FilterResult:
+    return FilterResult(candidates, candidates.take(np.empty(0, dtype=np.int64)))
 
 
-def _without(candidates: Candidates, unwanted: Indexes) -> Split:
+def _remove(candidates: Candidates, unwanted: Indexes) -> FilterResult:
     if not len(unwanted):
-        return _nothing(candidates)
+        return _keep_all(candidates)
     out = np.isin(candidates.index, unwanted)
-    return Split(candidates.take(~out), candidates.take(out))
+    return FilterResult(candidates.take(~out), candidates.take(out))

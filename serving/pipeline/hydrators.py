@@ -1,4 +1,4 @@
-"""What is known about the shopper (one read) and about the candidates (columns in memory)."""
+"""Adds what is known about the shopper (one read) and about the candidates (columns in memory)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from serving.bundle.release import Indexes, Release
 from serving.pipeline.candidates import Candidates, Fallback, Query
 from serving.pipeline.schemas import RecommendRequest
-from serving.pipeline.shoppers import Shopper
+from serving.pipeline.shoppers import ShopperHistory
 
 
 class Shoppers(Protocol):
-    """What hydration asks of the online store; a seam, so that tests can make it late or wrong."""
+    """The part of the online store that hydration uses; a seam, so that tests can make it late or wrong."""
 
-    async def read(self, source: str, user: str) -> Shopper | Fallback: ...
+    async def read(self, source: str, user: str) -> ShopperHistory | Fallback: ...
 
 
 async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, request: RecommendRequest) -> Query:
-    """The query with the shopper's history, or with the reason why there is none. Never raises for the store's sake."""
+    """Make the query with the shopper's history, or the reason why there is none. No error of the store is raised."""
     found = Fallback.UNKNOWN_SHOPPER if user is None else await shoppers.read(release.source, user)
     known = release.items.known
     history, purchased, stale, fallback = _NONE, _NONE, False, None
-    if isinstance(found, Shopper):
+    if isinstance(found, ShopperHistory):
         history, stale = known(found.items), found.stale
         purchased = known([item for item, kind in zip(found.items, found.kinds, strict=True) if kind == "purchase"])
     else:
@@ -31,7 +31,7 @@ async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, 
     if request.context.items:
         history = np.concatenate([history, known(request.context.items)])
         if fallback is Fallback.UNKNOWN_SHOPPER and len(history):
-            fallback = None  # the session tells enough
+            fallback = None  # the items of the session are enough
     if fallback is None and not len(history):
         fallback = Fallback.UNKNOWN_HISTORY
     return Query(
@@ -50,7 +50,7 @@ async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, 
 
 
 def hydrate_candidates(release: Release, index: Indexes, source: Indexes) -> Candidates:
-    """Candidates with the columns that filters and the selector look at; scores are still NaN."""
+    """Make candidates with the columns that filters and the selector need; scores are still NaN."""
     return Candidates(
         index=index,
         source=source.astype(np.int8),

@@ -1,4 +1,4 @@
-"""From a request to an answer, in stages that read in order."""
+"""Makes a recommendation of a request, in stages that read in order."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.bundle.release import Floats, Release
+from serving.bundle.release import Floats, Items, Release
 from serving.pipeline.candidates import SOURCES, Candidates, Fallback, Query
 from serving.pipeline.filters import FILTERS
 from serving.pipeline.hydrators import Shoppers, hydrate_candidates, hydrate_query
 from serving.pipeline.schemas import RecommendRequest
-from serving.pipeline.scorers import by_order, by_sequence
+from serving.pipeline.scorers import score_by_order, score_by_sequence
 from serving.pipeline.selectors import select
-from serving.pipeline.sources import from_popular, from_sequence, merge
-from serving.pipeline.stage_timings import Watch
+from serving.pipeline.sources import merge, take_from_popular, take_from_sequence
+from serving.pipeline.stage_timings import StageWatch
 
 log = logging.getLogger(__name__)
 
-#: Candidates beyond what the answer and the filters may use up.
-SPARE = 100
+#: Candidates beyond those that the answer and the filters may use up.
+SPARE_CANDIDATES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """The chosen candidates, why they may be second best, and how many each filter removed."""
+    """The chosen candidates, the reason why they are not the best possible, and how many each filter removed."""
 
     query: Query
     chosen: Candidates
@@ -33,9 +33,9 @@ class Recommendation:
 
 
 async def recommend(
-    release: Release, shoppers: Shoppers, user: str | None, request: RecommendRequest, watch: Watch
+    release: Release, shoppers: Shoppers, user: str | None, request: RecommendRequest, watch: StageWatch
 ) -> Recommendation:
-    """Rank the catalog for `user` (a hashed identifier, None for nobody in particular).
+    """Rank the catalog for `user`, a hashed identifier; None for a caller who is not known.
 
     A missing part gives a labelled fallback, not an error.
     """
@@ -44,20 +44,20 @@ async def recommend(
     return rank(release, query, watch)
 
 
-def rank(release: Release, query: Query, watch: Watch) -> Recommendation:
-    """All stages after the query is known; pure computation."""
-    vector, fallback = _understand(release, query)
+def rank(release: Release, query: Query, watch: StageWatch) -> Recommendation:
+    """Run all stages after the query is known; pure computation."""
+    vector, fallback = _make_query_vector(release, query)
     watch.lap("model")
-    near = query.k + len(query.excluded) + len(query.history) + len(query.purchased) + SPARE
-    result = _from_depth(release, query, vector, near, watch)
+    near = query.k + len(query.excluded) + len(query.history) + len(query.purchased) + SPARE_CANDIDATES
+    chosen, removed = _from_depth(release, query, vector, near, watch)
     everything = len(release.items)
-    if len(result[0]) < query.k and near < everything:  # filters or the category cap ate the spare ones
-        result = _from_depth(release, query, vector, everything, watch)
-    return Recommendation(query=query, chosen=result[0], fallback=fallback, removed=result[1])
+    if len(chosen) < query.k and near < everything:  # filters or the category cap used up the spare ones
+        chosen, removed = _from_depth(release, query, vector, everything, watch)
+    return Recommendation(query=query, chosen=chosen, fallback=fallback, removed=removed)
 
 
-def _understand(release: Release, query: Query) -> tuple[Floats | None, Fallback | None]:
-    """The query vector, or the reason to fall back to what is popular."""
+def _make_query_vector(release: Release, query: Query) -> tuple[Floats | None, Fallback | None]:
+    """Return the query vector, or the reason to fall back to popular items."""
     if not len(query.history):
         return None, query.fallback
     try:
@@ -68,13 +68,14 @@ def _understand(release: Release, query: Query) -> tuple[Floats | None, Fallback
 
 
 def _from_depth(
-    release: Release, query: Query, vector: Floats | None, depth: int, watch: Watch
+    release: Release, query: Query, vector: Floats | None, depth: int, watch: StageWatch
 ) -> tuple[Candidates, dict[str, int]]:
-    popular = from_popular(release, query.category, depth)
+    """Rank `depth` candidates per source; return the chosen ones, and how many each filter removed."""
+    popular = take_from_popular(release, query.category, depth)
     if vector is None:
         index, origin = popular, popular * 0 + SOURCES.index("popular")
     else:
-        index, origin = merge(from_sequence(release, vector, depth), popular[: query.k])
+        index, origin = merge(take_from_sequence(release, vector, depth), popular[: query.k])
     watch.lap("sources")
 
     candidates = hydrate_candidates(release, index, origin)
@@ -86,7 +87,7 @@ def _from_depth(
         removed[name] = len(out)
     watch.lap("filters")
 
-    candidates = by_order(candidates) if vector is None else by_sequence(release, vector, candidates)
+    candidates = score_by_order(candidates) if vector is None else score_by_sequence(release, vector, candidates)
     watch.lap("scorers")
 
     chosen = select(candidates, query.k, query.max_per_category)
@@ -94,8 +95,8 @@ def _from_depth(
     return chosen, removed
 
 
-def answer_items(release: Release, chosen: Candidates) -> list[dict[str, Any]]:
-    """The chosen items as they are answered; a loop over k, not over candidates."""
+def describe_chosen(release: Release, chosen: Candidates) -> list[dict[str, Any]]:
+    """Return the chosen items as an answer shows them; a loop over k, not over candidates."""
     items = release.items
     rows = []
     for row, score, source in zip(chosen.index.tolist(), chosen.score.tolist(), chosen.source.tolist(), strict=True):
@@ -103,8 +104,8 @@ def answer_items(release: Release, chosen: Candidates) -> list[dict[str, Any]]:
     return rows
 
 
-def describe_item(items: Any, row: int, score: float) -> dict[str, Any]:
-    """One item as it is answered."""
+def describe_item(items: Items, row: int, score: float) -> dict[str, Any]:
+    """Return one item as an answer shows it."""
     code = items.category[row]
     price = float(items.price[row])
     return {

@@ -1,4 +1,4 @@
-"""What goes in and out over HTTP, with examples; the OpenAPI page is made from these."""
+"""Defines the bodies that go in and out over HTTP, with examples; the OpenAPI page is made from these."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EXAMPLE_ANSWER: JsonDict = {
 
 
 class Context(BaseModel):
-    """What the shop knows about this moment."""
+    """The shop's knowledge of this moment."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,14 +85,14 @@ class AnswerItem(BaseModel):
 
 
 class Answer(BaseModel):
-    """What /recommend, /search and /similar answer."""
+    """The answer of /recommend, /search and /similar."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_ANSWER]})
 
     release: str | None = Field(default=None, description="Digest of the release that answered; for the shop's key.")
     request_id: str
     items: list[AnswerItem]
-    fallback: bool = Field(description="True when the answer is not what the release can do at its best.")
+    fallback: bool = Field(description="True when the answer is not the best that the release can give.")
     fallback_reason: str | None = Field(default=None, description="Why; see docs/serving.md for all values.")
     stale: bool | None = Field(default=None, description="True when the shopper's features are past their age limit.")
     timings_ms: dict[str, float] = Field(description="Milliseconds per stage, and `total`.")
@@ -138,7 +138,7 @@ class TokenRequest(BaseModel):
 
 
 class TokenAnswer(BaseModel):
-    """What /shopper answers; the token also comes as a cookie."""
+    """The answer of /shopper; the token also comes as a cookie."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"token": "eyJhbGciOiJI…", "user_id": "shopper-7", "expires": 1767225600}]}
@@ -150,7 +150,7 @@ class TokenAnswer(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What became of one event: accepted, duplicate (known already) or rejected (with the reason)."""
+    """The verdict on one event: accepted, duplicate (known already) or rejected (with the reason)."""
 
     event_id: str | None
     status: str
@@ -158,7 +158,7 @@ class Verdict(BaseModel):
 
 
 class EventsAnswer(BaseModel):
-    """What /events answers; accepted events are on disk by then."""
+    """The answer of /events; accepted events are on disk by then."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -191,7 +191,7 @@ class EventsAnswer(BaseModel):
 
 
 class Problem(BaseModel):
-    """Every error, of whatever route."""
+    """An error, of any route."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -205,7 +205,7 @@ class Problem(BaseModel):
 
 
 class Readiness(BaseModel):
-    """What the engine serves, and what it last refused."""
+    """The release that the engine serves, and the one it refused last."""
 
     model_config = ConfigDict(
         json_schema_extra={

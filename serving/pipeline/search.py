@@ -1,4 +1,4 @@
-"""Text search and items like an item: scores over the whole catalog, fused, the best k."""
+"""Searches by text and for items like an item: scores over the whole catalog, fused, the best k."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ranking:
 
 
 def search(release: Release, query: str, k: int, vector: Floats | None) -> Ranking:
-    """The k items that match `query` best: BM25, fused with text vectors where the query's own is given."""
+    """Return the k items that match `query` best: BM25, fused with text vectors where the query's `vector` is given."""
     lexical = release.bm25.scores(query)
     if vector is None or release.text_vectors is None:
         found = np.where(lexical > 0, lexical, -np.inf)
@@ -30,8 +30,8 @@ def search(release: Release, query: str, k: int, vector: Floats | None) -> Ranki
     return Ranking(index=index, score=score)
 
 
-def similar(release: Release, item: int, k: int) -> Ranking:
-    """The k available items closest to `item`: cosine of the model's vectors, averaged with that of the texts."""
+def find_similar(release: Release, item: int, k: int) -> Ranking:
+    """Return the k available items closest to `item`: cosine of the model's vectors, averaged with the texts' one."""
     own = release.vectors[item] / release.norms[item]
     closeness = (release.vectors @ own) / release.norms
     if release.text_vectors is not None:

@@ -1,4 +1,4 @@
-"""Which of the scored candidates make the answer, in which order."""
+"""Selects the answer from the scored candidates, in its order."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from serving.pipeline.candidates import Candidates
 
 
 def select(candidates: Candidates, k: int, max_per_category: int | None = None) -> Candidates:
-    """The `k` best, best first, equal scores by item index; at most `max_per_category` of one category."""
+    """Return the `k` best, best first, equal scores by item index; at most `max_per_category` of one category."""
     order = np.lexsort((candidates.index, -candidates.score))
     if max_per_category is not None:
         category = candidates.category[order]
-        order = order[(_occurrence(category) < max_per_category) | (category < 0)]
+        order = order[(_count_earlier(category) < max_per_category) | (category < 0)]
     return candidates.take(order[:k])
 
 
-def _occurrence(values: np.ndarray[tuple[int], np.dtype[np.int32]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """How often each value occurred before its own position."""
+def _count_earlier(values: np.ndarray[tuple[int], np.dtype[np.int32]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Count for each value how often it occurred before its own position."""
     if not len(values):
         return np.empty(0, dtype=np.int64)
     grouped = np.argsort(values, kind="stable")

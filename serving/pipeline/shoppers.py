@@ -1,4 +1,4 @@
-"""The online store as the engine sees it: one small read per answer, behind a deadline and a breaker."""
+"""Reads shoppers from the online store: one small read per answer, behind a deadline and a breaker."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shopper:
-    """A known shopper's recent history, oldest first."""
+class ShopperHistory:
+    """A known shopper's recent items and kinds of action, oldest first."""
 
     items: list[str]
     kinds: list[str]
@@ -24,13 +24,13 @@ class Shopper:
 
 
 class Reader(Protocol):
-    """What the engine asks of feature_repo.reader.OnlineReader; a seam, so that tests can make it late or wrong."""
+    """The part of feature_repo.reader.OnlineReader in use here; a seam, so that tests can make it late or wrong."""
 
     def shopper(self, user_id: str, deadline: float) -> Awaitable[Any]: ...
 
 
 class Breaker:
-    """After `failures` in a row stop asking for `pause` seconds, so that a dead store costs no answer its deadline."""
+    """A breaker that stops reads for `pause` seconds after `failures` in a row: no answer waits for a dead store."""
 
     def __init__(self, failures: int = 5, pause: float = 1.0, clock: Callable[[], float] = monotonic) -> None:
         self._limit = failures
@@ -41,7 +41,7 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """True while nothing should be asked; after the pause one caller at a time may try again."""
+        """Say whether reads are stopped; after the pause one caller at a time may try again."""
         if self._failed < self._limit:
             return False
         if self._clock() < self._closed_at:
@@ -59,7 +59,7 @@ class Breaker:
 
 
 class OnlineShoppers:
-    """Reads shoppers of any source through one reader per source. Its answers are values, never exceptions."""
+    """Shoppers of any source, read through one reader per source. Failures are values, never exceptions."""
 
     def __init__(self, make_reader: Callable[[str], Reader], deadline: float, breaker: Breaker | None = None) -> None:
         self._make_reader = make_reader
@@ -78,8 +78,8 @@ class OnlineShoppers:
             except Exception:
                 log.exception("no reader for the online store of %s", source)
 
-    async def read(self, source: str, user: str) -> Shopper | Fallback:
-        """The shopper, or why there is none: unknown, too late, or the store does not answer."""
+    async def read(self, source: str, user: str) -> ShopperHistory | Fallback:
+        """Return the shopper's history, or why there is none: unknown, too late, or the store does not answer."""
         reader = self._readers.get(source)
         if reader is None or self._breaker.open:
             return Fallback.ONLINE_DOWN
@@ -89,7 +89,7 @@ class OnlineShoppers:
         except TimeoutError:
             self._breaker.failed()
             return Fallback.ONLINE_TIMEOUT
-        except Exception as error:  # whatever the store's client raises, the shopper gets an answer
+        except Exception as error:  # the shopper gets an answer, no matter what the store's client raises
             self._breaker.failed()
             if isinstance(error.__cause__, TimeoutError):
                 return Fallback.ONLINE_TIMEOUT
@@ -98,7 +98,7 @@ class OnlineShoppers:
         self._breaker.worked()
         if found is None or not len(found.items):
             return Fallback.UNKNOWN_SHOPPER
-        return Shopper(items=_texts(found.items), kinds=_texts(found.kinds), stale=bool(found.stale))
+        return ShopperHistory(items=_texts(found.items), kinds=_texts(found.kinds), stale=bool(found.stale))
 
 
 def _texts(values: Sequence[str]) -> list[str]:

@@ -1,12 +1,12 @@
-"""Where the milliseconds of one answer went."""
+"""Measures how many milliseconds of one answer each stage took."""
 
 from __future__ import annotations
 
 from time import perf_counter
 
 
-class Watch:
-    """Laps of one request, by stage, in milliseconds."""
+class StageWatch:
+    """A stopwatch of one request, with laps by stage, in milliseconds."""
 
     __slots__ = ("_last", "_start", "ms")
 
@@ -15,12 +15,12 @@ class Watch:
         self.ms: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
-        """Everything since the last lap was `stage`."""
+        """End the lap of `stage`, which began with the end of the last one."""
         now = perf_counter()
         self.ms[stage] = round((now - self._last) * 1000.0, 3)
         self._last = now
 
     def total(self) -> dict[str, float]:
-        """All laps, and `total`."""
+        """Return all laps, and `total`."""
         self.ms["total"] = round((perf_counter() - self._start) * 1000.0, 3)
         return self.ms

@@ -1,4 +1,4 @@
-"""Says what a replay sends where."""
+"""Plans a replay: what it sends, where and how fast."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from serving.pipeline.schemas import MAX_K
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayPlan:
-    """What to send where. Rates are arrivals per second, times seconds, shares from 0 to 1. Raises SettingsError."""
+    """The plan of a replay. Rates are arrivals per second, times seconds, shares from 0 to 1. Raises SettingsError."""
 
     url: str
-    #: The shop's key; without it nobody is known, and no event is taken.
+    #: The shop's key; without it no shopper is known, and no event is taken.
     key: str | None = None
     rate: float = 50.0
     duration: float = 60.0
@@ -22,19 +22,19 @@ class ReplayPlan:
     k: int = 10
     #: Longest wait for one answer.
     timeout: float = 5.0
-    #: Share of misses after which the shopper goes on to the recorded item all the same.
+    #: Share of misses after which the shopper goes on to the recorded item anyway.
     follow: float = 1.0
     #: Clicks, carts and purchases only of items that a release showed.
     only_hits: bool = True
-    #: Share of interactions before which `/similar` of the session's last item is asked, not `/recommend`.
+    #: Share of interactions that ask `/similar` of the session's last item, not `/recommend`.
     similar: float = 0.0
-    #: Every pass through the recording is other shoppers.
+    #: Every pass through the recording has new shoppers.
     fresh_shoppers: bool = False
     #: Shoppers in the shop at a time; more come when all of them wait for an answer.
     shoppers: int = 200
-    #: Requests under way at most; what arrives beyond is not sent, and reported. Open files may limit it further.
+    #: Requests under way at most; arrivals beyond are reported as unsent. Open files may limit it further.
     in_flight: int = 2000
-    #: Between two calls of `progress`.
+    #: Time between two calls of `progress`.
     progress_every: float = 1.0
 
     def __post_init__(self) -> None:

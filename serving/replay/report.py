@@ -1,4 +1,4 @@
-"""What a replay saw: latencies, failures, hits and events per release and route; and how the generator did."""
+"""Counts and reports a replay: latencies, failures, hits and events per release and route, and the generator's pace."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 
 #: Stands for the release where no answer named one.
 NO_RELEASE = "-"
-#: The generator holds its rate while 99 % of arrivals leave no later than this, milliseconds.
-LATENESS_LIMIT = 100.0
+#: The generator holds its rate while 99 % of arrivals are sent no later than this.
+LATENESS_LIMIT_MS = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantiles:
-    """Milliseconds; all None when there is nothing to take them of."""
+    """Quantiles in milliseconds; all None without a single value."""
 
     p50: float | None = None
     p95: float | None = None
@@ -36,8 +36,8 @@ class Quantiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One release on one route. `release` is "-" where no answer came or the answer named none."""
+class ReportRow:
+    """One release on one route. `release` is "-" where no answer came, or one that named none."""
 
     release: str
     route: str
@@ -45,9 +45,9 @@ class Row:
     #: Of the requests on this route, from 0 to 1.
     share: float
     #: From the moment a request was due to the last byte of its answer. Of answers with status 200 and of timeouts,
-    #: which took at least that long; a fast refusal is no fast answer and has no part in it.
+    #: which took at least that long; a fast refusal is no fast answer and is left out.
     latency_ms: Quantiles
-    #: "5xx", "4xx", "timeout", "connection", "unreadable" (a 200 that is no answer of ours), each with its count.
+    #: "5xx", "4xx", "timeout", "connection", "unreadable" (a 200 that is no answer of an engine), with their counts.
     errors: dict[str, int]
     fallbacks: int
     empty: int
@@ -62,20 +62,20 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ReplayReport:
     """A replay so far, or at its end. Rates are per second; an arrival is one step of one shopper."""
 
     asked_rate: float
-    #: Arrivals that left, per second.
+    #: Arrivals that were sent, per second.
     achieved_rate: float
     #: How long arrivals were sent.
     seconds: float
     arrivals: int
-    #: Arrivals that found as many requests under way as the generator allows, and never left.
+    #: Arrivals that were not sent, because as many requests were under way as the generator allows.
     unsent: int
-    #: How late arrivals left against the plan: the generator's own fault, and part of every latency.
+    #: How late arrivals were sent, compared with the plan: the generator's own fault, and part of every latency.
     lateness_ms: Quantiles
-    #: True when nothing was unsent and 99 % of arrivals left within LATENESS_LIMIT.
+    #: True when nothing was unsent and 99 % of arrivals were sent within LATENESS_LIMIT_MS.
     held: bool
     requests: int
     #: Answers with status 200.
@@ -86,16 +86,16 @@ class Report:
     shoppers: int
     #: Times the recording was begun.
     passes: int
-    rows: list[Row]
+    rows: list[ReportRow]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for `json.dumps`."""
+        """Return plain values, for `json.dumps`."""
         return asdict(self)
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts of one release on one route while the replay runs."""
+class RouteCounts:
+    """The counts of one release on one route while the replay runs."""
 
     requests: int = 0
     latencies: array[float] = field(default_factory=lambda: array("d"))
@@ -106,89 +106,89 @@ class Tally:
     hits: int = 0
     events: Counter[str] = field(default_factory=Counter)
 
-    def judge(self, hit: bool) -> None:
-        """Count one answer that the shopper's next choice was compared with."""
+    def count_choice(self, *, hit: bool) -> None:
+        """Count one answer, and whether it showed the item that the shopper chose next."""
         self.trials += 1
         self.hits += hit
 
 
-class Record:
-    """What is kept while a replay runs: a few numbers per request."""
+class ReplayRecord:
+    """The record of a running replay: a few numbers per request."""
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._counts: dict[tuple[str, str], RouteCounts] = {}
         self._lateness = array("d")
         self._seconds: float | None = None
         self.unsent = 0
         self.events_rejected = 0
 
-    def tally(self, release: str, route: str) -> Tally:
-        """The counts of `release` on `route`, begun at the first call."""
-        found = self._tallies.get((release, route))
+    def counts_of(self, release: str, route: str) -> RouteCounts:
+        """Return the counts of `release` on `route`, started at the first call."""
+        found = self._counts.get((release, route))
         if found is None:
-            found = self._tallies[(release, route)] = Tally()
+            found = self._counts[(release, route)] = RouteCounts()
         return found
 
-    def left(self, late_ms: float) -> None:
-        """One arrival left, so late."""
+    def count_arrival(self, late_ms: float) -> None:
+        """Count one arrival that was sent, so many milliseconds late."""
         self._lateness.append(late_ms)
 
-    def end(self, seconds: float) -> None:
-        """The last arrival has left, so long after the start; answers may still come."""
+    def end_arrivals(self, seconds: float) -> None:
+        """Note that the last arrival was sent, so many seconds after the start; answers may still come."""
         self._seconds = seconds
 
-    def report(self, *, asked_rate: float, seconds: float, shoppers: int, passes: int) -> Report:
-        """Everything so far; `seconds` since the start, unless arrivals have ended."""
+    def make_report(self, *, asked_rate: float, seconds: float, shoppers: int, passes: int) -> ReplayReport:
+        """Report everything so far; `seconds` since the start, unless arrivals have ended."""
         seconds = seconds if self._seconds is None else self._seconds
         on_route: Counter[str] = Counter()
         errors: Counter[str] = Counter()
-        for (_, route), tally in self._tallies.items():
-            on_route[route] += tally.requests
-            errors.update(tally.errors)
+        for (_, route), counts in self._counts.items():
+            on_route[route] += counts.requests
+            errors.update(counts.errors)
         lateness = Quantiles.of([self._lateness])
-        left, requests = len(self._lateness), on_route.total()
-        return Report(
+        arrivals, requests = len(self._lateness), on_route.total()
+        return ReplayReport(
             asked_rate=asked_rate,
-            achieved_rate=left / seconds if seconds > 0 else 0.0,
+            achieved_rate=arrivals / seconds if seconds > 0 else 0.0,
             seconds=seconds,
-            arrivals=left,
+            arrivals=arrivals,
             unsent=self.unsent,
             lateness_ms=lateness,
-            held=not self.unsent and (lateness.p99 or 0.0) <= LATENESS_LIMIT,
+            held=not self.unsent and (lateness.p99 or 0.0) <= LATENESS_LIMIT_MS,
             requests=requests,
             answers=requests - errors.total(),
             errors=dict(sorted(errors.items())),
-            latency_ms=Quantiles.of(tally.latencies for tally in self._tallies.values()),
+            latency_ms=Quantiles.of(counts.latencies for counts in self._counts.values()),
             events_rejected=self.events_rejected,
             shoppers=shoppers,
             passes=passes,
             rows=[
-                _row(release, route, tally, on_route[route])
-                for (release, route), tally in sorted(self._tallies.items(), key=lambda pair: pair[0][::-1])
+                _make_row(release, route, counts, on_route[route])
+                for (release, route), counts in sorted(self._counts.items(), key=lambda pair: pair[0][::-1])
             ],
         )
 
 
-def _row(release: str, route: str, tally: Tally, on_route: int) -> Row:
-    return Row(
+def _make_row(release: str, route: str, counts: RouteCounts, on_route: int) -> ReportRow:
+    return ReportRow(
         release=release,
         route=route,
-        requests=tally.requests,
-        share=tally.requests / on_route if on_route else 0.0,
-        latency_ms=Quantiles.of([tally.latencies]),
-        errors=dict(sorted(tally.errors.items())),
-        fallbacks=tally.fallbacks,
-        empty=tally.empty,
-        trials=tally.trials,
-        hits=tally.hits,
-        hit_rate=tally.hits / tally.trials if tally.trials else None,
-        hit_interval=wilson(tally.hits, tally.trials),
-        events=dict(sorted(tally.events.items())),
+        requests=counts.requests,
+        share=counts.requests / on_route if on_route else 0.0,
+        latency_ms=Quantiles.of([counts.latencies]),
+        errors=dict(sorted(counts.errors.items())),
+        fallbacks=counts.fallbacks,
+        empty=counts.empty,
+        trials=counts.trials,
+        hits=counts.hits,
+        hit_rate=counts.hits / counts.trials if counts.trials else None,
+        hit_interval=wilson_interval(counts.hits, counts.trials),
+        events=dict(sorted(counts.events.items())),
     )
 
 
-def wilson(hits: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval of a share, by default of 95 %; (0, 1) without a trial."""
+def wilson_interval(hits: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return Wilson's score interval of a share, by default of 95 %; (0, 1) without a trial."""
     if not trials:
         return 0.0, 1.0
     share, spread = hits / trials, z * z / trials

@@ -1,4 +1,4 @@
-"""The edge as a replay sees it: requests go out, and every answer, or its lack, is counted under its release."""
+"""Sends a replay's requests to the edge, and counts every answer, or its lack, under its release."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import orjson
 from yarl import URL
 
 from serving.edge.listener import SHOPPER_HEADER
-from serving.replay.report import NO_RELEASE, Record, Tally
+from serving.replay.report import NO_RELEASE, ReplayRecord, RouteCounts
 
 T = TypeVar("T")
 
 
-class Edge:
+class EdgeClient:
     """The shop's API below `url`, over `http`; counts into `record`."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, record: Record, key: str | None = None) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, record: ReplayRecord, key: str | None = None) -> None:
         self._http = http
         self._url = url.rstrip("/")
         self._record = record
@@ -27,28 +27,28 @@ class Edge:
 
     async def ask(
         self, route: str, path: str, shopper: str, due: float, body: dict[str, Any] | None = None
-    ) -> tuple[Tally, list[str] | None]:
-        """The items of the answer in their order, None when there was none; and where it is counted.
+    ) -> tuple[RouteCounts, list[str] | None]:
+        """Ask, and return the counts that the answer is in, and its items in their order; None where there was none.
 
         `route` is its name in the report, `shopper` goes into the edge's header, `due` is on the clock perf_counter.
         """
-        tally, answer = await self._exchange(route, path, shopper, due, body, _read_answer)
+        counts, answer = await self._exchange(route, path, shopper, due, body, _read_answer)
         if answer is None:
-            return tally, None
+            return counts, None
         items, fallback = answer
-        tally.fallbacks += fallback
-        tally.empty += not items
-        return tally, items
+        counts.fallbacks += fallback
+        counts.empty += not items
+        return counts, items
 
-    async def tell(self, events: Sequence[dict[str, Any]], shopper: str, tally: Tally) -> None:
-        """Send events now; those that were accepted count in `tally`, the answer the shopper acted upon."""
+    async def tell(self, events: Sequence[dict[str, Any]], shopper: str, counts: RouteCounts) -> None:
+        """Send events now; accepted ones count in `counts`, those of the answer that the shopper acted upon."""
         _, rejected = await self._exchange(
             "events", "/events", shopper, perf_counter(), {"events": events}, _read_rejected
         )
         if rejected is None:
             return
         self._record.events_rejected += len(rejected)
-        tally.events.update(event["kind"] for event in events if event["event_id"] not in rejected)
+        counts.events.update(event["kind"] for event in events if event["event_id"] not in rejected)
 
     async def _exchange(
         self,
@@ -58,8 +58,8 @@ class Edge:
         due: float,
         body: dict[str, Any] | None,
         read: Callable[[dict[str, Any]], T],
-    ) -> tuple[Tally, T | None]:
-        """One request, a POST when it has a body; what `read` makes of an answer with status 200."""
+    ) -> tuple[RouteCounts, T | None]:
+        """Send one request, a POST when it has a body; return its counts, and the result of `read` for a status 200."""
         result: T | None = None
         release, failure = NO_RELEASE, None
         headers = {SHOPPER_HEADER: shopper, "content-type": "application/json", **self._known}
@@ -82,15 +82,15 @@ class Edge:
             failure = "timeout"
         except (aiohttp.ClientError, OSError):
             failure = "connection"
-        except (ValueError, TypeError, KeyError):  # not JSON, or not an answer of ours
+        except (ValueError, TypeError, KeyError):  # not JSON, or not an answer of an engine
             failure = failure or "unreadable"
-        tally = self._record.tally(release, route)
-        tally.requests += 1
+        counts = self._record.counts_of(release, route)
+        counts.requests += 1
         if failure in (None, "timeout"):
-            tally.latencies.append((perf_counter() - due) * 1000.0)
+            counts.latencies.append((perf_counter() - due) * 1000.0)
         if failure is not None:
-            tally.errors[failure] += 1
-        return tally, result
+            counts.errors[failure] += 1
+        return counts, result
 
 
 def _read_answer(content: dict[str, Any]) -> tuple[list[str], bool]:

@@ -1,4 +1,4 @@
-"""What is replayed: recorded sessions, as the steps a shopper took in them, in the order of time."""
+"""Reads recorded sessions, as the steps that a shopper took in them, in the order of time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contracts.events import INTERACTIONS
 from ingestion.landing.table_reader import read_events
 
 #: Events without a session id belong to one session until the shopper does nothing for so long.
-GAP = timedelta(minutes=30)
+SESSION_GAP = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Session:
 
 
 def read_sessions(paths: Path | Iterable[Path]) -> list[Session]:
-    """Sessions of events files in the contract, by their start.
+    """Read the sessions of events files in the contract's format, sorted by their start.
 
-    Raises UnreadableFile for a file without a usable row, NotEnoughData when nobody searches or chooses an item.
+    Raises UnreadableFile for a file without a usable row, NotEnoughData when no one searches or chooses an item.
     """
-    found = sessions_of(read_events(paths))
+    found = cut_sessions(read_events(paths))
     if not found:
         raise NotEnoughData(
             "the events hold nothing to replay: no search, view, click, cart or purchase",
@@ -48,8 +48,8 @@ def read_sessions(paths: Path | Iterable[Path]) -> list[Session]:
     return found
 
 
-def sessions_of(events: pa.Table) -> list[Session]:
-    """Sessions of EVENTS rows that are in the order of time, by their start. Impressions are left out."""
+def cut_sessions(events: pa.Table) -> list[Session]:
+    """Cut EVENTS rows, which are in the order of time, into sessions, sorted by their start; without impressions."""
     steps: dict[tuple[str, str], list[Step]] = {}
     nameless: dict[str, tuple[datetime, str]] = {}  # shopper -> last time, key of the session
     names = ("event_time", "user_id", "session_id", "kind", "item_id", "query", "value")
@@ -60,7 +60,7 @@ def sessions_of(events: pa.Table) -> list[Session]:
             continue
         if session is None:
             last, key = nameless.get(user, (time, f"\0{time}"))
-            if time - last > GAP:
+            if time - last > SESSION_GAP:
                 key = f"\0{time}"  # no session id of a shop begins with this character
             nameless[user] = (time, key)
         else:

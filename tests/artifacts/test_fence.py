@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from artifacts import fence
-from artifacts.fence import Fence, Right, Standing
+from artifacts.fence import Fence, RegionStanding, Right
 from artifacts.ledger import Ledger
 from contracts.errors import Fenced
 from contracts.settings import Settings
-from tests.releases.own_ledger import own_database, walk
+from tests.releases.own_ledger import move_release, own_database, walk
 
 A = "a" * 64
 
@@ -33,7 +33,7 @@ def s(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-def given(s: Settings, standing: Standing = "active", *, until: float = 1025.0, boot: str = "") -> None:
+def given(s: Settings, standing: RegionStanding = "active", *, until: float = 1025.0, boot: str = "") -> None:
     fence.write(s, Right(region=s.region, epoch=1, standing=standing, until=until, boot=boot or fence.boot()))
 
 
@@ -54,7 +54,7 @@ def test_a_region_that_wakes_up_too_late_is_refused(s: Settings) -> None:
 
 
 @pytest.mark.parametrize(("standing", "answers"), [("draining", True), ("passive", False)])
-def test_only_the_active_region_takes_writes(s: Settings, standing: Standing, answers: bool) -> None:
+def test_only_the_active_region_takes_writes(s: Settings, standing: RegionStanding, answers: bool) -> None:
     given(s, standing)
     door = Fence(s, Clock())
     with pytest.raises(Fenced, match=standing):
@@ -89,10 +89,10 @@ def test_the_database_refuses_what_comes_too_late(database: Engine) -> None:
     ledger = Ledger(database, "primary")
     walk(ledger, A, "built")
     fence.stamp(database, "primary", 1, 60)
-    assert ledger.move("shop", A, to="gated", expected="built", actor="x", reason="in time").epoch == 1
+    assert move_release(ledger, "shop", A, to="gated", expected="built", actor="x", reason="in time").epoch == 1
     fence.stamp(database, "primary", 1, 0)
     with pytest.raises(Fenced, match="lease of epoch 1 ran out"):
-        ledger.move("shop", A, to="approved", expected="gated", actor="x", reason="too late")
+        move_release(ledger, "shop", A, to="approved", expected="gated", actor="x", reason="too late")
     with pytest.raises(Fenced):
         ledger.note("shop", A, "asked", actor="x", reason="too late")
     assert ledger.state("shop", A) == "gated"
@@ -104,8 +104,8 @@ def test_the_database_refuses_an_epoch_that_is_over(database: Engine) -> None:
     ledger = Ledger(database, "standby")
     fence.stamp(database, "standby", 2, 60)
     with pytest.raises(Fenced, match="epoch 1 is over"):
-        ledger.move("shop", A, to="built", expected=None, actor="x", reason="woke up", epoch=1)
-    assert ledger.move("shop", A, to="built", expected=None, actor="x", reason="now").epoch == 2
+        move_release(ledger, "shop", A, to="built", expected=None, actor="x", reason="woke up", epoch=1)
+    assert move_release(ledger, "shop", A, to="built", expected=None, actor="x", reason="now").epoch == 2
 
 
 @pytest.mark.stack
@@ -116,7 +116,7 @@ def test_a_database_that_hears_late_that_it_may_write_may_not_any_more(database:
         with database.begin() as connection:
             connection.execute(text("LOCK TABLE region_fence IN ACCESS EXCLUSIVE MODE"))
             told = pool.submit(fence.stamp, database, "primary", 1, 0.5)
-            time.sleep(1.0)
+            time.sleep(1.0)  # longer than the half second for which it may
         told.result()
     with pytest.raises(Fenced, match="ran out"):
         ledger.note("shop", A, "asked", actor="x", reason="too late")
@@ -146,7 +146,7 @@ def test_who_is_paused_inside_a_transaction_is_refused_at_its_end(database: Engi
             "reason, evidence, region, 1, hash, 'x' FROM release_moves"
         )
     )
-    time.sleep(0.6)
+    time.sleep(0.6)  # the pause
     with pytest.raises(Exception, match="ran out"):
         transaction.commit()
     connection.close()

@@ -17,6 +17,7 @@ from contracts.errors import ChainBroken, Conflict, IllegalMove
 from contracts.release import MOVES, State
 from contracts.settings import Settings
 from tests.releases.fake_region import drop_database
+from tests.releases.own_ledger import move_release
 
 pytestmark = pytest.mark.stack
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,7 +57,8 @@ def ledger(engine: Engine) -> Ledger:
 def walk(ledger: Ledger, digest: str, *, until: State = "champion", start: datetime = START) -> None:
     before: State | None = None
     for hours, state in enumerate(ROAD):
-        ledger.move(
+        move_release(
+            ledger,
             "shop",
             digest,
             to=state,
@@ -64,7 +66,7 @@ def walk(ledger: Ledger, digest: str, *, until: State = "champion", start: datet
             actor="nightly",
             reason="test",
             evidence={"share": 0.1 + hours, "large": 1e22},
-            now=start + timedelta(hours=hours),
+            at=start + timedelta(hours=hours),
         )
         if state == until:
             return
@@ -75,7 +77,8 @@ def test_it_tells_what_served_when_and_who_let_it(ledger: Ledger) -> None:
     first, second = "a" * 64, "b" * 64
     walk(ledger, first)
     walk(ledger, second, start=START + timedelta(days=1))
-    ledger.move(
+    move_release(
+        ledger,
         "shop",
         first,
         to="champion",
@@ -83,7 +86,7 @@ def test_it_tells_what_served_when_and_who_let_it(ledger: Ledger) -> None:
         former="rolled_back",
         actor="oncall",
         reason="carts fell",
-        now=START + timedelta(days=3),
+        at=START + timedelta(days=3),
     )
 
     def served(after: timedelta) -> str | None:
@@ -104,7 +107,7 @@ def test_every_step_that_is_not_on_the_road_is_refused(ledger: Ledger) -> None:
     walk(ledger, "a" * 64, until="gated")
     for state in {s for reachable in MOVES.values() for s in reachable} - MOVES["gated"]:
         with pytest.raises(IllegalMove):
-            ledger.move("shop", "a" * 64, to=state, expected="gated", actor="x", reason="x")
+            move_release(ledger, "shop", "a" * 64, to=state, expected="gated", actor="x", reason="x")
     assert ledger.state("shop", "a" * 64) == "gated"
 
 
@@ -117,7 +120,9 @@ def test_of_racing_promoters_one_wins_and_there_is_one_champion(ledger: Ledger, 
         won = 0
         for _ in range(2):
             try:
-                ledger.move("shop", digest, to="champion", expected="canary_50", actor=digest[-1], reason="race")
+                move_release(
+                    ledger, "shop", digest, to="champion", expected="canary_50", actor=digest[-1], reason="race"
+                )
                 won += 1
             except Conflict:
                 pass
@@ -133,9 +138,9 @@ def test_of_racing_promoters_one_wins_and_there_is_one_champion(ledger: Ledger, 
 
 def test_an_old_epoch_is_refused(ledger: Ledger) -> None:
     walk(ledger, "a" * 64, until="gated")
-    ledger.move("shop", "a" * 64, to="approved", expected="gated", actor="x", reason="after failover", epoch=1)
+    move_release(ledger, "shop", "a" * 64, to="approved", expected="gated", actor="x", reason="after failover", epoch=1)
     with pytest.raises(Conflict, match="epoch"):
-        ledger.move("shop", "a" * 64, to="shadow", expected="approved", actor="x", reason="woke up", epoch=0)
+        move_release(ledger, "shop", "a" * 64, to="shadow", expected="approved", actor="x", reason="woke up", epoch=0)
 
 
 @pytest.mark.parametrize("change", ["UPDATE release_moves SET actor = 'nobody'", "DELETE FROM release_moves"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.object_store import MULTIPART, ObjectStore
+from artifacts.object_store import MULTIPART_BYTES, ObjectStore
 from artifacts.publish import fetch, point, publish, resolve
 from artifacts.registry import Registry, mlflow_client
 from contracts.errors import Conflict, NotFound, StoreUnavailable
@@ -27,7 +27,7 @@ def store(stack: Settings) -> ObjectStore:
 def test_large_and_small_files_travel_whole(store: ObjectStore, tmp_path: Path) -> None:
     folder = tmp_path / "big"
     folder.mkdir()
-    (folder / "large.bin").write_bytes(uuid.uuid4().bytes * (MULTIPART // 16 + 1000))
+    (folder / "large.bin").write_bytes(uuid.uuid4().bytes * (MULTIPART_BYTES // 16 + 1000))
     (folder / "small.bin").write_bytes(b"small")
     manifest = publish(store, folder, kind="test")
     manifest.verify(fetch(store, manifest.digest, tmp_path / "cache"))

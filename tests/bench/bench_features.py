@@ -195,7 +195,8 @@ def online_part(s: Settings, events: int) -> None:
     from feast.data_source import PushMode
 
     from feature_repo.reader import OnlineReader
-    from feature_repo.store import feature_store, materialize, push_events
+    from feature_repo.registry import feature_store
+    from feature_repo.store import materialize, push_events
 
     source = f"bench-{uuid.uuid4().hex[:8]}"
     now = datetime(2026, 5, 1, tzinfo=UTC)

@@ -28,7 +28,7 @@ from caravan.stack.keys import credentials
 from caravan.stack.machine import EmbeddedMachine
 from caravan.stack.services.region import DATABASES
 from contracts.settings import Settings
-from recovery.restore.context import RestoreMode, RestoreOptions
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.shipping.objects import buckets
@@ -113,7 +113,7 @@ class Peer:
 
 def main(megabytes: int) -> None:
     with two_regions() as s, tempfile.TemporaryDirectory(dir=s.home) as folder:
-        standby = s.model_copy(update={"region": "standby"})
+        standby = s.of_region("standby")
         Shop(s).prepare()
         EmbeddedMachine(s).stop("feed")  # it would send the objects ahead of the snapshot
         fill(s, megabytes)

@@ -23,6 +23,7 @@ from contracts.settings import read_settings
 from tests.bench.load import Request, Result, highest_rate, offer
 from tests.conftest import REPOSITORY
 from tests.serving import live, tiny_release
+from tests.waiting import until
 
 ITEMS = 10_000
 SHOPPERS = 2_000
@@ -61,7 +62,7 @@ def main() -> None:
 
         print("\nOverload: three times the highest rate with p99 under 100 ms keeps its goodput.\n")
         rate, best = highest_rate(engine.url, recommend, limit_ms=100, seconds=5, start=200)
-        time.sleep(1)
+        time.sleep(1)  # what the last measurement left in queues is gone
         over = offer(engine.url, recommend, rate=3 * rate, seconds=10)
         print("| offered per s | answered with 200 per s | share of its best | p99 ms of those | shed | late, ms |")
         print("|---:|---:|---:|---:|---:|---:|")
@@ -163,6 +164,14 @@ export_encoder(Path({str(folder / "encoder")!r}))
     return folder / "encoder"
 
 
+def answers(url: str) -> bool:
+    try:
+        offer_one(url, ("GET", "/readyz", b""))
+    except Exception:
+        return False
+    return True
+
+
 class peer_server:  # noqa: N801 - used as a context manager
     """The peer application on a free port."""
 
@@ -174,12 +183,7 @@ class peer_server:  # noqa: N801 - used as a context manager
         command = [*self._prefix, sys.executable, "-m", "tests.bench.peer_app", str(port)]
         self._process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}"
-        for _ in range(100):
-            try:
-                offer_one(url, ("GET", "/readyz", b""))
-                break
-            except Exception:
-                time.sleep(0.1)
+        until(lambda: answers(url), 60, every=0.1, otherwise="the peer application does not answer")
         return url
 
     def __exit__(self, *_: object) -> None:

@@ -23,7 +23,7 @@ from training import recipes
 from training.data.datasets import Examples, Sequences
 from training.data.training_data import TrainingData
 from training.fitting import launch
-from training.fitting.loop import Place, Trainer, build_model
+from training.fitting.loop import DistributedRank, Trainer, build_model
 
 STEPS = 12
 WARMUP = 2
@@ -41,7 +41,7 @@ def shop(items: int) -> Sequences:
 
 def ours(data: TrainingData, recipe: recipes.Recipe) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(recipe, data, Path(folder), key="bench", place=Place(torch.device("cpu")))
+        trainer = Trainer(recipe, data, Path(folder), key="bench", place=DistributedRank(torch.device("cpu")))
         from training.data.datasets import PackedBatches
 
         batches = PackedBatches(

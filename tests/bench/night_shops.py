@@ -26,7 +26,7 @@ from training.data.datasets import Examples, Ints
 from training.data.texts import item_texts
 from training.evaluation import baselines, compare
 from training.fitting import warm_start
-from training.fitting.loop import Place, Trainer
+from training.fitting.loop import DistributedRank, Trainer
 from training.fitting.train import data_of
 from training.fitting.validation import encoder_of
 from training.models.ranking import Ranking, Score, rank, scorer
@@ -50,9 +50,9 @@ class Model:
         return compare.Bundle(self.items, scorer(encoder_of(self.model), vectors, None, self.model.config.max_length))
 
     def start(self, item_ids: pa.Array) -> warm_start.Weights:
-        """Weights for the vocabulary `item_ids`, as warm_start.weights reads them from a release."""
+        """Weights for the vocabulary `item_ids`, as warm_start.read_weights reads them from a release."""
         found = {name: value.numpy() for name, value in self.model.state_dict().items()}
-        return warm_start.carried(found, self.items, item_ids)
+        return warm_start.carry(found, self.items, item_ids)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def train(read: inputs.Inputs, start: Model | None = None, **changes: Any) -> Mo
     if start is not None:
         data = replace(data, start=start.start(items))
     with tempfile.TemporaryDirectory(prefix="caravan-nights-") as name:
-        trainer = Trainer(recipe, data, Path(name), key="night", place=Place(torch.device("cpu")))
+        trainer = Trainer(recipe, data, Path(name), key="night", place=DistributedRank(torch.device("cpu")))
         trainer.fit(lambda *_: None)
         trainer.model.load_state_dict(trainer.best)
     return Model(items, trainer.model.eval())

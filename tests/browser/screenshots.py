@@ -79,7 +79,7 @@ def asked_by_nights(s: Settings) -> set[str]:
     from artifacts.publish import read_manifest
 
     store = ObjectStore.of(s)
-    digests = [place.digest for place in Ledger.of(s).places(s.shop)]
+    digests = [place.digest for place in Ledger.of(s).releases(s.shop)]
     return {run_name(s.shop, d) for d in digests if read_manifest(store, d).meta.get("evaluation")}
 
 

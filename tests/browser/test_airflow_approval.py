@@ -7,7 +7,6 @@ are made up here, so the docs' picture of a request comes from a real night inst
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from caravan.stack.keys import credentials
 from contracts.settings import Settings
 from tests.browser.screenshots import CHROMIUM, browser
 from tests.scenarios import made_release
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.airflow,
@@ -44,16 +44,16 @@ def airflow(stack: Settings) -> Iterator[Airflow]:
     client.close()
 
 
-def until(airflow: Airflow, run: str, task: str, state: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while {t["task_id"]: t["state"] for t in airflow.tasks("release", run)}.get(task) != state:
-        assert time.monotonic() < deadline, f"{task} does not become {state}"
-        time.sleep(0.5)
+def await_state(airflow: Airflow, run: str, task: str, state: str) -> None:
+    def is_in_it() -> bool:
+        return any((t["task_id"], t["state"]) == (task, state) for t in airflow.tasks("release", run))
+
+    until(is_in_it, PATIENCE, every=0.5, otherwise=f"{task} does not become {state}")
 
 
 def keep(page: Any, name: str) -> None:
-    page.wait_for_timeout(1500)
     if folder := os.environ.get("AIRFLOW_PICTURES"):
+        page.wait_for_timeout(1500)  # what moves has come to rest: a picture of it says nothing
         page.screenshot(path=str(Path(folder) / name))
 
 
@@ -71,7 +71,7 @@ def test_a_reviewer_reads_the_brief_and_approves(stack: Settings, airflow: Airfl
     made_release.move(stack, source, champion, "approved", "champion")
     digest = made_release.make(stack, source, champion=champion, author="anna", policy="default", recipe="default")
     run = airflow.trigger("release", {"source": source, "digest": digest}, note="in a browser")
-    until(airflow, run, "approval", "awaiting_input")
+    await_state(airflow, run, "approval", "awaiting_input")
     with browser() as context:
         page = context.new_page()
         sign_in(stack, page, "reviewer")
@@ -83,9 +83,9 @@ def test_a_reviewer_reads_the_brief_and_approves(stack: Settings, airflow: Airfl
         page.set_viewport_size({"width": 1500, "height": 1750})
         page.locator("[name=element_reason], #element_reason").first.fill("better, and cold items are few")
         page.get_by_role("button", name="Approve").first.click()
-        until(airflow, run, "approval", "success")
+        await_state(airflow, run, "approval", "success")
         made_release.move(stack, source, digest, "shadow", "canary_1", "canary_5")
-        until(airflow, run, "canary_5", "deferred")
+        await_state(airflow, run, "canary_5", "deferred")
         page.set_viewport_size({"width": 1500, "height": 900})
         page.goto(f"{stack.airflow_address}/dags/release/runs/{quote(run, safe='')}")
         page.get_by_role("button", name="Graph").first.click()

@@ -33,8 +33,8 @@ def _alone(stack: Settings) -> Iterator[None]:
 
 
 def keep(page: Any, name: str) -> None:
-    page.wait_for_timeout(1500)  # what slides in has arrived
     if folder := os.environ.get("MLFLOW_PICTURES"):
+        page.wait_for_timeout(1500)  # what slides in has arrived
         page.screenshot(path=str(Path(folder) / name))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from artifacts.ledger import Move
+from artifacts.ledger import Move, PlannedMove
 from contracts.release import NOTES
 
 DIGEST = "ab" * 32
@@ -51,9 +51,8 @@ class RowLedger:
         last = self.newest("champion")
         return last if self.state() == "champion" else None
 
-    def move(self, *_: str, to: str, **about: Any) -> None:
-        evidence = {**(about.get("evidence") or {}), "actor": about["actor"], "reason": about["reason"]}
-        self.add(to, evidence)
+    def move(self, planned: PlannedMove) -> None:
+        self.add(planned.to, {**planned.evidence, "actor": planned.actor, "reason": planned.reason})
 
     def note(self, source: str, digest: str, kind: str, **about: Any) -> Move:
         self.add(kind, {**(about.get("evidence") or {}), "actor": about["actor"], "reason": about["reason"]})

@@ -58,15 +58,15 @@ def given(server: Server, who: Caller | None = None) -> tuple[RowLedger, Any]:
 
 
 def test_a_reviewers_answer_is_recorded_with_the_name_that_signed_in() -> None:
-    ledger, standing = given(Server())
-    assert standing.state == "approved"
+    ledger, outcome = given(Server())
+    assert outcome.state == "approved"
     assert ledger.moves[-1].actor == "anna"
     assert ledger.moves[-1].evidence["door"] == "airflow"
 
 
 def test_a_rejection_is_one() -> None:
-    ledger, standing = given(Server(chosen_options=["Reject"]))
-    assert standing.state == "rejected"
+    ledger, outcome = given(Server(chosen_options=["Reject"]))
+    assert outcome.state == "rejected"
     assert ledger.moves[-1].reason == "good"
 
 
@@ -112,8 +112,8 @@ def test_a_run_that_was_started_with_the_digest_alone_is_about_the_shop_of_the_s
 
 
 def test_what_no_database_takes_is_left_out() -> None:
-    ledger, standing = given(Server(params_input={"digest": DIGEST, "reason": "go\x00od \x1b[31m"}))
-    assert standing.state == "approved"
+    ledger, outcome = given(Server(params_input={"digest": DIGEST, "reason": "go\x00od \x1b[31m"}))
+    assert outcome.state == "approved"
     assert ledger.moves[-1].reason == "good [31m"
 
 

@@ -12,6 +12,7 @@ import pytest
 from caravan_airflow.nightly import night_ending
 from caravan_airflow.nightly.night_ending import ending, nothing_new
 
+from contracts.error_record import ErrorRecord
 from contracts.errors import StoreUnavailable
 from contracts.settings import Settings, read_settings
 from monitoring import alerts
@@ -40,7 +41,7 @@ class Pages:
 @pytest.fixture
 def s(tmp_path: Path) -> Settings:
     found = read_settings(home=tmp_path)
-    found.region_home.mkdir(parents=True)
+    found.paths.home.mkdir(parents=True)
     return found
 
 
@@ -51,7 +52,7 @@ def pages(monkeypatch: pytest.MonkeyPatch, s: Settings) -> Pages:
     monkeypatch.setattr("caravan_airflow.service.Service.of", lambda _: nullcontext(found))
     monkeypatch.setattr("artifacts.ledger.Ledger.of", lambda _: SimpleNamespace(champion=lambda _source: None))
     monkeypatch.setattr("artifacts.object_store.ObjectStore.of", lambda _: None)
-    monkeypatch.setattr("monitoring.nights.watch", lambda *_: None)
+    monkeypatch.setattr("monitoring.nights.watch_nights", lambda *_: None)
     return found
 
 
@@ -84,7 +85,8 @@ def test_the_five_ways_a_night_ends_are_told_apart(states: dict[str, str], kind:
 
 def test_what_is_refused_before_the_gate_is_stopped_and_not_crashed() -> None:
     states = {**CRASHED, "train": "upstream_failed", "validate": "failed"}
-    found = ending(states, lambda *_: "SchemaChanged: a column was lost -> repair the export")
+    error = ErrorRecord(error="SchemaChanged", what="a column was lost", remedy="repair the export")
+    found = ending(states, lambda *_: error.to_json())
     assert found.note == "stopped in validate: SchemaChanged: a column was lost -> repair the export"
 
 
@@ -98,20 +100,21 @@ def test_the_sentence_of_a_refused_night_names_what_serves() -> None:
 
 
 def test_a_crash_is_noted_and_told_once(s: Settings, pages: Pages) -> None:
-    left = {("train", "error"): "TrainingError: training ended with code -9 -> run it again"}
+    error = ErrorRecord(error="TrainingError", what="training ended with code -9", remedy="run it again")
+    left = {("train", "error"): error.to_json()}
     for _ in range(2):
         night_ending.end(context(CRASHED, left))
     assert pages.notes["run"].startswith(
         "crashed in train: TrainingError: training ended with code -9 -> run it again\n"
     )
-    (told,) = alerts.told(s)
+    (told,) = alerts.read_alerts(s)
     assert (told.severity, told.part) == ("critical", "nightly")
     assert f"the night of {DAY} crashed in train: TrainingError" in told.text
 
 
 def test_a_killed_task_left_no_word_and_is_told_all_the_same(s: Settings, pages: Pages) -> None:
     night_ending.end(context(CRASHED, {}))
-    assert "ended without a word" in alerts.told(s)[0].text
+    assert "ended without a word" in alerts.read_alerts(s)[0].text
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_other_endings_are_noted_and_no_alert(
     night_ending.end(context(states, left))
     assert pages.notes["run"].startswith(note)
     assert pages.notes.get("champion_stays") == ("nothing new tonight" if states is REFUSED else None)
-    assert alerts.told(s) == []
+    assert alerts.read_alerts(s) == []
 
 
 @pytest.mark.parametrize("other", [{"kind": "backfill"}, {"source": "other"}])
@@ -137,7 +140,7 @@ def test_a_backfill_and_another_source_are_noted_and_alarm_nobody(
 ) -> None:
     night_ending.end(context(CRASHED, {}, **other))
     assert pages.notes["run"].startswith("crashed in train")
-    assert alerts.told(s) == []
+    assert alerts.read_alerts(s) == []
 
 
 def test_a_page_that_can_not_be_written_leaves_the_night_as_it_is(
@@ -148,7 +151,7 @@ def test_a_page_that_can_not_be_written_leaves_the_night_as_it_is(
 
     monkeypatch.setattr("caravan_airflow.service.Service.of", away)
     assert night_ending.end(context(CRASHED, {})).kind == "crashed"
-    assert len(alerts.told(s)) == 1
+    assert len(alerts.read_alerts(s)) == 1
 
 
 def test_a_long_note_keeps_what_it_is_about(pages: Pages) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from caravan_airflow.recovery import commands, tasks
 
-from contracts.errors import CaravanError, RestoreRefused
-from contracts.exit_codes import code_of
+from caravan.cli.console.ending import tell
+from contracts.errors import CaravanError, ChainBroken, RestoreRefused, SettingsError, StackError
+from contracts.exit_codes import code_of, final
 from recovery.drills import faults
 from recovery.failback import failback
 from recovery.restore.steps import STEPS
@@ -51,13 +52,31 @@ def test_what_the_command_prints_is_returned_and_its_progress_logged(
     assert "database done" in caplog.text
 
 
+def test_an_error_keeps_its_class_and_its_remedy(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the command itself prints it: a refused recovery must not be tried four times."""
+    for error in (RestoreRefused("no keys", remedy="bring them"), ChainBroken("a row was changed"), StackError("down")):
+        code = tell(error, as_json=True)
+        printed = capsys.readouterr()
+        command(f"print({printed.out!r}); print({printed.err!r}, file=sys.stderr); sys.exit({code})")
+        with pytest.raises(type(error)) as raised:
+            commands.caravan("recover")
+        assert type(raised.value) is type(error)
+        assert (raised.value.what, raised.value.remedy) == (error.what, error.remedy)
+
+
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 77])
-def test_an_error_keeps_its_remedy_and_what_its_exit_code_said(command: Any, code: int) -> None:
-    command(f"print('error: no keys\\n  try: bring them', file=sys.stderr); sys.exit({code})")
-    with pytest.raises(CaravanError) as raised:
+def test_a_command_that_could_not_say_more_keeps_its_exit_code(command: Any, code: int) -> None:
+    command(f"print('killed', file=sys.stderr); sys.exit({code})")
+    with pytest.raises(CaravanError, match=f"caravan recover ended with {code}") as raised:
         commands.caravan("recover")
-    assert (raised.value.what, raised.value.remedy) == ("no keys", "bring them")
     assert code_of(type(raised.value)) == (code if code <= 5 else 1)
+
+
+def test_a_real_command_that_refuses_is_final(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CARAVAN_HOME", str(tmp_path))
+    with pytest.raises(SettingsError, match="there is no region moon") as raised:
+        commands.caravan("recover", "--region", "moon", "--reason", "a test")
+    assert type(raised.value) in final()
 
 
 class Answers:

@@ -114,7 +114,8 @@ def test_a_step_tells_the_assets_what_was_made_and_leaves_its_links() -> None:
 
 def test_the_functions_behind_the_steps_need_no_airflow() -> None:
     script = (
-        "import sys; from caravan_airflow import answers, offering, releasing, tasks; from releases import progress; "
+        "import sys; from caravan_airflow.nightly import offering, tasks; from caravan_airflow.release import answers; "
+        "from caravan_airflow.release import tasks as of_release; from releases import first_release, progress; "
         "loaded = {name.split('.')[0] for name in sys.modules}; "
         "print(sorted(loaded & {'airflow', 'torch', 'mlflow', 'feast', 'pandas'}))"
     )

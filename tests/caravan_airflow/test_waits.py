@@ -109,7 +109,7 @@ class Service:
 )
 def test_a_request_is_closed_unless_it_ends_by_itself(states: list[str | None], ended: str, skipped: int) -> None:
     service = Service(*states)
-    assert close(service, "run", "because", patience=5, pause=0) == ended  # type: ignore[arg-type]
+    assert close(service, "run", "because", timeout=5, every=0) == ended  # type: ignore[arg-type]
     assert service.skipped == skipped
 
 
@@ -130,7 +130,7 @@ def test_a_closed_request_says_what_came_of_it(road: Any, words: str) -> None:
 
 def test_a_request_that_never_settles_is_an_error() -> None:
     with pytest.raises(StackError, match="running"):
-        close(Service("running"), "run", "because", patience=0.01, pause=0.001)  # type: ignore[arg-type]
+        close(Service("running"), "run", "because", timeout=0.01, every=0.001)  # type: ignore[arg-type]
 
 
 def test_the_note_tells_what_came_of_the_answers() -> None:

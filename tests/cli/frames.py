@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from artifacts.ledger import Move, Place
+from artifacts.ledger import CurrentRelease, Move
 from contracts.release import Note, State
 from monitoring.canary_judge import Decision, begin, judge
 from monitoring.canary_policy import CanaryPolicy
@@ -15,7 +15,7 @@ from releases.overview import Overview, Subject
 from releases.rollout.canary_record import Memory
 from releases.rollout.region import Readiness
 from releases.rollout.routing_wait import Beat
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 
 NOW = datetime(2026, 5, 4, 3, 12, 5, tzinfo=UTC)
 TOMORROW = "2026-05-05T02:33:05+00:00"
@@ -58,11 +58,11 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
         source="shop", digest=CANARY, policy="default", champion=CHAMPION, began_at=began, canary=remembered,
         verdict=verdict.as_kept(),
     )  # fmt: skip
-    arms = Split(control=share, rest=100 - 2 * share, canary=share, salt=CANARY[:16])
-    place = Place(source="shop", digest=CANARY, state="rolled_back" if over else state, sequence=9)
+    arms = TrafficSplit(control=share, rest=100 - 2 * share, canary=share, salt=CANARY[:16])
+    release = CurrentRelease(source="shop", digest=CANARY, state="rolled_back" if over else state, sequence=9)
     return Overview(
         at=NOW, region="primary", source="shop", champion=CHAMPION, former=FORMER,
-        split=Split() if over else arms,
+        split=TrafficSplit() if over else arms,
         engines={
             "champion": Readiness(serves=CHAMPION), "control": Readiness(serves=CHAMPION),
             "canary": Readiness(serves=CANARY), "former": Readiness(reason="no answer (ConnectError)"),
@@ -70,8 +70,9 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
         beat=Beat(at=NOW.timestamp() - 0.4, doing=f"{state}: hold"),
         frozen=None,
         subject=Subject(
-            place=place, since=began, why="abort: errors: 19 canary and 1 control shoppers" if over else "150 shoppers",
-            over=over, known=known, policy=policy,
+            release=release, since=began, over=over,
+            why="abort: errors: 19 canary and 1 control shoppers" if over else "150 shoppers",
+            known=known, policy=policy,
         ),
         moves=[
             row("gated", sequence=1, actor="nightly", reason="passed the gate: Against the champion the …"),

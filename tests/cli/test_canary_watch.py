@@ -17,7 +17,7 @@ from contracts.settings import Settings
 from releases.overview import Overview, let_by
 from releases.rollout.region import Readiness
 from releases.rollout.routing_wait import Beat
-from serving.edge.edge import Split
+from serving.edge.edge import TrafficSplit
 from tests.cli import frames
 
 
@@ -81,16 +81,16 @@ def test_before_anything_there_is_a_page_too() -> None:
     )  # fmt: skip
     text = shown(frame(empty))
     assert "the edge has no routes yet" in text
-    assert "nobody moves anything" in text
+    assert "nothing moves a release" in text
     assert "has left no heartbeat here" in text
-    beat = Beat(at=frames.NOW.timestamp() - 0.5, doing="nothing is on its way")
-    assert "nothing is on its way" in line(shown(frame(replace(empty, beat=beat))), "now")
+    beat = Beat(at=frames.NOW.timestamp() - 0.5, doing="no release is in progress")
+    assert "no release is in progress" in line(shown(frame(replace(empty, beat=beat))), "now")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("share", [1, 5, 25, 50])
 def test_no_line_is_longer_than_the_terminal(width: int, share: int) -> None:
-    seen = replace(frames.running(share=share), split=Split(control=share, rest=100 - 2 * share, canary=share))
+    seen = replace(frames.running(share=share), split=TrafficSplit(control=share, rest=100 - 2 * share, canary=share))
     assert max(map(len, shown(frame(seen), width).splitlines())) <= width
     assert "▓" in shown(frame(seen), width)
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from caravan.cli import nightly
+from contracts.error_record import ErrorRecord
 from contracts.errors import SettingsError, StackError
 from contracts.settings import Settings
 
@@ -106,9 +107,10 @@ def test_a_release_that_waits_is_named_with_the_places_to_answer(
 
 
 def test_a_failure_shows_the_log_the_error_and_the_remedy(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
-    error = {"exc_type": "TrainingError", "exc_value": "training ended with code -9 -> run it again"}
-    log = [{"level": "info", "event": "read 12 rows"}, {"level": "error", "event": "failed", "error_detail": [error]}]
+    log = [{"level": "info", "event": "read 12 rows"}, {"level": "error", "event": "failed"}]
     airflow = FakeAirflow([{"validate": "success", "train": "failed", "register": "upstream_failed"}], log)
+    error = ErrorRecord(error="TrainingError", what="training ended with code -9", remedy="run it again")
+    airflow.xcoms = {("train", "error"): error.to_json()}
     with pytest.raises(typer.Exit) as exited:
         start(monkeypatch, airflow)
     assert exited.value.exit_code == 1
@@ -143,7 +145,8 @@ def test_a_night_of_which_nothing_landed_says_so_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, shown: Console
 ) -> None:
     airflow = FakeAirflow([{"validate": "skipped", "train": "skipped", "champion_stays": "skipped"}])
-    airflow.xcoms = {("validate", "says"): "no event has landed -> bring them with `caravan ingest`"}
+    reason = ErrorRecord(error="NothingToDo", what="no event has landed", remedy="bring them with `caravan ingest`")
+    airflow.xcoms = {("validate", "says"): str(reason), ("validate", "error"): reason.to_json()}
     with pytest.raises(typer.Exit) as exited:
         start(monkeypatch, airflow)
     assert exited.value.exit_code == 4

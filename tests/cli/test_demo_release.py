@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from artifacts.ledger import Move, Place
+from artifacts.ledger import CurrentRelease, Move
 from caravan.cli.demo import rollout
 from contracts.errors import ReleaseError, StackError
 from contracts.settings import Settings
@@ -133,11 +133,11 @@ def test_what_a_person_took_back_is_not_overruled(monkeypatch: pytest.MonkeyPatc
     assert region.answers == region.requests == 0
 
 
-def room(state: str, policy: str) -> tuple[Region, list[str], Place]:
+def room(state: str, policy: str) -> tuple[Region, list[str], CurrentRelease]:
     region, said = Region("gated", asked=False, road=("rolled_back",)), list[str]()
     region.moves[0].evidence["policy"] = policy
     region.add(state)
-    return region, said, Place(source="shop", digest=DIGEST, state=state, sequence=2)  # type: ignore[arg-type]
+    return region, said, CurrentRelease(source="shop", digest=DIGEST, state=state, sequence=2)  # type: ignore[arg-type]
 
 
 def test_an_older_demos_release_is_brought_to_its_end_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_a_release_on_its_way_for_days_is_not_waited_for(monkeypatch: pytest.Mon
 )
 def test_only_a_demos_own_release_of_the_day_is_taken_up(policy: str, day: str, found: str | None) -> None:
     region, _, place = room("canary_5", policy)
-    region.places = lambda *_args, **_more: [place]  # type: ignore[attr-defined]
+    region.releases = lambda *_args, **_more: [place]  # type: ignore[attr-defined]
     assert rollout.left(Settings(home=NOWHERE), region, day, lambda _: "d") == found  # type: ignore[arg-type]
 
 

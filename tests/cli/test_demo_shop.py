@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caravan.cli.demo import generated_shop, sample_answers
-from caravan.cli.demo.generated_shop import DemoShop, Place, keep, kept, last_day, place_of
+from caravan.cli.demo.generated_shop import DemoHome, DemoShop, keep, kept, last_day, place_of
 from contracts.errors import DataError, SettingsError
 from contracts.settings import Settings
 from ingestion.landing.table_reader import read_catalog
@@ -24,7 +24,7 @@ def shop(*, seed: int = 7, end: date = END, days: int = 5, source: str = "shop")
     return DemoShop.new(source, seed=seed, shoppers=60, items=50, days=days, end=end)
 
 
-def place(home: Path, wanted: DemoShop, *, another: bool = False, busy: tuple[int, ...] = ()) -> Place:
+def place(home: Path, wanted: DemoShop, *, another: bool = False, busy: tuple[int, ...] = ()) -> DemoHome:
     """Where it would be shown, remembered as the demo does."""
     found = place_of(Settings(home=home), wanted, taken=lambda _: another, usable=lambda _, offset: offset not in busy)
     keep(found)

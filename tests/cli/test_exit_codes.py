@@ -60,7 +60,8 @@ def test_every_command_ends_with_its_errors_code(
     said = capsys.readouterr()
     assert f"error: {error.what}" in said.err
     assert json.loads(said.out) == {
-        "outcome": exit_codes.OUTCOMES[code], "what": error.what, "remedy": "do this",
+        "outcome": exit_codes.OUTCOMES[code], "error": type(error).__name__, "what": error.what,
+            "remedy": "do this",
     }  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from contracts.settings import Settings
 from monitoring import alerts
 from releases.approval import approval, emergency
 from releases.approval.approval import Rules
+from releases.approval.emergency import EmergencyRequest
 from tests.releases.conftest import ledger as ledger  # the fixture
-from tests.releases.own_ledger import walk
+from tests.releases.own_ledger import move_release, walk
 from tests.releases.parts import RULES, TWO, Case
 
 FIRST, SECOND = "1" * 64, "2" * 64
@@ -41,7 +42,9 @@ def run(*words: str) -> Result:
 
 
 def case(ledger: Ledger, digest: str = FIRST, *, author: str = "schedule", source: str = "shop") -> Case:
-    ledger.move(source, digest, to="built", expected=None, actor="nightly", reason="x", evidence={"author": author})
+    move_release(
+        ledger, source, digest, to="built", expected=None, actor="nightly", reason="x", evidence={"author": author}
+    )
     walk(ledger, digest, "gated", source=source)
     return Case(ledger=ledger, source=source, digest=digest)
 
@@ -127,20 +130,24 @@ def test_what_served_is_told_of_the_region_whichever_shop_it_served(s: Settings,
     assert f"{SECOND[:12]} of office" in refused.exception.what
 
 
+def wanted(people: tuple[str, str] = PEOPLE, *, reason: str = "now", named: str = "") -> EmergencyRequest:
+    return EmergencyRequest(source="shop", digest=FIRST, people=people, reason=reason, named=named)
+
+
 def test_an_emergency_takes_two_reviewers_and_tells_everybody(s: Settings, ledger: Ledger) -> None:
     one = case(ledger, author="admin")
-    move = emergency.release(s, ledger, RULES, "shop", FIRST, people=PEOPLE, reason="prices are wrong")
+    move = emergency.approve(s, ledger, RULES, wanted(reason="prices are wrong"))
     assert (move.to_state, move.evidence["emergency"], move.evidence["approvers"]) == ("approved", True, list(PEOPLE))
     assert approval.approvers(ledger, "shop", FIRST) == list(PEOPLE)
     approval.recheck(ledger, RULES, "shop", FIRST)
     approval.recheck(ledger, TWO, "shop", FIRST)
     with pytest.raises(NotApproved, match="1 of 2"):
         approval.recheck(ledger, Rules(reviewers=frozenset({"reviewer"})), "shop", FIRST)
-    last = alerts.told(s)[-1]
+    last = alerts.read_alerts(s)[-1]
     assert (last.severity, last.part) == ("critical", "releases")
     assert "prices are wrong" in last.text
     one.move("rolled_back")
-    emergency.release(s, ledger, RULES, "shop", FIRST, people=("admin", "reviewer"), reason="again")
+    emergency.approve(s, ledger, RULES, wanted(("admin", "reviewer"), reason="again"))
     assert one.state == "approved"
 
 
@@ -157,21 +164,21 @@ def test_an_emergency_that_may_not_be_is_recorded(
     s: Settings, ledger: Ledger, people: tuple[str, str], named: str, why: str
 ) -> None:
     one = case(ledger)
-    before = len(alerts.told(s))
+    before = len(alerts.read_alerts(s))
     with pytest.raises(NotApproved, match=why):
-        emergency.release(s, ledger, RULES, "shop", FIRST, people=people, reason="now", named=named)
+        emergency.approve(s, ledger, RULES, wanted(people, named=named))
     assert one.state == "gated"
     assert len(one.told("refused")) == 1
     assert one.told("approval") == []
-    assert len(alerts.told(s)) == before
+    assert len(alerts.read_alerts(s)) == before
 
 
 def test_where_three_must_approve_two_in_a_hurry_need_a_third(s: Settings, ledger: Ledger) -> None:
     one, three = case(ledger), Rules(reviewers=RULES.reviewers, required=3)
     with pytest.raises(NotApproved, match="2 of 3 people"):
-        emergency.release(s, ledger, three, "shop", FIRST, people=PEOPLE, reason="now")
+        emergency.approve(s, ledger, three, wanted())
     assert one.answer("oncall", three).missing == 2
-    emergency.release(s, ledger, three, "shop", FIRST, people=PEOPLE, reason="now")
+    emergency.approve(s, ledger, three, wanted())
     approval.recheck(ledger, three, "shop", FIRST)
 
 
@@ -182,7 +189,7 @@ def test_an_emergency_is_for_what_waits(s: Settings, ledger: Ledger, state: Any)
         *(["rejected"] if state == "rejected" else ["approved"]), *([state] if state in ("shadow", "champion") else [])
     )
     with pytest.raises(CaravanError, match="no answer is awaited"):
-        emergency.release(s, ledger, RULES, "shop", FIRST, people=PEOPLE, reason="now")
+        emergency.approve(s, ledger, RULES, wanted())
 
 
 def test_the_emergency_command_asks_both_and_can_be_tried(
@@ -233,7 +240,7 @@ def test_the_stop_command_takes_a_release_off_its_way_and_can_be_tried(
     assert (ledger.state("shop", SECOND), awaited) == ("rolled_back", [FIRST])
     again = run(*words)
     assert isinstance(again.exception, CaravanError)
-    assert "not on its way" in str(again.exception)
+    assert "not in progress" in str(again.exception)
     refused = run("stop", FIRST[:12], "--reason", "odd answers", "--dry-run")
     assert refused.exit_code == 3
     assert "would be refused" in refused.output
@@ -249,4 +256,4 @@ def test_who_stops_a_release_while_nobody_can_sign_in_is_told_of(
     case(ledger, SECOND).move("approved", "shadow")
     assert run("stop", SECOND[:12], "--reason", "odd answers").exit_code == 0
     assert "not signed in" in ledger.history("shop", SECOND)[-1].actor
-    assert "find out who it was" in alerts.told(s)[-1].text
+    assert "find out who it was" in alerts.read_alerts(s)[-1].text

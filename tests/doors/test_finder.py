@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
@@ -22,6 +21,7 @@ from tests.doors import walk
 from tests.doors.judge import as_nobody, is_open, standing_open
 from tests.doors.listening import doors
 from tests.serving.live import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can take on somebody else's rights")
 
@@ -73,14 +73,14 @@ def test_a_port_that_asks_nobody_is_found(
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=open_folder)
         stack.callback(process.wait, 10)
         stack.callback(process.kill)
-        until = time.monotonic() + 30
-        found: set[str] = set()
-        while str(port) not in found:  # it listens a moment before it answers
+
+        def stands_open() -> bool:
             assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < until, f"of {port}, found open were {found}"
-            time.sleep(0.1)
             there = [door for door in doors(tree(process.pid)) if door.where.endswith(f":{port}")]
-            found = {one.door.where.rpartition(":")[2] for one in standing_open(there, {})} if there else found
+            return bool(there and standing_open(there, {}))
+
+        # it listens a moment before it answers
+        until(stands_open, 30, every=0.1, otherwise=f"port {port} is not found open")
 
 
 @pytest.mark.parametrize(("mode", "stands_open"), [(0o777, True), (0o600, False)])

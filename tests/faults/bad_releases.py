@@ -111,7 +111,7 @@ CASES: dict[str, Case] = {
 def judged(it: LiveCanary, name: str) -> str | None:
     """Send one bad release on its way; what is wrong with how that ended, or None."""
     case = CASES[name]
-    folder = it.s.region_home / "edge"
+    folder = it.s.paths.edge
     # the champion's own weights: what differs is what was broken, and nothing else
     bad = it.release(unavailable=case.unavailable, change=case.spoil)
     with case.around(it), it.traffic(rate=case.rate):
@@ -130,7 +130,7 @@ def judged(it: LiveCanary, name: str) -> str | None:
             return f"its canary still has shoppers after {AT_ZERO} s"
         if not any(word in it.reason(bad) for word in case.named):
             return f"the verdict names {it.reason(bad)!r}, not {case.named}"
-        time.sleep(1.0)
+        time.sleep(1.0)  # looks in which it could come back
         again = edge.read_split(folder)
         if again is None or again.canary or it.state(bad) != "rolled_back":
             return "it came back"

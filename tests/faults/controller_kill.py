@@ -116,7 +116,7 @@ def _lives_and_dies(it: FolderRegion, ledger: Ledger, engine: Engine, life: floa
 def _judged(it: FolderRegion, ledger: Ledger, source: str, *, settled: bool = False) -> list[str]:
     """What is wrong, seen from outside."""
     problems = []
-    places = ledger.places(source)
+    places = ledger.releases(source)
     if sum(place.state == "champion" for place in places) != 1:
         problems.append("there is not one champion")
     problems += [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from caravan.cli.airflow_api import Airflow
 from contracts.settings import Settings
-from recovery.drills.report import Score, keep, kept, table
+from recovery.drills.report import Score, read_scores, table, write_score
 from tests.faults.outcome import Outcome
 from tests.scenarios.drill import Meddle, drill, in_peace
 from tests.scenarios.two_regions import primary_again, two_regions
@@ -25,7 +25,7 @@ def run(seed: int, count: int) -> Outcome:
     with two_regions() as s:
         for number in range(seed, seed + count):
             score = one(primary_again(s))
-            keep(score, KEPT)
+            write_score(score, KEPT)
             outcome.failures += [f"drill {number}: {failure}" for failure in score.failures()]
     return outcome
 
@@ -38,4 +38,4 @@ def one(s: Settings, *, kind: str = "drill", meddle: Meddle = in_peace) -> Score
 
 
 if __name__ == "__main__":
-    print(table([facts for facts in kept(KEPT) if facts["kind"] == "drill"]))
+    print(table([facts for facts in read_scores(KEPT) if facts["kind"] == "drill"]))

@@ -22,7 +22,7 @@ from contracts.settings import Settings
 from releases.rollback import rollback
 from tests.faults.materializer_kill import region
 from tests.faults.outcome import Outcome
-from tests.releases.own_ledger import own_database, walk
+from tests.releases.own_ledger import move_release, own_database, walk
 
 #: Processes that race, and how many moves each of them tries.
 RACERS, TRIES = 4, 3
@@ -87,7 +87,9 @@ def attempt(what: Attempt) -> str:
     actor = f"racer {what.racer}"
     try:
         if what.digest:
-            ledger.move(what.source, what.digest, to="champion", expected="approved", actor=actor, reason="race")
+            move_release(
+                ledger, what.source, what.digest, to="champion", expected="approved", actor=actor, reason="race"
+            )
             return f"won {what.digest}"
         return f"back {rollback(ledger, what.source, person=actor, reason='race').digest}"
     except (Conflict, NotFound):
@@ -113,7 +115,7 @@ def _problems(ledger: Ledger, source: str, before: int, said: list[str]) -> list
     if told != crowned:
         problems.append(f"winners were told {dict(told)}, the ledger says {dict(crowned)}")
     problems += [f"{name} more than once" for name, times in crowned.items() if name.startswith("won") and times > 1]
-    now = {p.digest for p in ledger.places(source, among=("champion",))}
+    now = {p.digest for p in ledger.releases(source, among=("champion",))}
     if now != champions:
         problems.append(f"champion by its rows {champions}, by its place {now}")
     return problems

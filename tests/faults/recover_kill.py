@@ -17,11 +17,10 @@ from typing import Any
 import psutil
 from caravan_airflow.recovery.tasks import STEPS
 
-from artifacts import state_file as facts
 from caravan.stack.supervision import supervisor
 from contracts.settings import Settings
-from recovery.drills.report import keep
-from recovery.restore import restore_state
+from recovery.drills.report import write_score
+from recovery.restore import state
 from tests.faults import drills
 from tests.faults.outcome import Outcome
 from tests.scenarios.lost_region import meanwhile
@@ -73,8 +72,8 @@ class Killer:
 
     def _kill_inside(self, name: str, command: psutil.Process) -> None:
         way = self._draw.choice(WAYS)
-        standby = self._s.model_copy(update={"region": "standby"})
-        while name in INTO and _runs(command) and (facts.read(restore_state.path(standby)) or {}).get("now") != name:
+        standby = self._s.of_region("standby")
+        while name in INTO and _runs(command) and getattr(state.read(standby), "now", "") != name:
             time.sleep(0.02)
         time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))
         with suppress(psutil.NoSuchProcess):
@@ -121,7 +120,7 @@ def run(seed: int, count: int) -> Outcome:
             killer = Killer(s, random.Random(number))
             with meanwhile(killer.look, every=LOOK_EVERY):
                 score = replace(drills.one(s, kind="killed", meddle=killer), rto=PATIENCE)
-            keep(score, drills.KEPT)
+            write_score(score, drills.KEPT)
             print(f"  killed: {'; '.join(killer.killed)}", flush=True)
             outcome.failures += [f"seed {number}: {failure}" for failure in score.failures()]
             outcome.failures += [f"seed {number}: {name} was over before it could be killed" for name in killer.left]

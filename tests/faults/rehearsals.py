@@ -16,7 +16,7 @@ def run(seed: int, count: int) -> Outcome:
         shop = Shop(primary_again(s))
         shop.prepare()
         shop.act(40)
-        standby = s.model_copy(update={"region": "standby"})
+        standby = s.of_region("standby")
         for number in range(seed, seed + count):
             fault = names[number % len(names)]
             score, _ = rehearse(standby, EmbeddedMachine(standby), EmbeddedMachine(s), fault=fault, count=30)

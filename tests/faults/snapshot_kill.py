@@ -20,7 +20,7 @@ from artifacts.publish import fetch, point, publish, resolve
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from recovery.restore.context import RestoreMode, RestoreOptions
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.snapshots import verify
@@ -63,7 +63,7 @@ def run(seed: int, count: int, s: Settings | None = None) -> Outcome:
 
 def _restored(s: Settings, catalog: Catalog) -> list[str]:
     """What is wrong with the other region, once the newest snapshot is restored there."""
-    newest, standby = catalog.newest(), s.model_copy(update={"region": "standby"})
+    newest, standby = catalog.newest(), s.of_region("standby")
     assert newest is not None
     try:
         done = restore(
@@ -74,9 +74,8 @@ def _restored(s: Settings, catalog: Catalog) -> list[str]:
         return [f"{newest.id} does not restore: {error}"]
     store = ObjectStore.of(standby)
     digest = resolve(store, KILLS)
-    restored = done.plan["snapshot"] if done.plan else None
-    if restored != newest.id or digest is None:
-        return [f"{newest.id} was asked for; {restored} was restored, with {KILLS} at {digest}"]
+    if done.plan["snapshot"] != newest.id or digest is None:
+        return [f"{newest.id} was asked for; {done.plan['snapshot']} was restored, with {KILLS} at {digest}"]
     with tempfile.TemporaryDirectory() as folder:
         fetch(store, digest, Path(folder) / "fetched")  # raises when a byte is not its own
     return []

@@ -45,7 +45,7 @@ def test_a_rollback_reaches_all_shoppers_in_seconds_and_no_request_fails(shop: L
         shop.wait(better, "champion", seconds=400)
         shop.await_serving(better)
     with shop.traffic():
-        time.sleep(2.0)
+        time.sleep(2.0)  # of the requests whose errors are counted below, some come before it and some after
         began = time.monotonic()
         rollback(shop.ledger, shop.source, person="oncall", reason="carts fell")
         while shop.asked() != first.digest:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from monitoring.canary_judge import Decision, Verdict, advance, begin, judge
-from monitoring.canary_policy import CanaryPolicy, Step
+from monitoring.canary_judge import CanaryVerdict, Decision, advance, begin, judge
+from monitoring.canary_policy import CanaryPolicy, CanaryStep
 from monitoring.guardrails import Outcomes
 from monitoring.outcomes import OutcomeReader, Watched
 from monitoring.shadow import Comparison, ShadowReader
@@ -28,7 +28,7 @@ WATCHED = Watched(canary="b" * 64, champion="a" * 64, since=0.0, budget_ms=150, 
 SPAN, LOOKS = 500.0, (150.0, 300.0, 450.0, 900.0)
 #: Steps that some ten shoppers pass, so that all kinds of verdicts occur.
 POLICY = CanaryPolicy(
-    steps=tuple(Step(share=share, minimum_shoppers=3, minimum_s=0, maximum_s=900) for share in (1, 5, 25, 50)),
+    steps=tuple(CanaryStep(share=share, minimum_shoppers=3, minimum_s=0, maximum_s=900) for share in (1, 5, 25, 50)),
     warm_up_s=0,
     proof=False,
 )
@@ -50,7 +50,7 @@ class Judged:
     """Everything that the controller decides by."""
 
     outcomes: tuple[Outcomes, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[CanaryVerdict, ...]
     shadow: Comparison
 
 
@@ -117,7 +117,7 @@ def judged(folder: Path, lines: Lines) -> Judged:
         _append(log, [line for line in edge if before <= time_of(line) < now])
         _append(engine_log, [line for line in engine if before <= line["t"] < now])
         before = now
-        outcomes.append(reader.outcomes(POLICY, now=now))
+        outcomes.append(reader.read_outcomes(POLICY, now=now))
         state, verdict = judge(POLICY, state, outcomes[-1], now=now)
         verdicts.append(verdict)
         if verdict.decision is Decision.ADVANCE:

@@ -28,7 +28,7 @@ def day(number: int) -> str:
 
 
 def event(number: int, us: int, user: str, kind: str, item: str | None, name: str = "") -> dict[str, Any]:
-    """An event `us` microseconds into day `number`."""
+    """Make an event `us` microseconds into day `number`."""
     at = FIRST + timedelta(days=number, microseconds=us)
     made = name or hashlib.sha256(f"{at}{user}{kind}{item}".encode()).hexdigest()[:16]
     return {"event_id": made, "event_time": at, "user_id": user, "kind": kind, "item_id": item}
@@ -88,7 +88,7 @@ def filled(lake: Lake, events: dict[str, list[dict[str, Any]]], catalog: list[di
 
 
 def encode(texts: list[str]) -> np.ndarray:
-    """A stand-in for the sentence encoder: a unit vector that depends on the text alone."""
+    """Stand in for the sentence encoder: a unit vector that depends on the text alone."""
     vectors = [
         np.random.default_rng(list(hashlib.sha256(t.encode()).digest())).normal(size=TEXT_DIMENSIONS) for t in texts
     ]

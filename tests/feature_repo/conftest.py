@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import redis
 
 from caravan.stack.host.binaries import redis_server
 from contracts.settings import Settings, read_settings
+from tests.waiting import until
 
 PASSWORD = "12e345"  # Feast would read it as a number, were it not quoted
 
@@ -29,6 +29,13 @@ class OwnRedis:
     client: redis.Redis
 
 
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[OwnRedis]:
     with socket.socket() as probe:
@@ -39,12 +46,7 @@ def own_redis() -> Iterator[OwnRedis]:
     process = subprocess.Popen([*map(str, command), "--dir", str(folder)], stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port, password=PASSWORD)
     try:
-        for _ in range(100):
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.05)
+        until(lambda: answers(client), 30)
         s = read_settings(home=folder, redis_host=f"127.0.0.1:{port}", redis_password=PASSWORD)
         yield OwnRedis(s, process, client)
     finally:

@@ -24,10 +24,11 @@ from contracts.errors import FeatureError
 from contracts.settings import Settings
 from feature_repo import online
 from feature_repo.reader import SHOPPER_VIEWS, OnlineReader, ShopperFeatures, historical
+from feature_repo.registry import REPOSITORY, apply, environment, feature_store
 from feature_repo.schemas import features as features_of
 from feature_repo.sequences import History
 from feature_repo.staging import staging_folder
-from feature_repo.store import ONLINE_VIEWS, apply, environment, feature_store, materialize, push_events
+from feature_repo.store import ONLINE_VIEWS, materialize, push_events
 from feature_repo.tables import build
 from tests.fakes import MemoryStore
 from tests.feature_repo.builders import (
@@ -284,8 +285,6 @@ def test_views_and_services_are_what_the_tables_hold(shop: Shop) -> None:
 
 @pytest.mark.slow
 def test_feasts_own_command_line_reads_the_same_configuration(shop: Shop) -> None:
-    from feature_repo.store import REPOSITORY
-
     apply(shop.s, shop.source)
     environ = {**os.environ, **environment(shop.s, shop.source), "CARAVAN_HOME": str(shop.s.home)}
     feast = Path(sys.executable).with_name("feast")
@@ -297,7 +296,5 @@ def test_feasts_own_command_line_reads_the_same_configuration(shop: Shop) -> Non
 
 def test_every_module_but_definitions_is_hidden_from_feast() -> None:
     from feast.repo_operations import get_repo_files
-
-    from feature_repo.store import REPOSITORY
 
     assert [p.name for p in get_repo_files(REPOSITORY)] == ["definitions.py"]

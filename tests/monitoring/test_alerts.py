@@ -18,23 +18,23 @@ from monitoring import alerts
 @pytest.fixture
 def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     found = read_settings(home=tmp_path)
-    found.region_home.mkdir(parents=True)
+    found.paths.home.mkdir(parents=True)
     monkeypatch.setattr("caravan.cli.alerts.settings", lambda: found)
     return found
 
 
 def test_many_at_once_and_none_is_torn(s: Settings) -> None:
-    assert alerts.told(s) == []
+    assert alerts.read_alerts(s) == []
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: alerts.tell(s, part="tests", severity="info", text=f"{n} é\n" * 50), range(100)))
-    found = alerts.told(s)
+    found = alerts.read_alerts(s)
     assert {alert.text.split()[0] for alert in found} == {str(n) for n in range(100)}
-    with (s.region_home / alerts.FILE).open("a") as file:
+    with s.paths.alerts.open("a") as file:
         file.write('{"at": "2026-')
-    assert alerts.told(s) == found
+    assert alerts.read_alerts(s) == found
 
 
-def test_what_can_not_be_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_alert_that_cannot_be_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     nowhere = read_settings(home=tmp_path / "nowhere")
     with caplog.at_level(logging.WARNING):
         alerts.tell(nowhere, part="releases", severity="critical", text="prices are wrong")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
-from monitoring.canary_judge import CanaryState, Decision, Verdict, advance, begin, judge
-from monitoring.canary_policy import CanaryPolicy, Step
+from monitoring.canary_judge import CanaryState, CanaryVerdict, Decision, advance, begin, judge
+from monitoring.canary_policy import CanaryPolicy, CanaryStep
 from monitoring.guardrails import Guardrail, Outcomes, Tally
 
 GUARDRAILS = (
@@ -20,7 +20,7 @@ GUARDRAILS = (
     Guardrail(name="timeouts"),
     Guardrail(name="clicks", harm="less", ratio=1.25, delta=0.0),
 )
-STEPS = tuple(Step(share=s, minimum_shoppers=100, minimum_s=60, maximum_s=600) for s in (1, 5, 50))
+STEPS = tuple(CanaryStep(share=s, minimum_shoppers=100, minimum_s=60, maximum_s=600) for s in (1, 5, 50))
 POLICY = CanaryPolicy(guardrails=GUARDRAILS, steps=STEPS)
 LAST = len(STEPS) - 1
 
@@ -28,7 +28,7 @@ LAST = len(STEPS) - 1
 def outcomes(
     n: int, *, until: float, errors: tuple[int, int] = (0, 0), clicks: tuple[int, int] | None = None
 ) -> Outcomes:
-    """n shoppers per arm, all settled; pairs are (control, canary) shoppers with the event."""
+    """Make outcomes of n shoppers per arm, all settled; pairs are (control, canary) shoppers with the event."""
     k, c = clicks or (n // 5, n // 5)
     pairs = {"errors": errors, "timeouts": (0, 0), "clicks": (k, c)}
     return Outcomes(
@@ -45,7 +45,7 @@ def state_at(step: int, policy: CanaryPolicy = POLICY) -> CanaryState:
     return replace(begin(policy, release="d" * 64, at=0.0), step=step)
 
 
-def look(found: Outcomes, *, step: int = LAST, now: float = 100.0) -> Verdict:
+def look(found: Outcomes, *, step: int = LAST, now: float = 100.0) -> CanaryVerdict:
     return judge(POLICY, state_at(step), found, now=now)[1]
 
 
@@ -192,7 +192,7 @@ def test_evidence_of_the_steps_before_counts() -> None:
     assert judge(POLICY, state, outcomes(600, until=110, errors=(0, 14)), now=110.0)[1].decision is Decision.ABORT
 
 
-def test_a_policy_can_not_change_under_a_running_canary() -> None:
+def test_a_policy_cannot_change_under_a_running_canary() -> None:
     other = replace(POLICY, alpha=0.05)
     with pytest.raises(SettingsError, match="policy has changed"):
         judge(other, state_at(0), outcomes(10, until=1), now=1.0)
@@ -219,7 +219,7 @@ def test_an_unusable_policy_is_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("wrong", [{"share": 51}, {"minimum_shoppers": 0}, {"minimum_s": 9.0, "maximum_s": 9.0}])
 def test_an_unusable_step_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
-        Step(**({"share": 1, "minimum_shoppers": 1, "minimum_s": 0, "maximum_s": 60} | wrong))
+        CanaryStep(**({"share": 1, "minimum_shoppers": 1, "minimum_s": 0, "maximum_s": 60} | wrong))
 
 
 GROWTH = st.lists(
@@ -228,7 +228,7 @@ GROWTH = st.lists(
 
 
 def story(growth: list[tuple[int, int, int, int, int, bool]]) -> list[Outcomes]:
-    """Totals that grow; the flag loses one guardrail's counts for that look."""
+    """Make totals that grow; the flag loses one guardrail's counts for that look."""
     n, total, found = 0, [0, 0, 0, 0], []
     for i, (more, *events, lost) in enumerate(growth):
         n += more + 12

@@ -14,7 +14,7 @@ from scipy import stats
 from artifacts.manifest import sha256_of
 from monitoring import drift
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Evidently and what it imports; nothing of ours warns
+pytestmark = pytest.mark.filterwarnings("ignore")  # Evidently and what it imports; nothing of this project warns
 
 
 def table(seed: int, rows: int, *, shift: float = 0.0) -> pa.Table:
@@ -41,7 +41,7 @@ def test_a_shift_is_drift_and_the_same_distribution_is_not(tmp_path: Path) -> No
         {"features": (table(1, 600, shift=1.0), table(2, 700)), "scores": (scores(3, 600), scores(4, 700))}, tmp_path
     )
     assert verdicts(summary) == {"hours_since_last": "drift", "views_7d": "drift", "top_score": "no drift"}
-    assert drift.summarize(summary, digest="").verdict == "drift"
+    assert drift.summarize_drift(summary, digest="").verdict == "drift"
     assert {p.name for p in tmp_path.iterdir()} == {"data.parquet", "report.html", "report.json"}
     assert pq.read_table(tmp_path / "data.parquet").equals(summary)
     assert json.loads((tmp_path / "report.json").read_text())["not_enough_data"] == []
@@ -60,18 +60,18 @@ def test_the_p_value_is_the_one_scipy_computes(tmp_path: Path) -> None:
 def test_few_rows_get_no_verdict(tmp_path: Path, rows: int) -> None:
     summary = drift.compare({"features": (table(1, rows, shift=5.0), table(2, 5000))}, tmp_path)
     assert set(verdicts(summary).values()) == {"not enough data"}
-    assert drift.summarize(summary, digest="").verdict == "not enough data"
+    assert drift.summarize_drift(summary, digest="").verdict == "not enough data"
     page = (tmp_path / "report.html").read_text()
     assert "Not enough data" in page
     assert f"hours_since_last: 5000 before, {rows} on the day" in page
-    said = str(drift.summarize(summary, digest=""))
+    said = str(drift.summarize_drift(summary, digest=""))
     assert said.startswith("not enough data: no column has 100 values on both sides (hours_since_last, ")
 
 
 def test_tables_without_a_common_column_are_said_to_have_none(tmp_path: Path) -> None:
     other = pa.table({"another": pa.array([1.0])})
     summary = drift.compare({"features": (table(1, 600), other)}, tmp_path)
-    assert "no column of numbers in common" in str(drift.summarize(summary, digest=""))
+    assert "no column of numbers in common" in str(drift.summarize_drift(summary, digest=""))
     assert "no column of numbers in common" in (tmp_path / "report.html").read_text()
 
 

@@ -25,7 +25,7 @@ NULL = st.floats(0, 1)
 
 
 def mean(theta: float, log_hit: np.ndarray, log_miss: np.ndarray, log_before: np.ndarray) -> float:
-    """Expected growth of one event that is a hit with probability theta."""
+    """Return the expected growth of one event that is a hit with probability theta."""
     return theta * exp(log_hit - log_before) + (1 - theta) * exp(log_miss - log_before)
 
 

@@ -1,4 +1,4 @@
-"""Many nights together: refusals in a row and an old champion are told once, whatever runs again."""
+"""Many nights together: refusals in a row and an old champion are reported once, even when a night runs again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST = date(2026, 3, 1)
 @pytest.fixture
 def s(tmp_path: Path) -> Settings:
     found = read_settings(home=tmp_path)
-    found.region_home.mkdir(parents=True)
+    found.paths.home.mkdir(parents=True)
     return found
 
 
@@ -34,13 +34,13 @@ def day(number: int) -> str:
 
 def judge(lake: Lake, number: int, *, passed: bool = False, night: bool = True) -> str:
     decision = {"evaluation": f"{number:064x}", "passed": passed, "checks": []}
-    return nights.keep(lake, day(number), decision, f"reason {number}", night=night)
+    return nights.keep_verdict(lake, day(number), decision, f"reason {number}", night=night)
 
 
 def end(s: Settings, lake: Lake, number: int, champion: str | None = None) -> list[str]:
-    """The night ends; all alerts so far."""
-    nights.watch(s, lake.store, "shop", day(number), champion)
-    return [alert.text for alert in alerts.told(s)]
+    """End the night; return the texts of all alerts so far."""
+    nights.watch_nights(s, lake.store, "shop", day(number), champion)
+    return [alert.text for alert in alerts.read_alerts(s)]
 
 
 def test_seven_refusals_in_a_row_are_told_once(s: Settings, lake: Lake) -> None:
@@ -68,7 +68,7 @@ def test_a_night_that_passed_begins_the_count_anew(s: Settings, lake: Lake) -> N
 def test_a_backfill_is_no_night(s: Settings, lake: Lake) -> None:
     for number in range(10):
         digest = judge(lake, number, night=False)
-        assert nights.read(lake.store, digest).says == f"reason {number}"
+        assert nights.read_verdict(lake.store, digest).says == f"reason {number}"
         assert end(s, lake, number) == []
 
 
@@ -77,7 +77,7 @@ def test_a_night_run_again_counts_once(s: Settings, lake: Lake) -> None:
         judge(lake, 0)
     assert end(s, lake, 0) == []
     judge(lake, 0, passed=True)
-    assert nights.refused_since(lake.store, "shop", day(0)) == []
+    assert nights.list_refused_nights(lake.store, "shop", day(0)) == []
 
 
 def test_a_champion_that_falls_behind_is_told_once(s: Settings, lake: Lake, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which lines of the edge's access log tell of a shopper who met an arm."""
+"""Lines of the edge's access log that count as a shopper's exposure to an arm, and those that do not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WATCHED = Watched(canary="b" * 64, champion="a" * 64, since=0.0, budget_ms=150, 
 
 
 def met(tmp_path: Path, **other: Any) -> int | float | None:
-    """How many shoppers of the canary one line is taken for."""
+    """Return how many shoppers of the canary one line counts for."""
     line = {
         "time": "2026-03-01T00:00:00.000000Z", "shopper": "s", "arm": "canary", "release": None, "path": "/similar/a",
         "code": 400, "flags": "-", "duration_ms": 0, **other,
@@ -23,7 +23,9 @@ def met(tmp_path: Path, **other: Any) -> int | float | None:
     log = tmp_path / "access.log"
     log.write_text(json.dumps(line) + "\n")
     return (
-        OutcomeReader(WATCHED, log, tmp_path / "answers").outcomes(CanaryPolicy(), now=1_800_000_000.0).canary_shoppers
+        OutcomeReader(WATCHED, log, tmp_path / "answers")
+        .read_outcomes(CanaryPolicy(), now=1_800_000_000.0)
+        .canary_shoppers
     )
 
 
@@ -45,7 +47,7 @@ def outcomes(tmp_path: Path, *lines: dict[str, Any]) -> Any:
     }  # fmt: skip
     log = tmp_path / "access.log"
     log.write_text("".join(json.dumps({**base, **line}) + "\n" for line in lines))
-    return OutcomeReader(WATCHED, log, tmp_path / "answers").outcomes(CanaryPolicy(), now=1_800_000_000.0)
+    return OutcomeReader(WATCHED, log, tmp_path / "answers").read_outcomes(CanaryPolicy(), now=1_800_000_000.0)
 
 
 LATE = ["over_budget", "timeouts"]

@@ -24,9 +24,11 @@ from recovery.region_lease.lease import RegionLease
 from recovery.snapshots.create import create
 from serving.edge.edge import read_split
 from serving.reach import shop_headers
+from tests.releases.own_ledger import move_release
 from tests.scenarios.lost_region import Shop, logged, serves
 from tests.scenarios.nights import complaints, ended
 from tests.serving import tiny_release
+from tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -74,9 +76,9 @@ def asleep(s: Settings, *services: str) -> Iterator[None]:
 def confirm(s: Settings, run: str, task: str, user: str) -> None:
     """Say yes as this person, until the task has heard it: one that is answered as soon as it asks asks again."""
     person, task_path = Airflow.of(s, user), f"/dags/recover/dagRuns/{run}/taskInstances/{task}"
-    until = time.monotonic() + 180
+    deadline = time.monotonic() + 180
     while (state := person.call("GET", task_path)["state"]) != "success":
-        assert time.monotonic() < until, f"{task} is {state}"
+        assert time.monotonic() < deadline, f"{task} is {state}"
         time.sleep(2)
         if state == "awaiting_input":
             with suppress(CaravanError):  # answered, and not woken up yet
@@ -98,25 +100,31 @@ def refused(s: Settings, shop: Shop) -> None:
     assert answer.status_code == 503
     assert "takes no writes" in answer.json()["error"]
     with pytest.raises(Fenced):
-        Ledger.of(s).move(shop.source, shop.digest, to="rolled_back", expected="champion", actor="x", reason="awake")
-    split, until = read_split(s.region_home / "edge"), time.monotonic() + 30
-    while "takes no writes" not in (doing := json.loads((s.region_home / "controller.json").read_text())["doing"]):
-        assert time.monotonic() < until, doing
-        time.sleep(0.5)
-    assert read_split(s.region_home / "edge") == split
+        move_release(
+            Ledger.of(s), shop.source, shop.digest, to="rolled_back", expected="champion", actor="x", reason="awake"
+        )
+    split = read_split(s.paths.edge)
+
+    def doing() -> str:
+        return str(json.loads(s.paths.heartbeat("controller").read_text())["doing"])
+
+    until(lambda: "takes no writes" in doing(), 30, every=0.5, otherwise=doing)
+    assert read_split(s.paths.edge) == split
 
 
 def test_a_sleeping_primary_wakes_up_too_late_and_serves_again_with_nothing_lost(
     two_regions: Settings, oncall: Airflow
 ) -> None:
     s, active = two_regions, RegionLease.of(two_regions)
-    standby = s.model_copy(update={"region": "standby"})
+    standby = s.of_region("standby")
     shop = Shop(s)
     shop.prepare()
-    until = time.monotonic() + 30
-    while serves(s, s.global_edge_address) != shop.digest:
-        assert time.monotonic() < until, "the global edge does not lead to the primary"
-        time.sleep(0.2)
+    until(
+        lambda: serves(s, s.global_edge_address) == shop.digest,
+        30,
+        every=0.2,
+        otherwise="the global edge does not lead to the primary",
+    )
     acknowledged = sent(s, 10)
     create(s, EmbeddedMachine(s))
     epoch = active.look().epoch

@@ -9,7 +9,7 @@ from caravan.cli.airflow_api import Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings
 from recovery.failback.failback import fail_back
-from recovery.restore.context import RestoreOptions
+from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.vault.catalog import Catalog
@@ -30,7 +30,7 @@ def test_the_standby_answers_as_the_lost_primary_did(
     assert score.asked == 1000
 
     # and back, onto the empty disk
-    standby = two_regions.model_copy(update={"region": "standby"})
+    standby = two_regions.of_region("standby")
     rows, release = Ledger.of(standby).history(), serves(standby)
     fail_back(two_regions, EmbeddedMachine(two_regions), EmbeddedMachine(standby), reason="it has a new disk")
     assert serves(two_regions, two_regions.global_edge_address) == serves(two_regions) == release
@@ -39,7 +39,7 @@ def test_the_standby_answers_as_the_lost_primary_did(
 
 
 def test_a_restore_again_ends_in_the_same_state(two_regions: Settings) -> None:
-    standby = two_regions.model_copy(update={"region": "standby"})
+    standby = two_regions.of_region("standby")
     before = [move for move in Ledger.of(standby).history() if move.to_state != "took_over"]
     found = Catalog(vault_of(standby), standby).newest()
     assert found is not None

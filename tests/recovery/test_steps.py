@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,16 +14,15 @@ from artifacts import fence
 from artifacts.fence import Right
 from contracts.errors import RestoreRefused, StoreUnavailable, Tampered
 from contracts.settings import Settings
-from recovery.restore import fencing, restore_state
+from recovery.restore import fencing, state
 from recovery.restore import restore as restoring
-from recovery.restore.context import Progress, Restore, RestoreMode, RestoreOptions, Step, silent
+from recovery.restore.context import Progress, Restore, Step, silent
+from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
-from recovery.restore.restore_state import ALWAYS
 from recovery.restore.steps import look_first
 from tests.recovery.vaults import settings
 
 NAMES = ("preflight", "choose", "keys", "database", "artifacts", "engines", "edge")
-OPTIONS = RestoreOptions(reason="a test")
 
 
 class Killed(BaseException):
@@ -44,7 +42,7 @@ class Road:
     def _step(self, name: str) -> Step:
         def step(run: Restore) -> str:
             if name == "choose":
-                run.plan = run.plan or {"snapshot": f"s{len(self.ran):06d}"}
+                run.plan = run.plan or {"snapshot": "s000001", "number": len(self.ran)}
             if name == self.killed_in:
                 self.killed_in = ""
                 raise Killed
@@ -60,64 +58,62 @@ def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings().model_copy(update={"home": tmp_path, "region": "standby"})
 
 
-def go(
-    s: Settings,
-    steps: Mapping[str, Step],
-    to: str = "newest",
-    options: RestoreOptions = OPTIONS,
-    progress: Progress = silent,
+def go(s: Settings, road: Road, to: str = "newest") -> restoring.Done:
+    return restore(s, road.steps(), to)
+
+
+def restore(
+    s: Settings, steps: dict[str, Step], to: str = "newest", progress: Progress = silent, **options: Any
 ) -> restoring.Done:
-    return restoring.restore(s, None, Point.parse(to), options, progress=progress, steps=steps)  # type: ignore[arg-type]
-
-
-def plan_of(s: Settings) -> Any:
-    return json.loads(restore_state.path(s).read_text())["plan"]
+    """Restore with these steps, on a machine that none of them needs."""
+    asked = RestoreOptions(**{"reason": "a test"} | options)
+    return restoring.restore(s, None, Point.parse(to), asked, steps=steps, progress=progress)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("where", NAMES)
 def test_killed_in_any_step_it_goes_on_there(s: Settings, where: str) -> None:
     road = Road(killed_in=where)
     with pytest.raises(Killed):
-        go(s, road.steps())
+        go(s, road)
     before = list(road.ran)
-    plan = plan_of(s)
-    done = go(s, road.steps())
+    plan = json.loads(state.path_of(s).read_text()).get("plan")
+    done = go(s, road)
     again = road.ran[len(before) :]
-    changing = [name for name in NAMES if name not in ALWAYS]
+    changing = [name for name in NAMES if name not in restoring.ALWAYS]
     assert [name for name in [*before, *again] if name in changing] == changing
     assert list(done.steps) == list(NAMES)
-    assert where not in changing or done.plan == plan  # before anything was replaced it is chosen again
+    assert where not in changing or done.plan == plan  # before anything was replaced it is chosen anew
 
 
 def test_a_restore_that_ended_is_not_gone_on_with(s: Settings) -> None:
     road = Road()
-    go(s, road.steps())
-    go(s, road.steps())
+    go(s, road)
+    go(s, road)
     assert road.ran == [*NAMES, *NAMES]
 
 
-def test_another_point_begins_again(s: Settings) -> None:
+def test_another_point_begins_anew(s: Settings) -> None:
     road = Road(killed_in="artifacts")
     with pytest.raises(Killed):
-        go(s, road.steps())
-    go(s, road.steps(), to="s1")
+        go(s, road)
+    go(s, road, to="s1")
     assert road.ran.count("database") == 2
 
 
 def test_a_rehearsal_that_was_killed_is_no_beginning_of_a_recovery(s: Settings) -> None:
     road = Road(killed_in="engines")
     with pytest.raises(Killed):
-        go(s, road.steps(), options=RestoreOptions(reason="practice", mode=RestoreMode.REHEARSAL))
-    go(s, road.steps())
+        restore(s, road.steps(), reason="practice", mode=RestoreMode.REHEARSAL)
+    go(s, road)
     assert road.ran.count("database") == 2
 
 
-def test_what_was_decided_before_anything_was_replaced_is_decided_again(s: Settings) -> None:
+def test_what_was_decided_before_anything_was_replaced_is_decided_anew(s: Settings) -> None:
     road = Road(killed_in="keys")
     with pytest.raises(Killed):
-        go(s, road.steps())
-    first = plan_of(s)
-    assert go(s, road.steps()).plan != first
+        go(s, road)
+    first = json.loads(state.path_of(s).read_text())["plan"]
+    assert go(s, road).plan != first
 
 
 @pytest.mark.parametrize("where", restoring.READING)
@@ -137,11 +133,15 @@ def test_a_snapshot_that_turns_out_damaged_is_passed_over_for_an_older_one(s: Se
         return "whole"
 
     steps = {**road.steps(), "choose": choose, where: damaged}
-    assert go(s, steps, progress=lambda _step, what, _s: told.append(what)).plan == {"snapshot": "s000001"}
+
+    def tell(_step: str, what: str, _seconds: float) -> None:
+        told.append(what)
+
+    assert restore(s, steps, progress=tell).plan == {"snapshot": "s000001"}
     assert any("damaged: a byte is another" in what for what in told)
     assert road.ran.count("database") == 2
     with pytest.raises(Tampered):  # who names a snapshot gets no other
-        go(s, steps, to="s000002")
+        restore(s, steps, "s000002", tell)
 
 
 def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings) -> None:
@@ -161,26 +161,28 @@ def test_a_damaged_file_is_known_when_it_is_chosen_again(s: Settings) -> None:
         road.ran.append("artifacts")
         raise Killed
 
+    steps = {**road.steps(), "choose": choose, "artifacts": bring}
     for _ in range(2):  # the second time by another process
         with pytest.raises(Killed):
-            go(s, {**road.steps(), "choose": choose, "artifacts": bring})
+            restore(s, steps)
     assert seen == [(set(), {}), *[({"objects/aa/aa"}, {})] * 2]
     assert road.ran.count("database") == 2
 
 
 def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recovery.restore.steps.answering", lambda *_: [])
+    monkeypatch.setattr("recovery.restore.steps.answering_parts", lambda *_: [])
     monkeypatch.setattr(fencing.RegionLease, "of", lambda _s: SimpleNamespace(look=lambda: None, close=lambda: None))
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
 
-    def look(options: RestoreOptions = OPTIONS, **about: Any) -> str:
+    def look(*, although_active: bool = False, **about: Any) -> str:
+        options = RestoreOptions(although_active=although_active)
         run = Restore(s=s, machine=None, vault=None, point=Point.parse("newest"), options=options, **about)  # type: ignore[arg-type]
         return look_first(run)
 
     with pytest.raises(RestoreRefused, match="standby is the active region, epoch 2"):
         look()
-    assert look(RestoreOptions(although_active=True))
+    assert look(although_active=True)
     assert look(plan={"epoch": 2})  # a restore that began this epoch itself is gone on with
     assert look(epoch_before=2)
     fence.write(s, Right(region="standby", epoch=2, standing="passive", until=0.0, boot=""))
@@ -190,7 +192,7 @@ def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkey
 def test_the_lease_says_who_is_active_and_not_what_a_lost_region_was_told(
     s: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
     held = SimpleNamespace(region="primary", epoch=3)
     lease = SimpleNamespace(look=lambda: held, close=lambda: None)
@@ -209,7 +211,7 @@ def test_without_control_it_counts_what_the_region_was_told(s: Settings, monkeyp
         raise StoreUnavailable("the control group's database does not answer")
 
     monkeypatch.setattr(fencing.RegionLease, "of", silent)
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     assert fencing.active_epoch(s) is None
     fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
     assert fencing.active_epoch(s) == 2
@@ -220,10 +222,11 @@ def test_two_at_once_are_refused(s: Settings) -> None:
 
     def second(_run: Restore) -> str:
         with pytest.raises(RestoreRefused, match="under way"):
-            go(s, road.steps())
+            restore(s, road.steps(), reason="another")
         return "refused"
 
-    assert go(s, {**road.steps(), "database": second}).steps["database"]["said"] == "refused"
+    done = restore(s, {**road.steps(), "database": second})
+    assert done.steps["database"]["said"] == "refused"
 
 
 def test_the_same_restore_in_another_process_is_waited_for(s: Settings) -> None:
@@ -231,7 +234,6 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings) -> None:
     road, told = Road(), []
     context = multiprocessing.get_context("fork")
     begun, may_end = context.Event(), context.Event()
-    options = RestoreOptions(reason="a test", through="database", name="r")
 
     def slow(run: Restore) -> str:
         begun.set()
@@ -239,7 +241,7 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings) -> None:
         return "at last"
 
     def first() -> None:
-        go(s, {**road.steps(), "database": slow}, options=options)
+        restore(s, {**road.steps(), "database": slow}, reason="first", through="database", name="r")
 
     def progress(_step: str, what: str, _seconds: float) -> None:
         told.append(what)
@@ -248,7 +250,7 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings) -> None:
     process = context.Process(target=first)
     process.start()
     assert begun.wait(20)
-    done = go(s, road.steps(), options=options, progress=progress)
+    done = restore(s, road.steps(), progress=progress, reason="again", through="database", name="r")
     process.join()
     assert "waiting" in told[0]
     assert done.steps["database"]["said"] == "at last"
@@ -258,6 +260,6 @@ def test_the_same_restore_in_another_process_is_waited_for(s: Settings) -> None:
 def test_a_step_done_before_does_not_lead_on_to_the_next(s: Settings) -> None:
     road = Road()
     for _ in range(2):
-        go(s, road.steps(), options=RestoreOptions(reason="x", through="database", name="r"))
+        restore(s, road.steps(), through="database", name="r")
     assert road.ran[-1] != "artifacts"
     assert "artifacts" not in road.ran

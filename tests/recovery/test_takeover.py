@@ -15,7 +15,7 @@ from caravan.stack import down, up
 from caravan.stack.keys import key_inventory
 from caravan.stack.machine import EmbeddedMachine
 from contracts.settings import Settings, read_settings
-from recovery.restore.context import RestoreOptions
+from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.snapshots.verify import verify
@@ -112,7 +112,7 @@ def test_a_half_trained_night_ends(home: OldHome, taken_over: tuple[Settings, li
 
 def test_a_snapshot_from_before_restores(home: OldHome, taken_over: tuple[Settings, list[str]]) -> None:
     s = taken_over[0]
-    standby = s.model_copy(update={"region": "standby"})
+    standby = s.of_region("standby")
     vault = vault_of(standby)
     snapshot = Catalog(vault, standby).named(home.snapshot)
     assert verify(vault, snapshot, standby, deep=True).problems == ()

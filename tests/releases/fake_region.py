@@ -20,22 +20,26 @@ from sqlalchemy.exc import DBAPIError
 from artifacts.database import migrate
 from artifacts.ledger import Ledger
 from contracts.errors import Tampered
+from contracts.region import SLOTS
+from contracts.release import CANARY_SHARE
 from contracts.settings import Settings
-from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
+from monitoring.canary_policy import CanaryPolicy, CanaryStep, ShadowPolicy
 from releases import registration
 from releases.approval.approval import Answer, Rules, answer
 from releases.rollout.controller import Controller
 from releases.rollout.region import Readiness
 from serving.edge import edge
-from serving.edge.edge import SLOTS, Split
-from serving.events.side_effects import stamp
+from serving.edge.edge import TrafficSplit
+from serving.events.ingest import format_time
 from tests.fakes import GATE
 
 RULES = Rules(reviewers=frozenset({"admin", "reviewer"}))
 ITEMS = frozenset({"i-1", "i-2"})
 #: Steps that a handful of shoppers pass.
 QUICK = CanaryPolicy(
-    steps=tuple(Step(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in (1, 5, 25, 50)),
+    steps=tuple(
+        CanaryStep(share=share, minimum_shoppers=2, minimum_s=0, maximum_s=900) for share in CANARY_SHARE.values()
+    ),
     shadow=ShadowPolicy(minimum_questions=10, minimum_s=0, maximum_s=600),
     warm_up_s=60,
 )
@@ -92,7 +96,7 @@ class FolderRegion:
     refuses: set[str] = field(default_factory=set)
     unready: set[str] = field(default_factory=set)
     unsigned: set[str] = field(default_factory=set)
-    routed: list[Split] = field(default_factory=list)
+    routed: list[TrafficSplit] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 
     def readiness(self) -> Mapping[str, Readiness]:
@@ -109,10 +113,10 @@ class FolderRegion:
         path = self.folder / f"{slot}.pointer"
         return path.read_text() if path.exists() else None
 
-    def split(self) -> Split | None:
+    def split(self) -> TrafficSplit | None:
         return edge.read_split(self.folder)
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         edge.write_routes(self.folder, split, self.s)
         self.routed.append(split)
 
@@ -152,9 +156,9 @@ class FolderRegion:
         for number in range(first, first + shoppers):
             shopper, request = f"{arm}-{number}", f"{arm}-{number}-{now}"
             access.append(
-                {"time": stamp(datetime.fromtimestamp(now, UTC)), "request_id": request, "shopper": shopper, "arm": arm,
-                 "release": release if code == 200 else None, "method": "POST", "path": "/recommend", "code": code,
-                 "flags": "-", "duration_ms": 5}
+                {"time": format_time(datetime.fromtimestamp(now, UTC)), "request_id": request, "shopper": shopper,
+                 "arm": arm, "release": release if code == 200 else None, "method": "POST", "path": "/recommend",
+                 "code": code, "flags": "-", "duration_ms": 5}
             )  # fmt: skip
             about = {
                 "t": now + 0.01,
@@ -197,7 +201,7 @@ class FolderRegion:
 
 
 def gated(ledger: Ledger, source: str, digest: str, *, author: str = "nightly") -> str:
-    version = 1 + len(ledger.places(source))
+    version = 1 + len(ledger.releases(source))
     registration.gated(ledger, source, digest, version=version, evidence={}, decision=GATE, author=author)
     return digest
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import create_engine, text
 
 from artifacts.database import migrate
-from artifacts.ledger import Ledger
+from artifacts.ledger import Ledger, Move, PlannedMove
 from contracts.release import State
 from contracts.settings import Settings
 from tests.releases.fake_region import drop_database
@@ -46,8 +47,13 @@ def own_ledger(s: Settings) -> Iterator[Ledger]:
             engine.dispose()
 
 
+def move_release(ledger: Ledger, source: str, digest: str, **about: Any) -> Move:
+    """Move one release, as a `PlannedMove` of `about` says."""
+    return ledger.move(PlannedMove(source=source, digest=digest, **about))
+
+
 def walk(ledger: Ledger, digest: str, *road: State, source: str = "shop") -> None:
     """Take a release along `road`, from wherever it is."""
     for to in road:
         present = ledger.state(source, digest)
-        ledger.move(source, digest, to=to, expected=present, actor="test", reason=f"to {to}", version=1)
+        move_release(ledger, source, digest, to=to, expected=present, actor="test", reason=f"to {to}", version=1)

@@ -15,8 +15,9 @@ from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import registration
 from releases.approval import approval
-from releases.approval.approval import Answer, Door, Rules, Standing
+from releases.approval.approval import Answer, ApprovalOutcome, Door, Rules
 from tests.fakes import GATE
+from tests.releases.own_ledger import move_release
 
 RULES = Rules(reviewers=frozenset({"reviewer", "admin", "oncall"}))
 TWO = Rules(reviewers=RULES.reviewers, required=2)
@@ -62,14 +63,16 @@ class Case:
         named: str = "",
         reason: str = "looks right",
         now: datetime | None = None,
-    ) -> Standing:
+    ) -> ApprovalOutcome:
         given = self.says(person, approves=approves, named=named, reason=reason)
         return approval.answer(self.ledger, rules, given, now=now)
 
     def move(self, *road: State) -> None:
         """Take it along a road of states, as the controller would."""
         for to in road:
-            self.ledger.move(self.source, self.digest, to=to, expected=self.state, actor="controller", reason="test")
+            move_release(
+                self.ledger, self.source, self.digest, to=to, expected=self.state, actor="controller", reason="test"
+            )
 
 
 def gated(s: Settings, *, author: str = "schedule", source: str = "", register: bool = False, version: int = 1) -> Case:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings, read_settings
 from releases.log_retention import tidy
-from serving.edge import admin, edge
+from serving.edge import admin
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
@@ -18,7 +19,7 @@ NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 @pytest.fixture
 def s(tmp_path: Path) -> Settings:
     s = read_settings(home=tmp_path)
-    (s.region_home / "logs").mkdir(parents=True)
+    s.paths.logs.mkdir(parents=True)
     return s
 
 
@@ -30,32 +31,32 @@ def reopened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def access_log(s: Settings, first: datetime) -> Path:
-    path = s.region_home / "logs" / edge.ACCESS_LOG
+    path = s.paths.access_log
     path.write_text(json.dumps({"time": first.isoformat()}) + "\n")
     return path
 
 
 def test_answers_and_access_logs_of_former_days_go(s: Settings) -> None:
-    answers, events = s.region_home / "answer-log", s.region_home / "event-log"
+    answers, events = s.paths.answer_log, s.paths.event_log
     for folder in (answers, events):
         for day in ("2026-03-05", "2026-03-06", "2026-03-20"):
             (folder / day).mkdir(parents=True)
             (folder / day / "engine-000000.jsonl").write_text("{}\n")
     for day in ("2026-03-05", "2026-03-06"):
-        (s.region_home / "logs" / f"{edge.ACCESS_LOG}.{day}").write_text("{}\n")
-    (s.region_home / "logs" / "primary-engine.log.1").write_text("not ours")
+        (s.paths.logs / f"{ACCESS_LOG}.{day}").write_text("{}\n")
+    (s.paths.logs / "primary-engine.log.1").write_text("not ours")
     assert len(tidy(s, now=NOW)) == 2
     assert sorted(path.name for path in answers.iterdir()) == ["2026-03-06", "2026-03-20"]
     assert len(list(events.iterdir())) == 3
-    left = sorted(path.name for path in (s.region_home / "logs").iterdir())
-    assert left == [f"{edge.ACCESS_LOG}.2026-03-06", "primary-engine.log.1"]
+    left = sorted(path.name for path in s.paths.logs.iterdir())
+    assert left == [f"{ACCESS_LOG}.2026-03-06", "primary-engine.log.1"]
     assert tidy(s, now=NOW) == []
 
 
 def test_an_access_log_is_put_aside_after_a_day(s: Settings, reopened: list[str]) -> None:
     path = access_log(s, NOW - timedelta(hours=23))
     assert tidy(s, now=NOW) == []
-    assert tidy(s, now=NOW + timedelta(hours=2)) == [f"{edge.ACCESS_LOG} is now {edge.ACCESS_LOG}.2026-03-20"]
+    assert tidy(s, now=NOW + timedelta(hours=2)) == [f"{ACCESS_LOG} is now {ACCESS_LOG}.2026-03-20"]
     assert not path.exists()
     assert reopened == ["POST /reopen_logs"]
 

@@ -35,4 +35,5 @@ def test_the_reason_is_what_the_gate_measured(difference: str) -> None:
     }
     assert registration.reason(decision) == f"passed the gate: {sentence}"
     assert "no sentences" in registration.reason({})
-    assert len(registration.reason({"checks": [{"name": "n", "sentence": "long " * 900}]})) == registration.LONGEST
+    long = registration.reason({"checks": [{"name": "n", "sentence": "long " * 900}]})
+    assert len(long) == registration.LONGEST_GATE_REASON

@@ -1,4 +1,4 @@
-"""Back to the release before: on the ledger, on its way to the shoppers, and on a running region."""
+"""Back to the release before: on the ledger, while another is in progress, and on a running region."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from monitoring import alerts
 from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stoppable
 from releases.rollout.region import Readiness
 from releases.rollout.routing_wait import await_release, last_beat
-from serving.edge.edge import Split
-from tests.releases.own_ledger import ROAD, walk
+from serving.edge.edge import TrafficSplit
+from tests.releases.own_ledger import ROAD, move_release, walk
 from tests.scenarios.live_canary import LiveCanary
 
 FIRST, SECOND, THIRD, MOVING = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
@@ -35,7 +35,7 @@ def test_the_release_before_is_champion_again_and_the_bad_one_is_rolled_back(led
     move = rollback(ledger, "shop", person="oncall", reason=" carts\nfell ")
     assert (move.digest, move.to_state, move.actor, move.reason) == (SECOND, "champion", "oncall", "carts fell")
     assert move.evidence == {"rollback": True, "from": THIRD}
-    assert {p.digest: p.state for p in ledger.places("shop")} == {
+    assert {p.digest: p.state for p in ledger.releases("shop")} == {
         FIRST: "retired", SECOND: "champion", THIRD: "rolled_back",
     }  # fmt: skip
     rollback(ledger, "shop", person="oncall", reason="that one too")
@@ -61,12 +61,12 @@ def test_without_a_release_before_nothing_moves(ledger: Ledger) -> None:
 
 @pytest.mark.stack
 @pytest.mark.parametrize("state", ["approved", "shadow", "canary_1", "canary_50"])
-def test_a_release_on_its_way_is_stopped_first(ledger: Ledger, state: State) -> None:
+def test_a_release_in_progress_is_stopped_first(ledger: Ledger, state: State) -> None:
     for digest in (FIRST, SECOND):
         walk(ledger, digest, *ROAD)
     road: list[State] = ["built", "gated", "approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"]
     walk(ledger, MOVING, *road[: road.index(state) + 1])
-    assert [p.digest for p in foresee(ledger, "shop").on_its_way] == [MOVING]
+    assert [p.digest for p in foresee(ledger, "shop").in_progress] == [MOVING]
     rollback(ledger, "shop", person="oncall", reason="carts fell")
     last = ledger.history("shop")[-3:]
     assert [(m.digest, m.to_state) for m in last] == [
@@ -88,14 +88,14 @@ def test_a_person_takes_a_release_off_its_way_beside_the_first_champion(ledger: 
 
 
 @pytest.mark.stack
-def test_what_is_not_on_its_way_is_not_stopped_and_what_helps_is_said(ledger: Ledger) -> None:
+def test_what_is_not_in_progress_is_not_stopped_and_what_helps_is_said(ledger: Ledger) -> None:
     walk(ledger, FIRST, *ROAD)
     walk(ledger, SECOND, "built", "gated")
     walk(ledger, THIRD, "built", "gated", "rejected")
     before = ledger.history()
     for digest, helps in ((FIRST, "release rollback"), (SECOND, "release reject 2222"), (THIRD, "release list")):
         for attempt in (stoppable, lambda *about: stop(*about, person="oncall", reason="why not")):
-            with pytest.raises(IllegalMove, match="not on its way") as refused:
+            with pytest.raises(IllegalMove, match="not in progress") as refused:
                 attempt(ledger, "shop", digest)
             assert helps in refused.value.remedy
     assert ledger.history() == before
@@ -107,11 +107,11 @@ def test_a_second_press_of_the_button_is_known_as_one(ledger: Ledger) -> None:
         walk(ledger, digest, *ROAD)
     assert just_now(ledger, "shop") is None
     shown = foresee(ledger, "shop")
-    move = rollback(ledger, "shop", person="oncall", reason="carts fell", way=shown)
+    move = rollback(ledger, "shop", person="oncall", reason="carts fell", plan=shown)
     assert just_now(ledger, "shop") == move
     assert just_now(ledger, "shop", now=move.at + JUST_NOW) is None
     with pytest.raises(Conflict, match="changed meanwhile: it is 222222222222 now"):
-        rollback(ledger, "shop", person="admin", reason="carts fell", way=shown)
+        rollback(ledger, "shop", person="admin", reason="carts fell", plan=shown)
     assert ledger.state("shop", FIRST) == "retired"
 
 
@@ -130,7 +130,7 @@ def test_of_two_who_roll_back_at_once_one_goes_back_one_step(ledger: Ledger) -> 
         came = list(pool.map(back, "abcdef"))
     assert came.count(FIRST) == 1
     assert ledger.state("shop", FIRST) == "champion"
-    assert len(ledger.places("shop", among=("champion",))) == 1
+    assert len(ledger.releases("shop", among=("champion",))) == 1
 
 
 class FakeRegion:
@@ -138,16 +138,16 @@ class FakeRegion:
 
     def __init__(self, **serves: str) -> None:
         self.serves = {"champion": SECOND, "control": None, "canary": None, "former": None, **serves}
-        self.now: Split | None = Split()
-        self.routed: list[Split] = []
+        self.now: TrafficSplit | None = TrafficSplit()
+        self.routed: list[TrafficSplit] = []
 
     def readiness(self) -> Mapping[str, Readiness]:
         return {slot: Readiness(serves=digest, reason="warming up") for slot, digest in self.serves.items()}
 
-    def split(self) -> Split | None:
+    def split(self) -> TrafficSplit | None:
         return self.now
 
-    def route(self, split: Split) -> None:
+    def route(self, split: TrafficSplit) -> None:
         self.now = split
         self.routed.append(split)
 
@@ -167,12 +167,12 @@ class FakeRegion:
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
     s = read_settings(home=tmp_path)
-    s.region_home.mkdir(parents=True)
+    s.paths.home.mkdir(parents=True)
     return s
 
 
 def beats(s: Settings, age: float = 0.0) -> None:
-    (s.region_home / "controller.json").write_text(json.dumps({"at": time.time() - age, "doing": "nothing"}))
+    s.paths.heartbeat("controller").write_text(json.dumps({"at": time.time() - age, "doing": "nothing"}))
 
 
 def test_while_the_controller_lives_nobody_helps_it(home: Settings) -> None:
@@ -188,7 +188,7 @@ def test_a_silent_controllers_step_is_made_for_it(home: Settings, age: float | N
         beats(home, age)
     region = FakeRegion(former=FIRST)
     arrival = await_release(
-        home, FIRST, region=region, tick=lambda: region.route(Split(rest_engine="former")), ask=region.ask
+        home, FIRST, region=region, tick=lambda: region.route(TrafficSplit(rest_engine="former")), ask=region.ask
     )
     assert (arrival.engine, arrival.helped) == ("former", True)
     assert arrival.seconds < 2
@@ -203,25 +203,25 @@ def test_without_the_object_store_the_weights_move_all_the_same(home: Settings) 
 
     arrival = await_release(home, FIRST, region=region, tick=tick, ask=region.ask)
     assert arrival.engine == "former"
-    assert region.now == Split(rest_engine="former")
+    assert region.now == TrafficSplit(rest_engine="former")
 
 
 def test_what_is_missing_is_said_when_it_takes_too_long(home: Settings) -> None:
     beats(home)
     region = FakeRegion()
     with pytest.raises(ServingError, match="engine champion serves 222222222222 .warming up."):
-        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.3)
-    region.now = Split(control=5, rest=90, canary=5)
+        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, timeout=0.3)
+    region.now = TrafficSplit(control=5, rest=90, canary=5)
     with pytest.raises(ServingError, match="still splits"):
-        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, patience=0.1)
-    region.now = Split()
+        await_release(home, FIRST, region=region, tick=lambda: None, ask=region.ask, timeout=0.1)
+    region.now = TrafficSplit()
     with pytest.raises(ServingError, match="the edge answers with nothing"):
-        await_release(home, SECOND, region=region, tick=lambda: None, ask=lambda: None, patience=0.1)
+        await_release(home, SECOND, region=region, tick=lambda: None, ask=lambda: None, timeout=0.1)
 
 
 def test_a_torn_heartbeat_is_none(home: Settings) -> None:
     assert last_beat(home) is None
-    (home.region_home / "controller.json").write_text('{"at": 1')
+    home.paths.heartbeat("controller").write_text('{"at": 1')
     assert last_beat(home) is None
 
 
@@ -235,8 +235,14 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     first = live.champion()
     second = live.release(seed=1)
     live.approve(second)
-    live.ledger.move(
-        live.source, second, to="champion", expected=live.state(second), actor="test", reason="no canary here"
+    move_release(
+        live.ledger,
+        live.source,
+        second,
+        to="champion",
+        expected=live.state(second),
+        actor="test",
+        reason="no canary here",
     )
     live.await_serving(second)
     for module in ("rollback", "release"):
@@ -271,7 +277,7 @@ def test_the_command_brings_all_shoppers_back_within_ten_seconds(
     move = live.ledger.champion(live.source)
     assert move is not None
     assert "not signed in" in move.actor
-    assert "find out who it was" in alerts.told(stack)[-1].text
+    assert "find out who it was" in alerts.read_alerts(stack)[-1].text
     again = CliRunner().invoke(app, command)
     assert "nothing more is moved" in again.output
     assert f"{first[:12]} serves all shoppers" in again.output

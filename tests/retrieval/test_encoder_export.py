@@ -54,7 +54,7 @@ def test_the_same_network_gives_the_same_bytes() -> None:
             vocab_size=1100, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
         )
         model = text.with_pooling(BertModel(config, add_pooling_layer=False))
-        return text.program_of(model).SerializeToString(deterministic=True)
+        return text.sentence_program(model).SerializeToString(deterministic=True)
 
     assert export() == export()
 

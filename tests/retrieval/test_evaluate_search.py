@@ -33,7 +33,7 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 @pytest.fixture
 def evaluate(encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """Runs `caravan evaluate search` in a home that has the encoder already."""
+    """Run `caravan evaluate search` in a home that has the encoder already."""
     monkeypatch.setenv("CARAVAN_HOME", str(encoder_folder.parent.parent))
 
     def run(catalog: Path, judgments: Path, report: Path, *more: str) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retrieval.fusion import fuse, reciprocal_rank
+from retrieval.fusion import fuse
 
 LEXICAL = arrays(np.float32, 20, elements=st.floats(0, 30, width=32, allow_subnormal=False))
 DENSE = arrays(np.float32, 20, elements=st.floats(-1, 1, width=32, allow_subnormal=False))
@@ -29,10 +29,3 @@ def test_without_words_the_vectors_decide(dense: np.ndarray) -> None:
 @given(LEXICAL, DENSE, st.sampled_from([0.5, 2.0, 8.0]))
 def test_the_scale_of_word_scores_does_not_matter(lexical: np.ndarray, dense: np.ndarray, factor: float) -> None:
     np.testing.assert_allclose(fuse(lexical * np.float32(factor), dense), fuse(lexical, dense), atol=1e-5)
-
-
-def test_reciprocal_rank_adds_both_places() -> None:
-    lexical = np.array([0.0, 2.0, 1.0], dtype=np.float32)
-    dense = np.array([0.9, 0.1, 0.5], dtype=np.float32)
-    expected = [1 / 61, 1 / 61 + 1 / 63, 1 / 62 + 1 / 62]
-    np.testing.assert_allclose(reciprocal_rank(lexical, dense), expected, rtol=1e-5)

@@ -18,6 +18,7 @@ from ingestion.landing.land import land
 from ingestion.pseudonymize import Pseudonymizer
 from ingestion.sources.shop import MadeShop, ShopPlan, generate
 from tests.scenarios.nights import PATIENCE
+from tests.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +69,9 @@ def backfilled(stack: Settings, airflow: Airflow, source: str, last: date, first
     """The runs of Airflow's own backfill of the shop's last two days."""
     first = last - timedelta(days=1)
     number = airflow.backfill("nightly", first, last, {"source": source, "recipe": "tiny", "rollout": "demo"})
-    deadline = time.monotonic() + PATIENCE
-    while airflow.backfill_state(number)["completed_at"] is None:
-        assert time.monotonic() < deadline, "the backfill does not end"
-        time.sleep(1)
+
+    def over() -> bool:
+        return airflow.backfill_state(number)["completed_at"] is not None
+
+    until(over, PATIENCE, every=1, otherwise="the backfill does not end")
     return airflow.runs_between("nightly", first, last)

@@ -23,9 +23,9 @@ from caravan.cli.airflow_api import ENDED, Airflow
 from caravan.stack.machine import EmbeddedMachine
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from recovery.drills.report import Score, keep
+from recovery.drills.report import Score, write_score
 from recovery.region_lease.lease import RegionLease
-from recovery.restore import restore_state
+from recovery.restore.state import path_of
 from recovery.snapshots import retention, verify
 from recovery.snapshots.create import create
 from recovery.vault.vault import Vault
@@ -51,7 +51,7 @@ def drill(
     meddle: Meddle = in_peace,
 ) -> Score:
     """Lose the primary of `s` and recover; the score. Both regions and the control group must run."""
-    standby, vault, problems = s.model_copy(update={"region": "standby"}), Vault.of(s), []
+    standby, vault, problems = s.of_region("standby"), Vault.of(s), []
     shop = Shop(s)
     tell("shop", "features, a signed and registered champion, shoppers")
     shop.prepare()
@@ -66,9 +66,9 @@ def drill(
     if {release for release, _ in before} != {shop.digest} or names["champion"] != shop.digest:
         problems.append("the primary did not serve its champion before the fault")
     tell("traffic", f"{REQUESTS} questions recorded, rows are being written")
-    time.sleep(10)
+    time.sleep(10)  # the feed brings what the shoppers did: only what is written from here on may be lost
     with writing(s) as acknowledged:
-        time.sleep(8)
+        time.sleep(8)  # in the middle of writing
         lost_at = lose(s)
     tell("fault", f"every process of {s.region} killed, its disk removed; {len(acknowledged)} rows were acknowledged")
 
@@ -78,7 +78,7 @@ def drill(
     recovered = time.time() - lost_at
     if (state := oncall.run("recover", run)["state"]) != "success":
         problems.append(f"`recover` ended in the state {state}")
-    done = json.loads(restore_state.path(standby).read_text())
+    done = json.loads(path_of(standby).read_text())
 
     after = settled(standby, REQUESTS)
     ledger = Ledger.of(standby)
@@ -115,9 +115,9 @@ def drill(
 
 def vault_of(standby: Settings) -> Vault:
     """The vault in the standby's own store."""
-    from recovery.vault.vault import kept_here
+    from recovery.vault.vault import with_own_vault
 
-    return Vault.of(kept_here(standby))
+    return Vault.of(with_own_vault(standby))
 
 
 def _watched(oncall: Airflow, run: str, standby: Settings, digest: str, tell: Tell, meddle: Meddle) -> float:
@@ -165,7 +165,7 @@ def main() -> int:
             oncall = Airflow.of(s, "oncall")
             oncall.ensure_ready("recover")
             score = drill(s, oncall, tell=board)
-    page = keep(score, Path(".caravan") / "rehearsals")
+    page = write_score(score, Path(".caravan") / "rehearsals")
     print(f"RPO {score.rpo:.1f} s, first answer {score.first_answer:.0f} s, all {score.full_capacity:.0f} s, "
           f"{score.asked - score.different} of {score.asked} answers as before, {score.lost_rows} lost")  # fmt: skip
     for failure in score.failures():

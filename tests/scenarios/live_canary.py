@@ -22,9 +22,10 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
 from artifacts.signature import sign
 from caravan.stack.supervision import supervisor
-from contracts.release import State
+from contracts.region import SLOTS
+from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
-from monitoring.canary_policy import CanaryPolicy, ShadowPolicy, Step
+from monitoring.canary_policy import CanaryPolicy, CanaryStep, ShadowPolicy
 from monitoring.guardrails import GUARDRAILS
 from releases import registration
 from releases.approval.approval import Answer, Rules, answer
@@ -32,16 +33,16 @@ from releases.rollout.controller import Controller
 from releases.rollout.region import LiveRegion
 from serving import reach
 from serving.edge import edge
-from serving.events.answer_log import FOLDER
-from serving.replay import replay
 from serving.replay.plan import ReplayPlan
-from serving.replay.report import Report
-from serving.replay.sessions import Session
-from serving.replay.sessions import Step as Taken
+from serving.replay.replay import run_replay
+from serving.replay.report import ReplayReport
+from serving.replay.sessions import Session, Step
 from tests.conftest import REPOSITORY
 from tests.fakes import GATE
+from tests.releases.own_ledger import move_release
 from tests.serving import tiny_release
 from tests.serving.live import free_port
+from tests.waiting import until
 
 #: Lines of guardrails that have few events in some seconds, or many on a busy machine.
 WIDE = {"carts": 0.2, "purchases": 0.2, "over_budget": 0.15, "timeouts": 0.15, "fallbacks": 0.15}
@@ -53,7 +54,7 @@ POLICY = CanaryPolicy(
                 delta=WIDE.get(g.name, 4 * g.delta))
         for g in GUARDRAILS
     ),
-    steps=tuple(Step(share=share, minimum_shoppers=few, minimum_s=0, maximum_s=600)
+    steps=tuple(CanaryStep(share=share, minimum_shoppers=few, minimum_s=0, maximum_s=600)
                 for share, few in ((1, 1), (5, 5), (25, 30), (50, 100))),
     shadow=ShadowPolicy(minimum_questions=40, minimum_s=1, maximum_s=120),
     warm_up_s=120,
@@ -72,7 +73,7 @@ def crowd(count: int, steps: int = 2) -> list[Session]:
         items = [
             tiny_release.item_id((number // ROOMS + 7 * n) % (ITEMS // ROOMS) * ROOMS + room) for n in range(steps)
         ]
-        found.append(Session(f"s-{uuid.uuid4().hex[:10]}", tuple(Taken("view", item) for item in items)))
+        found.append(Session(f"s-{uuid.uuid4().hex[:10]}", tuple(Step("view", item) for item in items)))
     return found
 
 
@@ -83,7 +84,7 @@ class LiveCanary:
     s: Settings
     policy: CanaryPolicy = POLICY
     source: str = field(default_factory=lambda: f"shop-{uuid.uuid4().hex[:8]}")
-    report: Report | None = None
+    report: ReplayReport | None = None
 
     def __post_init__(self) -> None:
         self.ledger = Ledger.of(self.s)
@@ -107,7 +108,7 @@ class LiveCanary:
             self.ledger,
             self.source,
             digest,
-            version=1 + len(self.ledger.places(self.source)),
+            version=1 + len(self.ledger.releases(self.source)),
             evidence={},
             decision=GATE,
             author=author,
@@ -134,7 +135,7 @@ class LiveCanary:
         began = time.monotonic()
         while time.monotonic() < began + seconds:
             ready = reach.get(self.s.engine_address, "/readyz").json()["release"] == digest
-            split = edge.read_split(self.s.region_home / "edge")
+            split = edge.read_split(self.s.paths.edge)
             if ready and split is not None and split.rest_engine == "champion" and self.asked() == digest:
                 return time.monotonic() - began
             time.sleep(0.1)
@@ -150,9 +151,9 @@ class LiveCanary:
         return self.ledger.state(self.source, digest)
 
     def wait(self, digest: str, *states: State, seconds: float = 120.0) -> State:
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while (state := self.state(digest)) not in states:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 doing = self.controller.doing if self.controller else ""
                 raise AssertionError(f"{state}, not {states}, after {seconds} s: {doing}\n{self.story(digest)}")
             time.sleep(0.05)
@@ -174,7 +175,7 @@ class LiveCanary:
         region = LiveRegion(self.s)
         self.controller = Controller(
             self.s, self.ledger, region_database(self.s), region, access_log=region.access_log,
-            answer_log=self.s.region_home / FOLDER, policies=lambda _name: self.policy,
+            answer_log=self.s.paths.answer_log, policies=lambda _name: self.policy,
         )  # fmt: skip
         stop = threading.Event()
         thread = threading.Thread(target=self._run, args=(stop,))
@@ -185,9 +186,10 @@ class LiveCanary:
             stop.set()
             thread.join()
             region.close()
-            for place in self.ledger.places(self.source):
-                if place.state in ("approved", "shadow", "canary_1", "canary_5", "canary_25", "canary_50"):
-                    self.ledger.move(
+            for place in self.ledger.releases(self.source):
+                if place.state in IN_FLIGHT:
+                    move_release(
+                        self.ledger,
                         self.source,
                         place.digest,
                         to="rolled_back",
@@ -211,7 +213,7 @@ class LiveCanary:
         )
 
         def send() -> None:
-            self.report = replay.run(plan, crowd(shoppers), stop=stop)
+            self.report = run_replay(plan, crowd(shoppers), stop=stop)
 
         thread = threading.Thread(target=send)
         thread.start()
@@ -226,8 +228,8 @@ class LiveCanary:
         self, *, control: tuple[str, ...] = (), canary: tuple[str, ...] = (), canary_url: str = ""
     ) -> Iterator[None]:
         """Fault proxies between the edge and the engines of the two arms; all requests of both arms pass one."""
-        folder = self.s.region_home / "edge"
-        addresses = {slot: self.s.engine_address_of(slot) for slot in edge.SLOTS}
+        folder = self.s.paths.edge
+        addresses = {slot: self.s.engine_address_of(slot) for slot in SLOTS}
         with ExitStack() as stack:
             for slot, options in (("control", control), ("canary", canary)):
                 port, target = free_port(), canary_url if slot == "canary" and canary_url else addresses[slot]
@@ -251,15 +253,15 @@ class LiveCanary:
             try:
                 yield
             finally:
-                edge.write_clusters(folder, {slot: self.s.engine_address_of(slot) for slot in edge.SLOTS})
+                edge.write_clusters(folder, {slot: self.s.engine_address_of(slot) for slot in SLOTS})
 
 
 def await_port(url: str, seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    def listens() -> bool:
         try:
             httpx.get(f"{url}/healthz", timeout=2)
-            return
         except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer")
+            return False
+        return True
+
+    until(listens, seconds, every=0.1, otherwise=f"{url} does not answer")

@@ -32,13 +32,14 @@ from contracts.settings import Settings
 from feature_repo.store import materialize
 from feature_repo.tables import build
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.drills.probe_queries import answer_of, by_several
+from recovery.drills.probe_queries import answer_of, ask_in_parallel
 from releases import registration
 from releases.approval.approval import Answer, Rules, answer
 from serving.reach import as_shop, shop_headers
 from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
 from tests.serving import tiny_release
+from tests.waiting import until
 
 ITEMS, SHOPPERS = 60, 40
 #: Seconds in which an event must be accepted.
@@ -83,10 +84,12 @@ class Shop:
             approves=True, reason="a test",
         )  # fmt: skip
         answer(ledger, Rules.of(self.s), given)
-        until = time.monotonic() + 180
-        while serves(self.s) != self.digest:
-            assert time.monotonic() < until, f"{self.digest[:12]} is {ledger.state(self.source, self.digest)}"
-            time.sleep(0.2)
+        until(
+            lambda: serves(self.s) == self.digest,
+            180,
+            every=0.2,
+            otherwise=lambda: f"{self.digest[:12]} is {ledger.state(self.source, self.digest)}",
+        )
 
     def _features(self) -> None:
         hashed, yesterday = Pseudonymizer(self.s.secret("pseudonym_key")), datetime.now(UTC) - timedelta(days=1)
@@ -110,10 +113,10 @@ class Shop:
         """Shoppers view items; every event is acknowledged."""
         with as_shop(self.s, timeout=10) as client:
             for number in range(count):
-                until = time.monotonic() + PATIENCE
+                deadline = time.monotonic() + PATIENCE
                 # a starved region may take no writes for a moment: what was not acknowledged does not count
                 while (answered := self._view(client, number)).status_code != 200:
-                    assert time.monotonic() < until, answered.text
+                    assert time.monotonic() < deadline, answered.text
                     time.sleep(0.2)
                 assert answered.json()["accepted"] == 1, answered.text
 
@@ -161,7 +164,7 @@ def serves(s: Settings, address: str = "") -> str | None:
 def logged(s: Settings) -> set[str]:
     """Ids in a region's event log; lines of an erased shopper are blanks."""
     found = set()
-    for path in (s.region_home / "event-log").glob("*/*.jsonl"):
+    for path in s.paths.event_log.glob("*/*.jsonl"):
         found |= {json.loads(line)["event_id"] for line in path.read_text().splitlines() if line.strip()}
     return found
 
@@ -174,7 +177,7 @@ def asked(s: Settings, count: int) -> Answered:
         content = answer_of(lambda: client.post("/recommend", json=body))
         return content["release"], tuple(item["item_id"] for item in content["items"])
 
-    return by_several(ask, count, s.edge_address, headers=shop_headers(s))
+    return ask_in_parallel(ask, count, s.edge_address, headers=shop_headers(s))
 
 
 def settled(s: Settings, count: int) -> Answered:
@@ -214,7 +217,7 @@ def writing(s: Settings) -> Iterator[list[tuple[float, int]]]:
 
 def lose(s: Settings) -> float:
     """Kill every process of the region with SIGKILL and remove its disk; when."""
-    home = s.region_home
+    home = s.paths.home
     (supervisor.run_folder(s) / f"group-{s.region}.conf").unlink()  # or supervisor would start them again
     at = time.time()
     _kill(s)

@@ -18,6 +18,7 @@ from contracts import release as files
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import registration
+from tests.releases.own_ledger import move_release
 from training.gate import decide
 
 
@@ -94,7 +95,7 @@ def move(s: Settings, source: str, digest: str, *road: State, reason: str = "the
     ledger = Ledger.of(s)
     for state in road:
         present = ledger.state(source, digest)
-        ledger.move(source, digest, to=state, expected=present, actor="controller", reason=reason, **about)
+        move_release(ledger, source, digest, to=state, expected=present, actor="controller", reason=reason, **about)
 
 
 @contextmanager
@@ -109,11 +110,11 @@ def resting_controller(s: Settings) -> Iterator[None]:
     if runs:
         supervisor.call(s, "stopProcess", process)
     ledger = Ledger.of(s)
-    before, known = ledger.newest("champion"), {place.digest for place in ledger.places()}
+    before, known = ledger.newest("champion"), {place.digest for place in ledger.releases()}
     try:
         yield
     finally:
-        for place in ledger.places(among=(*IN_FLIGHT, "champion")):
+        for place in ledger.releases(among=(*IN_FLIGHT, "champion")):
             if place.digest not in known:
                 move(s, place.source, place.digest, "rolled_back", reason="the test is over")
         if before is not None and ledger.newest("champion") != before:

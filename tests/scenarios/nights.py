@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from caravan.cli.airflow_api import ENDED, Airflow
+from tests.waiting import until
 
 PATIENCE = 1200
 
 
 def ended(airflow: Airflow, run_id: str, dag: str = "nightly", *, patience: float = PATIENCE) -> dict[str, Any]:
     """The run, once it has ended; its failed tasks' errors are in the assertion's message."""
-    deadline = time.monotonic() + patience
-    while (run := airflow.run(dag, run_id))["state"] not in ENDED:
-        assert time.monotonic() < deadline, f"{run_id} is still {run['state']}"
-        time.sleep(1)
-    return run
+
+    def over() -> dict[str, Any] | None:
+        run = airflow.run(dag, run_id)
+        return run if run["state"] in ENDED else None
+
+    return until(over, patience, every=1, otherwise=lambda: f"{run_id} is still {airflow.run(dag, run_id)['state']}")
 
 
 def complaints(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str, str]:

@@ -83,7 +83,7 @@ def test_a_night_refused_by_right_is_a_success_and_says_what_serves(
     noise = np.random.default_rng(7)  # it has learned nothing
     spoiled = {name: noise.permutation(w.ravel()).reshape(w.shape) for name, w in weights.items()}
     save_file(spoiled, model / job.WEIGHTS)
-    versions, told = Registry.of(stack).versions(source), alerts.told(stack)
+    versions, told = Registry.of(stack).versions(source), alerts.read_alerts(stack)
     with instead(stack, source, last, model):
         ended = night(stack, source, last)
     run = newest(airflow, source, last)
@@ -110,7 +110,7 @@ def test_a_night_refused_by_right_is_a_success_and_says_what_serves(
     assert verdict["passed"] is False
     assert verdict["verdict"].startswith("refused: ")
     assert Registry.of(stack).versions(source) == versions
-    assert alerts.told(stack) == told
+    assert alerts.read_alerts(stack) == told
 
 
 def test_a_night_of_which_nothing_landed_is_skipped_and_says_what_to_do(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import date, timedelta
 from typing import Any
 
@@ -21,6 +20,7 @@ from releases.approval.approval import Answer, Rules, answer
 from serving import reach
 from tests.scenarios.nights import complaints, ended
 from tests.scenarios.snapshot import snapshot
+from tests.waiting import until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -95,10 +95,12 @@ def test_the_released_model_answers_at_the_edge(stack: Settings, source: str, ba
             approves=True, reason="a test",
         )  # fmt: skip
         answer(ledger, Rules.of(stack), given)
-    deadline = time.monotonic() + 180
-    while Registry.of(stack).alias(source, "champion") != champion or engine(stack) != champion.digest:
-        assert time.monotonic() < deadline, ledger.state(source, champion.digest)
-        time.sleep(1)
+    until(
+        lambda: Registry.of(stack).alias(source, "champion") == champion and engine(stack) == champion.digest,
+        180,
+        every=1,
+        otherwise=lambda: ledger.state(source, champion.digest),
+    )
     ready = reach.get(stack.engine_address, "/readyz", timeout=10).json()
     assert ready["release"] == champion.digest
     with reach.as_shop(stack, timeout=10) as shop:
@@ -129,10 +131,7 @@ def test_a_day_run_again_changes_nothing(
         assert complaints(airflow, run["dag_run_id"]) == {}
     runs = airflow.call("GET", "/dags/release/dagRuns", params={"limit": 100, "order_by": "-start_date"})["dag_runs"]
     assert [r["dag_run_id"] for r in runs if r["conf"]["source"] == source] == [asked]
-    deadline = time.monotonic() + 120
-    while ledger.newest("asked", source=source, digest=second) is None:
-        assert time.monotonic() < deadline, "nobody is asked"
-        time.sleep(1)
+    until(lambda: ledger.newest("asked", source=source, digest=second), 120, every=1, otherwise="nobody is asked")
 
 
 @pytest.mark.parametrize(

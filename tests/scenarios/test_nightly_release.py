@@ -6,7 +6,6 @@ real traffic through Envoy, and what the ledger tells afterwards is the whole st
 
 from __future__ import annotations
 
-import time
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ingestion.sources.shop import MadeShop
 from tests.browser import pages
 from tests.browser.screenshots import CHROMIUM, browser
 from tests.scenarios.nights import complaints, ended
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.airflow,
@@ -36,20 +36,23 @@ PATIENCE = 600
 
 def waiting(s: Settings, source: str, digest: str) -> None:
     """Until people were asked about it."""
-    ledger, deadline = Ledger.of(s), time.monotonic() + 120
-    while ledger.newest("asked", source=source, digest=digest) is None:
-        assert time.monotonic() < deadline, "nobody is asked"
-        time.sleep(0.5)
+    ledger = Ledger.of(s)
+    until(lambda: ledger.newest("asked", source=source, digest=digest), 120, every=0.5, otherwise="nobody is asked")
 
 
 def champion_at_last(s: Settings, source: str, digest: str) -> None:
     """Until all shoppers have it; fails with its story when it is sent back."""
-    ledger, deadline = Ledger.of(s), time.monotonic() + PATIENCE
-    while (state := ledger.state(source, digest)) != "champion":
-        story = "\n".join(f"{m.to_state}: {m.reason}" for m in ledger.history(source, digest))
-        assert state not in ("rolled_back", "rejected"), story
-        assert time.monotonic() < deadline, story
-        time.sleep(0.5)
+    ledger = Ledger.of(s)
+
+    def so_far() -> str:
+        return "\n".join(f"{m.to_state}: {m.reason}" for m in ledger.history(source, digest))
+
+    def serves() -> bool:
+        state = ledger.state(source, digest)
+        assert state not in ("rolled_back", "rejected"), so_far()
+        return state == "champion"
+
+    until(serves, PATIENCE, every=0.5, otherwise=so_far)
 
 
 def story(s: Settings, source: str, digest: str, door: str) -> None:
@@ -63,10 +66,10 @@ def story(s: Settings, source: str, digest: str, door: str) -> None:
     assert all(guardrail["proven"] for guardrail in proof["guardrails"])
     assert Ledger.of(s).verify() >= len(moves)
     version = next(v for v in Registry.of(s).versions(source) if v.digest == digest)
-    deadline = time.monotonic() + 90
-    while Registry.of(s).alias(source, "champion") != version:
-        assert time.monotonic() < deadline, "MLflow's alias does not follow"
-        time.sleep(1)
+    registry = Registry.of(s)
+    until(
+        lambda: registry.alias(source, "champion") == version, 90, every=1, otherwise="MLflow's alias does not follow"
+    )
 
 
 def shopping(s: Settings, shop: MadeShop) -> Shoppers:
@@ -75,11 +78,7 @@ def shopping(s: Settings, shop: MadeShop) -> Shoppers:
 
 def release_run(airflow: Airflow, source: str, digest: str) -> dict[str, Any]:
     """The run of the DAG `release` about a digest, once it has ended."""
-    run_id, deadline = f"{source}-{digest[:12]}", time.monotonic() + PATIENCE
-    while (run := airflow.run("release", run_id))["state"] not in ("success", "failed"):
-        assert time.monotonic() < deadline, "the run does not end"
-        time.sleep(1)
-    return run
+    return ended(airflow, f"{source}-{digest[:12]}", "release", patience=PATIENCE)
 
 
 def test_approved_in_airflow(

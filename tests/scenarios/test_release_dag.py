@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -26,6 +25,7 @@ from contracts.release import State
 from contracts.settings import Settings
 from releases.approval.approval import Answer, Rules, answer, ask
 from tests.scenarios import made_release
+from tests.waiting import until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -47,20 +47,19 @@ class Case:
 
     def wait(self, task: str, *wanted: str, attempt: int = 1) -> None:
         """Until the task is in one of these states, at this attempt or a later one."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
+
+        def there() -> bool:
             found = {t["task_id"]: t for t in self.airflow.tasks("release", self.run)}
-            if task in found and found[task]["state"] in wanted and found[task]["try_number"] >= attempt:
-                return
-            assert time.monotonic() < deadline, {name: t["state"] for name, t in found.items()}
-            time.sleep(0.5)
+            return task in found and found[task]["state"] in wanted and found[task]["try_number"] >= attempt
+
+        until(there, PATIENCE, every=0.5, otherwise=self.states)
 
     def ended(self) -> str:
-        deadline = time.monotonic() + PATIENCE
-        while (state := self.airflow.run("release", self.run)["state"]) not in ENDED:
-            assert time.monotonic() < deadline, self.states()
-            time.sleep(0.5)
-        return str(state)
+        def over() -> str | None:
+            state = str(self.airflow.run("release", self.run)["state"])
+            return state if state in ENDED else None
+
+        return until(over, PATIENCE, every=0.5, otherwise=self.states)
 
     def request(self) -> dict[str, Any]:
         path = f"/dags/release/dagRuns/{self.run}/taskInstances/approval/-1/hitlDetails"
@@ -138,7 +137,7 @@ def test_a_request_can_be_forged_by_no_task(stack: Settings, cases: dict[str, Ca
     about = {"source": case.source, "digest": case.digest, "run": case.run}
     forged = {
         "only the approval": Caller(dag="nightly", task="offer", id="1", **about),
-        "nobody who is signed in": Caller(dag="release", task="approval", id=str(asked["id"]), **about),
+        "no signed-in person": Caller(dag="release", task="approval", id=str(asked["id"]), **about),
         "another attempt": Caller(dag="release", task="approval", id="1", **about),
         "no such request": Caller(dag="release", task="approval", id="1", **{**about, "run": "made-up"}),
         "another release": Caller(
@@ -157,8 +156,8 @@ def test_a_request_can_be_forged_by_no_task(stack: Settings, cases: dict[str, Ca
     path = f"/dags/release/dagRuns/{case.run}/taskInstances"
     body = {"key": "return_value", "value": event, "map_index": -1}
     case.airflow.call("POST", f"{path}/approval/xcomEntries", json=body)
-    with pytest.raises(NotApproved, match="nobody who is signed in"), Service.of(stack) as service:
-        take(ledger, rules, service, forged["nobody who is signed in"])
+    with pytest.raises(NotApproved, match="no signed-in person"), Service.of(stack) as service:
+        take(ledger, rules, service, forged["no signed-in person"])
     assert ledger.state(case.source, case.digest) == "gated"
 
 

@@ -17,6 +17,7 @@ from contracts.region import RegionName
 from contracts.settings import Settings, read_settings
 from recovery.region_lease.lease import RegionLease
 from tests.conftest import free_offset
+from tests.waiting import until
 
 #: Runs that the schedule would start in the middle of a test.
 SCHEDULED = ("back_up", "rehearse_recovery")
@@ -50,14 +51,14 @@ def two_regions() -> Iterator[Settings]:
 def primary_again(s: Settings) -> Settings:
     """Both regions run and the primary is the active one; a primary that was destroyed is made anew."""
     s, active = up(s, regions=REGIONS, control=True), RegionLease.of(s)
-    until = time.monotonic() + 60
-    while (held := active.look()) is None:
-        assert time.monotonic() < until, "no region asks for the lease"
-        time.sleep(0.5)
+    held = until(active.look, 60, every=0.5, otherwise="no region asks for the lease")
     if held.region != "primary" or held.draining:
         active.claim("primary", held.epoch + 1, actor="test", reason="the next test", now=True)
     active.close()
-    while (right := fence.read(s)) is None or right.standing != "active":
-        assert time.monotonic() < until, "the primary does not hear that it is the active region"
-        time.sleep(0.2)
+    until(lambda: _active(s), 60, every=0.2, otherwise="the primary does not hear that it is the active region")
     return s
+
+
+def _active(s: Settings) -> bool:
+    right = fence.read(s)
+    return right is not None and right.standing == "active"

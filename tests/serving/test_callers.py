@@ -1,4 +1,4 @@
-"""Who asks: nobody in particular learns nothing personal and changes nothing, a token speaks for its own shopper."""
+"""Callers: one who is not known learns nothing personal and changes nothing, a token speaks for its own shopper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from serving.callers import CALLER_HEADER, LIFETIME, NOBODY, TOKEN_COOKIE, USER_HEADER, Caller, Tokens
+from serving.callers import CALLER_HEADER, NOBODY, TOKEN_COOKIE, TOKEN_LIFETIME_S, USER_HEADER, Caller, Tokens
 from serving.http.parts import Parts
 from tests.serving.parts import FakeReader, load, logged, parts_of
 
@@ -45,7 +45,7 @@ def event(user: str, number: int = 0) -> dict[str, Any]:
 
 
 async def test_nobody_gets_the_same_whoever_is_named_and_whatever_is_hidden(http: httpx.AsyncClient) -> None:
-    """From two answers one could else subtract what anna bought."""
+    """Otherwise the difference of two answers would show what anna bought."""
     answers = []
     for user in ("anna", "never-seen"):
         for hide in ({}, {"hide_purchased": False}, {"hide_seen": True}):
@@ -114,8 +114,8 @@ def test_a_token_ends_and_only_our_key_signs() -> None:
     assert fresh is not None
     assert old is not None
     assert foreign is not None
-    assert tokens.caller(fresh.token) == Caller("shopper", "anna")
-    assert [tokens.caller(one) for one in (old.token, foreign.token, "", "a.b.c")] == [NOBODY] * 4
-    assert old.expires == 1 + LIFETIME
+    assert tokens.read_caller(fresh.token) == Caller("shopper", "anna")
+    assert [tokens.read_caller(one) for one in (old.token, foreign.token, "", "a.b.c")] == [NOBODY] * 4
+    assert old.expires == 1 + TOKEN_LIFETIME_S
     assert Tokens(None).mint("anna", str) is None
-    assert Tokens(None).caller(fresh.token) == NOBODY
+    assert Tokens(None).read_caller(fresh.token) == NOBODY

@@ -1,4 +1,4 @@
-"""A small, valid release bundle without training: synthetic catalog, sequence program of a few operators."""
+"""Builds a small, valid release bundle without training: synthetic catalog, sequence program of a few operators."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _write_catalog(
 
 
 def sequence_program(vectors: np.ndarray, *, padded: int | None = None, heavy: bool = False) -> onnx.ModelProto:
-    """`items` [B, L], `lengths` [B] -> `query` [B, D]: the mean of the vectors of a history's items."""
+    """Make a program `items` [B, L], `lengths` [B] -> `query` [B, D]: the mean of the vectors of a history's items."""
     table = np.vstack([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
     nodes = [
         helper.make_node("Gather", ["table", "items"], ["embedded"]),

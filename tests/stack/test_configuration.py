@@ -32,7 +32,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def all_programs(s: Settings) -> list[Program]:
-    standby = s.model_copy(update={"region": "standby"})
+    standby = s.of_region("standby")
     return [*region.programs(s), *region.programs(standby), *control.programs(s)]
 
 

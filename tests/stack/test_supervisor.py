@@ -41,7 +41,7 @@ def test_a_supervisor_that_hangs_is_not_waited_for_for_ever(
     monkeypatch.setattr(supervisor, "PATIENCE", 0.1)
     assert not supervisor.runs(s)
     with pytest.raises(StackError, match="does not answer"):
-        supervisor.order(s, "stopProcess", "standby:standby-redis", True)
+        supervisor.order(s, "stopProcess", "standby:standby-redis", wait=True)
 
 
 def test_what_is_so_already_is_fine_and_another_refusal_is_ours(s: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,12 +52,12 @@ def test_what_is_so_already_is_fine_and_another_refusal_is_ours(s: Settings, mon
         monkeypatch.setattr(supervisor, "call", call)
 
     refuse(70)
-    supervisor.order(s, "stopProcess", "standby:standby-redis", True)
+    supervisor.order(s, "stopProcess", "standby:standby-redis", wait=True)
     refuse(60)
-    supervisor.order(s, "startProcess", "standby:standby-redis", False)
+    supervisor.order(s, "startProcess", "standby:standby-redis", wait=False)
     refuse(10)
     with pytest.raises(StackError, match="WHY"):
-        supervisor.order(s, "startProcess", "standby:standby-redis", False)
+        supervisor.order(s, "startProcess", "standby:standby-redis", wait=False)
 
 
 class Daemon:
@@ -95,7 +95,7 @@ def test_only_processes_of_the_region_are_ended_when_the_supervisor_died(s: Sett
             folder.mkdir(parents=True)
             command = ["sh", "-c", "sleep 60; true"]
             started[region] = subprocess.Popen(command, cwd=folder, env={MARKER: str(s.home), "PATH": "/usr/bin:/bin"})
-        found = processes.within(s.region_home, processes.of_stack(s.home, None))
+        found = processes.within(s.paths.home, processes.of_stack(s.home, None))
         assert started["standby"].pid in {p.pid for p in found}
         assert started["primary"].pid not in {p.pid for p in found}
         processes.end(found)

@@ -1,4 +1,4 @@
-"""Small shops whose next item can be learned, and what tests build from them."""
+"""Builds small shops whose next item can be learned, and what tests need of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contracts.events import CATALOG, EVENTS
 from training import recipes
 from training.data.datasets import Examples, Ints, Sequences, last_items
 from training.data.training_data import TrainingData
-from training.fitting.loop import Place, Trainer
+from training.fitting.loop import DistributedRank, Trainer
 from training.recipes import Recipe
 
 TEXT = 12
@@ -28,7 +28,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def chains(items: int = 40, count: int = 120, *, seed: int = 0, step: int = 3) -> Sequences:
-    """Sequences of 3 to 9 items in which item i is mostly followed by i + step."""
+    """Draw sequences of 3 to 9 items in which item i is mostly followed by i + step."""
     draw = np.random.default_rng(seed)
     flat: list[int] = []
     lengths = []
@@ -68,7 +68,7 @@ def data(items: int = 40, *, text: bool = False, seed: int = 0, count: int = 120
 def trainer(folder: Path, values: TrainingData | None = None, **changes: Any) -> Trainer:
     import torch
 
-    return Trainer(recipe(**changes), values or data(), folder, key="k", place=Place(torch.device("cpu")))
+    return Trainer(recipe(**changes), values or data(), folder, key="k", place=DistributedRank(torch.device("cpu")))
 
 
 def questions(histories: list[list[int]], targets: list[int]) -> Examples:
@@ -98,8 +98,10 @@ def catalog(items: int = 40, *, titles: bool = True) -> pa.Table:
 
 
 def events(days: int = 8, shoppers: int = 60, items: int = 38, *, seed: int = 0, first: str = "2026-01-01") -> pa.Table:
-    """Every shopper comes on some days and walks from item i to i + 3, mostly; items from `items` on stay untouched,
-    but for the last day, when item `items` is looked at too."""
+    """Let every shopper come on some days and walk from item i to i + 3, mostly.
+
+    Items from `items` on stay untouched, except on the last day, when item `items` is looked at too.
+    """
     draw = np.random.default_rng(seed)
     start = datetime.fromisoformat(first).replace(tzinfo=UTC)
     rows: list[tuple[Any, ...]] = []
@@ -127,7 +129,7 @@ def events(days: int = 8, shoppers: int = 60, items: int = 38, *, seed: int = 0,
 
 
 def visits(*lengths: int) -> pa.Table:
-    """One shopper after another, each looking at so many different items; nobody names a session."""
+    """Let one shopper after another look at so many different items; no event names a session."""
     shopper = [u for u, length in enumerate(lengths) for _ in range(length)]
     start = datetime(2026, 1, 1, tzinfo=UTC)
     table = {
@@ -141,7 +143,7 @@ def visits(*lengths: int) -> pa.Table:
 
 
 def fill(lake: Lake, folder: Path, table: pa.Table, items: pa.Table) -> list[str]:
-    """Publish the events by day, and catalog and text vectors for the last of them; returns the days."""
+    """Publish the events by day, and catalog and text vectors for the last of them; return the days."""
     dates = [t.date().isoformat() for t in table["event_time"].to_pylist()]
     days = sorted(set(dates))
     for day in days:

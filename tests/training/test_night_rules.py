@@ -22,7 +22,7 @@ def test_two_nights_of_an_unchanging_shop_differ_little(kind: str) -> None:
 
 
 @pytest.mark.parametrize("weekly", [False, True])
-def test_good_nights_pass_and_a_slow_loss_is_stopped(weekly: bool) -> None:
+def test_good_nights_pass_and_a_slow_loss_is_stopped(*, weekly: bool) -> None:
     warm = PAIRS["warm"] if weekly else None
     good = chains(PAIRS["full"], warm, RULE, loss=0.0, nights=60, count=40)
     assert good.refused <= 1.5 * RATE  # of 2,400; the bench draws 36,000

@@ -123,12 +123,12 @@ def test_weights_are_carried_into_another_catalog(night: Night, evaluation: str)
     recipe = recipes.get("small")
     ids = pq.read_table(folder / files.ITEMS)["item_id"].to_pylist()
     shuffled = pa.array(["new", *reversed(ids)])
-    start = warm_start.weights(folder, shuffled, recipe, builders.TEXT)
+    start = warm_start.read_weights(folder, shuffled, recipe, builders.TEXT)
     table = start[warm_start.ITEM_TABLE]
-    same = warm_start.weights(folder, pa.array(ids), recipe, builders.TEXT)[warm_start.ITEM_TABLE]
+    same = warm_start.read_weights(folder, pa.array(ids), recipe, builders.TEXT)[warm_start.ITEM_TABLE]
     assert not table[:2].any()  # padding, and the item it does not know
     np.testing.assert_array_equal(table[2:], same[:0:-1])
-    assert warm_start.weights(folder, shuffled, replace(recipe, dim=32), builders.TEXT) == {}
+    assert warm_start.read_weights(folder, shuffled, replace(recipe, dim=32), builders.TEXT) == {}
 
 
 def read_day(night: Night, **changes: object) -> tuple[inputs.Inputs, recipes.Recipe]:
@@ -210,15 +210,15 @@ def test_other_inputs_have_another_key(night: Night) -> None:
 @pytest.mark.parametrize("days", [1, 2, 3, 10, 40])
 def test_the_cut_leaves_most_to_learn_from_and_something_to_ask(days: int) -> None:
     draw = np.random.default_rng(days)
-    times = np.sort(draw.integers(0, days * inputs.DAY, size=500))
+    times = np.sort(draw.integers(0, days * inputs.DAY_US, size=500))
     recipe = recipes.get("default")
     cut = inputs.cut_off(times, np.arange(500), replace(recipe, holdout_shoppers=30))
     held = float((times >= cut).mean())
     assert 0 < held <= (0.6 if days == 2 else 0.45)
     if days > 1:
-        assert cut % inputs.DAY == 0
+        assert cut % inputs.DAY_US == 0
     if days >= 15:
-        assert len(np.unique(times[times >= cut] // inputs.DAY)) == recipe.holdout_days
+        assert len(np.unique(times[times >= cut] // inputs.DAY_US)) == recipe.holdout_days
     few = inputs.cut_off(times, np.zeros_like(times), recipe)  # one shopper: as many days as allowed
     assert few <= cut
     assert float((times >= few).mean()) <= (0.6 if days == 2 else 0.45)

@@ -1,4 +1,4 @@
-"""Interactions in order, and batches of them without padding: short sequences are packed into full rows."""
+"""Orders interactions into sequences, and packs short ones into full rows: batches with hardly any padding."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sequences:
         return np.diff(self.offsets)
 
     def take(self, index: Ints) -> Sequences:
-        """The sequences at `index`, in that order."""
+        """Take the sequences at `index`, in that order."""
         items, times, lengths = [], [], []
         for i in index:
             start, stop = self.offsets[i], self.offsets[i + 1]
@@ -54,7 +54,7 @@ class Sequences:
         )
 
     def head(self, drop: int) -> Sequences:
-        """Every sequence without its last `drop` items; sequences that end up empty stay, empty."""
+        """Take the last `drop` items off every sequence; sequences that end up empty stay, empty."""
         lengths = np.maximum(self.lengths - drop, 0)
         within = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
         keep = within < np.repeat(lengths, self.lengths)
@@ -67,7 +67,7 @@ class Sequences:
 
 
 def from_events(events: pa.Table, item_ids: pa.Array, *, by: str = "user_id") -> Sequences:
-    """Sequences of the interactions in `events`, one per shopper (by="user_id") or per session (by="session_id").
+    """Order the interactions in `events`: one sequence per shopper (by="user_id") or session (by="session_id").
 
     `item_ids` is the vocabulary in index order. Equal times keep the order of the table. A session belongs to one
     shopper, since some shops number each shopper's sessions from 1: its key is user_id, U+001F, session_id. A row
@@ -121,7 +121,7 @@ class Examples:
         return self.items[self.starts[index] : self.stops[index]]
 
     def repeats(self) -> npt.NDArray[np.bool_]:
-        """Whether the answer is in the history, bool [E]."""
+        """Say whether the answer is in the history, bool [E]."""
         found = (bool((self.history(e) == self.targets[e]).any()) for e in range(len(self)))
         return np.fromiter(found, dtype=bool, count=len(self))
 
@@ -129,11 +129,11 @@ class Examples:
         return Examples(self.items, self.starts[index], self.stops[index], self.targets[index])
 
     def sample(self, limit: int, seed: int) -> Examples:
-        """At most `limit` of them, chosen by the seed, in their order."""
+        """Take at most `limit` of them, chosen by the seed, in their order."""
         return self.take(sampled(len(self), limit, seed))
 
     def padded(self, index: Ints, max_length: int) -> tuple[Ints, Ints]:
-        """The newest `max_length` items of each history: (items [B, L] padded on the right, lengths [B])."""
+        """Pad the newest `max_length` items of each history: (items [B, L] padded on the right, lengths [B])."""
         stops = self.stops[index]
         lengths = np.minimum(stops - self.starts[index], max_length)
         column = np.arange(max(1, int(lengths.max(initial=1))))
@@ -144,14 +144,14 @@ class Examples:
 
 
 def sampled(count: int, limit: int, seed: int) -> Ints:
-    """Sorted indices of at most `limit` of `count` things, chosen by the seed."""
+    """Draw sorted indices of at most `limit` of `count` things by the seed."""
     if count <= limit:
         return np.arange(count)
     return np.sort(np.random.default_rng([seed, count, limit]).choice(count, size=limit, replace=False))
 
 
 def last_items(sequences: Sequences, *, drop: int = 0) -> Examples:
-    """Each sequence's last item (after dropping `drop`) as target, all before it as history."""
+    """Ask for each sequence's last item (after dropping `drop`), with all before it as history."""
     starts, targets = sequences.offsets[:-1], sequences.offsets[1:] - drop - 1
     enough = targets > starts
     starts, targets = starts[enough], targets[enough]
@@ -159,7 +159,7 @@ def last_items(sequences: Sequences, *, drop: int = 0) -> Examples:
 
 
 def every_prefix(sequences: Sequences) -> Examples:
-    """Every position but the first as target, all before it as history."""
+    """Ask for every position except the first, with all before it as history."""
     targets = np.arange(len(sequences.items))
     starts = np.repeat(sequences.offsets[:-1], sequences.lengths)
     later = targets > starts
@@ -177,7 +177,7 @@ class Segments:
         return len(self.starts)
 
     def repeated(self, times: int) -> Segments:
-        """Every stretch `times` times."""
+        """Repeat every stretch `times` times."""
         return Segments(np.tile(self.starts, times), np.tile(self.lengths, times))
 
 
@@ -227,8 +227,11 @@ def pack(lengths: Ints, width: int) -> tuple[Ints, Ints, int]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed rows. items, positions, segments int64 [B, L] (segment 0 is padding); where int64 [T], the
-    flat places that predict; targets int64 [T], 1-based item index."""
+    """Packed rows.
+
+    items, positions, segments int64 [B, L] (segment 0 is padding); where int64 [T], the flat places that predict;
+    targets int64 [T], 1-based item index.
+    """
 
     items: Ints
     positions: Ints
@@ -259,11 +262,11 @@ class PackedBatches:
 
     @property
     def padding(self) -> float:
-        """Share of places that hold nothing."""
+        """The share of places that hold nothing."""
         return 1 - self.tokens / max(1, self.rows * self._width)
 
     def batch(self, number: int, part: int = 0, parts: int = 1) -> Batch:
-        """Batch `number`, or every `parts`-th row of it from `part` on: the share of one process."""
+        """Pack batch `number`, or every `parts`-th row of it from `part` on: the share of one process."""
         first = number * self._rows_per_batch
         rows = np.arange(first, min(first + self._rows_per_batch, self.rows))
         mine = rows[part % len(rows) :: parts] if parts > 1 else rows

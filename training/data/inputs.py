@@ -1,4 +1,4 @@
-"""What a nightly run reads from the lake, and the key that names exactly these inputs."""
+"""Reads the inputs of a nightly run from the lake, and makes the key that names exactly these inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.recipes import Recipe
 
 #: Rises when the same inputs would give another model.
 FORMAT = 2
-DAY = 86_400_000_000  # microseconds
+DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Partitions:
 
 
 def partitions(lake: Lake, day: str) -> Partitions:
-    """All clean events up to `day`, the newest catalog and text vectors up to it. Raises NotFound."""
+    """Find all clean events up to `day`, and the newest catalog and text vectors. Raises NotFound."""
     events = {d: str(lake.digest("events", d)) for d in lake.partitions("events") if d <= day}
     if not events:
         raise NotFound(f"{lake.source} has no clean events up to {day}", remedy="run `caravan ingest`, then the chain")
@@ -90,8 +90,13 @@ class Inputs:
 
     @property
     def text(self) -> npt.NDArray[np.float32] | None:
-        """Text vectors worth learning from: None where the titles only number the items."""
+        """The text vectors worth learning from: None where the titles only number the items."""
         return self.all_text if self.words else None
+
+    @property
+    def available(self) -> npt.NDArray[np.bool_]:
+        """Whether each item may be shown, bool [N]."""
+        return np.asarray(self.items["available"].combine_chunks().fill_null(fill_value=True)).astype(bool)
 
     @property
     def item_count(self) -> int:
@@ -99,7 +104,7 @@ class Inputs:
 
     @property
     def train(self) -> Sequences:
-        """Only what lies before the cut-off."""
+        """The part of the sequences before the cut-off."""
         keep = np.arange(len(self.known.items)) < np.repeat(self.train_stops, self.known.lengths)
         lengths = self.train_stops - self.known.offsets[:-1]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -119,8 +124,10 @@ def read(lake: Lake, day: str, recipe: Recipe, which: Partitions) -> Inputs:
 
 
 def assemble(events: pa.Table, catalog: pa.Table, text: pa.Table | None, recipe: Recipe, *, about: str) -> Inputs:
-    """Put EVENTS, a CATALOG and its text vectors (item_id, vector) into one vocabulary, and cut off the days to hold
-    out. `about` names them. Raises NotEnoughData."""
+    """Put EVENTS, a CATALOG and its text vectors (item_id, vector) into one vocabulary, and cut off the last days.
+
+    The cut-off part is held out. `about` names the data in an error. Raises NotEnoughData.
+    """
     events = events.filter(pc.is_in(events["kind"], value_set=pa.array(INTERACTIONS)))
     # A history is what feature_repo.sequences says: no action twice; by time, then item, then kind.
     events = events.group_by(["user_id", "event_time", "item_id", "kind"]).aggregate([]).combine_chunks()
@@ -136,14 +143,14 @@ def assemble(events: pa.Table, catalog: pa.Table, text: pa.Table | None, recipe:
     owner = np.repeat(np.arange(len(known)), known.lengths)
     cutoff = cut_off(known.times, owner, recipe)
     before = np.bincount(owner[known.times < cutoff], minlength=len(known)).astype(np.int64)
-    days = [_date(d) for d in np.unique(known.times // DAY).tolist()]
+    days = [_date(d) for d in np.unique(known.times // DAY_US).tolist()]
     return Inputs(
         items=catalog,
         known=known,
         train_stops=known.offsets[:-1] + before,
         cutoff=cutoff,
         days=days,
-        held_out=[d for d in days if d >= _date(cutoff // DAY)],
+        held_out=[d for d in days if d >= _date(cutoff // DAY_US)],
         all_text=_vectors(text, catalog),
         words=texts_of(catalog) is not None,
     )
@@ -156,20 +163,20 @@ def cut_off(times: Ints, owner: Ints, recipe: Recipe) -> int:
     interactions; at least one day. Where fewer shoppers (`owner`, one per time) come on them than a verdict wants,
     more days, up to twice the share. A single day is cut within.
     """
-    days, counts = np.unique(times // DAY, return_counts=True)
+    days, counts = np.unique(times // DAY_US, return_counts=True)
     if len(days) == 1:
         return int(np.quantile(times, 1 - recipe.holdout_share, method="nearest"))
     share = np.cumsum(counts[::-1]) / counts.sum()
     allowed = int((share <= recipe.holdout_share).sum())
     held = max(1, min(recipe.holdout_days, int(len(days) * recipe.holdout_share), allowed))
     most = min(int(len(days) * 2 * recipe.holdout_share), int((share <= 2 * recipe.holdout_share).sum()))
-    while held < most and len(np.unique(owner[times // DAY >= days[len(days) - held]])) < recipe.holdout_shoppers:
+    while held < most and len(np.unique(owner[times // DAY_US >= days[len(days) - held]])) < recipe.holdout_shoppers:
         held += 1
-    return int(days[len(days) - held]) * DAY
+    return int(days[len(days) - held]) * DAY_US
 
 
 def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDArray[np.bool_], Ints]:
-    """Questions from the held-out days: (examples, shopper is new [E], time [E]).
+    """Make questions of the held-out days: (examples, shopper is new [E], time [E]).
 
     The history is all a shopper did before, held-out days included, as the engine would know it. Not asked:
     the repeat of the very last item, and first actions ever (the engine answers those with what is popular).
@@ -178,9 +185,9 @@ def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDA
     place = np.arange(len(known.items))
     starts = np.repeat(known.offsets[:-1], known.lengths)
     fresh_shopper = np.repeat(inputs.train_stops == known.offsets[:-1], known.lengths)
-    available = np.asarray(inputs.items["available"].combine_chunks().fill_null(True)).astype(bool)
     previous = known.items[np.maximum(place - 1, 0)]
-    asked = (known.times >= inputs.cutoff) & (place > starts) & (previous != known.items) & available[known.items - 1]
+    asked = (known.times >= inputs.cutoff) & (place > starts) & (previous != known.items)
+    asked &= inputs.available[known.items - 1]
     chosen = place[asked]
     chosen = chosen[sampled(len(chosen), recipe.evaluation_examples, recipe.seed)]
     return (
@@ -191,7 +198,7 @@ def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDA
 
 
 def validation_split(train: Sequences, recipe: Recipe) -> tuple[Sequences, Examples]:
-    """Training sequences, and the questions that watch for overfitting: the last item of the shoppers seen last.
+    """Split off the questions that watch for overfitting, the last item of the shoppers seen last: (rest, questions).
 
     At most a tenth of the shoppers with three interactions or more; their last item is not trained on.
     """
@@ -210,7 +217,7 @@ def validation_split(train: Sequences, recipe: Recipe) -> tuple[Sequences, Examp
 
 
 def _vectors(table: pa.Table | None, catalog: pa.Table) -> npt.NDArray[np.float32] | None:
-    """Text vectors in catalog order, zeros for an item without one; None without a table of them."""
+    """Sort text vectors into catalog order, zeros for an item without one; None without a table of them."""
     if table is None:
         return None
     place = pc.index_in(catalog["item_id"], value_set=table["item_id"].combine_chunks())

@@ -1,4 +1,4 @@
-"""What items say about themselves, for encoding and for searching."""
+"""Reads the texts of items from a catalog, for encoding and for searching."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import re
 
 import pyarrow as pa
 
+from feature_repo.item_text import PARTS, SEPARATOR, Part
+
 
 def texts_of(catalog: pa.Table) -> list[str] | None:
-    """The text of each item, or None where the catalog has no words: titles that only number items."""
+    """Return the text of each item, or None where the catalog has no words: titles that only number items."""
     titles = catalog["title"].to_pylist()
     words = {re.sub(r"[\W\d_]+", " ", title).strip().lower() for title in titles}
     if len(words) < max(2, 0.05 * len(titles)):
@@ -17,9 +19,13 @@ def texts_of(catalog: pa.Table) -> list[str] | None:
 
 
 def item_texts(catalog: pa.Table) -> list[str]:
-    """Title, brand, category and the start of the description of each item, as far as given."""
-    columns = (catalog[name].to_pylist() for name in ("title", "brand", "category", "description"))
-    return [
-        ". ".join(part for part in (title, brand, (category or "").replace("/", " "), (text or "")[:1000]) if part)
-        for title, brand, category, text in zip(*columns, strict=True)
-    ]
+    """Return the text of each item by the rule of feature_repo.item_text."""
+    columns = ([_said(value, part) for value in catalog[part.column].to_pylist()] for part in PARTS)
+    return [SEPARATOR.join(filter(None, said)) for said in zip(*columns, strict=True)]
+
+
+def _said(value: str | None, part: Part) -> str:
+    text = value or ""
+    if part.replaced is not None:
+        text = text.replace(*part.replaced)
+    return text[: part.longest]

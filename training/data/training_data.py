@@ -12,9 +12,12 @@ from training.data.datasets import Examples, Ints
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What one run learns from. items and offsets are training sequences (as in datasets.Sequences);
-    validation, questions that watch for overfitting; text float32 [N, E] or None; start, weights to go on from
-    (see training.fitting.warm_start), empty for a training from nothing."""
+    """The data of one run.
+
+    items and offsets are training sequences (as in datasets.Sequences); validation, questions that watch for
+    overfitting; text float32 [N, E] or None; start, weights to go on from (see training.fitting.warm_start), empty for
+    a training from nothing.
+    """
 
     item_count: int
     items: Ints

@@ -18,9 +18,9 @@ COUNTS = ("views_30d", "carts_30d", "purchases_30d")
 
 
 def activity(s: Settings, source: str) -> Callable[[pa.Array, npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
-    """A function (hashed shoppers [E], times [E] in microseconds) -> interactions in the 30 days before, float64 [E].
+    """Return a function (hashed shoppers [E], times [E] in microseconds) -> interactions in 30 days, float64 [E].
 
-    What the feature store knew at that moment and not later; NaN where it knew nothing yet.
+    They are those of the 30 days before, as the feature store knew them then; NaN where it knew nothing yet.
     """
 
     def interactions(shoppers: pa.Array, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The floor that a model must beat: popularity, and the neighbours of the last item."""
+"""Ranks by the rules that a model must beat: popularity, and the neighbours of the last item."""
 # ruff: noqa: TID253  (torch code)
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ WINDOW = 5
 
 
 def popularity(items: Ints, item_count: int) -> npt.NDArray[np.float32]:
-    """How often each item was chosen: float32 [N], entry r is item r + 1."""
+    """Count how often each item was chosen: float32 [N], entry r is item r + 1."""
     return np.bincount(items, minlength=item_count + 1)[1:].astype(np.float32)
 
 
 def popularity_score(counts: npt.NDArray[np.float32]) -> Score:
-    """The same scores for everybody."""
+    """Score items by their counts, the same for every question."""
     row = torch.from_numpy(counts)
 
     def score(_: Examples, index: Ints) -> torch.Tensor:
@@ -31,10 +31,10 @@ def popularity_score(counts: npt.NDArray[np.float32]) -> Score:
 
 
 def neighbours(sequences: Sequences, item_count: int) -> sparse.csr_matrix:
-    """Co-occurrence of items within WINDOW steps of one sequence, both ways, weighted 1 / distance.
+    """Sum up how often items occur within WINDOW steps of each other, both ways, weighted 1 / distance.
 
     Sparse float32 [N + 1, N]; row 0 is empty; divided by the square root of the neighbour's own count, so
-    that the most popular items are not everybody's neighbours.
+    that the most popular items are not the neighbours of all.
     """
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
     rows, columns, weights = [], [], []
@@ -54,7 +54,7 @@ def neighbours(sequences: Sequences, item_count: int) -> sparse.csr_matrix:
 
 
 def neighbours_score(matrix: sparse.csr_matrix, counts: npt.NDArray[np.float32]) -> Score:
-    """Neighbours of the history's last item; popularity, made tiny, orders what is left."""
+    """Score the neighbours of the history's last item; popularity, made tiny, orders the others."""
     filler = torch.from_numpy(counts / max(1.0, float(counts.max(initial=0.0))) * 1e-6)
 
     def score(examples: Examples, index: Ints) -> torch.Tensor:

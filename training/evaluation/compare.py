@@ -1,4 +1,4 @@
-"""Measure several rankers on the same questions: metrics, intervals, differences, slices."""
+"""Measures several rankers on the same questions: metrics, intervals, differences, slices."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SMALLEST_SLICE = 20
 
 @dataclass(frozen=True)
 class Bundle:
-    """What scoring needs of a release, in that release's own vocabulary."""
+    """The part of a release that scores, in that release's own vocabulary."""
 
     item_ids: pa.Array
     score: Score
 
 
 def open_bundle(folder: Path, max_length: int) -> Bundle:
-    """The program and vectors of a release directory, run by ONNX Runtime."""
+    """Open the program and vectors of a release directory, run by ONNX Runtime. Raises Tampered."""
     from training.models import export
     from training.models.ranking import scorer
 
@@ -53,7 +53,7 @@ def open_bundle(folder: Path, max_length: int) -> Bundle:
 
 
 def translated(bundle: Bundle, examples: Examples, item_ids: pa.Array) -> Score:
-    """A score in the vocabulary `item_ids` by a bundle that has another one.
+    """Score in the vocabulary `item_ids` by a bundle that has another one.
 
     Histories lose the items the bundle does not know; those items score minus infinity.
     """
@@ -75,10 +75,10 @@ def translated(bundle: Bundle, examples: Examples, item_ids: pa.Array) -> Score:
 
 
 def summary(ranking: Ranking, item_counts: npt.NDArray[np.float32], seed: int, groups: Ints) -> dict[str, Any]:
-    """Metrics of one ranker; the headline, per question and per shopper, with intervals that draw whole shoppers."""
+    """Measure one ranker; the headline per question and per shopper, with intervals that draw whole shoppers."""
     count = len(item_counts)
     top = ranking.top[:, : max(KS)] - 1
-    values = metrics.ndcg(ranking.ranks, 10)
+    values = metrics.headline(ranking.ranks)
     shoppers = per_shopper(values, groups)
     return {
         **metrics.summarize(ranking.ranks, KS),
@@ -91,9 +91,11 @@ def summary(ranking: Ranking, item_counts: npt.NDArray[np.float32], seed: int, g
 
 
 def difference(ours: Ranking, theirs: Ranking, seed: int, groups: Ints) -> dict[str, Any]:
-    """Headline of ours minus theirs on the same questions, shoppers weighing alike: mean, 95 % interval, standard
-    error; and the mean per question beside it."""
-    a, b = metrics.ndcg(ours.ranks, 10), metrics.ndcg(theirs.ranks, 10)
+    """Compare the headline of ours with theirs on the same questions: ours minus theirs, shoppers weighing alike.
+
+    Mean, 95 % interval, standard error; and the mean per question beside it.
+    """
+    a, b = metrics.headline(ours.ranks), metrics.headline(theirs.ranks)
     lost = per_shopper(a - b, groups)
     error = float(lost.std(ddof=1) / math.sqrt(len(lost))) if len(lost) > 1 else math.nan
     return {
@@ -105,19 +107,19 @@ def difference(ours: Ranking, theirs: Ranking, seed: int, groups: Ints) -> dict[
 
 
 def mean_per_shopper(ranking: Ranking, groups: Ints) -> float:
-    """Mean headline of one ranker, shoppers weighing alike."""
-    return float(per_shopper(metrics.ndcg(ranking.ranks, 10), groups).mean())
+    """Return the mean headline of one ranker, shoppers weighing alike."""
+    return float(per_shopper(metrics.headline(ranking.ranks), groups).mean())
 
 
 def per_shopper(values: metrics.Values, groups: Ints) -> metrics.Values:
-    """Mean of each shopper's `values` [Q]; `groups` [Q] names the shopper. [S], ordered by that name."""
+    """Average each shopper's `values` [Q]; `groups` [Q] names the shopper. [S], ordered by that name."""
     _, member = np.unique(groups, return_inverse=True)
     means: metrics.Values = np.bincount(member, weights=values) / np.bincount(member)
     return means
 
 
 def slices(rankings: Mapping[str, Ranking], membership: Mapping[str, npt.NDArray[np.bool_]]) -> dict[str, Any]:
-    """For every slice the number of its questions and, where they are enough, the headline of each ranker."""
+    """Count the questions of every slice and, where there are enough of them, measure each ranker on them."""
     found: dict[str, Any] = {}
     for name, member in sorted(membership.items()):
         questions = int(member.sum())
@@ -125,7 +127,7 @@ def slices(rankings: Mapping[str, Ranking], membership: Mapping[str, npt.NDArray
         if questions >= SMALLEST_SLICE:
             found[name] |= {
                 ranker: {
-                    HEADLINE: float(metrics.ndcg(r.ranks[member], 10).mean()),
+                    HEADLINE: float(metrics.headline(r.ranks[member]).mean()),
                     "hr_at_10": float(metrics.hit_rate(r.ranks[member], 10).mean()),
                     "median_rank": float(np.median(r.ranks[member])),
                 }
@@ -135,7 +137,7 @@ def slices(rankings: Mapping[str, Ranking], membership: Mapping[str, npt.NDArray
 
 
 def finite(value: Any, replace: Callable[[float], Any] = lambda _: None) -> Any:
-    """`value` with every number that is not finite replaced (by null), so that it is JSON; the gate refuses nulls."""
+    """Replace every number in `value` that is not finite (by null), so that it is JSON; the gate refuses nulls."""
     if isinstance(value, dict):
         return {k: finite(v, replace) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Challenger and champion on the same later days, the whole catalog ranked, by the programs that will serve."""
+"""Measures challenger and champion on the same later days: the whole catalog, by the programs that will serve."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,18 @@ import pyarrow as pa
 from artifacts.lake import Lake
 from artifacts.publish import fetch, point, publish, read_manifest, refs, resolve
 from contracts import release as files
-from contracts.errors import NotEnoughData
 from contracts.settings import Settings
 from training.data import inputs
-from training.data.datasets import Examples, Ints
+from training.data.datasets import Examples
 from training.data.inputs import Inputs
 from training.evaluation import compare, noise
+from training.evaluation.questions import Activity, Questions
 from training.fitting.train import INPUTS
 from training.jobs import job
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
-    from training.models.ranking import Ranking, Score
+    from training.models.ranking import Ranking
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +38,15 @@ EVALUATED = "evaluated"
 KEPT_ANCHORS = 3
 #: Shoppers whose best score becomes the reference of drift.
 REFERENCE_SHOPPERS = 2_000
-#: (shopper of each question, time in microseconds) -> interactions in the 30 days before, NaN where unknown
-Activity = Callable[[pa.Array, Ints], npt.NDArray[np.float64]]
 
 
 def evaluate(
     s: Settings, source: str, model_digest: str, champion_digest: str | None, *, anchors: Sequence[str] = (),
     activity: Activity | None = None,
 ) -> str:  # fmt: skip
-    """Measure a model beside `champion_digest` (a release), popularity and neighbours; digest of the evaluation.
+    """Measure a model beside `champion_digest` (a release), popularity and neighbours; return the evaluation's digest.
 
     `anchors` are present and former champions (training/evaluation/rivals.py); the best of them is compared too.
-
     The artifact holds the exported program and vectors, which are what was measured, and evaluation.json.
     `activity` slices the questions by how active a shopper was, from point-in-time features.
     Raises NotEnoughData when the held-out days ask too few questions.
@@ -75,7 +72,7 @@ def evaluate(
             **{k: v for k, v in read_manifest(lake.store, model_digest).meta.items() if k != "key"},
             "model": model_digest,
             "champion": champion_digest,
-            "metrics": headline(report),
+            "metrics": registry_figures(report),
             "anchors": report["anchor"]["better"],
             "against_champion": report["differences"].get("champion"),
         }
@@ -85,8 +82,8 @@ def evaluate(
     return digest
 
 
-def headline(report: dict[str, Any]) -> dict[str, float]:
-    """The figures that the registry shows: the challenger's, and the headline of everybody else."""
+def registry_figures(report: dict[str, Any]) -> dict[str, float]:
+    """Pick the figures that the registry shows: the challenger's, and the headline of every other ranker."""
     figures = {k: v for k, v in report["rankers"]["challenger"].items() if isinstance(v, float)}
     for name, ranker in report["rankers"].items():
         if name != "challenger":
@@ -98,84 +95,70 @@ def measure(
     read: Inputs, recipe: Recipe, bundle: Path, champion: Path | None, activity: Activity | None = None, *,
     anchors: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Report on the bundle directory, as plain values."""
-    from training.evaluation import baselines
-    from training.models.ranking import rank
-
-    questions, new_shopper, times = inputs.held_out_examples(read, recipe)
-    if len(questions) < recipe.min_evaluation_examples:
-        raise NotEnoughData(
-            f"the held-out days {', '.join(read.held_out)} ask {len(questions)} questions, "
-            f"the recipe {recipe.name} needs {recipe.min_evaluation_examples}",
-            remedy="ingest more days of events",
-        )
-    item_ids = read.items["item_id"].combine_chunks()
-    available = np.asarray(read.items["available"].combine_chunks().fill_null(True)).astype(bool)
-    train = read.train
-    counts = baselines.popularity(train.items, read.item_count)
-    scores = {
-        "challenger": compare.open_bundle(bundle, recipe.max_length).score,
-        "popularity": baselines.popularity_score(counts),
-        "last_item_neighbours": baselines.neighbours_score(baselines.neighbours(train, read.item_count), counts),
-    }
-
-    def ranked(score: Score) -> Ranking:
-        return rank(score, questions, exclude_seen=False, top=max(compare.KS), allowed=available)
-
-    def of_release(folder: Path) -> Ranking:
-        longest = int(json.loads((folder / files.MODEL_CONFIG).read_text()).get("max_length", recipe.max_length))
-        return ranked(compare.translated(compare.open_bundle(folder, longest), questions, item_ids))
-
-    rankings = {name: ranked(score) for name, score in scores.items()}
-    shopper = np.searchsorted(read.known.offsets, questions.stops, side="right") - 1
+    """Report on the bundle directory, as plain values. Raises NotEnoughData."""
+    questions = Questions.of(read, recipe)
+    rankings = _without_releases(read, recipe, bundle, questions)
     anchor: dict[str, Any] = {"asked": len(anchors or {}), "release": None, "better": []}
     if champion is not None:
-        rankings["champion"] = of_release(champion)
-        ours, best = (compare.mean_per_shopper(rankings[name], shopper) for name in ("challenger", "champion"))
-        levels = {}
-        for digest, folder in (anchors or {}).items():  # one after the other: a ranking is large
-            found = of_release(folder) if folder != champion else rankings["champion"]
-            levels[digest] = compare.mean_per_shopper(found, shopper)
-            if levels[digest] > best:
-                best, rankings["anchor"], anchor["release"] = levels[digest], found, digest
-        better = sorted((digest for digest in levels if levels[digest] > ours), key=lambda digest: -levels[digest])
-        anchor["better"] = better[:KEPT_ANCHORS]
-    lengths = questions.lengths
-    membership = {
-        "cold item": counts[questions.targets - 1] == 0,
-        "popular item": counts[questions.targets - 1] >= np.quantile(counts, 0.9),
-        "new shopper": new_shopper,
-        "known shopper": ~new_shopper,
-        "history of 1 or 2": lengths <= 2,
-        "history of 3 to 9": (lengths >= 3) & (lengths <= 9),
-        "history of 10 or more": lengths >= 10,
-        "seen before": questions.repeats(),
-    }
-    if activity is not None:
-        actions = activity(read.known.keys.take(pa.array(shopper)), times)
-        membership |= {"active shopper": actions >= 10, "quiet shopper": actions < 10}
-    first_actions = int(((read.known.times >= read.cutoff) & _firsts(read)).sum())
+        rankings["champion"] = questions.rank_release(champion, recipe)
+        release, best, better = _best_anchor(questions, rankings, champion, anchors or {}, recipe)
+        anchor |= {"release": release, "better": better[:KEPT_ANCHORS]}
+        if best is not None:
+            rankings["anchor"] = best
+    counts, shopper = questions.counts, questions.shopper
     return {
         "held_out": read.held_out,
         "cutoff_us": read.cutoff,
         "questions": len(questions),
         "shoppers": len(np.unique(shopper)),
-        "first_actions_not_asked": first_actions,
+        "first_actions_not_asked": int(((read.known.times >= read.cutoff) & _firsts(read)).sum()),
         "anchor": anchor,
-        "items_ranked": int(available.sum()),
-        "train_interactions": len(train.items),
+        "items_ranked": int(questions.available.sum()),
+        "train_interactions": len(read.train.items),
         "rankers": {name: compare.summary(r, counts, recipe.seed, shopper) for name, r in rankings.items()},
         "differences": {
             name: compare.difference(rankings["challenger"], r, recipe.seed, shopper)
             for name, r in rankings.items()
             if name != "challenger"
         },
-        "slices": compare.slices(rankings, membership),
+        "slices": compare.slices(rankings, questions.slices(activity)),
     }
 
 
+def _without_releases(read: Inputs, recipe: Recipe, bundle: Path, questions: Questions) -> dict[str, Ranking]:
+    """Rank by the challenger in `bundle` and by the floor that it must beat."""
+    from training.evaluation import baselines
+
+    counts, neighbours = questions.counts, baselines.neighbours(read.train, read.item_count)
+    scores = {
+        "challenger": compare.open_bundle(bundle, recipe.max_length).score,
+        "popularity": baselines.popularity_score(counts),
+        "last_item_neighbours": baselines.neighbours_score(neighbours, counts),
+    }
+    return {name: questions.rank(score) for name, score in scores.items()}
+
+
+def _best_anchor(
+    questions: Questions, rankings: Mapping[str, Ranking], champion: Path, anchors: Mapping[str, Path], recipe: Recipe
+) -> tuple[str | None, Ranking | None, list[str]]:
+    """Ask all anchors: (the best one, if better than the champion, its ranking, those better than the challenger).
+
+    The last are ordered best first.
+    """
+    ours, best = (questions.level(rankings[name]) for name in ("challenger", "champion"))
+    levels: dict[str, float] = {}
+    release, ranking = None, None
+    for digest, folder in anchors.items():  # one after the other: a ranking is large
+        found = rankings["champion"] if folder == champion else questions.rank_release(folder, recipe)
+        levels[digest] = questions.level(found)
+        if levels[digest] > best:
+            best, release, ranking = levels[digest], digest, found
+    better = sorted((digest for digest in levels if levels[digest] > ours), key=lambda digest: -levels[digest])
+    return release, ranking, better
+
+
 def _nights_before(lake: Lake, day: str) -> list[noise.Night]:
-    """How the newest nights before `day` differed from the champion they met, oldest first."""
+    """Read how the newest nights before `day` differed from the champion they met, oldest first."""
     prefix = f"{EVALUATED}/{lake.source}"
     days = sorted(name.removeprefix(f"{prefix}/") for name in refs(lake.store, prefix))
     found = []
@@ -191,13 +174,14 @@ def _nights_before(lake: Lake, day: str) -> list[noise.Night]:
 
 
 def _firsts(read: Inputs) -> npt.NDArray[np.bool_]:
+    """Mark each shopper's first interaction, bool [T]."""
     first = np.zeros(len(read.known.items), dtype=bool)
     first[read.known.offsets[:-1]] = True
     return first
 
 
 def _export(model_folder: Path, out: Path) -> None:
-    """The model's files, moved to where a release has them, and the program made from them."""
+    """Copy the model's files to where a release has them, and make the program from them."""
     from training.models import export
 
     text_path = model_folder / files.ITEM_TEXT_VECTORS
@@ -213,7 +197,7 @@ def _export(model_folder: Path, out: Path) -> None:
 
 
 def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
-    """What the challenger gives its best item, for shoppers as they stood at the cut-off."""
+    """Write the score of each shopper's best item by the challenger, as shoppers stood at the cut-off."""
     from artifacts.lake import write_table
     from training.data.datasets import sampled
 
@@ -233,5 +217,5 @@ def _track(s: Settings, run_id: str, report: dict[str, Any], path: Path) -> None
     from training.fitting.tracking import resume
 
     run = resume(s, run_id)
-    run.metrics({f"test_{k}": v for k, v in headline(report).items()})
+    run.metrics({f"test_{k}": v for k, v in registry_figures(report).items()})
     run.file(path, "evaluation")

@@ -1,8 +1,8 @@
-"""How much two nights of an unchanging shop differ by chance: through the questions asked, and through training.
+"""Estimates how much two nights of an unchanging shop differ by chance: by the questions asked, and by training.
 
 Differences are relative: a share of the champion's figure. The noise of the questions is measured in every
 evaluation (the standard error of the paired difference over shoppers). That of training cannot be seen in one
-evaluation: it is what the differences of earlier nights show beyond it, held near what was measured for the recipe
+evaluation: it is the part of earlier nights' differences beyond the first, held near the figure measured for the recipe
 on many shops (`python -m tests.bench.nights`) as long as there are few nights.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: As many nights of its own count as much as what was measured for the recipe; older nights than that many say nothing.
+#: How many nights of its own count as much as the figure measured for the recipe; and how many count at all.
 PRIOR_NIGHTS, NEWEST_NIGHTS = 10, 30
 #: Standard deviation of a normal distribution over its median distance from zero.
 _SCALE = 1.4826
@@ -31,7 +31,7 @@ class Night:
 def training_noise(nights: Sequence[Night], measured: float) -> float:
     """Estimate the standard deviation of a relative difference that is due to training alone.
 
-    By the median of what the newest nights differed, so that a few nights that were really worse or better do not
+    By the median of the newest nights' differences, so that a few nights that were really worse or better do not
     count as noise.
     """
     known = [n for n in nights if math.isfinite(n.difference) and math.isfinite(n.standard_error)][-NEWEST_NIGHTS:]

@@ -1,4 +1,4 @@
-"""Whom a night's model meets, and what it starts from; chosen at the night's first run and remembered.
+"""Chooses which releases a night's model meets, and which it starts from, at the night's first run; remembers them.
 
 Comparable is only a release that learned from nothing later than the challenger does (`lineage.json`, cutoff_us): it
 would know the answers. Running the night again meets the same rivals, also after others have become champion, so that
@@ -41,8 +41,11 @@ FILE = "rivals.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
-    """Digests of releases: the champion; the anchors, which are itself, the champions of the 30 days before it took
-    over, and those that answered better than it when it was measured; and the start."""
+    """Digests of releases: the champion, the anchors, and the one to start from.
+
+    Anchors are the champion itself, the champions of the 30 days before it took over, and those that answered better
+    than it when it was measured.
+    """
 
     champion: str | None = None
     anchors: tuple[str, ...] = ()
@@ -101,7 +104,7 @@ def among(moves: Sequence[Move], lineage_of: Any, cutoff_us: int, day: str, reci
 
 
 def _warm(lineage: dict[str, Any], day: str, recipe: Recipe) -> bool:
-    """Whether a training may go on from that release: of the same recipe, and its line is not too long."""
+    """Say whether a training may go on from that release: of the same recipe, and its line is not too long."""
     began = lineage.get("full_training_day")
     if began is None or dict(lineage["recipe"]).get("name") != recipe.name:
         return False  # a release of an earlier version, or trained otherwise
@@ -109,7 +112,7 @@ def _warm(lineage: dict[str, Any], day: str, recipe: Recipe) -> bool:
 
 
 def _lineage(lake: Lake, digest: str) -> dict[str, Any] | None:
-    """What a release says of its origin; None where its files are gone or damaged."""
+    """Read what a release says of its origin; None where its files are gone or damaged."""
     try:
         data = read_file(lake.store, read_manifest(lake.store, digest), files.LINEAGE)
         return dict(json.loads(data)) if data is not None else None

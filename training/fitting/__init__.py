@@ -1,1 +1,1 @@
-"""Fits a model: the loop, its process, and what is kept of it."""
+"""Fits a model: the training loop, its process, and what is published of it."""

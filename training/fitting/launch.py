@@ -1,4 +1,4 @@
-"""Start torchrun for a job, follow it, and never leave it behind.
+"""Starts torchrun for a job, follows it, and never leaves it behind.
 
 Training runs in a child process always: task processes are forked, where CUDA fails and threads may too.
 """
@@ -7,36 +7,46 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
 
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
+from training.fitting.records import EpochEnded, Failure, failure_file
 from training.jobs import job, lease
 
-#: Tell the processes of one machine the name of the file in which they meet.
+#: entries of the curve, one per finished epoch -> anything
+OnCurve = Callable[[list[dict[str, float]]], object]
+
+#: Tells the processes of one machine the name of the file in which they meet.
 MEETING = "CARAVAN_TRAINING_MEETING"
 #: Names one start of the trainer, so that its starter knows whether another one has taken over since.
 ATTEMPT = "CARAVAN_TRAINING_ATTEMPT"
 #: Leases without a word or a sign of life after which a trainer is ended; people hear of it after one.
-PATIENCE = 10
+SILENCE_LIMIT_LEASES = 10
+#: Longest wait for torchrun and its workers to end when asked to.
+TERMINATE_TIMEOUT_S = 20
+#: Lines of the trainer that an error quotes where the trainer left none of its own.
+QUOTED_LINES = 20
+GOES_ON = "run it again: it goes on from its last checkpoint"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def command(s: Settings, path: Path, scratch: Path) -> list[str]:
-    """The torchrun command for the job at `path`: one node alone, or one of several that meet at a rendezvous.
+def command(s: Settings, path: Path, scratch: Path, *, records: bool = False) -> list[str]:
+    """Return the torchrun command for the job at `path`: one node alone, or one of several that meet at a rendezvous.
 
-    One node's torchrun keeps a file in the folder `scratch`.
+    One node's torchrun keeps a file in the folder `scratch`. `records`: epochs come as training.fitting.records.
     """
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(s.training_processes)]
     if s.training_nodes > 1:
@@ -49,11 +59,12 @@ def command(s: Settings, path: Path, scratch: Path) -> list[str]:
     else:  # they meet in a file: a port for that would be open to the whole network, and torch believes what comes in
         start += ["--nnodes", "1", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
         start += ["--rdzv-endpoint", str(scratch / "rendezvous")]  # unnamed, torchrun warns of its default address
-    return [*start, "-m", "training.fitting.main", "--job", str(path), "--lease", str(s.training_lease)]
+    job_options = ["--job", str(path), "--lease", str(s.training_lease), *(["--records"] if records else [])]
+    return [*start, "-m", "training.fitting.main", *job_options]
 
 
 def environment(s: Settings) -> dict[str, str]:
-    """The child's environment: its share of the cores, and threads that wait without burning them."""
+    """Return the child's environment: its share of the cores, and threads that wait without burning them."""
     threads = max(1, len(os.sched_getaffinity(0)) // s.training_processes)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     alone = {
@@ -73,76 +84,104 @@ def environment(s: Settings) -> dict[str, str]:
 
 
 def run(
-    s: Settings,
-    path: Path,
-    *,
-    say: Callable[[str], object] | None = None,
-    on_curve: Callable[[list[dict[str, float]]], object] | None = None,
+    s: Settings, path: Path, *, say: Callable[[str], object] | None = None, on_curve: OnCurve | None = None
 ) -> Path:
-    """Train the job at `path` in a child process; returns the folder of its result.
+    """Train the job at `path` in a child process; return the folder of its result.
 
-    Lines of the child go to `say`, or straight to this process's output; on_curve hears the curve after every
-    epoch. A job that is done is not started again. Raises TrainingError with the child's last words, or when it gives
-    no sign of life for long, and TakenOver when another process has taken its place.
+    Lines of the child go to `say`, or straight to this process's output; with `say`, `on_curve` gets the curve after
+    every epoch, and without it at the end. A job that is done is not started again. Raises TrainingError with the
+    child's own error or last lines, or when it gives no sign of life for long, and TakenOver when another process has
+    taken its place.
     """
-    result = path.parent / job.RESULT
-    if (result / job.METRICS).exists():
+    folder = path.parent
+    result = folder / job.RESULT
+    if _done(folder):
         return result
     variables = environment(s)
-    error = path.parent / f"error-{variables[ATTEMPT]}.txt"
-    scratch = tempfile.mkdtemp(prefix="caravan-training-")  # torchrun leaves files behind in every run
-    child = subprocess.Popen(
-        command(s, path, Path(scratch)), env={**variables, "TMPDIR": scratch}, cwd=ROOT, text=True,
-        stdout=subprocess.PIPE if say else None, stderr=subprocess.STDOUT if say else None,
-    )  # fmt: skip
-    last: list[str] = []
-    watch = _Watch(child, path.parent, s.training_lease, say or print)
-    watch.start()
-    try:
-        for line in child.stdout or ():
-            watch.heard()
-            last = [*last[-19:], line.rstrip()]
-            if say:
-                say(line.rstrip())
-            if on_curve and " ended after " in line:
-                _tell(path.parent / job.CURVE, on_curve)
+    attempt = variables[ATTEMPT]
+    with (
+        _started(s, path, variables, piped=say is not None) as child,
+        _Watch(child, folder, s.training_lease, say or print) as watch,
+    ):
+        last = _follow(child, folder, watch, say, on_curve)
         code = child.wait()
-    finally:
-        watch.done.set()
-        if child.stdout:
-            child.stdout.close()
-        if child.poll() is None:
-            child.terminate()  # torchrun passes it on to its workers
-            try:
-                child.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        shutil.rmtree(scratch, ignore_errors=True)
     if watch.gave_up:
-        raise TrainingError(watch.gave_up, remedy="run it again: it goes on from its last checkpoint")
-    if code != 0 or not (result / job.METRICS).exists():
-        kind, _, words = error.read_text().partition("\n") if error.exists() else ("", "", "\n".join(last))
-        if kind == TakenOver.__name__:
-            what, _, remedy = words.partition(" -> ")
-            raise TakenOver(what, remedy=remedy)
-        raise TrainingError(
-            f"training ended with code {code}: {words or 'see above'}",
-            remedy="run it again: it goes on from its last checkpoint",
-        )
-    held = lease.newest(path.parent)
-    if held is None or held.holder.attempt != variables[ATTEMPT]:
-        raise TakenOver(
-            "another process has taken this training over; this one publishes nothing",
-            remedy="nothing is due: the other one goes on",
-        )
+        raise TrainingError(watch.gave_up, remedy=GOES_ON)
+    if code != 0 or not _done(folder):
+        raise _reason(failure_file(folder, attempt), code, last)
+    _demand_newest(folder, attempt)
     if on_curve:
         _tell(result / job.CURVE, on_curve)
     return result
 
 
+def _done(folder: Path) -> bool:
+    return (folder / job.RESULT / job.METRICS).exists()
+
+
+@contextmanager
+def _started(s: Settings, path: Path, variables: dict[str, str], *, piped: bool) -> Iterator[subprocess.Popen[str]]:
+    """Start torchrun, and end it if it still runs when the block is left."""
+    # a folder of its own: torchrun leaves files behind in every run
+    with tempfile.TemporaryDirectory(prefix="caravan-training-", ignore_cleanup_errors=True) as scratch:
+        child = subprocess.Popen(
+            command(s, path, Path(scratch), records=piped), env={**variables, "TMPDIR": scratch}, cwd=ROOT, text=True,
+            stdout=subprocess.PIPE if piped else None, stderr=subprocess.STDOUT if piped else None,
+        )  # fmt: skip
+        try:
+            yield child
+        finally:
+            if child.stdout:
+                child.stdout.close()
+            if child.poll() is None:
+                child.terminate()  # torchrun passes it on to its workers
+                try:
+                    child.wait(timeout=TERMINATE_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+
+
+def _follow(
+    child: subprocess.Popen[str], folder: Path, watch: _Watch, say: Callable[[str], object] | None,
+    on_curve: OnCurve | None,
+) -> Sequence[str]:  # fmt: skip
+    """Pass on what the child writes until it writes no more, records as sentences; return the last lines."""
+    last: deque[str] = deque(maxlen=QUOTED_LINES)
+    for written in child.stdout or ():
+        watch.heard()
+        ended = EpochEnded.from_json(written)
+        line = written.rstrip() if ended is None else str(ended)
+        last.append(line)
+        if say:
+            say(line)
+        if on_curve and ended is not None:
+            _tell(folder / job.CURVE, on_curve)
+    return last
+
+
+def _reason(left: Path, code: int, last: Sequence[str]) -> TrainingError:
+    """Return the error that ended the child: the one that it `left`, else its `last` lines. TakenOver stays itself."""
+    failure = Failure.from_json(left.read_text()) if left.exists() else None
+    error = failure.to_error() if failure else None
+    if isinstance(error, TakenOver):
+        return error
+    words = str(error) if error else "\n".join(last)
+    return TrainingError(f"training ended with code {code}: {words or 'see above'}", remedy=GOES_ON)
+
+
+def _demand_newest(folder: Path, attempt: str) -> None:
+    """Raise TakenOver unless the newest claim of `folder` is of this start of the trainer."""
+    held = lease.newest(folder)
+    if held is None or held.holder.attempt != attempt:
+        raise TakenOver(
+            "another process has taken this training over; this one publishes nothing",
+            remedy="nothing to do: the other process goes on",
+        )
+
+
 class _Watch(threading.Thread):
-    """Says when the trainer has been silent for long, and ends it when it stays silent: it may have been stopped."""
+    """Reports a trainer that has been silent for long, and ends one that stays silent: it may have been stopped."""
 
     def __init__(self, child: subprocess.Popen[str], folder: Path, lasts: float, say: Callable[[str], object]) -> None:
         super().__init__(name="trainer", daemon=True)
@@ -151,8 +190,15 @@ class _Watch(threading.Thread):
         self._child, self._folder, self._lasts, self._say = child, folder, lasts, say
         self.heard()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+
     def heard(self) -> None:
-        """The trainer has said something."""
+        """Note that the trainer has said something."""
         self._heard = self._told = time.monotonic()
 
     def run(self) -> None:
@@ -163,7 +209,7 @@ class _Watch(threading.Thread):
                 sign = found.number, found.sign
                 self.heard()
             silent = time.monotonic() - self._heard
-            if silent >= PATIENCE * self._lasts:
+            if silent >= SILENCE_LIMIT_LEASES * self._lasts:
                 self.gave_up = f"the trainer (process {self._child.pid}) gave no sign of life for {silent:.0f} s"
                 self._say(f"{self.gave_up}: it is ended")
                 self._end()
@@ -173,7 +219,7 @@ class _Watch(threading.Thread):
                 self._say(f"the trainer (process {self._child.pid}) has given no sign of life for {silent:.0f} s")
 
     def _end(self) -> None:
-        """Kill torchrun and its workers: what is stopped hears nothing else."""
+        """Kill torchrun and its workers: a stopped process reacts to nothing else."""
         with suppress(psutil.NoSuchProcess):
             everyone = psutil.Process(self._child.pid)
             for process in (*everyone.children(recursive=True), everyone):
@@ -181,6 +227,6 @@ class _Watch(threading.Thread):
                     process.kill()
 
 
-def _tell(path: Path, on_curve: Callable[[list[dict[str, float]]], object]) -> None:
+def _tell(path: Path, on_curve: OnCurve) -> None:
     if path.exists():
         on_curve(json.loads(path.read_text()))

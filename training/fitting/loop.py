@@ -1,4 +1,4 @@
-"""The training loop: packed batches in, weights out; its schedule counts steps, and it resumes exactly.
+"""Trains a model on packed batches; the schedule counts steps, and an interrupted run resumes exactly.
 
 The weights at the end of the schedule are the result. Taking the epoch that validated best instead would be a draw
 among noisy figures: two nights of an unchanging shop then differ by 4.6 % (root mean square), and by 1.9 % at the
@@ -29,21 +29,22 @@ from training.fitting import warm_start
 from training.fitting.validation import overfits, validation_ndcg
 from training.jobs import checkpoint
 from training.jobs.checkpoint import Progress
+from training.jobs.job import VALIDATION
 from training.models.losses import cross_entropy, shared_negatives
 from training.models.sequence import SequenceConfig, SequenceModel
 from training.recipes import Recipe
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this process computes, and which of how many it is."""
+class DistributedRank:
+    """The device of this process, and its number among all processes."""
 
     device: torch.device
     rank: int = 0
     world: int = 1
 
     def autocast(self) -> AbstractContextManager[object]:
-        """bf16 where the device computes faster with it; a CPU without bf16 units does not."""
+        """Compute in bf16 where the device is faster with it; a CPU without bf16 units is not."""
         if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return nullcontext()
@@ -73,7 +74,7 @@ class _Step(nn.Module):
 
 
 def build_model(recipe: Recipe, data: TrainingData) -> SequenceModel:
-    """The recipe's model for these data, freshly initialized from the recipe's seed."""
+    """Build the recipe's model for these data, initialized by the recipe's seed, or with the weights to start from."""
     touched = np.zeros(data.item_count, dtype=bool)
     touched[data.items - 1] = True
     use_text = recipe.text and data.text is not None
@@ -94,7 +95,7 @@ class Trainer:
     """One run: the model, its optimizer, and how far it has come."""
 
     def __init__(
-        self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: Place,
+        self, recipe: Recipe, data: TrainingData, folder: Path, *, key: str, place: DistributedRank,
         allowed: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         self.recipe, self.data, self.place, self.key, self.allowed = recipe, data, place, key, allowed
@@ -149,7 +150,7 @@ class Trainer:
         )  # fmt: skip
 
     def _learning_rate(self) -> float:
-        """Warmup, then a cosine over the planned steps; lower from the start where the weights were trained before."""
+        """Warm up, then follow a cosine over the planned steps; from weights trained before, start lower."""
         recipe, step = self.recipe, self.progress.step
         warm = min(1.0, (step + 1) / max(1, min(recipe.warmup_steps, self.steps // 10)))
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
@@ -175,7 +176,7 @@ class Trainer:
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
     def train_batch(self, batch: Batch) -> float:
-        """One optimizer step; returns the loss."""
+        """Take one optimizer step and return the loss."""
         torch.manual_seed(self._seed())
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
@@ -202,7 +203,7 @@ class Trainer:
             )  # fmt: skip
 
     def fit(self, report: Callable[[Progress, float, int, int], None]) -> Progress:
-        """Train until the recipe says stop. report(progress, mean loss, batches of the epoch, tokens done)."""
+        """Train to the end of the schedule. Calls report(progress, mean loss, batches of the epoch, tokens done)."""
         recipe, progress, place = self.recipe, self.progress, self.place
         saved_at = time.monotonic()
         while not progress.finished:
@@ -228,7 +229,7 @@ class Trainer:
         return progress
 
     def _spend(self, seconds: float) -> None:
-        """Count time, which is told and decides nothing. Several processes agree on it at an epoch's end."""
+        """Count time, which is reported and decides nothing. Several processes agree on it at an epoch's end."""
         if self.place.world == 1:
             self.progress.seconds += seconds
         else:
@@ -248,16 +249,19 @@ class Trainer:
             self._own_seconds = 0.0
         metric = float(answers.mean()) if len(answers) else 0.0
         if metric > progress.best_metric:
-            progress.best_metric, progress.best_epoch, self.best_answers = metric, progress.epoch, answers
-            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.best_answers = answers
+            self._keep(metric)
         overfit = overfits(answers, self.best_answers)
         progress.overfit_epochs = progress.overfit_epochs + 1 if overfit else 0
+        progress.finished = progress.step >= self.steps or progress.overfit_epochs >= recipe.patience
+        if progress.finished and not overfit:
+            self._keep(metric)
         progress.curve.append(
             {
                 "epoch": progress.epoch,
                 "step": progress.step,
                 "loss": progress.loss_sum / max(1, progress.loss_tokens),
-                "validation_ndcg_at_10": metric,
+                VALIDATION: metric,
                 "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
                 "padding": batches.padding,
                 "seconds": progress.seconds,
@@ -265,7 +269,8 @@ class Trainer:
         )
         progress.epoch += 1
         progress.batch, progress.loss_sum, progress.loss_tokens = 0, 0.0, 0
-        progress.finished = progress.step >= self.steps or progress.overfit_epochs >= recipe.patience
-        if progress.finished and not overfit:
-            progress.best_metric, progress.best_epoch = metric, progress.epoch - 1
-            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def _keep(self, metric: float) -> None:
+        """Remember the weights of this epoch, and its metric, as the result so far."""
+        self.progress.best_metric, self.progress.best_epoch = metric, self.progress.epoch
+        self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}

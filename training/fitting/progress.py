@@ -1,4 +1,4 @@
-"""How a long run says where it is: a bar on a terminal, a line every few seconds in a task log."""
+"""Shows how far a long run has come: a bar on a terminal, a line every few seconds in a task log."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import time
 from typing import TextIO
 
 WIDTH = 24
-EVERY = 5.0
-EVERY_ON_TERMINAL = 0.2
+LINE_EVERY_S, REDRAW_EVERY_S = 5.0, 0.2
 
 
 class ProgressBar:
-    """Draws at most one line per interval. The clock and the stream are given, so that it can be tested."""
+    """Draws at most one line per interval, on standard output unless another `stream` is given."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._terminal = self._stream.isatty()
-        self._interval = EVERY_ON_TERMINAL if self._terminal else EVERY
+        self._interval = REDRAW_EVERY_S if self._terminal else LINE_EVERY_S
         self._drawn = self._since = time.monotonic()
         self._events = 0
         self._open = False
 
     def step(self, label: str, done: int, total: int, loss: float, events: int) -> None:
-        """One batch of `events` interactions is done, the `done`-th of `total`."""
+        """Count one batch of `events` interactions, the `done`-th of `total`."""
         self._events += events
         now = time.monotonic()
         if now - self._drawn < self._interval and done < total:
@@ -40,7 +39,7 @@ class ProgressBar:
         self._stream.flush()
 
     def say(self, line: str) -> None:
-        """A line of its own."""
+        """Write a line of its own."""
         self._stream.write(f"\r\x1b[K{line}\n" if self._open else f"{line}\n")
         self._open = False
         self._stream.flush()

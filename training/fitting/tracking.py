@@ -1,4 +1,4 @@
-"""What a training run tells MLflow: parameters, metrics and curves, in the experiment of its source."""
+"""Records a training run in MLflow: parameters, metrics and curves, in the experiment of its source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TrackedRun:
 
     @classmethod
     def start(cls, s: Settings, source: str, name: str, *, key: str, tags: dict[str, str]) -> TrackedRun:
-        """The run of `key` in experiment `source`, found or made. Raises RegistryError."""
+        """Find the run of `key` in experiment `source`, or make it. Raises RegistryError."""
         from mlflow.exceptions import MlflowException
 
         from artifacts.registry import mlflow_client
@@ -37,7 +37,7 @@ class TrackedRun:
             if experiment is None:
                 try:
                     identifier = client.create_experiment(source, tags=KIND)
-                except MlflowException:  # somebody else was first
+                except MlflowException:  # another process was first
                     experiment = client.get_experiment_by_name(source)
                     if experiment is None:
                         raise
@@ -113,7 +113,7 @@ class TrackedRun:
 
 
 def resume(s: Settings, run_id: str) -> TrackedRun:
-    """A run that exists already, to add what later steps measured."""
+    """Open a run that exists already, to add what later steps measured."""
     from artifacts.registry import mlflow_client
 
     return TrackedRun(mlflow_client(s), run_id)

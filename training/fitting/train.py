@@ -1,4 +1,4 @@
-"""A day of one source -> a trained model, published under its digest; the same inputs are trained once."""
+"""Trains a model of one source's day and publishes it under its digest; the same inputs are trained once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import logging
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,18 +21,36 @@ from training import recipes
 from training.data import inputs
 from training.data.datasets import Examples, Sequences
 from training.data.inputs import Inputs, Partitions
+from training.data.training_data import TrainingData
 from training.fitting import launch, warm_start
 from training.fitting.tracking import TrackedRun
 from training.jobs import checkpoint, job
 from training.recipes import Recipe
 
-if TYPE_CHECKING:
-    from training.data.training_data import TrainingData
-
 log = logging.getLogger(__name__)
 
 #: In a model artifact, beside weights.safetensors, config.json, curve.json and metrics.json.
 INPUTS = "inputs.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One training that was asked for: everything that decides what it gives."""
+
+    lake: Lake
+    day: str
+    recipe: Recipe
+    which: Partitions
+    start_from: str | None
+
+    @property
+    def key(self) -> str:
+        return inputs.key_of(self.lake.source, self.day, self.recipe, self.which, self.start_from)
+
+    @property
+    def ref(self) -> str:
+        """Where the digest of its model is kept."""
+        return f"models/{self.lake.source}/{self.key}"
 
 
 def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: str | None = None) -> str:
@@ -43,89 +61,88 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
     last checkpoint.
     Raises NotFound without data, NotEnoughData with too little, TrainingError when training itself fails.
     """
-    recipe = recipes.get(recipe_name)
     lake = Lake.of(s, source)
-    which = inputs.partitions(lake, day)
-    key = inputs.key_of(source, day, recipe, which, start_from)
-    ref = f"models/{source}/{key}"
-    done = resolve(lake.store, ref)
+    asked = _Asked(
+        lake=lake, day=day, recipe=recipes.get(recipe_name), which=inputs.partitions(lake, day), start_from=start_from
+    )
+    done = resolve(lake.store, asked.ref)
     if done is not None:
         log.info("the same inputs were trained before: model %s", done[:12])
         return done
-    read = inputs.read(lake, day, recipe, which)
+    read = inputs.read(lake, day, asked.recipe, asked.which)
+    data, origin = _prepare(asked, read, cache=s.cache / "objects")
+    folder = s.paths.training / source / asked.key
+    for other in _half_done(folder):
+        log.info(
+            "does not go on with the half-done training in %s: it has other inputs, or is of an earlier version", other
+        )
+    path = job.write(folder, asked.recipe, data, key=asked.key)
+    run = _track(s, asked, read)
+    try:
+        result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)
+    except TakenOver:  # the other process decides what becomes of the run
+        raise
+    except TrainingError:
+        run.finish("FAILED")
+        raise
+    run.metrics({k: v for k, v in json.loads((result / job.METRICS).read_text()).items() if k != "events_per_second"})
+    digest = _publish(asked, read, result, origin, run_id=run.run_id)
+    point(lake.store, asked.ref, digest, expected=None)  # Conflict for one that wakes up when another has published
+    run.finish()
+    shutil.rmtree(folder, ignore_errors=True)
+    return digest
+
+
+def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData, dict[str, Any]]:
+    """Put together what the job learns from, with the weights it starts from, and say where these come from."""
+    recipe = asked.recipe
     learned, questions = inputs.validation_split(read.train, recipe)
     log.info(
         "read %d interactions of %d shoppers on %d days; %d are trained on, %d ask in early stopping; held out: %s",
         len(read.known.items), len(read.known), len(read.days), len(learned.items), len(questions),
         ", ".join(read.held_out),
     )  # fmt: skip
-    folder = s.region_home / "training" / source / key
-    data = data_of(read, learned, questions, recipe)
-    line = _line(lake, start_from, day, cache=s.cache / "objects")
-    if start_from is not None:
-        release = fetch(lake.store, start_from, s.cache / "objects")
-        text_dim = 0 if data.text is None or not recipe.text else data.text.shape[1]
-        data = replace(
-            data, start=warm_start.weights(release, read.items["item_id"].combine_chunks(), recipe, text_dim)
-        )
-        if not data.start:
-            log.info(
-                "the model of %s has another shape than recipe %s: trained from nothing", start_from[:12], recipe.name
-            )
-            line = {"start_from": None, "full_training_day": day}
-    for other in _half_done(folder):
+    data, from_nothing = data_of(read, learned, questions, recipe), {"start_from": None, "full_training_day": asked.day}
+    if asked.start_from is None:
+        return data, from_nothing
+    release = fetch(asked.lake.store, asked.start_from, cache)
+    text_dim = 0 if data.text is None or not recipe.text else data.text.shape[1]
+    start = warm_start.read_weights(release, read.items["item_id"].combine_chunks(), recipe, text_dim)
+    if not start:
         log.info(
-            "does not go on with the half-done training in %s: it has other inputs, or is of an earlier version", other
+            "the model of %s has another shape than recipe %s: trained from nothing", asked.start_from[:12], recipe.name
         )
-    path = job.write(folder, recipe, data, key=key)
-    tags = {"caravan.day": day, "caravan.source": source, "caravan.recipe": recipe.name}
-    run = TrackedRun.start(s, source, day, key=key, tags=tags)
-    run.parameters({**recipe.to_dict(), "held_out": ",".join(read.held_out), "text": read.text is not None})
-    try:
-        result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)
-    except TakenOver:  # what becomes of the run is the other one's to say
-        raise
-    except TrainingError:
-        run.finish("FAILED")
-        raise
-    run.metrics({k: v for k, v in json.loads((result / job.METRICS).read_text()).items() if k != "events_per_second"})
-    digest = _publish(lake, result, read, recipe, which, line, key=key, day=day, run_id=run.run_id)
-    point(lake.store, ref, digest, expected=None)  # Conflict for one that wakes up when another has published
-    run.finish()
-    shutil.rmtree(folder, ignore_errors=True)
-    return digest
-
-
-def _half_done(folder: Path) -> list[Path]:
-    """Other trainings of this source that have a checkpoint and no end; none when this one goes on with its own."""
-    if (folder / checkpoint.FILE).exists():
-        return []
-    return sorted(found.parent for found in folder.parent.glob(f"*/{checkpoint.FILE}"))
-
-
-def _line(lake: Lake, start_from: str | None, day: str, *, cache: Path) -> dict[str, Any]:
-    """Say where the weights come from: the release they start from, and the day of the last full training."""
-    if start_from is None:
-        return {"start_from": None, "full_training_day": day}
-    lineage = json.loads((fetch(lake.store, start_from, cache) / files.LINEAGE).read_text())
-    return {"start_from": start_from, "full_training_day": lineage.get("full_training_day", lineage["day"])}
+        return data, from_nothing
+    lineage = json.loads((release / files.LINEAGE).read_text())
+    full_training_day = lineage.get("full_training_day", lineage["day"])
+    return replace(data, start=start), {"start_from": asked.start_from, "full_training_day": full_training_day}
 
 
 def data_of(read: Inputs, learned: Sequences, questions: Examples, recipe: Recipe) -> TrainingData:
     """Put together what a training job learns from; see training.data.training_data.TrainingData."""
-    from training.data.training_data import TrainingData
-
     return TrainingData(
         item_count=read.item_count, items=learned.items, offsets=learned.offsets,
         validation=questions.sample(recipe.validation_examples, recipe.seed), exclude_seen=False, text=read.text,
     )  # fmt: skip
 
 
-def _publish(
-    lake: Lake, result: Path, read: Inputs, recipe: Recipe, which: Partitions, line: dict[str, Any], *, key: str,
-    day: str, run_id: str,
-) -> str:  # fmt: skip
-    """Weights, vocabulary and what they were made from, as one artifact of kind "model"."""
+def _half_done(folder: Path) -> list[Path]:
+    """Find other trainings of this source that have a checkpoint and no end; none if this one goes on with its own."""
+    if (folder / checkpoint.FILE).exists():
+        return []
+    return sorted(found.parent for found in folder.parent.glob(f"*/{checkpoint.FILE}"))
+
+
+def _track(s: Settings, asked: _Asked, read: Inputs) -> TrackedRun:
+    """Start the training's run in MLflow, or go on with it."""
+    tags = {"caravan.day": asked.day, "caravan.source": asked.lake.source, "caravan.recipe": asked.recipe.name}
+    run = TrackedRun.start(s, asked.lake.source, asked.day, key=asked.key, tags=tags)
+    run.parameters({**asked.recipe.to_dict(), "held_out": ",".join(read.held_out), "text": read.text is not None})
+    return run
+
+
+def _publish(asked: _Asked, read: Inputs, result: Path, origin: dict[str, Any], *, run_id: str) -> str:
+    """Publish weights, vocabulary and what they were made from as one artifact of kind "model"; return its digest."""
     with tempfile.TemporaryDirectory(prefix="caravan-model-") as name:
         out = Path(name)
         for part in (job.WEIGHTS, job.CONFIG, job.CURVE, job.METRICS):
@@ -133,26 +150,21 @@ def _publish(
         write_table(read.items, out / files.ITEMS)
         if read.text is not None:
             np.save(out / files.ITEM_TEXT_VECTORS, read.text, allow_pickle=False)
-        about = {
-            "source": lake.source,
-            "day": day,
-            "key": key,
-            "recipe": recipe.to_dict(),
+        about = {"source": asked.lake.source, "day": asked.day, "key": asked.key, "held_out": read.held_out}
+        made_from = {
+            **about,
+            "recipe": asked.recipe.to_dict(),
             "cutoff_us": read.cutoff,
             "days": read.days,
-            "held_out": read.held_out,
-            "partitions": which.to_dict(),
-            **line,
+            "partitions": asked.which.to_dict(),
+            **origin,
         }
-        (out / INPUTS).write_bytes(job.to_json(about))
+        (out / INPUTS).write_bytes(job.to_json(made_from))
         metrics = json.loads((result / job.METRICS).read_text())
         meta = {
-            "source": lake.source,
-            "day": day,
-            "recipe": recipe.name,
+            **about,
+            "recipe": asked.recipe.name,
             "run_id": run_id,
-            "key": key,
-            "held_out": read.held_out,
-            "validation_ndcg_at_10": metrics["validation_ndcg_at_10"],
+            job.VALIDATION: metrics[job.VALIDATION],
         }
-        return publish(lake.store, out, kind="model", meta=meta).digest
+        return publish(asked.lake.store, out, kind="model", meta=meta).digest

@@ -1,4 +1,4 @@
-"""Questions that a training asks itself after every epoch: how well it ranks, and whether it overfits."""
+"""Answers the questions of a training after every epoch: how well it ranks, and whether it overfits."""
 # ruff: noqa: TID253  (torch code)
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from contracts.errors import TrainingError
-from retrieval.metrics import Values, ndcg
+from retrieval.metrics import Values, headline
 from training.data.datasets import Ints
 from training.models.ranking import Encode, rank, scorer
 
@@ -24,7 +24,7 @@ OVERFIT_ERRORS, OVERFIT_SHARE = 2.5, 0.03
 
 
 def overfits(now: Values, best: Values) -> bool:
-    """Whether the answers `now` are worse than the `best` so far, beyond chance and by an amount that matters."""
+    """Say whether the answers `now` are worse than the `best` so far, beyond chance and by an amount that matters."""
     if len(now) < 2:
         return False
     lost = best - now
@@ -51,7 +51,7 @@ def encoder_of(model: SequenceModel) -> Encode:
 
 
 def validation_ndcg(model: SequenceModel, data: TrainingData) -> Values:
-    """NDCG@10 over all items for each validation question, float64 [Q]."""
+    """Rank all items for each validation question and return its NDCG@10, float64 [Q]."""
     model.eval()
     with torch.inference_mode():
         vectors = model.all_item_vectors().float().cpu().numpy()
@@ -60,4 +60,4 @@ def validation_ndcg(model: SequenceModel, data: TrainingData) -> Values:
     score = scorer(encoder_of(model), vectors, None, model.config.max_length)
     ranks = rank(score, data.validation, exclude_seen=data.exclude_seen, top=1).ranks
     model.train()
-    return ndcg(ranks, 10)
+    return headline(ranks)

@@ -1,4 +1,4 @@
-"""Start a training from the champion's weights, carried over into another catalog's vocabulary."""
+"""Starts a training from the champion's weights, carried over into another catalog's vocabulary."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ITEM_TABLE = "ids.weight"
 SHAPE = ("dim", "layers", "heads", "feedforward", "max_length", "cosine")
 
 
-def weights(release: Path, item_ids: pa.Array, recipe: Recipe, text_dim: int) -> Weights:
+def read_weights(release: Path, item_ids: pa.Array, recipe: Recipe, text_dim: int) -> Weights:
     """Read the weights of the release directory for the items `item_ids`, in their order.
 
-    Rows of items that the release does not know, or never saw anybody choose, are zero. Empty where its model has
+    Rows of items that the release does not know, or never saw chosen, are zero. Empty where its model has
     another shape than `recipe` asks for: such a training starts from nothing.
     """
     from safetensors.numpy import load_file
@@ -38,17 +38,17 @@ def weights(release: Path, item_ids: pa.Array, recipe: Recipe, text_dim: int) ->
     if any(config.get(name) != value for name, value in wanted.items()):
         return {}
     theirs = pq.read_table(release / files.ITEMS, columns=["item_id"])["item_id"].combine_chunks()
-    return carried(load_file(release / files.WEIGHTS), theirs, item_ids)
+    return carry(load_file(release / files.WEIGHTS), theirs, item_ids)
 
 
-def carried(found: Weights, theirs: pa.Array, item_ids: pa.Array) -> Weights:
+def carry(found: Weights, theirs: pa.Array, item_ids: pa.Array) -> Weights:
     """Carry weights from the vocabulary `theirs` into that of `item_ids`; rows of unknown items are zero."""
     row = np.asarray(pc.fill_null(pc.index_in(item_ids, value_set=theirs), -1), dtype=np.int64) + 1
     return {**found, ITEM_TABLE: found[ITEM_TABLE][np.concatenate([[0], row])]}  # row 0 is padding, and zero
 
 
 def load(model: SequenceModel, start: Weights) -> None:
-    """Put `start` into a fresh model; items it has no row for, and items nobody chose, keep their own."""
+    """Put `start` into a fresh model; items it has no row for, and items never chosen, keep their own."""
     import torch
 
     state = model.state_dict()

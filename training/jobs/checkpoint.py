@@ -1,4 +1,4 @@
-"""Checkpoints that a killed run leaves whole: one safetensors file, replaced by an atomic rename.
+"""Writes checkpoints that are whole whenever the run is killed: one safetensors file, replaced by an atomic rename.
 
 Tensors are the model's, the best model's so far with its answers, and the optimizer's; scalars travel as JSON in the
 same file's header, so that no two files can disagree. There is no random state to keep: every step draws from
@@ -9,7 +9,6 @@ same file's header, so that no two files can disagree. There is no random state 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from artifacts.files import atomic_write
 from contracts.errors import TrainingError
 
 #: Its name in the folder of a training.
@@ -28,7 +28,7 @@ FILE = "checkpoint.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run has come. step counts optimizer steps in all; batch, those of this epoch."""
+    """The state of a run. step counts optimizer steps in all; batch, those of this epoch."""
 
     epoch: int = 0
     batch: int = 0
@@ -45,25 +45,10 @@ class Progress:
 
 def write(path: Path, body: bytes, *, allowed: Callable[[], object] = lambda: None) -> None:
     """Replace `path` by `body`: on disk as a whole, or not at all. `allowed` is asked last, and may raise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        allowed()
-        temporary.replace(path)
-    except TrainingError:
-        temporary.unlink(missing_ok=True)
-        raise
+        atomic_write(path, body, durable=True, allowed=allowed)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(f"could not write {path}: {error}", remedy="free disk space, then retry") from error
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def save(
@@ -86,7 +71,7 @@ def save(
 
 
 def load(path: Path, *, key: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
-    """(progress, tensors by group: model, best, optimizer), or None where there is none for this key.
+    """Read (progress, tensors by group: model, best, optimizer), or None where there is none for this key.
 
     A file that is not a whole checkpoint is an error: it can only come from a broken disk.
     """

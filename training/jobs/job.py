@@ -1,9 +1,9 @@
-"""A training job: a folder with everything the child process needs, and later everything it made.
+"""Writes and reads a training job: a folder with everything the child process needs, and later all it has made.
 
 job.json                 recipe, key, and the paths below, all relative
 data.safetensors         sequences, validation questions, text vectors, weights to start from
 checkpoint.safetensors   while it runs (see training.jobs.checkpoint)
-curve.json               one entry per finished epoch, for whoever follows the run
+curve.json               one entry per finished epoch, for the process that follows the run
 result/                  weights.safetensors, config.json, curve.json, metrics.json: written last
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from contracts.errors import TrainingError
+from contracts.release import HEADLINE
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -28,17 +29,19 @@ RESULT = "result"
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.json"
+#: The headline over the validation questions: a field of METRICS and of every entry of CURVE.
+VALIDATION = f"validation_{HEADLINE}"
 #: Prefix of the weights to start from, in data.safetensors.
 START = "start/"
 
 
 def to_json(value: Any) -> bytes:
-    """JSON bytes that the same value always gives, readable by a person. Raises ValueError on NaN."""
+    """Return JSON bytes, the same for the same value, readable by a person. Raises ValueError on NaN."""
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path:
-    """Lay a job into `folder`; the same job again changes nothing. Returns the path of its job.json."""
+    """Write a job into `folder` and return the path of its job.json; the same job again changes nothing."""
     from safetensors.numpy import save as to_bytes
 
     from training.jobs import checkpoint
@@ -67,7 +70,7 @@ def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path
 
 
 def read(path: Path) -> tuple[Recipe, TrainingData, str]:
-    """(recipe, data, key) of the job at `path`. Raises TrainingError when it is damaged."""
+    """Read (recipe, data, key) of the job at `path`. Raises TrainingError when it is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -1,9 +1,9 @@
-"""Who trains in a folder now: claims with rising numbers, renewed while training goes on, that run out by themselves.
+"""Leases a folder to one training process: claims with rising numbers, renewed by signs of life, else running out.
 
-A lock of the kernel is held by a process that was stopped (SIGSTOP, a frozen machine) for as long as it exists, and
-whoever waits for it cannot even say for whom. Here the one who waits names the holder, and goes on in its place once
-no sign of life has come for the lease's time, whatever the clocks say. The holder that wakes up late finds a newer
-claim than its own, and writes nothing any more.
+A lock of the kernel stays with a process that was stopped (SIGSTOP, a frozen machine) for as long as it exists, and a
+process that waits for it cannot even say for which. Here the waiting process names the holder, and takes its place
+once no sign of life has come for the lease's time, which is counted and not read off a clock. A holder that wakes up
+late finds a newer claim than its own, and writes nothing any more.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import psutil
 from contracts.errors import TakenOver
 
 PREFIX = "claim-"
-#: Seconds between two lines about the same wait, and between two looks.
-EVERY, PAUSE = 15.0, 0.2
+#: Between two lines about the same wait, and between two looks at the claim.
+TELL_EVERY_S, LOOK_EVERY_S = 15.0, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """The process that made a claim. `machine` tells whether its number means anything here."""
+    """The process that made a claim. Its number means something only on the same `machine`."""
 
     process: int
     began: float
@@ -48,7 +48,7 @@ class Holder:
 
     @property
     def died(self) -> bool:
-        """Whether it was a process of this machine that is no more."""
+        """Whether it was a process of this machine that has ended."""
         if self.machine != _machine():
             return False
         try:
@@ -84,27 +84,29 @@ class Claim:
             self.demand()
 
     def demand(self) -> None:
-        """Raise TakenOver unless this claim is the newest; and give a sign of life."""
+        """Give a sign of life. Raises TakenOver unless this claim is the newest."""
         numbers = _numbers(self.path.parent)
         if not numbers or numbers[-1] != self.number:
             raise TakenOver(
-                f"another process has taken this training over from process {os.getpid()}, which was not heard of for "
-                "long; nothing of it is kept",
-                remedy="nothing is due: the other one goes on",
+                f"another process has taken this training over from process {os.getpid()}, which gave no sign of "
+                "life for long; nothing of it is kept",
+                remedy="nothing to do: the other process goes on",
             )
         os.utime(self.path)
         self._renewed = time.monotonic()
 
     def give_back(self) -> None:
-        """Let the next one begin at once."""
+        """Let the next process begin at once."""
         with suppress(OSError):
             os.utime(self.path, (0, 0))
 
 
-def take(folder: Path, *, lasts: float, attempt: str, say: Callable[[str], object], every: float = EVERY) -> Claim:
-    """The next claim of `folder`; waits for the one that holds it, says for whom, and takes over after `lasts` seconds.
+def take(
+    folder: Path, *, lasts: float, attempt: str, say: Callable[[str], object], every: float = TELL_EVERY_S
+) -> Claim:
+    """Claim `folder`: wait for its holder, say for which, and take over after `lasts` seconds without a sign of life.
 
-    Seconds without a sign of life are counted here: two clocks, or one that jumps, must not end a lease.
+    These are counted here: two clocks, or one that jumps, must not end a lease. `every`: seconds between two lines.
     """
     seen: tuple[int, int] | None = None
     heard = time.monotonic()
@@ -127,11 +129,11 @@ def take(folder: Path, *, lasts: float, attempt: str, say: Callable[[str], objec
             last = f", without a sign of life for {silent:.0f} s" if said is not None else ""
             say(f"waits for {found.holder}{last}; takes over when there is none for {lasts:.0f} s")
             said = time.monotonic()
-        time.sleep(min(PAUSE, lasts / 5))
+        time.sleep(min(LOOK_EVERY_S, lasts / 5))
 
 
 def newest(folder: Path) -> Found | None:
-    """The newest claim of `folder`, whoever has it."""
+    """Read the newest claim of `folder`, of any process; None where there is none."""
     while numbers := _numbers(folder):
         path = _path(folder, numbers[-1])
         with suppress(FileNotFoundError):  # a newer one has just come, and removed it: look again
@@ -142,7 +144,7 @@ def newest(folder: Path) -> Found | None:
 
 
 def _make(folder: Path, number: int, lasts: float, attempt: str) -> Claim | None:
-    """A claim under this number, whole from the start; None when somebody else was faster."""
+    """Make a claim under this number, whole from the start; None when another process was faster."""
     path, draft = _path(folder, number), folder / f".{PREFIX}{uuid.uuid4().hex}.tmp"
     draft.write_text(json.dumps(asdict(Holder.this(attempt))))
     try:
@@ -173,5 +175,5 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _machine() -> str:
-    """Where a process number names one process: a host and its name space, which containers do not share."""
+    """Name the place where a process number is of one process: a host and its name space; containers have their own."""
     return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"

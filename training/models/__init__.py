@@ -1,1 +1,1 @@
-"""The networks."""
+"""Defines the networks, ranks with them, and exports them."""

@@ -1,12 +1,10 @@
-"""A trained model -> the program and arrays that a release serves with: ONNX and NumPy, no pickle, same bytes."""
+"""Exports a trained model as the program and arrays of a release: ONNX and NumPy, no pickle, same bytes."""
 
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from contracts import release as files
 from contracts.errors import TrainingError
 from training.jobs import job
+from training.models.program import program_of
 
 if TYPE_CHECKING:
     import onnx
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
     from training.models.ranking import Encode
     from training.models.sequence import SequenceModel
 
-OPSET = 20
 #: Largest difference between the program and the model it was made from.
 TOLERANCE = 1e-4
 
 
 def load_model(folder: Path, text: npt.NDArray[np.float32] | None) -> SequenceModel:
-    """The trained model in `folder` (weights.safetensors, config.json), in evaluation mode."""
+    """Load the trained model in `folder` (weights.safetensors, config.json), in evaluation mode."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -47,7 +45,7 @@ def load_model(folder: Path, text: npt.NDArray[np.float32] | None) -> SequenceMo
 
 
 def export(model: SequenceModel, out: Path) -> None:
-    """Write the sequence program and the item vectors into the bundle directory `out`; checks what it wrote."""
+    """Write the sequence program and the item vectors into the bundle directory `out`, and check them."""
     import torch
 
     (out / files.SEQUENCE_PROGRAM).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +60,7 @@ def export(model: SequenceModel, out: Path) -> None:
 
 
 def encoder(path: Path, threads: int = 0) -> Encode:
-    """The program at `path`, run by ONNX Runtime: (items [B, L], lengths [B]) -> queries float32 [B, D]."""
+    """Open the program at `path` in ONNX Runtime: (items [B, L], lengths [B]) -> queries float32 [B, D]."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -79,46 +77,20 @@ def encoder(path: Path, threads: int = 0) -> Encode:
 
 
 def _program(model: SequenceModel) -> onnx.ModelProto:
+    """Export the part of the model that makes a query of a history, with free batch and length."""
     import torch
 
     from training.models.sequence import LastQuery
 
-    longest = model.config.max_length
-    items = torch.ones((2, min(3, longest)), dtype=torch.int64)
-    lengths = torch.tensor([2, 1])
-    batch = torch.export.Dim("batch", min=1)
-    length = torch.export.Dim("length", min=1)
-    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = registration.level
-    registration.setLevel(logging.ERROR)  # it warns that torchvision is absent, which is as it should be
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's own deprecations; parity is what we check
-            exported = torch.onnx.export(
-                LastQuery(model).eval(),
-                (items, lengths),
-                dynamo=True,
-                dynamic_shapes=({0: batch, 1: length}, {0: batch}),
-                input_names=["items", "lengths"],
-                output_names=["query"],
-                opset_version=OPSET,
-                verbose=False,
-            )
-    finally:
-        registration.setLevel(level)
-    if exported is None:
-        raise TrainingError("the exporter returned no program", remedy="install the pinned torch and onnxscript")
-    program: onnx.ModelProto = _bare(exported.model_proto)
-    return program
-
-
-def _bare(program: Any) -> Any:
-    """`program` without the exporter's notes: stack traces and paths of the machine that exported it."""
-    graph = program.graph
-    for part in (program, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return program
+    items = torch.ones((2, min(3, model.config.max_length)), dtype=torch.int64)
+    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)
+    return program_of(
+        LastQuery(model).eval(),
+        (items, torch.tensor([2, 1])),
+        dynamic_shapes=({0: batch, 1: length}, {0: batch}),
+        inputs=["items", "lengths"],
+        outputs=["query"],
+    )
 
 
 def _compare(model: SequenceModel, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy over many items, in bounded memory: whole catalog, or a shared sample of it."""
+"""Computes softmax cross-entropy over many items in bounded memory: the whole catalog, or a shared sample of it."""
 # ruff: noqa: TID253  (torch code)
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def cross_entropy(
     queries: Tensor, items: Tensor, targets: Tensor, *, bias: Tensor | None = None, rows: int | None = None
 ) -> Tensor:
-    """Mean softmax cross-entropy of `queries @ items.T`.
+    """Compute the mean softmax cross-entropy of `queries @ items.T`.
 
     queries [T, D]; items [C, D]; targets int64 [T], the column of each row's item;
-    bias [C] is added to every logit but a row's own target: minus the log of the probability that a
+    bias [C] is added to every logit except a row's own target: minus the log of the probability that a
     sample holds that item, 0 where the columns are the whole catalog (then this is the full softmax).
     """
     rows = rows or max(16, CHUNK_ELEMENTS // max(1, items.shape[0]))
@@ -62,7 +62,7 @@ def cross_entropy(
 def shared_negatives(
     targets: Tensor, item_count: int, frequency: Tensor, uniform: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One sample of items for a whole batch: its own targets, and `uniform` draws from all items.
+    """Draw one sample of items for a whole batch: its own targets, and `uniform` draws from all items.
 
     targets int64 [T] in [0, item_count); frequency float64 [item_count], share of each item among targets.
     Returns (candidates int64 [C] sorted, column int64 [T] of each target, log_inclusion float32 [C]):

@@ -1,4 +1,4 @@
-"""Rank a whole catalog for many questions, in chunks: ranks of the right answers, and the top lists."""
+"""Ranks a whole catalog for many questions, in chunks: ranks of the right answers, and the top lists."""
 # ruff: noqa: TID253  (torch code)
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Ranking:
 
 
 def scorer(encode: Encode, vectors: Floats, bias: Floats | None, max_length: int) -> Score:
-    """Scores from a program and its item vectors."""
+    """Score by a program and its item vectors."""
     matrix = torch.from_numpy(np.ascontiguousarray(vectors)).T
     extra = torch.from_numpy(bias) if bias is not None else None
 
@@ -81,7 +81,7 @@ def rank(
             taken_out = ~repeat[row]
             scores[torch.from_numpy(row[taken_out]), torch.from_numpy(seen[taken_out] - 1)] = -torch.inf
         scores.scatter_(1, target, own)
-        # Every equal score counts against the answer, as in retrieval.metrics.ranks_of: itself makes up the 1.
+        # Every equal score counts against the answer, so that scoring all alike gains nothing; itself makes up the 1.
         # (Summing zeros and ones as floats is several times faster than summing booleans, and exact to 16 million.)
         ranks.append(torch.ge(scores, own, out=torch.empty_like(scores)).sum(dim=1).long().numpy())
         best = scores.topk(min(top, scores.shape[1]), dim=1)
@@ -93,7 +93,7 @@ def rank(
 
 
 def _seen(examples: Examples, index: Ints) -> tuple[Ints, Ints]:
-    """Every item of the histories at `index`: (place in `index`, 1-based item)."""
+    """List every item of the histories at `index`: (place in `index`, 1-based item)."""
     lengths = examples.lengths[index]
     row = np.repeat(np.arange(len(index)), lengths)
     within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)

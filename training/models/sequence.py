@@ -1,4 +1,4 @@
-"""Next item: a causal Transformer over the recent sequence, its item side an id embedding plus projected text.
+"""Predicts the next item by a causal Transformer over the recent ones; an item is an id embedding plus its text.
 
 The SASRec family (Kang and McAuley, 2018): tied item embeddings, learned positions, pre-norm blocks.
 """
@@ -49,7 +49,7 @@ class Block(nn.Module):
         self.down = nn.Linear(config.feedforward * config.dim, config.dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [B, L, D]; mask bool [B or 1, 1, L, L], true where a position may look. Returns [B, L, D]."""
+        """Transform x [B, L, D]; mask bool [B or 1, 1, L, L] is true where a position may look. Returns [B, L, D]."""
         batch, length, dim = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -98,7 +98,7 @@ class SequenceModel(nn.Module):
             self.ids.weight.mul_(self.touched)
 
     def embed(self, index: Tensor, keep_id: Tensor | None = None) -> Tensor:
-        """index int64 [...] -> [..., D]; keep_id [N + 1, 1] zeroes the ids of dropped items."""
+        """Look up index int64 [...] -> [..., D]; keep_id [N + 1, 1] zeroes the ids of dropped items."""
         vectors: Tensor = self.ids(index)
         if self.text_projection is None:
             return vectors
@@ -108,13 +108,13 @@ class SequenceModel(nn.Module):
         return vectors + projected
 
     def dropped_ids(self) -> Tensor | None:
-        """[N + 1, 1] of 0 and 1: which ids this training step may use; None without text."""
+        """Draw the ids that this training step may use, [N + 1, 1] of 0 and 1; None without text."""
         if self.text_projection is None or not self.training or self.config.id_dropout == 0:
             return None
         return (torch.rand_like(self.touched) >= self.config.id_dropout).float()
 
     def encode(self, items: Tensor, positions: Tensor, mask: Tensor, keep_id: Tensor | None = None) -> Tensor:
-        """items, positions int64 [B, L]; mask bool [B or 1, 1, L, L] -> hidden [B, L, D]."""
+        """Encode items, positions int64 [B, L] under a mask bool [B or 1, 1, L, L] -> hidden [B, L, D]."""
         x = self.embed(items, keep_id) * math.sqrt(self.config.dim) + self.positions(positions)
         x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
@@ -123,18 +123,18 @@ class SequenceModel(nn.Module):
         return hidden
 
     def query(self, hidden: Tensor) -> Tensor:
-        """hidden [..., D] -> query [..., D], ready to be multiplied with item vectors."""
+        """Make queries [..., D] of hidden [..., D], ready to be multiplied with item vectors."""
         if not self.config.cosine:
             return hidden
         return F.normalize(hidden, dim=-1) * self.log_scale.exp()
 
     def item_vectors(self, index: Tensor, keep_id: Tensor | None = None) -> Tensor:
-        """index int64 [C] -> [C, D], the side that scores."""
+        """Return the vectors that score the items at index int64 [C], [C, D]."""
         vectors = self.embed(index, keep_id)
         return F.normalize(vectors, dim=-1) if self.config.cosine else vectors
 
     def all_item_vectors(self) -> Tensor:
-        """[N, D], row r is item r + 1."""
+        """Return the vectors that score all items, [N, D]; row r is item r + 1."""
         return self.item_vectors(torch.arange(1, self.config.items + 1, device=self.ids.weight.device))
 
 

@@ -1,9 +1,9 @@
-"""The sentence encoder MiniLM-L6, from the weights inside a package to ONNX programs that anyone can run.
+"""Exports the sentence encoder MiniLM-L6, from the weights inside a package to ONNX programs.
 
 `model.onnx` is for items; `query.onnx` is the same with weights in eight bits, half the time for one short query and
 as good a ranking (docs/search.md), but its vectors depend on what stands in the same batch. Mean pooling and
 normalisation are inside the graph, so `retrieval.encoder` needs neither torch nor transformers. The same package and
-exporter give the same bytes: whatever the exporter notes about this machine is taken out.
+exporter give the same bytes: the exporter's notes about this machine are taken out.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import logging
 import os
 import shutil
 import tempfile
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.errors import TrainingError
 from contracts.settings import Settings
+from training.models.program import program_of
 
 if TYPE_CHECKING:
     import onnx
@@ -33,18 +33,17 @@ FILES = ("model.onnx", "query.onnx", "tokenizer.json")
 EXPORT = 2
 MAX_LENGTH = 128
 MAX_POSITIONS = 512
-OPSET = 20
 TOLERANCE = 1e-4
 LEAST_COSINE = 0.95
 
 
 def encoder_version() -> str:
-    """Names the exported encoder: model, package version, export."""
+    """Name the exported encoder: model, package version, export."""
     return f"{NAME}-{version(PACKAGE)}-{EXPORT}"
 
 
 def encoder_directory(s: Settings) -> Path:
-    """The folder of the exported encoder under `s.home`, exported at first use. Safe to call from many processes."""
+    """Return the folder of the encoder under `s.home`; export it at first use. Safe to call from many processes."""
     directory = s.home / "encoder" / encoder_version()
     if not directory.is_dir():
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +68,7 @@ def export_encoder(directory: Path) -> Path:
     source = _source()
     model = _sentence_model(source)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "model.onnx").write_bytes(program_of(model).SerializeToString(deterministic=True))
+    (directory / "model.onnx").write_bytes(sentence_program(model).SerializeToString(deterministic=True))
     shutil.copyfile(source / "tokenizer.json", directory / "tokenizer.json")
     _compress(directory)
     _compare(model, directory)
@@ -98,7 +97,7 @@ def _source() -> Path:
 
 
 def _sentence_model(source: Path) -> torch.nn.Module:
-    """The network from the weights in `source`, built without asking any model hub."""
+    """Build the network from the weights in `source`, without asking any model hub."""
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 
@@ -117,7 +116,7 @@ def _sentence_model(source: Path) -> torch.nn.Module:
 
 
 def with_pooling(bert: torch.nn.Module) -> torch.nn.Module:
-    """`bert` with mean pooling and normalisation, in evaluation mode."""
+    """Add mean pooling and normalisation to `bert`, in evaluation mode."""
     import torch
 
     class SentenceModel(torch.nn.Module):
@@ -136,39 +135,19 @@ def with_pooling(bert: torch.nn.Module) -> torch.nn.Module:
     return SentenceModel().eval()
 
 
-def program_of(model: torch.nn.Module) -> onnx.ModelProto:
-    """A sentence model as one ONNX graph with free batch and length; the same model gives the same bytes."""
+def sentence_program(model: torch.nn.Module) -> onnx.ModelProto:
+    """Export a sentence model as one ONNX graph with free batch and length; the same model gives the same bytes."""
     import torch
 
     ids = torch.arange(1000, 1014).reshape(2, 7)
     batch, tokens = torch.export.Dim("batch", min=1), torch.export.Dim("tokens", min=2, max=MAX_POSITIONS)
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
-        logging.ERROR
-    )  # torchvision is not needed
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations; parity is what we check
-        exported = torch.onnx.export(
-            model,
-            (ids, torch.ones_like(ids)),
-            dynamo=True,
-            dynamic_shapes=({0: batch, 1: tokens}, {0: batch, 1: tokens}),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["vectors"],
-            opset_version=OPSET,
-            verbose=False,
-        )
-    if exported is None:
-        raise TrainingError("the exporter returned no program", remedy="install the pinned torch and onnxscript")
-    return _bare(exported.model_proto)
-
-
-def _bare(program: onnx.ModelProto) -> onnx.ModelProto:
-    """`program` without the exporter's notes: stack traces and paths of the machine that exported it."""
-    graph = program.graph
-    for part in (program, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return program
+    return program_of(
+        model,
+        (ids, torch.ones_like(ids)),
+        dynamic_shapes=({0: batch, 1: tokens}, {0: batch, 1: tokens}),
+        inputs=["input_ids", "attention_mask"],
+        outputs=["vectors"],
+    )
 
 
 def _compress(directory: Path) -> None:
@@ -186,7 +165,7 @@ def _compress(directory: Path) -> None:
 
 
 def _is_not_advice(record: logging.LogRecord) -> bool:
-    """The quantizer advises shape inference to everyone; these graphs do not need it."""
+    """Drop the quantizer's advice to infer shapes, which these graphs do not need."""
     return "pre-processing before quantization" not in record.getMessage()
 
 

@@ -1,4 +1,4 @@
-"""The ledger: moves that nobody can change, and the state that follows from them."""
+"""Makes the ledger: moves that cannot be changed, and the state that follows from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running canary remembers, so that a controller that died goes on from there."""
+"""Makes the table of what a running canary remembers, so that another controller goes on from there."""
 
 from __future__ import annotations
 

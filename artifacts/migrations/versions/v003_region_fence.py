@@ -1,4 +1,4 @@
-"""A region that may not write any more is refused by its own database."""
+"""Makes the fence: a region that may not write any more is refused by its own database."""
 
 from __future__ import annotations
 

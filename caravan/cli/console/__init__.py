@@ -1,0 +1,1 @@
+"""Prints tables, progress and endings of commands."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import typer
 
+from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError
 from contracts.exit_codes import OUTCOMES, code_of
 
@@ -17,5 +19,5 @@ def tell(error: CaravanError, *, as_json: bool = False) -> int:
     if error.remedy:
         typer.secho(f"  try: {error.remedy}", err=True)
     if as_json:
-        typer.echo(json.dumps({"outcome": OUTCOMES[code], "what": error.what, "remedy": error.remedy}))
+        typer.echo(json.dumps({"outcome": OUTCOMES[code], **asdict(ErrorRecord.of(error))}))
     return code

@@ -11,16 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from contracts.release import NOTES
+from contracts.release import CANARY_STEPS, NOTES
 
 if TYPE_CHECKING:
     from artifacts.ledger import Move
     from contracts.release import Note, State
 
 #: How states and notes are shown. Notes are what was said about a release; they move nothing.
-STATES = {
+STATES: dict[str, str] = {
     "champion": "bold green", "retired": "dim", "rejected": "red", "rolled_back": "red", "approved": "cyan",
-    "shadow": "cyan", "canary_1": "magenta", "canary_5": "magenta", "canary_25": "magenta", "canary_50": "magenta",
+    "shadow": "cyan", **dict.fromkeys(CANARY_STEPS, "magenta"),
     "refused": "yellow italic", "asked": "italic", "approval": "italic", "frozen": "blue italic",
     "thawed": "blue italic",
 }  # fmt: skip
@@ -28,7 +28,7 @@ SHORT = 12
 
 
 def plain(*titles: str, title: str = "") -> Table:
-    """A table without lines; the last column takes what is left."""
+    """Make a table without lines; the last column takes what is left."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left", title_style="bold")
     for name in titles[:-1]:
         table.add_column(name, no_wrap=True, header_style="dim")
@@ -44,20 +44,20 @@ def one_line(markup: str) -> Text:
 
 
 def when(at: datetime, *, seconds: bool = False, now: datetime | None = None) -> str:
-    """A time in UTC, as short as it can be: the year only where it is not this one."""
+    """Write a time in UTC, as short as it can be: the year only where it is not this one."""
     at = at.astimezone(UTC)
     day = "%m-%d" if at.year == (now or datetime.now(UTC)).year else "%Y-%m-%d"
     return at.strftime(f"{day} %H:%M:%S" if seconds else f"{day} %H:%M")
 
 
 def state(name: State | Note) -> str:
-    """A state, or a note in brackets, in its colour."""
+    """Write a state, or a note in brackets, in its colour."""
     shown = escape(f"({name})") if name in NOTES else name
     return f"[{STATES[name]}]{shown}[/]" if name in STATES else shown
 
 
 def said(move: Move) -> str:
-    """A row's reason; of an answer, what was answered."""
+    """Return a row's reason; of an answer, what was answered."""
     reason = escape(move.reason)
     if move.to_state == "approval":
         return f"{'yes' if move.evidence.get('approval') else 'no'}: {reason}"
@@ -67,7 +67,7 @@ def said(move: Move) -> str:
 
 
 def banner(held: Move, now: datetime) -> str:
-    """A freeze in force, to be seen first."""
+    """Write a freeze in force, to be seen first."""
     end = datetime.fromisoformat(held.evidence["until"])
     text = escape(f" FROZEN until {when(end)} UTC ({time_left(end, now)}) by {held.actor}: {held.reason} ")
     return f"[bold white on blue]{text}[/]"
@@ -82,7 +82,7 @@ def time_left(end: datetime, now: datetime) -> str:
 
 
 def evidence(body: Mapping[str, Any]) -> list[str]:
-    """What a move rests on, one line per entry; a verdict's guardrails in one line each."""
+    """List what a move rests on, one line per entry; a verdict's guardrails in one line each."""
     lines = []
     for name, value in sorted(body.items()):
         if name == "guardrails" and isinstance(value, list):

@@ -14,6 +14,7 @@ import typer
 from contracts.errors import SettingsError
 from contracts.exit_codes import REFUSED
 from contracts.settings import settings
+from contracts.text import printable
 
 if TYPE_CHECKING:
     from ingestion.landing.land import LandingReport
@@ -84,7 +85,7 @@ def validate(
     report = validate_day(
         Lake.of(s, _shop_name(source or s.shop)),
         day,
-        event_log=s.region_home / "event-log",
+        event_log=s.paths.event_log,
         accept_changes=accept_changes,
         max_quarantined=max_quarantined,
     )
@@ -221,10 +222,6 @@ def _table(title: str, head: list[str], rows: list[list[Any]]) -> None:
 
     table = Table(*head, title=escape(title), title_justify="left")
     for row in rows:
-        table.add_row(*(escape(_printable(str(cell))) for cell in row))
+        # file and column names come from outside: nothing in them may steer the terminal
+        table.add_row(*(escape(printable(str(cell), keep="\n")) for cell in row))
     Console().print(table)
-
-
-def _printable(text: str) -> str:
-    """File and column names come from outside: nothing in them may steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

@@ -79,7 +79,7 @@ def show(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def feast(context: typer.Context) -> None:
     """Run Feast's own command line on the default source, e.g. `caravan features feast feature-views list`."""
-    from feature_repo.store import REPOSITORY, environment
+    from feature_repo.registry import REPOSITORY, environment
 
     s = settings()
     program = os.path.join(os.path.dirname(sys.executable), "feast")

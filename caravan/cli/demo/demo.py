@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artifacts.ledger import Ledger
-    from caravan.cli.demo.generated_shop import DemoShop, Place
+    from caravan.cli.demo.generated_shop import DemoHome, DemoShop
     from caravan.cli.demo.two_nights import Nights
     from ingestion.sources.shop import MadeShop
 
@@ -67,19 +67,19 @@ def demo(
         raise typer.Exit(REFUSED)
 
 
-def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[Place, bool]:
+def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[DemoHome, bool]:
     """All stages; where the shop lives, and whether its second night's release was refused."""
     from artifacts.ledger import Ledger
     from caravan.cli.airflow_api import Airflow
     from caravan.cli.demo import generated_shop, rollout, sample_answers
     from caravan.cli.demo.two_nights import Nights
     from caravan.cli.release import release
-    from recovery.file_lock import alone
+    from recovery.file_lock import hold
 
     heading("1 of 5  start the stack")
     place = _start(console, wanted)
     s, shop = settings(), place.shop
-    with alone(place.home / "demo" / "lock", _another_demo):
+    with hold(place.home / "demo" / "lock", _another_demo):
         heading(f"2 of 5  a shop of {shop.shoppers:,} shoppers and {shop.items:,} items, {shop.opening} to {shop.end}")
         airflow = Airflow.of(s, patience=rollout.SILENCE)
         airflow.ensure_ready("nightly")
@@ -105,7 +105,7 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     return place, refused
 
 
-def _start(console: Any, wanted: DemoShop) -> Place:
+def _start(console: Any, wanted: DemoShop) -> DemoHome:
     """Bring up the stack of the home that has this shop, or may have it; this process works there from now on."""
     from caravan.cli import stack
     from caravan.cli.demo import generated_shop
@@ -159,7 +159,7 @@ def _release_of(
     console: Any, heading: Callable[[str], None], s: Settings, shop: DemoShop, nights: Nights, ledger: Ledger,
     made: MadeShop,
 ) -> bool:  # fmt: skip
-    """The two nights, and the second one's release on its way; True when that one was refused and the first serves."""
+    """Run the two nights and the rollout of the second release; True when that one was refused and the first serves."""
     from caravan.cli.demo import rollout
 
     serving = _serving(s, ledger)
@@ -206,7 +206,7 @@ def _release_of(
 
 
 def _serving(s: Settings, ledger: Ledger) -> str | None:
-    """The day of the shop's champion."""
+    """Return the day of the shop's champion."""
     champion = ledger.champion(s.shop)
     return _day_of(s, champion.digest) if champion else None
 

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifacts.files import atomic_write
 from contracts.errors import DataError, PortTaken, SettingsError
 from contracts.region import ControlPorts, RegionPorts
 from contracts.settings import Settings, read_settings, settings
@@ -77,14 +78,14 @@ class DemoShop:
         )
 
     def continued(self, wanted: DemoShop) -> DemoShop | None:
-        """This shop up to the day that is wanted; None when that would be another shop."""
+        """Continue this shop up to the day that is wanted; None when that would be another shop."""
         if self.name != wanted.name or not self.end <= wanted.end <= self.end + LONGEST_PAUSE:
             return None
         return DemoShop(**{**asdict(self), "end": wanted.end})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class DemoHome:
     """Where the demo's shop lives. `own`: beside another shop, in a home that only this demo knows."""
 
     home: Path
@@ -105,7 +106,7 @@ class Place:
 
 
 def last_day(text: str | None, *, now: datetime | None = None) -> date:
-    """The day that `--end` names, or yesterday. SettingsError for what is no day, or not over yet."""
+    """Return the day that `--end` names, or yesterday. Raises SettingsError for what is no day, or not over yet."""
     today = (now or datetime.now(UTC)).date()
     yesterday = today - timedelta(days=1)
     if text is None:
@@ -128,7 +129,7 @@ def last_day(text: str | None, *, now: datetime | None = None) -> date:
 
 
 def kept(home: Path) -> DemoShop | None:
-    """The shop that the demo made in this home, or None."""
+    """Return the shop that the demo made in this home, or None."""
     try:
         about = json.loads((home / FILE).read_text())
         return DemoShop(
@@ -145,32 +146,30 @@ def kept(home: Path) -> DemoShop | None:
         ) from None
 
 
-def keep(place: Place) -> None:
+def keep(place: DemoHome) -> None:
     """Remember the shop of this home, before anything of it lands."""
     path = place.home / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {
         name: value.isoformat() if isinstance(value, date) else value for name, value in asdict(place.shop).items()
     }
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({**about, "port_offset": place.port_offset}, indent=1))
-    fresh.replace(path)
+    atomic_write(path, json.dumps({**about, "port_offset": place.port_offset}, indent=1))
 
 
 def place_of(
     s: Settings, wanted: DemoShop, *, taken: Callable[[Settings], bool], usable: Callable[[Path, int], bool]
-) -> Place:
+) -> DemoHome:
     """Where `wanted` is shown. `taken`: whether a home without a demo's shop has another one; `usable`: see below."""
     here = kept(s.home)
     if here is None and not taken(s):
-        return Place(home=s.home, port_offset=s.port_offset, shop=wanted)
+        return DemoHome(home=s.home, port_offset=s.port_offset, shop=wanted)
     if here is not None and (shop := here.continued(wanted)) is not None:
-        return Place(home=s.home, port_offset=s.port_offset, shop=shop)
+        return DemoHome(home=s.home, port_offset=s.port_offset, shop=shop)
     for name in (wanted.name, f"{wanted.name}-{wanted.end}"):
         home = s.home / HOMES / name
         there = kept(home)
         if (shop := wanted if there is None else there.continued(wanted)) is not None:
-            return Place(home=home, port_offset=_offset(s, home, usable), shop=shop, own=True)
+            return DemoHome(home=home, port_offset=_offset(s, home, usable), shop=shop, own=True)
     raise SettingsError(f"the shop in {home} has gone on", remedy="remove that folder, or choose a later --end")
 
 
@@ -199,7 +198,7 @@ def has_another_shop(s: Settings) -> bool:
     return bool(landed) or Ledger.of(s).newest("champion") is not None
 
 
-def made(place: Place) -> MadeShop:
+def made(place: DemoHome) -> MadeShop:
     """Write the shop's files, all of them: a run before may have been cut short; the same plan gives the same bytes."""
     from ingestion.sources.shop import generate
 
@@ -207,7 +206,7 @@ def made(place: Place) -> MadeShop:
 
 
 def _offset(s: Settings, home: Path, usable: Callable[[Path, int], bool]) -> int:
-    """The offset that this home had, else the first one whose ports are free and not the first home's."""
+    """Return the offset that this home had, else the first whose ports are free and not the first home's."""
     before = _kept_offset(home)
     if before is not None and usable(home, before):
         return before

@@ -16,10 +16,10 @@ from contracts.release import IN_FLIGHT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from artifacts.ledger import Ledger, Move, Place
+    from artifacts.ledger import CurrentRelease, Ledger, Move
     from caravan.cli.airflow_api import Airflow
     from contracts.settings import Settings
-    from serving.replay.report import Report
+    from serving.replay.report import ReplayReport
     from serving.replay.sessions import Session
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
@@ -47,7 +47,7 @@ class Shoppers:
         from serving.replay.plan import ReplayPlan
         from serving.replay.sessions import read_sessions
 
-        self.report: Report | None = None
+        self.report: ReplayReport | None = None
         # many shoppers at a time, so that a small arm soon has some
         self._plan = ReplayPlan(
             url=s.edge_address, key=s.shop_key, rate=rate, duration=3600.0, fresh_shoppers=fresh_shoppers,
@@ -67,13 +67,13 @@ class Shoppers:
             thread.join(timeout=30)
 
     def _run(self) -> None:
-        from serving.replay.replay import run
+        from serving.replay.replay import run_replay
 
-        self.report = run(self._plan, self._sessions, stop=self._stop)
+        self.report = run_replay(self._plan, self._sessions, stop=self._stop)
 
 
 def with_guests(sessions: list[Session]) -> list[Session]:
-    """The sessions, and after them as many others' who do the same as it takes until PEOPLE have come.
+    """Return the sessions, and after them as many of others who do the same as it takes until PEOPLE have come.
 
     Which arm somebody meets is fixed: of a hundred shoppers none may be in an arm of one percent, ever.
     """
@@ -98,7 +98,7 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
     try:
         _refuse_when_frozen(ledger)
         with Shoppers(s, events).shopping() as shoppers:
-            for other in ledger.places(s.shop, among=IN_FLIGHT):
+            for other in ledger.releases(s.shop, among=IN_FLIGHT):
                 if other.digest != digest:
                     make_room(say, s, ledger, other)
             say("policy demo: small steps and wide margins; a shop uses default")
@@ -117,14 +117,14 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
 
 
 def left(s: Settings, ledger: Ledger, day: str, day_of: Callable[[str], str]) -> str | None:
-    """The release of this day that a demo before this one has offered and not brought to its end."""
-    for place in ledger.places(s.shop, among=("gated", "rolled_back", *IN_FLIGHT)):
+    """Return the release of this day that an earlier demo has offered and not brought to its end."""
+    for place in ledger.releases(s.shop, among=("gated", "rolled_back", *IN_FLIGHT)):
         if _policy(ledger, place) == POLICY and day_of(place.digest) == day:
             return place.digest
     return None
 
 
-def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: Place) -> None:
+def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: CurrentRelease) -> None:
     """Bring another release that is on its way to its end first: there is one canary at a time."""
     if _policy(ledger, other) != POLICY:
         raise ReleaseError(
@@ -135,7 +135,7 @@ def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: Pl
     follow(say, s, ledger, other.digest)
 
 
-def _policy(ledger: Ledger, place: Place) -> str:
+def _policy(ledger: Ledger, place: CurrentRelease) -> str:
     gated = ledger.newest("gated", source=place.source, digest=place.digest)
     return str(gated.evidence.get("policy", "default")) if gated else "default"
 
@@ -246,7 +246,7 @@ def follow(say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str)
 
 
 def _request(reviewer: Airflow, digest: str) -> dict[str, Any] | None:
-    """The task that waits for an answer about the release."""
+    """Return the task that waits for an answer about the release."""
     params = {"response_received": False, "limit": 100}
     waiting = reviewer.call("GET", "/dags/release/dagRuns/~/hitlDetails", params=params)
     for request in waiting["hitl_details"]:
@@ -258,7 +258,7 @@ def _request(reviewer: Airflow, digest: str) -> dict[str, Any] | None:
 
 
 def _runs(admin: Airflow, digest: str) -> list[dict[str, Any]]:
-    """Runs of `release` about this digest, the newest first."""
+    """List runs of `release` about this digest, the newest first."""
     params = {"order_by": "-run_after", "limit": 100}
     runs = admin.call("GET", "/dags/release/dagRuns", params=params)["dag_runs"]
     return [run for run in runs if (run.get("conf") or {}).get("digest") == digest]

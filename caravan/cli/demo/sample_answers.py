@@ -54,7 +54,7 @@ def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
 
 
 def answer_of(ask: Callable[[], Any], champion: str, *, patience: float | None = None) -> dict[str, Any]:
-    """The answer of the champion; the edge may take a moment to lead everybody to a new one."""
+    """Return the champion's answer; the edge may take a moment to lead everybody to a new one."""
     deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     while True:
         answer = ask()
@@ -80,7 +80,7 @@ def belongs(items: list[dict[str, Any]], titles: dict[str, str]) -> None:
 
 
 def choose(day: pa.Table) -> tuple[str, list[str], str]:
-    """A shopper with a good history on this day, that history (newest first), and what most shoppers searched for."""
+    """Choose a shopper with a good history on this day, that history (newest first), and the most frequent search."""
     from contracts.events import INTERACTIONS
 
     rows = sorted(

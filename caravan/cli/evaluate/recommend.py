@@ -62,7 +62,7 @@ def recommend(
 
 
 def table_of(report: dict[str, Any]) -> str:
-    """The report's figures as a Markdown table."""
+    """Return the report's figures as a Markdown table."""
     columns = ("hr_at_10", "hr_at_20", "ndcg_at_10", "ndcg_at_20", "mrr_at_20", "coverage_at_20")
     rows = {"model": report["model"], **report["baselines"]}
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]

@@ -26,7 +26,7 @@ def fail_back(
     from caravan.stack.machine import EmbeddedMachine
     from recovery.failback import failback
 
-    target = settings().model_copy(update={"region": named(region)})
+    target = settings().of_region(named(region))
     if give_up:
         typer.echo(failback.give_up(target))
         return
@@ -34,16 +34,16 @@ def fail_back(
         raise SettingsError("a failback needs a reason", remedy='give one: --reason "the primary is mended"')
     if through and through not in failback.STEPS:
         raise SettingsError(f"there is no step {through}", remedy=f"name one of {', '.join(failback.STEPS)}")
-    others = EmbeddedMachine(target.model_copy(update={"region": other(target.region)}))
+    others = EmbeddedMachine(target.of_region(other(target.region)))
     with StepBoard() as board:
         state = failback.fail_back(
             target, EmbeddedMachine(target), others, reason=reason, through=through,
             progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
         )  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(state.to_dict()))
+        typer.echo(json.dumps(state))
         return
     if through:
-        typer.echo(f"{through}: {state.steps[through]['said']}")
+        typer.echo(f"{through}: {state['steps'][through]['said']}")
         return
-    typer.echo(f"{region} is the active region again; {state.steps['reconcile']['said']}")
+    typer.echo(f"{region} is the active region again; {state['steps']['reconcile']['said']}")

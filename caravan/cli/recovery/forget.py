@@ -45,19 +45,19 @@ def forget(
         raise SettingsError("nobody can be asked beside JSON", remedy="add --yes, or --dry-run to see what would go")
     if again:
         with _board(as_json) as board:
-            reports = forgetting.again(s, regions, without_vault=without_vault, progress=board)
+            reports = forgetting.apply_again(s, regions, without_vault=without_vault, progress=board)
         _end(reports, as_json=as_json)
         return
     checked_reason(reason, shopper)
     if dry_run or not yes:
         with _board(as_json) as board:
-            found = forgetting.foresee(s, regions, shopper, progress=board)
+            found = forgetting.plan_erasure(s, regions, shopper, progress=board)
         _show(found, as_json=as_json, foreseen=True)
         if dry_run:
             return
         typer.confirm("Erase this shopper? It cannot be undone.", abort=True)
     with _board(as_json) as board:
-        reports = forgetting.forget(
+        reports = forgetting.erase_shopper(
             s, regions, shopper, by=_actor(), reason=reason, without_vault=without_vault, progress=board
         )
     _end(reports, as_json=as_json)

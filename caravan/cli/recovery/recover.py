@@ -38,20 +38,21 @@ def recover(
     """Restore a region and let it serve. Uses only that region's resources; run it again after whatever stopped it."""
     from caravan.cli.console.step_board import StepBoard
     from caravan.stack.machine import EmbeddedMachine
-    from recovery.restore.context import RestoreOptions
+    from recovery.restore.options import RestoreOptions
     from recovery.restore.recovery_point import Point
-    from recovery.restore.restore import foresee, restore
+    from recovery.restore.restore import plan_restore, restore
 
     if not reason and not dry_run:
         raise SettingsError("a restore needs a reason", remedy='give one: --reason "the primary is gone"')
-    s = settings().model_copy(update={"region": named(region)})
+    s = settings().of_region(named(region))
     machine, point = EmbeddedMachine(s), Point.parse(to)
     options = RestoreOptions(
-        reason=reason, although_alive=although_alive, although_active=although_active,
-        control_is_lost=control_is_lost, through=through, name=name,
+        reason=reason, through=through, name=name, although_alive=although_alive, although_active=although_active,
+        control_is_lost=control_is_lost,
     )  # fmt: skip
     if dry_run:
-        typer.echo(json.dumps(foresee(s, machine, point, options), indent=None if as_json else 2))
+        plan = plan_restore(s, machine, point, options)
+        typer.echo(json.dumps(plan, indent=None if as_json else 2))
         return
     with StepBoard() as board:
         done = restore(
@@ -65,7 +66,6 @@ def recover(
         typer.echo(f"{through}: {done.steps[through]['said']}")
         return
     plan = done.plan
-    assert plan is not None  # noqa: S101 - a restore that ended has one
     typer.echo(f"{region} has the state of {plan['snapshot']} ({plan['taken_at']}) and "
                f"{plan['log_after_cut'] / 1e6:.1f} MB of log after it, after {done.seconds:.0f} s")  # fmt: skip
     for passed in plan["passed_over"]:

@@ -42,8 +42,8 @@ def rehearse(
 
     if fault not in FAULTS:
         raise SettingsError(f"there is no fault {fault}", remedy=f"use one of {', '.join(FAULTS)}")
-    target = settings().model_copy(update={"region": named(region)})
-    others = EmbeddedMachine(target.model_copy(update={"region": other(target.region)}))
+    target = settings().of_region(named(region))
+    others = EmbeddedMachine(target.of_region(other(target.region)))
     signal.signal(signal.SIGTERM, end)
     with StepBoard() as board:
         score, page = carry_out(

@@ -92,7 +92,7 @@ def list_them(region: Region = "", as_json: Json = False) -> None:
 
 @app.command()
 def show(name: Name = "newest", region: Region = "", as_json: Json = False) -> None:
-    """What a snapshot holds."""
+    """Show what a snapshot holds."""
     from recovery.vault.catalog import Catalog
     from recovery.vault.vault import Vault
 
@@ -178,25 +178,25 @@ def prune(
 
 
 def _administered(s: Settings) -> Vault:
-    """The vault of the region `s.region`, with the credential of the administrator of the other region's store."""
-    from caravan.stack.services.region import store_administrator
+    """Open the vault of the region `s.region` as the administrator of the other region's store."""
+    from caravan.stack.services.object_store import store_administrator
     from contracts.region import other
     from recovery.vault.bucket import LockedBucket
     from recovery.vault.encryption import Sealer
     from recovery.vault.vault import Vault
 
-    keys = store_administrator(s.model_copy(update={"region": other(s.region)}))
+    keys = store_administrator(s.of_region(other(s.region)))
     return Vault(LockedBucket.administrator(s, *keys), Sealer.of(s))
 
 
 def _of(region: str) -> Settings:
-    """Settings of a region, by default that of the environment."""
+    """Return the settings of a region, by default that of the environment."""
     s = settings()
-    return s.model_copy(update={"region": named(region)}) if region else s
+    return s.of_region(named(region)) if region else s
 
 
 def _facts(one: Snapshot) -> dict[str, Any]:
-    """A snapshot for programs: all but the lists of files."""
+    """Return a snapshot for programs: all but the lists of files."""
     body = asdict(one)
     for name in ("log", "events"):
         body[name] = len(body[name])

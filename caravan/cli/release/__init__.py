@@ -1,1 +1,1 @@
-"""Commands on releases and canaries."""
+"""Holds the commands on releases and canaries."""

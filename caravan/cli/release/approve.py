@@ -1,4 +1,4 @@
-"""`caravan release approve` and `reject`: the answer of a signed-in person, bound to one digest."""
+"""Takes the answer of a signed-in person about one digest: `caravan release approve` and `reject`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from contracts.exit_codes import REFUSED
 from contracts.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artifacts.ledger import Ledger
-    from contracts.release import State
-    from releases.approval.approval import Answer, Rules, Standing
+    from releases.approval.approval import Answer, ApprovalOutcome, Rules
 
 Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it stays in the ledger.")]
@@ -56,22 +57,23 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
     if dry_run:
         _foresee(ledger, rules, given)
     else:
-        standing = approval.answer(ledger, rules, given)
+        outcome = approval.answer(ledger, rules, given)
         typer.echo(f"{name} {'approves' if approves else 'rejects'} release {found[:12]} of {source}")
         people = approval.counted(ledger, rules, source, found)
-        typer.echo(_next(standing, given, rules, people, serving=serving_source(ledger)))
+        typer.echo(_next(outcome, given, rules, people, serving=serving_source(ledger)))
 
 
 def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
-    """Source and digest of the one release that is meant."""
-    from releases.approval.approval import SHORTEST
+    """Find the one release whose digest begins like this: its source and digest."""
+    from releases.approval.approval import SHORTEST_DIGEST
 
     beginning = beginning.strip().lower()
-    if len(beginning) < SHORTEST:
+    if len(beginning) < SHORTEST_DIGEST:
         raise NotApproved(
-            f"{beginning or 'nothing'} is too short to name a release", remedy=f"give at least {SHORTEST} digits of it"
+            f"{beginning or 'nothing'} is too short to name a release",
+            remedy=f"give at least {SHORTEST_DIGEST} digits of it",
         )
-    found = [(p.source, p.digest) for p in ledger.places() if p.digest.startswith(beginning)]
+    found = [(p.source, p.digest) for p in ledger.releases() if p.digest.startswith(beginning)]
     if not found:
         raise NotFound(f"no release begins with {beginning[:64]}", remedy="`caravan release list` shows them all")
     if len(found) > 1:
@@ -81,48 +83,37 @@ def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
 
 def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     """Print what would happen; nothing is written, and no password is asked for."""
-    from releases.approval import approval
-    from releases.approval.approval import Standing
+    from releases.approval.preview import preview
     from releases.rollback import serving_source
 
-    place = ledger.state(given.source, given.digest) or "gated"
-    typer.echo(f"dry run: release {given.digest[:12]} of {given.source} is {place}")
-    objection = approval.objection(ledger, rules, given)
-    if objection is not None:
-        typer.echo(f"it would be refused, and the refusal recorded: {objection[0]} -> {objection[1]}")
+    found = preview(ledger, rules, given)
+    typer.echo(f"dry run: release {given.digest[:12]} of {given.source} is {found.before}")
+    if found.outcome is None:
+        what, remedy = found.objection or ("", "")
+        typer.echo(f"it would be refused, and the refusal recorded: {what} -> {remedy}")
         raise typer.Exit(REFUSED)
-    people = approval.counted(ledger, rules, given.source, given.digest)
-    after = people if given.person in people or not given.approves else [*people, given.person]
-    if people:
-        typer.echo(f"approved so far by: {', '.join(people)}")
-    missing = max(0, rules.required - len(after))
-    state: State = place
-    if given.approves and not missing:
-        state = "approved"
-    elif not given.approves and place == "gated":
-        state = "rejected"
+    if found.approvers:
+        typer.echo(f"approved so far by: {', '.join(found.approvers)}")
     said = "approve" if given.approves else "reject"
-    rows = (given.person not in people or not given.approves) + (state != place)
-    typer.echo(f"{given.person} would {said} it: {rows} new row{'' if rows == 1 else 's'} in the ledger")
-    standing = Standing(state=state, missing=missing if given.approves else 0)
-    typer.echo(_next(standing, given, rules, after, serving=serving_source(ledger)))
+    typer.echo(f"{given.person} would {said} it: {found.rows} new row{'' if found.rows == 1 else 's'} in the ledger")
+    typer.echo(_next(found.outcome, given, rules, found.approvers_after, serving=serving_source(ledger)))
 
 
-def _next(standing: Standing, given: Answer, rules: Rules, people: list[str], *, serving: str | None) -> str:
-    """What follows; `serving` is the shop whose champion serves the region."""
-    if standing.missing:
+def _next(outcome: ApprovalOutcome, given: Answer, rules: Rules, people: Sequence[str], *, serving: str | None) -> str:
+    """Say what follows an answer; `serving` is the shop whose champion serves the region."""
+    if outcome.missing:
         others = sorted(rules.reviewers - {given.person} - set(people))
-        return f"{standing.missing} more must approve: {', '.join(others)}; until then it stays {standing.state}"
-    if standing.state == "approved":
+        return f"{outcome.missing} more must approve: {', '.join(others)}; until then it stays {outcome.state}"
+    if outcome.state == "approved":
         road = at_once(given.source, serving) or "shadow, then the canary's steps"
         return f"next: {road}; `caravan release show {given.digest[:12]}` follows it"
-    if standing.state == "rejected":
+    if outcome.state == "rejected":
         return "next: nothing; a rejected release never comes back, a newer one may"
-    return f"it stays {standing.state}"
+    return f"it stays {outcome.state}"
 
 
 def at_once(source: str, serving: str | None) -> str:
-    """That an approved release meets all shoppers without a canary, and why; empty where its own champion serves."""
+    """Say why an approved release meets all shoppers without a canary; empty where its own champion serves."""
     if serving == source:
         return ""
     whose = f"in place of {serving}'s" if serving else "the first one"

@@ -1,4 +1,4 @@
-"""`caravan canary watch`: the release on its way, its traffic and its evidence, while it happens."""
+"""Shows the release in progress, its traffic and its evidence, while it happens: `caravan canary watch`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-app = typer.Typer(help="The canary: a release on its way to all shoppers.", no_args_is_help=True)
+app = typer.Typer(help="Watch the canary: a release that some of the shoppers get.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """The canary: a release on its way to all shoppers."""
+    """Watch the canary: a release that some of the shoppers get."""
 
 
 @app.command()
@@ -48,7 +48,7 @@ def watch(
 
 
 def follow(console: Console, picture: Callable[[], RenderableType], *, once: bool, every: float) -> None:
-    """Show `picture` again and again; what fails is said above the last one. Without a terminal: one after another."""
+    """Show `picture` again and again; an error is shown above the last one. Without a terminal: one after another."""
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""One frame of `caravan canary watch`: 80 columns, the gravest first, readable without colours too."""
+"""Draws one frame of `caravan canary watch`: 80 columns, the gravest first, readable without colours too."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from rich.text import Text
 
 from caravan.cli.console import tables
 from caravan.cli.console.tables import SHORT
-from contracts.release import CANARY_SHARE
-from releases.rollout.routing_wait import SILENT
-from serving.edge.edge import SLOTS
+from contracts.region import SLOTS
+from contracts.release import CANARY_STEPS
+from releases.rollout.routing_wait import HEARTBEAT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from monitoring.canary_policy import CanaryPolicy
     from releases.overview import Overview, Subject
-    from serving.edge.edge import Split
+    from serving.edge.edge import TrafficSplit
 
 WIDTH = 80
 LABEL = 9
 FULL, PART, EMPTY = "█", "▌", "·"
 #: Arm -> how its share is drawn; told apart by shape, not by colour alone.
 ARMS = (("control", "▒", "cyan"), ("rest", "█", "white"), ("canary", "▓", "magenta"))
-STEPS = tuple(CANARY_SHARE)
 
 
 def frame(seen: Overview) -> RenderableType:
-    """The whole page."""
+    """Draw the whole page."""
     rows = Table.grid(padding=(0, 1, 0, 0))
     rows.add_column(width=LABEL, style="dim", no_wrap=True)
     rows.add_column(ratio=1, overflow="fold")
@@ -61,7 +60,9 @@ def _silent(seen: Overview) -> str | None:
     if seen.beat is None:
         return " the controller has left no heartbeat here: `caravan status` "
     age = seen.at.timestamp() - seen.beat.at
-    return f" the controller is silent for {_span(age)}: `caravan logs controller` " if age > SILENT else None
+    if age <= HEARTBEAT_TIMEOUT_S:
+        return None
+    return f" the controller has been silent for {_span(age)}: `caravan logs controller` "
 
 
 def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
@@ -69,23 +70,23 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
     champion = seen.champion[:SHORT] if seen.champion else "none"
     if subject is None:
         return [("champion", champion), ("now", _doing(seen))]
-    place = subject.place
+    release = subject.release
     since = _span((seen.at - subject.since).total_seconds())
     policy = f"policy {subject.known.policy}" if subject.known else "not looked at yet"
     policy += ", [bold red]emergency[/]" if subject.emergency else ""
     found: list[tuple[str, RenderableType]] = [
-        ("release", f"[bold]{place.digest[:SHORT]}[/]  {tables.state(place.state)} for {since}  [dim]{policy}[/]"),
+        ("release", f"[bold]{release.digest[:SHORT]}[/]  {tables.state(release.state)} for {since}  [dim]{policy}[/]"),
         ("champion", champion),
     ]
     if subject.over:
         found.append(("ended", escape(subject.why)))
         return found
-    if place.state in STEPS and subject.policy is not None:
+    if release.state in CANARY_STEPS and subject.policy is not None:
         found.append(("step", _step(seen, subject, subject.policy)))
-    elif place.state in ("approved", "shadow"):
+    elif release.state in ("approved", "shadow"):
         found.append(("now", _doing(seen)))
     verdict = subject.verdict
-    if verdict and place.state in STEPS:
+    if verdict and release.state in CANARY_STEPS:
         style = {"abort": "bold red", "void": "bold red", "promote": "bold green"}.get(
             verdict.get("decision", ""), "bold"
         )
@@ -95,9 +96,9 @@ def _release(seen: Overview) -> list[tuple[str, RenderableType]]:
 
 
 def _doing(seen: Overview) -> str:
-    """What the controller says that it does; what it said before it fell silent is not true any more."""
+    """Say what the controller does, by its own words; what it said before it fell silent is no longer true."""
     if seen.beat is None or _silent(seen):
-        return "nobody moves anything"
+        return "nothing moves a release"
     return escape(seen.beat.doing)
 
 
@@ -117,7 +118,7 @@ def _step(seen: Overview, subject: Subject, policy: CanaryPolicy) -> Text:
     return line
 
 
-def _split(split: Split | None) -> Text:
+def _split(split: TrafficSplit | None) -> Text:
     if split is None:
         return Text("the edge has no routes yet", "bold red")
     shares = {"control": split.control, "rest": split.rest, "canary": split.canary}
@@ -139,10 +140,10 @@ def _split(split: Split | None) -> Text:
 
 
 def _engines(seen: Overview) -> Table:
-    """Two engines a line: which release each serves, and the one that it refuses."""
+    """Show two engines a line: the release that each serves, and the one that it refuses."""
     named = {seen.champion: "champion", seen.former: "former"}
     if seen.subject is not None and not seen.subject.over:
-        named[seen.subject.place.digest] = "this release"
+        named[seen.subject.release.digest] = "this release"
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=34, no_wrap=True)
     table.add_column(width=34, no_wrap=True)
@@ -167,7 +168,7 @@ def _engines(seen: Overview) -> Table:
 
 
 def _guardrails(subject: Subject) -> RenderableType:
-    """Shoppers with an event in each arm, and how near the evidence is to the two lines."""
+    """Show shoppers with an event in each arm, and how near the evidence is to the two lines."""
     policy = subject.policy
     abort, proof = (policy.log_abort, policy.log_proof) if policy else (0.0, 0.0)
     less = {g.name for g in policy.guardrails if g.harm == "less"} if policy else set()
@@ -218,7 +219,7 @@ def _moves(seen: Overview) -> Table:
 
 
 def bar(share: float, width: int, style: str) -> Text:
-    """`share` of 1 as a bar; what is below 0 is empty, above 1 full."""
+    """Draw `share` of 1 as a bar; below 0 it is empty, above 1 full."""
     halves = round(2 * width * min(max(share, 0.0), 1.0))
     full, part = divmod(halves, 2)
     line = Text().append(FULL * full + PART * part, style)
@@ -226,7 +227,7 @@ def bar(share: float, width: int, style: str) -> Text:
 
 
 def _span(seconds: float) -> str:
-    """A time span, short."""
+    """Write a time span, short."""
     seconds = max(0.0, seconds)
     if seconds < 120:
         return f"{seconds:.0f} s"

@@ -1,8 +1,9 @@
-"""`caravan release emergency`: two named reviewers let a release go on without the waiting."""
+"""Lets a release go on without the waiting, for two named reviewers: `caravan release emergency`."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,15 @@ import typer
 
 from contracts.errors import CaravanError, SettingsError
 from contracts.exit_codes import REFUSED
+from contracts.release import CANARY_SHARE
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
     from releases.approval.approval import Rules
+    from releases.approval.emergency import EmergencyRequest
 
-#: Where the second person's password may come from, when nobody is there to type it.
+#: Where the second person's password may come from, if it cannot be typed.
 SECOND, SECOND_FILE = "CARAVAN_SECOND_PASSWORD", "CARAVAN_SECOND_PASSWORD_FILE"
 
 Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
@@ -33,6 +36,7 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     from caravan.cli.release.approve import at_once, resolve
     from releases.approval import emergency as rules_of
     from releases.approval.approval import Rules
+    from releases.approval.emergency import EmergencyRequest
     from releases.rollback import serving_source
     from releases.rollout.freeze import frozen
     from releases.text import reason_given
@@ -41,13 +45,14 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     ledger, rules = Ledger.of(s), Rules.of(s)
     source, found = resolve(ledger, named)
     first, second = first.strip(), second.strip()
+    wanted = EmergencyRequest(source=source, digest=found, people=(first, second), reason=reason, named=named)
     if dry_run:
-        _foresee(s, ledger, rules, source, found, (first, second), reason, named)
+        _foresee(s, ledger, rules, wanted)
         return
     if first == second:
         raise SettingsError(f"{first} is one person", remedy="an emergency release takes two different reviewers")
     people = (sign_in.person(s, first), _second(s, second))
-    rules_of.release(s, ledger, rules, source, found, people=people, reason=reason, named=named)
+    rules_of.approve(s, ledger, rules, replace(wanted, people=people))
     typer.echo(f"{people[0]} and {people[1]} let release {found[:12]} of {source} go on at once; an alert says so")
     if (held := frozen(ledger)) is not None:
         typer.echo(f"but it is frozen by {held.actor}: {held.reason}; `caravan thaw` first, or it waits")
@@ -56,7 +61,7 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
 
 
 def _second(s: Settings, user: str) -> str:
-    """Sign the second person in: not with the first one's password."""
+    """Sign the second person in, never with the first one's password."""
     from caravan.cli.release import sign_in
 
     path = Path(os.environ[SECOND_FILE]) if os.environ.get(SECOND_FILE) else None
@@ -79,17 +84,8 @@ def _with_password(s: Settings, user: str, password: str) -> str:
         return sign_in.person(s, user, password_file=Path(file.name))
 
 
-def _foresee(
-    s: Settings,
-    ledger: Ledger,
-    rules: Rules,
-    source: str,
-    digest: str,
-    people: tuple[str, str],
-    reason: str,
-    named: str,
-) -> None:
-    """Print what would happen; no password is asked for. Exit code 1 when it would be refused."""
+def _foresee(s: Settings, ledger: Ledger, rules: Rules, wanted: EmergencyRequest) -> None:
+    """Print what would happen; no password is asked for. Exit code 3 when it would be refused."""
     from caravan.cli.release.approve import at_once
     from releases.approval import emergency as rules_of
     from releases.rollback import serving_source
@@ -97,6 +93,7 @@ def _foresee(
     from releases.rollout.region import LiveRegion
     from releases.rollout.traffic import describe
 
+    source, digest, people = wanted.source, wanted.digest, wanted.people
     region = LiveRegion(s)
     try:
         present, said = region.split(), region.readiness()
@@ -105,14 +102,14 @@ def _foresee(
         typer.echo(f"  release      {digest[:12]}: {ledger.state(source, digest)} -> approved")
         typer.echo(f"  people       {people[0]} and {people[1]}; no password was asked for now")
         typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
-        steps = "1, 5, 25, 50 % without waiting for exposure or proof"
+        steps = f"{', '.join(map(str, CANARY_SHARE.values()))} % without waiting for exposure or proof"
         road = at_once(source, serving_source(ledger)) or steps
         typer.echo(f"  traffic then the same, until it is warm; then {road}")
         typer.echo(f"  loaded by    {', '.join(loaded) or 'no engine yet'}")
         typer.echo("  ledger       3 rows at most; one critical alert")
         if (held := frozen(ledger)) is not None:
             typer.echo(f"  attention    frozen by {held.actor}: {held.reason}; it would wait until `caravan thaw`")
-        refusal = rules_of.objection(ledger, rules, source, digest, people=people, reason=reason, named=named)
+        refusal = rules_of.objection(ledger, rules, wanted)
         if refusal is None:
             try:
                 region.signed(digest)

@@ -1,4 +1,4 @@
-"""`caravan freeze` and `caravan thaw`: for a time no release goes on, while training and judging do."""
+"""Stops releases for a time, while training and judging go on: `caravan freeze` and `caravan thaw`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it s
 As = Annotated[str, typer.Option("--as", help="Who you are; asked for the password.")]
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-LONGEST = timedelta(days=90)
+LONGEST_FREEZE = timedelta(days=90)
 
 
 def freeze(
@@ -58,7 +58,7 @@ def thaw(reason: Reason, user: As = "oncall") -> None:
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:
-    """The time that `text` names: an ISO time, or so many minutes, hours or days from now."""
+    """Read the time that `text` names: an ISO time, or so many minutes, hours or days from now."""
     at, text = now or datetime.now(UTC), text.strip()
     found = re.fullmatch(r"(\d{1,4})([mhd])", text)
     try:
@@ -69,6 +69,8 @@ def moment(text: str, now: datetime | None = None) -> datetime:
             end = (end if end.tzinfo else end.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise SettingsError(f"{text!r} is not a time", remedy="write 2026-01-31T14:00, 2h or 3d") from None
-    if end > at + LONGEST:
-        raise SettingsError(f"{text} is more than {LONGEST.days} days away", remedy="freeze again when it is over")
+    if end > at + LONGEST_FREEZE:
+        raise SettingsError(
+            f"{text} is more than {LONGEST_FREEZE.days} days away", remedy="freeze again when it is over"
+        )
     return end

@@ -1,4 +1,4 @@
-"""`caravan release …`: what was serving when, who let it, and back to the one before."""
+"""Tells what served when and who let it, and holds the commands of `caravan release`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_releases(source: Source = "", as_json: Json = False) -> None:
-    """Every release, those moved last first, and where it stands."""
+    """List every release, those moved last first, and the state it is in."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -37,7 +37,7 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
     shop, ledger = source or settings().shop, _ledger()
     found = listed(ledger, shop)
     if as_json:
-        rows = [{**_plain(told.moved), "version": told.version, "state": told.place.state} for told in found]
+        rows = [{**_plain(told.moved), "version": told.version, "state": told.release.state} for told in found]
         typer.echo(json.dumps(rows, indent=2))
         return
     console = Console()
@@ -49,8 +49,8 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
         if told.note is not None:
             why = f"{tables.state(told.note.to_state)} {escape(told.note.actor)}, {tables.said(told.note)}"
         table.add_row(
-            tables.when(told.moved.at), told.place.digest[:tables.SHORT], str(told.version or ""),
-            tables.state(told.place.state), tables.one_line(why),
+            tables.when(told.moved.at), told.release.digest[:tables.SHORT], str(told.version or ""),
+            tables.state(told.release.state), tables.one_line(why),
         )  # fmt: skip
     console.print(table)
     if not found:
@@ -59,7 +59,7 @@ def list_releases(source: Source = "", as_json: Json = False) -> None:
 
 @app.command()
 def show(digest: Annotated[str, typer.Argument(help="A digest, or its beginning.")], as_json: Json = False) -> None:
-    """The whole story of one release, with the evidence of every step."""
+    """Show the whole story of one release, with the evidence of every step."""
     from rich.console import Console
 
     from caravan.cli.console import tables
@@ -89,7 +89,7 @@ def history(
     at: Annotated[str, typer.Option(help="Only: what was serving at this time (ISO 8601, UTC unless it says).")] = "",
     as_json: Json = False,
 ) -> None:
-    """Every move of every release of a shop; with --at, what served then, of whichever shop, and who let it."""
+    """Show every move of every release of a shop; with --at, what served then, of whichever shop, and who let it."""
     from rich.console import Console
 
     shop, ledger = source or settings().shop, _ledger()
@@ -117,7 +117,7 @@ def history(
 
 @app.command("verify-ledger")
 def verify_ledger() -> None:
-    """Recompute the hash chain; exit code 1, naming the first move that does not fit."""
+    """Recompute the hash chain; exit code 3, naming the first move that does not fit."""
     typer.echo(f"the ledger is whole: {_ledger().verify()} moves")
 
 
@@ -129,7 +129,7 @@ def stop(
     password_file: rollback.PasswordFile = None,
     dry_run: rollback.DryRun = False,
 ) -> None:
-    """Take a release off its way to the shoppers. Needs no approval; waits until they all have the champion."""
+    """Stop a release in progress. Needs no approval; waits until all shoppers have the champion."""
     from caravan.cli.release.sign_in import person_or_os_user
     from monitoring import alerts
     from releases import rollback as back
@@ -147,7 +147,7 @@ def stop(
         back.stoppable(ledger, source, found)
         person, signed_in = person_or_os_user(s, user, password_file=password_file)
         move = back.stop(ledger, source, found, person=person, reason=reason)
-        typer.echo(f"release {found[:12]} of {source} was on its way ({move.from_state}); {person} stops it: {reason}")
+        typer.echo(f"release {found[:12]} of {source} was in progress ({move.from_state}); {person} stops it: {reason}")
         if not signed_in:
             what = f"release {found[:12]} of {source} stopped by {person}"
             text = f"{what}: neither Airflow nor MLflow answered; find out who it was"
@@ -167,7 +167,7 @@ app.command()(emergency.emergency)
 def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, champion: str | None) -> None:
     """Print what would happen; exit code 3 when it would be refused. No password is asked for."""
     from releases import rollback as back
-    from releases.rollout.traffic import Standing, describe, plan
+    from releases.rollout.traffic import Deployed, describe, plan
 
     typer.echo(f"dry run: nothing is changed. Stop of a release of {source}:")
     try:
@@ -179,13 +179,13 @@ def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, 
     serves = {slot: said.serves for slot, said in region.readiness().items()}
     typer.echo(f"  release      {digest[:12]}: {state} -> rolled_back; it returns only with a new approval")
     typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
-    typer.echo(f"  traffic then {describe(plan(Standing(champion=champion), serves).split)}")
+    typer.echo(f"  traffic then {describe(plan(Deployed(champion=champion), serves).split)}")
     typer.echo("  ledger       1 row")
     typer.echo("nothing would refuse it")
 
 
 def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -> None:
-    """What served at a moment, since when, and who let it."""
+    """Print what served at a moment, since when, and who let it."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -224,7 +224,7 @@ def _served(ledger: Ledger, crowned: Move, moment: datetime, *, as_json: bool) -
 
 
 def _ended(ledger: Ledger, crowned: Move) -> Move | None:
-    """The move by which a champion served no more: its own, or another shop's release became champion."""
+    """Find the move by which a champion served no more: its own, or another shop's release became champion."""
     for move in ledger.history():
         own = (move.source, move.digest) == (crowned.source, crowned.digest) and move.from_state == "champion"
         other = move.source != crowned.source and move.to_state == "champion"

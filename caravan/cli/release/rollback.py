@@ -1,4 +1,4 @@
-"""`caravan release rollback`: the release before serves all shoppers again, within seconds."""
+"""Lets the release before serve all shoppers again, within seconds: `caravan release rollback`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from releases.rollback import Way
+    from releases.rollback import RollbackPlan
     from releases.rollout.region import LiveRegion
 
 Source = Annotated[str, typer.Option("--source", help="Data source; default: the one that serves.")]
@@ -35,7 +35,7 @@ def rollback(
     further: Further = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Go back to the champion before. Needs no approval; stops what is on its way; waits until shoppers have it."""
+    """Go back to the champion before. Needs no approval; stops what is in progress; waits until shoppers have it."""
     from artifacts.ledger import Ledger
     from caravan.cli.release.sign_in import person_or_os_user
     from monitoring import alerts
@@ -55,18 +55,18 @@ def rollback(
             if not dry_run:
                 arrive(s, region, done.digest)
             return
-        way = back.foresee(ledger, shop)
+        plan = back.foresee(ledger, shop)
         if dry_run:
-            _foresee(s, ledger, region, way)
+            _foresee(s, ledger, region, plan)
             return
         person, signed_in = person_or_os_user(s, user, password_file=password_file)
-        move = back.rollback(ledger, shop, person=person, reason=reason, way=way)
-        if way.champion:
-            typer.echo(f"release {way.champion[:12]} of {shop} is rolled back by {person}: {reason}")
+        move = back.rollback(ledger, shop, person=person, reason=reason, plan=plan)
+        if plan.champion:
+            typer.echo(f"release {plan.champion[:12]} of {shop} is rolled back by {person}: {reason}")
         else:
-            typer.echo(f"{shop} had no champion; {way.former[:12]} is champion again, by {person}: {reason}")
-        for place in way.on_its_way:
-            typer.echo(f"release {place.digest[:12]} was on its way ({place.state}), and is stopped")
+            typer.echo(f"{shop} had no champion; {plan.former[:12]} is champion again, by {person}: {reason}")
+        for release in plan.in_progress:
+            typer.echo(f"release {release.digest[:12]} was in progress ({release.state}), and is stopped")
         if not signed_in:
             text = f"rollback of {shop} by {person}: neither Airflow nor MLflow answered; find out who it was"
             alerts.tell(s, part="releases", severity="warning", text=text)
@@ -76,6 +76,7 @@ def rollback(
 
 
 def arrive(s: Settings, region: LiveRegion, digest: str) -> None:
+    """Wait until all shoppers get this release, and say how long that took."""
     from releases.rollout.live import live_controller
     from releases.rollout.routing_wait import asked_at_the_edge, await_release, last_beat
 
@@ -89,30 +90,30 @@ def arrive(s: Settings, region: LiveRegion, digest: str) -> None:
         typer.echo(f"the controller had not done it ({silent}), so this command did; see `caravan logs controller`")
 
 
-def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, way: Way) -> None:
-    """Print what would happen; exit code 1 when it would be refused."""
+def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, plan: RollbackPlan) -> None:
+    """Print what would happen; exit code 3 when it would be refused."""
     from releases import rollback as back
-    from releases.rollout.traffic import Standing, describe, plan
+    from releases.rollout import traffic
 
     said = region.readiness()
     serves = {slot: one.serves for slot, one in said.items()}
     present = region.split()
-    then = plan(Standing(champion=way.former), serves).split
-    loaded = [slot for slot, digest in serves.items() if digest == way.former]
-    typer.echo(f"dry run: nothing is changed. Rollback of {way.source}:")
-    typer.echo(f"  champion     {(way.champion or 'none')[:12]} -> {way.former[:12]}")
-    for place in way.on_its_way:
-        typer.echo(f"  stopped      {place.digest[:12]} ({place.state} -> rolled_back)")
-    typer.echo(f"  traffic now  {describe(present) if present else 'no routes'}")
-    typer.echo(f"  traffic then {describe(then)}")
+    then = traffic.plan(traffic.Deployed(champion=plan.former), serves).split
+    loaded = [slot for slot, digest in serves.items() if digest == plan.former]
+    typer.echo(f"dry run: nothing is changed. Rollback of {plan.source}:")
+    typer.echo(f"  champion     {(plan.champion or 'none')[:12]} -> {plan.former[:12]}")
+    for release in plan.in_progress:
+        typer.echo(f"  stopped      {release.digest[:12]} ({release.state} -> rolled_back)")
+    typer.echo(f"  traffic now  {traffic.describe(present) if present else 'no routes'}")
+    typer.echo(f"  traffic then {traffic.describe(then)}")
     has = f"loaded by: {', '.join(loaded)}; shoppers have it in about a second"
-    slow = f"loaded by no engine: it is loaded first; {(way.champion or 'nothing')[:12]} serves meanwhile"
-    typer.echo(f"  {way.former[:12]} {has if loaded else slow}")
-    typer.echo(f"  ledger       {1 + bool(way.champion) + len(way.on_its_way)} rows")
-    if (serving := back.serving_source(ledger)) not in (None, way.source):
-        typer.echo(f"  attention    {serving} serves now, not {way.source}: shoppers would change shops")
+    slow = f"loaded by no engine: it is loaded first; {(plan.champion or 'nothing')[:12]} serves meanwhile"
+    typer.echo(f"  {plan.former[:12]} {has if loaded else slow}")
+    typer.echo(f"  ledger       {1 + bool(plan.champion) + len(plan.in_progress)} rows")
+    if (serving := back.serving_source(ledger)) not in (None, plan.source):
+        typer.echo(f"  attention    {serving} serves now, not {plan.source}: shoppers would change shops")
     try:
-        region.signed(way.former)
+        region.signed(plan.former)
     except CaravanError as error:
         typer.echo(f"it would be refused: engines take no release like this: {error}")
         raise typer.Exit(REFUSED) from error

@@ -15,14 +15,14 @@ import typer
 from contracts.errors import NotApproved, SettingsError
 from contracts.settings import Settings
 
-#: Where the password may come from, when nobody is there to type it.
+#: Where the password may come from, if it cannot be typed.
 PASSWORD, PASSWORD_FILE = "CARAVAN_USER_PASSWORD", "CARAVAN_USER_PASSWORD_FILE"
 #: Seconds a sign-in may take, and seconds an answer may take before a sign-in counts as down.
 SIGN_IN_TIMEOUT_S, ANSWER_TIMEOUT_S = 15.0, 2.0
 
 
 def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
-    """The name of who signed in. NotApproved for a wrong password, or when nobody can check it."""
+    """Sign a person in, and return the name. Raises NotApproved for a wrong password, or if none can be checked."""
     user = user.strip()
     if not user:
         raise SettingsError("nobody is named", remedy="say who you are: --as reviewer")
@@ -44,7 +44,7 @@ def person(s: Settings, user: str, *, password_file: Path | None = None) -> str:
 
 
 def answering(s: Settings) -> bool:
-    """True when Airflow or MLflow answers, so that a password can be checked."""
+    """Say whether Airflow or MLflow answers, so that a password can be checked."""
     with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False) as client:
         for url in (f"{s.airflow_address}/api/v2/version", f"{s.mlflow_address}/health"):
             try:
@@ -56,7 +56,7 @@ def answering(s: Settings) -> bool:
 
 
 def unsigned() -> str:
-    """What is recorded when nobody can check who it is."""
+    """Name the user of this machine, as it is recorded when no password can be checked."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -65,7 +65,7 @@ def unsigned() -> str:
 
 
 def person_or_os_user(s: Settings, user: str, *, password_file: Path | None = None) -> tuple[str, bool]:
-    """Who acts, and whether the sign-in vouches for it. NotApproved for a wrong password."""
+    """Return who acts, and whether the sign-in vouches for it. Raises NotApproved for a wrong password."""
     if not answering(s):
         return unsigned(), False
     return person(s, user, password_file=password_file), True
@@ -86,7 +86,7 @@ def _password(user: str, file: Path | None) -> str:
 
 
 def _airflow(client: httpx.Client, s: Settings, user: str, password: str) -> bool | None:
-    """True for the right password, False for a wrong one, None when Airflow does not answer."""
+    """Ask Airflow: True for the right password, False for a wrong one, None if it does not answer."""
     try:
         answer = client.post(f"{s.airflow_address}/auth/token", json={"username": user, "password": password})
     except httpx.TransportError:

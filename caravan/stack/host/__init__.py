@@ -1,0 +1,1 @@
+"""Names what this machine gives: programs, their environment, private files, readiness probes."""

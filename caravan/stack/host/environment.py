@@ -20,7 +20,7 @@ _DERIVED = {"home", "region"}
 
 
 def base(s: Settings) -> dict[str, str]:
-    """The supervisor's own environment, inherited by every program: the caller's, without other tools' settings."""
+    """Return what every program inherits: the caller's environment, without other tools' settings."""
     inherited = {name: value for name, value in os.environ.items() if not _OTHERS_BUSINESS.fullmatch(name)}
     # a proxy must not stand between services on loopback, and none of them has business elsewhere
     return {**inherited, MARKER: str(s.home), "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}

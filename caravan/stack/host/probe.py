@@ -19,7 +19,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def http(url: str, *, accept: tuple[int, ...] = (200,)) -> bool:
-    """True when `url` answers with one of the statuses in `accept`."""
+    """Check whether `url` answers with one of the statuses in `accept`."""
     try:
         with _direct.open(url, timeout=TIMEOUT) as answer:
             return answer.status in accept
@@ -30,7 +30,7 @@ def http(url: str, *, accept: tuple[int, ...] = (200,)) -> bool:
 
 
 def engine(address: str) -> bool:
-    """True when the engine at `address`, a URL or `unix:PATH`, says that it lives."""
+    """Check whether the engine at `address`, a URL or `unix:PATH`, says that it lives."""
     try:
         return reach.get(address, "/healthz", timeout=TIMEOUT).status_code == 200
     except HTTPError:
@@ -38,7 +38,7 @@ def engine(address: str) -> bool:
 
 
 def http_json(url: str) -> Mapping[str, Any]:
-    """The JSON object at `url`, or an empty one."""
+    """Return the JSON object at `url`, or an empty one."""
     try:
         with _direct.open(url, timeout=TIMEOUT) as answer:
             value = json.load(answer)
@@ -48,7 +48,7 @@ def http_json(url: str) -> Mapping[str, Any]:
 
 
 def redis(host: str, port: int, password: str) -> bool:
-    """True when Redis accepts the password and answers PING (not while it still loads its file)."""
+    """Check whether Redis accepts the password and answers PING (not while it still loads its file)."""
     try:
         with socket.create_connection((host, port), timeout=TIMEOUT) as connection:
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
@@ -64,7 +64,7 @@ def redis(host: str, port: int, password: str) -> bool:
 
 
 def postgres(host: str, port: int, user: str, password: str, database: str = "postgres") -> bool:
-    """True when PostgreSQL lets `user` in."""
+    """Check whether PostgreSQL lets `user` in."""
     import psycopg2
 
     try:

@@ -1,0 +1,1 @@
+"""Makes and checks the secrets of a home, and the certificates of its engines."""

@@ -87,7 +87,7 @@ OF_SERVICES: dict[str, Callable[[], str]] = {
 
 
 def directory(s: Settings) -> Path:
-    """The folder of the secret files, the same one that `read_settings` reads."""
+    """Return the folder of the secret files, the same one that `read_settings` reads."""
     return secrets_folder(s.home)
 
 
@@ -166,7 +166,7 @@ def _makers(s: Settings) -> dict[str, Callable[[], str]]:
 
 
 def _given(s: Settings) -> dict[str, str]:
-    """What the environment gives in place of a file, by the name of that file."""
+    """Return what the environment gives in place of a file, by the name of that file."""
     folder, found = directory(s), {}
     for name in (*OF_SETTINGS, "verify_keys"):
         value = getattr(s, name)
@@ -176,13 +176,13 @@ def _given(s: Settings) -> dict[str, str]:
 
 
 def _of_files(s: Settings) -> dict[str, SecretStr]:
-    """The settings that `s` lacks and a file has."""
+    """Return the settings that `s` lacks and a file has."""
     texts = {name: _content(directory(s) / f"caravan_{name}") for name in (*OF_SETTINGS, "verify_keys")}
     return {name: SecretStr(text) for name, text in texts.items() if text and getattr(s, name) is None}
 
 
 def read(s: Settings, name: str) -> str:
-    """A secret of a service, by its file name. Raises SettingsError when the stack never ran."""
+    """Read a secret of a service by its file name. Raises SettingsError when the stack never ran."""
     try:
         return (directory(s) / name).read_text().strip()
     except OSError as error:

@@ -14,7 +14,7 @@ from caravan.stack.host.private_files import write_private
 from contracts.errors import SettingsError, Tampered
 from contracts.settings import Settings
 from recovery.vault.encryption import fingerprint
-from recovery.vault.manifest import opened, signed
+from recovery.vault.manifest import open_signed, sign
 
 FILE = "keys.json"
 #: What every home of before the inventory has; whoever took such a home over must still have all of them.
@@ -62,7 +62,7 @@ def check(s: Settings) -> None:
     if not path.is_file():
         return
     try:
-        opened(path.read_bytes(), FILE, s)
+        open_signed(path.read_bytes(), FILE, s)
     except Tampered as error:
         raise SettingsError(
             f"{path}: {error.what}",
@@ -73,14 +73,14 @@ def check(s: Settings) -> None:
 def record(s: Settings, keys: Mapping[str, str]) -> None:
     """Write the inventory of `keys` (name -> secret), unless it says so already. Needs the signing key."""
     prints = {name: fingerprint(value) for name, value in sorted(keys.items())}
-    text = signed({"keys": prints}, s).decode()
+    text = sign({"keys": prints}, s).decode()
     path = s.home / FILE
     if not path.is_file() or path.read_text() != text:
         write_private(path, text, durable=True)
 
 
 def _names(s: Settings) -> frozenset[str] | None:
-    """The names in the inventory, its signature unseen: the key that would tell may be the missing one."""
+    """Return the names in the inventory without checking its signature: the key for that may be the missing one."""
     path: Path = s.home / FILE
     try:
         return frozenset(json.loads(path.read_bytes())["body"]["keys"])

@@ -1,0 +1,1 @@
+"""Describes the programs of a region and of the control group."""

@@ -82,7 +82,7 @@ def _global_edge(s: Settings) -> Program:
     def prepare() -> None:
         from serving.edge import global_edge
 
-        global_edge.write(folder, s)
+        global_edge.write_global_edge(folder, s)
 
     return Program(
         group="control",
@@ -92,8 +92,8 @@ def _global_edge(s: Settings) -> Program:
         ports={"global Envoy": s.control_ports.global_edge},
         address=s.global_edge_address,
         prepare=prepare,
-        ready=lambda _: admin.is_live(admin.of_control(s)),
-        leftovers=(admin.of_control(s),),
+        ready=lambda _: admin.is_live(admin.control_socket(s)),
+        leftovers=(admin.control_socket(s),),
     )
 
 
@@ -126,7 +126,7 @@ def _beats(health: str, component: str) -> Callable[[float], bool]:
 
 
 def airflow_environment(s: Settings) -> dict[str, str]:
-    """What every Airflow process has in its environment, and so every task. It holds no secret."""
+    """Return what every Airflow process, and so every task, has in its environment. It holds no secret."""
     return {
         **environment.of_settings(s),
         "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}",
@@ -136,7 +136,7 @@ def airflow_environment(s: Settings) -> dict[str, str]:
 
 
 def configuration(s: Settings) -> dict[str, dict[str, object]]:
-    """The sections of airflow.cfg that differ from Airflow's own defaults."""
+    """Return the sections of airflow.cfg that differ from Airflow's own defaults."""
     home, ports = airflow_home(s), s.control_ports
     secret = credentials.read(s, "airflow_database_password")
     database = f"{s.host}:{ports.airflow_postgres}/airflow"
@@ -207,7 +207,7 @@ def write_configuration(s: Settings) -> None:
 
 
 def _airflow_password(s: Settings, user: str) -> str:
-    """A user's password; that of our own tasks is a setting, because they read it."""
+    """Return a user's password; that of our own tasks is a setting, because they read it."""
     if user == "caravan":
         return s.secret("airflow_password")
     return credentials.read(s, f"airflow_{user}_password")

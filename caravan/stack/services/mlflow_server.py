@@ -17,8 +17,8 @@ _USERS = "/api/2.0/mlflow/users"
 
 
 def mlflow(s: Settings) -> Program:
-    """The MLflow server: artifacts proxied, people signed in, no job runners, no telemetry."""
-    folder, port = s.region_home / "mlflow", s.ports.mlflow
+    """Describe the MLflow server: artifacts proxied, people signed in, no job runners, no telemetry."""
+    folder, port = s.paths.mlflow, s.ports.mlflow
     basic_auth = folder / "basic_auth.ini"
 
     def prepare() -> None:

@@ -41,7 +41,7 @@ class Cluster:
         return self.folder / "data"
 
     def program(self, group: str, environment: dict[str, str], finish: Callable[[], None]) -> Program:
-        """The server under supervisor; SIGINT is its fast shutdown."""
+        """Describe the server under supervisor; SIGINT is its fast shutdown."""
         settings = {
             "listen_addresses": self.host,
             "port": self.port,
@@ -120,7 +120,7 @@ def server_user(data: Path) -> pwd.struct_passwd | None:
 
 
 def run_as(cluster: Cluster) -> list[str]:
-    """The command prefix that makes a program run as the server's user, without any privilege it does not need."""
+    """Return the command prefix that runs a program as the server's user, without privileges it does not need."""
     user = server_user(cluster.data)
     if user is None:
         return []
@@ -149,7 +149,7 @@ def run_as(cluster: Cluster) -> list[str]:
 
 
 def _first_closed_folder(paths: Sequence[Path], user: pwd.struct_passwd) -> Path | None:
-    """The first folder on the way to one of `paths` that `user` cannot enter."""
+    """Return the first folder on the way to one of `paths` that `user` cannot enter."""
     for path in paths:
         for folder in reversed(path.parents):
             try:

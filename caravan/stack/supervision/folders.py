@@ -25,7 +25,7 @@ _BENT = re.compile(r"[\[\]*?%]|\s[;#]")
 
 
 def make(s: Settings, regions: Sequence[str]) -> None:
-    """The folders of a stack, for its owner only. Raises StackError where they cannot be, with what to do."""
+    """Make the folders of a stack, for its owner only. Raises StackError where that is not possible."""
     if _BENT.search(str(s.home)):
         raise StackError(
             f"the path {s.home} holds what supervisor reads as a pattern or a comment: [ ] * ? % ' ;' or ' #'",

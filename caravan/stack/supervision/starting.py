@@ -39,21 +39,10 @@ def start(s: Settings, wanted: list[Program], progress: Progress) -> None:
             progress(program.name, what, time.monotonic() - began)
 
         try:
-            for service in program.after:
-                waited = ready[f"{program.group}-{service}"]
-                while not waited.wait(0.1):
-                    if failed.is_set():
-                        return
+            if not all(_set_before(ready[f"{program.group}-{service}"], failed) for service in program.after):
+                return
             began = time.monotonic()
-            about = supervisor.processes(s).get(program.name, {})
-            since = float(about.get("start", 0)) - 1
-            if not about.get("pid"):
-                tell("preparing")
-                remove_leftovers(program)
-                program.prepare()
-                tell("starting")
-                since = time.time() - 1
-                supervisor.order(s, "startProcess", program.process, False)
+            since = _launch(s, program, tell)
             if not _await(s, program, since, failed, tell):
                 return  # another one failed, which is what people must hear
             program.finish()
@@ -75,8 +64,30 @@ def start(s: Settings, wanted: list[Program], progress: Progress) -> None:
         future.result()
 
 
+def _set_before(event: threading.Event, failed: threading.Event) -> bool:
+    """Wait until the event is set; False when another program has failed first."""
+    while not event.wait(0.1):
+        if failed.is_set():
+            return False
+    return True
+
+
+def _launch(s: Settings, program: Program, tell: Callable[[str], None]) -> float:
+    """Start the program unless it runs; return the time, in seconds, since which a sign of life counts."""
+    about = supervisor.processes(s).get(program.name, {})
+    if about.get("pid"):
+        return float(about.get("start", 0)) - 1
+    tell("preparing")
+    remove_leftovers(program)
+    program.prepare()
+    tell("starting")
+    since = time.time() - 1
+    supervisor.order(s, "startProcess", program.process, wait=False)
+    return since
+
+
 def _await(s: Settings, program: Program, since: float, failed: threading.Event, tell: Callable[[str], None]) -> bool:
-    """True when it is ready, False when another program has failed. Raises StackError when it does not start."""
+    """Wait until it is ready; False when another program has failed. Raises StackError when it does not start."""
     deadline = time.monotonic() + program.patience
     while not failed.is_set():
         state = supervisor.processes(s).get(program.name, {}).get("statename", "GONE")
@@ -107,7 +118,7 @@ def _tail(s: Settings, program: Program, lines: int = 6) -> str:
 def stop(s: Settings, wanted: list[Program], progress: Progress, began: float) -> None:
     def stop(program: Program) -> None:
         progress(program.name, "stopping", time.monotonic() - began)
-        supervisor.order(s, "stopProcess", program.process, True)
+        supervisor.order(s, "stopProcess", program.process, wait=True)
         progress(program.name, "stopped", time.monotonic() - began)
 
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:

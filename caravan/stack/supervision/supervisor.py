@@ -42,7 +42,7 @@ def log_file(s: Settings, program: Program) -> Path:
 
 
 def socket_path(s: Settings) -> Path:
-    """The daemon's socket."""
+    """Return the path of the daemon's socket."""
     return socket_for(s.home, "run/supervisor.sock")
 
 
@@ -84,7 +84,7 @@ def _plain(value: str) -> str:
 
 
 def groups(s: Settings) -> list[str]:
-    """Groups that have a configuration, running or not."""
+    """List groups that have a configuration, running or not."""
     return sorted(f.stem.removeprefix("group-") for f in run_folder(s).glob("group-*.conf"))
 
 
@@ -179,10 +179,10 @@ def call(s: Settings, method: str, *arguments: Any) -> Any:
         raise ConnectionError(f"the supervisor broke off: {error!r}") from error
 
 
-def order(s: Settings, method: str, process: str, *arguments: Any) -> None:
+def order(s: Settings, method: str, process: str, *, wait: bool) -> None:
     """Have one process started or stopped; fine when it is so already. Raises StackError."""
     try:
-        call(s, method, process, *arguments)
+        call(s, method, process, wait)
     except xmlrpc.client.Fault as fault:
         if fault.faultCode not in _ALREADY:
             raise StackError(
@@ -205,7 +205,7 @@ def runs(s: Settings) -> bool:
 
 
 def processes(s: Settings) -> dict[str, dict[str, Any]]:
-    """What supervisor knows of each program, by the program's name; empty when the daemon does not run."""
+    """Return what supervisor knows of each program, by name; empty when the daemon does not run."""
     try:
         return {about["name"]: about for about in call(s, "getAllProcessInfo")}
     except (OSError, xmlrpc.client.Error, EOFError):
@@ -223,5 +223,5 @@ def reload(s: Settings) -> None:
 
 
 def _percent(value: object) -> str:
-    """A value that supervisor does not expand."""
+    """Escape a value so that supervisor does not expand it."""
     return str(value).replace("%", "%%")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from caravan_airflow.step import ERROR, SAYS, chosen
+from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError
-from contracts.exit_codes import FAULT, UNANSWERED, code_of_name
+from contracts.exit_codes import FAULT, UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ class Ending:
 
 
 def nothing_new(source: str, served: Move | None, why: str) -> str:
-    """The sentence of a night that the gate refused; `served` made the champion that shoppers have."""
+    """Write the sentence of a night that the gate refused; `served` made the champion that shoppers have."""
     if served is None:
         serves = "nothing serves yet"
     elif served.source != source:
@@ -49,12 +50,13 @@ def nothing_new(source: str, served: Move | None, why: str) -> str:
 
 
 def ending(states: Mapping[str, str | None], left: Callable[[str, str], Any]) -> Ending:
-    """What the states of a run's tasks mean; `left` gives what a task left under a name (an XCom)."""
+    """Return what the states of a run's tasks mean; `left` gives what a task left under a name (an XCom)."""
     failed = next((task for task, state in states.items() if state == "failed"), None)
     if failed is not None:
-        error = str(left(failed, ERROR) or "it ended without a word; its log has the last lines")
-        code = code_of_name(error.partition(":")[0])
-        return Ending(kind="crashed" if code in (FAULT, UNANSWERED) else "stopped", task=failed, says=error)
+        error = ErrorRecord.from_json(left(failed, ERROR))
+        says = str(error or "it ended without a word; its log has the last lines")
+        crashed = error is None or error.code in (FAULT, UNANSWERED)
+        return Ending(kind="crashed" if crashed else "stopped", task=failed, says=says)
     said: tuple[tuple[str, str, Kind], ...] = (
         ("champion_stays", "success", "refused"), ("validate", "skipped", "nothing landed"),
         ("offer", "success", "released"),
@@ -110,6 +112,6 @@ def _alert(run: Run, found: Ending) -> None:
         alerts.tell_once(s, f"{run.source} {run.day} {found.note}", part=nights.PART, severity="critical", text=text)
     try:
         champion = Ledger.of(s).champion(run.source)
-        nights.watch(s, ObjectStore.of(s), run.source, run.day, champion.digest if champion else None)
+        nights.watch_nights(s, ObjectStore.of(s), run.source, run.day, champion.digest if champion else None)
     except CaravanError as error:  # what is away made the night crash, and that has been told
         log.warning("nobody could be told of earlier nights: %s", error)

@@ -31,11 +31,13 @@ def validate(run: Run) -> Outcome:
     s = here()
     lake = Lake.of(s, run.source)
     if not lake.partitions("landing-events") and not lake.partitions("landing-catalog"):
-        raise NothingToDo(f"nothing has landed for {run.source} yet -> `caravan ingest` brings the first events")
+        raise NothingToDo(
+            f"nothing has landed for {run.source} yet", remedy="bring the first events with `caravan ingest`"
+        )
     try:
-        report = validate_day(lake, run.day, event_log=s.region_home / "event-log")
+        report = validate_day(lake, run.day, event_log=s.paths.event_log)
     except NothingLanded as error:
-        raise NothingToDo(str(error)) from None
+        raise NothingToDo(error.what, remedy=error.remedy) from None
     log.info("%s", report)
     digests = {table: lake.manifest(table, run.day).digest for table in ("events", "catalog")}
     return Outcome(made=digests)
@@ -137,26 +139,26 @@ def gate(run: Run, evaluation: str) -> Outcome:
     decision = decide(s, run.source, evaluation)
     says = str(decision)
     reasons, night = " ".join(decision.reasons) or says, run.kind != "backfill"
-    verdict = nights.keep(Lake.of(s, run.source), run.day, decision.to_dict(), reasons, night=night)
+    verdict = nights.keep_verdict(Lake.of(s, run.source), run.day, decision.to_dict(), reasons, night=night)
     about = {"evaluation": evaluation, "passed": decision.passed, "verdict": says}
     return Outcome(made=verdict, says=says, about=about, next="register" if decision.passed else "champion_stays")
 
 
 @step
 def champion_stays(run: Run, verdict: str) -> Outcome:
-    """The gate refused: says so, and what serves; the verdict's digest again."""
+    """Say that the gate refused, and what serves; return the verdict's digest again."""
     from artifacts.ledger import Ledger
     from caravan_airflow.nightly import night_ending
     from monitoring import nights
 
     s = here()
-    refused = nights.read(_store(), verdict)
+    refused = nights.read_verdict(_store(), verdict)
     return Outcome(made=verdict, says=night_ending.nothing_new(run.source, Ledger.of(s).served(), refused.says))
 
 
 @step
 def register(run: Run, evaluation: str) -> Outcome:
-    """Evaluation -> the release, published and registered once, alias `challenger` when it is the newest."""
+    """Publish and register the release of an evaluation once, alias `challenger` when it is the newest."""
     from artifacts.fence import Fence
     from artifacts.ledger import Ledger
     from artifacts.registry import Registry, mlflow_page, model_name
@@ -189,16 +191,17 @@ def register(run: Run, evaluation: str) -> Outcome:
 
 @step
 def offer(run: Run, release: str) -> Outcome:
-    """The region's first release goes to the shoppers; people are asked about every later one. The release's digest."""
+    """Start the region's first release, ask people about every later one; return the release's digest."""
     from artifacts.ledger import Ledger
     from caravan_airflow.nightly import offering
     from caravan_airflow.service import Service
+    from releases import first_release
 
     s = here()
     ledger = Ledger.of(s)
     page = f"{s.airflow_address}/dags/release/runs/{offering.run_name(run.source, release)}"
-    if offering.start_first(ledger, run.source, release):
-        offering.wait_until_served(ledger, run.source, release, lambda: offering.readiness(s))
+    if first_release.approve_first(ledger, run.source, release):
+        first_release.await_first(ledger, run.source, release, lambda: first_release.engine_readiness(s))
         says = f"release {release[:12]} is champion; shoppers reach it at {s.edge_address}"
         return Outcome(made=release, says=says)
     if (reason := offering.why_not(run, ledger, release, _day)) is not None:
@@ -224,7 +227,7 @@ def drift(run: Run, evaluation: str | None, release: str | None) -> Outcome:
     Without an earlier champion (the first release of a source) the reference is the release's own window.
     """
     from artifacts.lake import Lake
-    from monitoring.drift import report as report_drift
+    from monitoring.drift import report_drift
 
     s = here()
     lake = Lake.of(s, run.source)
@@ -252,7 +255,7 @@ def _manifest(digest: str) -> Manifest:
 
 
 def _gate_of(release: str) -> dict[str, Any]:
-    """What the gate found of a release, as the release itself has it."""
+    """Return what the gate found of a release, as the release itself has it."""
     import json
 
     from artifacts.publish import read_file
@@ -262,7 +265,7 @@ def _gate_of(release: str) -> dict[str, Any]:
 
 
 def _inputs(inputs: dict[str, Any]) -> str:
-    """What a table was made from, without its digests."""
+    """Write what a table was made from, without its digests."""
     return ", ".join(f"{name} {value}" for name, value in inputs.items() if not name.endswith("_digest"))
 
 
@@ -271,7 +274,7 @@ def _day(release: str) -> str:
 
 
 def _run_page(meta: dict[str, Any]) -> str:
-    """The MLflow page of the training run that `meta` names."""
+    """Return the MLflow page of the training run that `meta` names."""
     s = here()
     from artifacts.registry import mlflow_client, mlflow_page
 

@@ -29,7 +29,7 @@ CONFIRMATIONS = ("first_person", "second_person")
 
 
 def look(context: Mapping[str, Any]) -> list[str]:
-    """What the restore would do, in the log; the tasks that come next: two people, or the first step at once."""
+    """Log what the restore would do; return the tasks that come next: two people, or the first step at once."""
     params = context["params"]
     plan = caravan(*_where(params), "--dry-run", *(["--although-alive"] if params["although_alive"] else []))
     for name, value in plan.items():
@@ -76,7 +76,7 @@ def back(context: Mapping[str, Any], name: str) -> str:
 
 
 def back_up(context: Mapping[str, Any]) -> dict[str, Any]:
-    """A snapshot of the active region: its id, and whether it is a full one."""
+    """Take a snapshot of the active region; return its id, and whether it is a full one."""
     from airflow.sdk.exceptions import AirflowSkipException
 
     s = here()
@@ -127,4 +127,5 @@ def verify(taken: Mapping[str, Any]) -> str:
 
 
 def _where(params: Mapping[str, Any]) -> list[str]:
-    return ["recover", "--region", str(params["region"]), "--to", str(params["to"])]
+    allowed = ["--although-active"] if params.get("although_active") else []
+    return ["recover", "--region", str(params["region"]), "--to", str(params["to"]), *allowed]

@@ -1,7 +1,7 @@
-"""Taking down what a person answered in Airflow's required actions.
+"""Records what a person answered in Airflow's required actions.
 
-Who it was, what was chosen and which release it was about is read from the API server, which alone has seen the
-signed-in person: not from an event, a context or an XCom, which any task can make up.
+The person, the choice and the release are read from the API server, which alone has seen the signed-in person: not from
+an event, a context or an XCom, which any task can make up.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from contracts.errors import NotApproved, NotFound
 from contracts.release import DIGEST
 from contracts.settings import settings
+from contracts.text import printable
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger
-    from releases.approval.approval import Rules, Standing
+    from releases.approval.approval import ApprovalOutcome, Rules
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ class Caller:
         )  # fmt: skip
 
 
-def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> Standing:
-    """Record the answer to the request of `caller`. Raises NotApproved when it does not count; that is recorded too."""
+def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> ApprovalOutcome:
+    """Record the answer to the request of `caller`. Raises NotApproved if it does not count; that is recorded too."""
     from releases.approval.approval import Answer, answer
 
     detail = _answered(ledger, requests, caller)
@@ -72,7 +73,7 @@ def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> St
 
 
 def unrecorded(ledger: Ledger, requests: Requests, caller: Caller) -> bool:
-    """Whether somebody has answered the request and the ledger does not know it."""
+    """Say whether a person has answered the request and the ledger does not know it."""
     from releases.approval.approval import approvers
 
     try:
@@ -91,20 +92,20 @@ def unrecorded(ledger: Ledger, requests: Requests, caller: Caller) -> bool:
 
 
 def _answered(ledger: Ledger, requests: Requests, caller: Caller) -> dict[str, Any]:
-    """The answered request behind `caller`, as the API server has it; a forged one is refused."""
+    """Return the answered request behind `caller`, as the API server has it; a forged one is refused."""
     if (caller.dag, caller.task) != (DAG, TASK):
         raise _forged(ledger, caller, "only the approval of a release run brings answers")
     try:
         detail, conf = requests.request(caller.run, TASK), requests.run(caller.run).get("conf") or {}
     except NotFound:
         raise _forged(ledger, caller, "Airflow knows no such request") from None
-    # who starts a run by hand may leave the source to the form's default
+    # a run that is started by hand may leave the source to the form's default
     if (conf.get("source", settings().shop), conf.get("digest")) != (caller.source, caller.digest):
         raise _forged(ledger, caller, "the run is about another release")
     if str(detail.get("task_instance", {}).get("id")) != caller.id:
-        raise _forged(ledger, caller, "another attempt asks by now")
+        raise _forged(ledger, caller, "another attempt is asking now")
     if not detail.get("response_received") or not (detail.get("responded_by_user") or {}).get("name"):
-        raise _forged(ledger, caller, "nobody who is signed in has answered")
+        raise _forged(ledger, caller, "no signed-in person has answered")
     return detail
 
 
@@ -121,5 +122,5 @@ def _forged(ledger: Ledger, caller: Caller, why: str) -> NotApproved:
 
 
 def _text(value: Any) -> str:
-    """A form's value as text: control characters and anything that is no text are left out."""
-    return "".join(c for c in value if c.isprintable() or c == " ").strip() if isinstance(value, str) else ""
+    """Return a form's value as text: control characters and anything that is no text are left out."""
+    return printable(value, instead="").strip() if isinstance(value, str) else ""

@@ -1,6 +1,6 @@
-"""The request for approval: Airflow's own required action, with the review brief, and an answer that is written down.
+"""Requests approval: by Airflow's own required action, with the review brief, and an answer that is recorded.
 
-Everybody who may answer requests in Airflow may answer this one; who is a reviewer, the ledger's side decides, so that
+Everybody who may answer requests in Airflow may answer this one; the ledger's side decides who is a reviewer, so that
 a wrong answer is recorded too. (Airflow's own assigned users go by numbers that no API tells a task.)
 
 A refused answer, or one of two that are needed, ends the attempt; the next attempt asks again and says why in a note
@@ -32,10 +32,10 @@ ATTEMPTS = 99
 
 
 class AskAgain(Exception):
-    """The answer did not settle it: the request is put again."""
+    """The answer did not settle it: the request is made again."""
 
 
-#: An unsettled request is put again at once; no answer in time, or a release that cannot be read, is final.
+#: An unsettled request is made again at once; no answer in time, or a release that cannot be read, is final.
 ASKED_AGAIN = ExceptionRetryPolicy(
     rules=[
         RetryRule(
@@ -110,7 +110,7 @@ class ReleaseApproval(ApprovalOperator):
             )
         try:
             with Service.of(s) as service:
-                standing = answers.take(ledger, rules, service, caller)
+                outcome = answers.take(ledger, rules, service, caller)
         except NotApproved as refused:
             state = ledger.state(caller.source, caller.digest)
             if state not in AWAITING:
@@ -119,13 +119,13 @@ class ReleaseApproval(ApprovalOperator):
             if expire(ledger, rules, caller.source, caller.digest):
                 raise
             raise AskAgain(f"{refused.what}; asked again") from None
-        if standing.missing:
-            raise AskAgain(f"recorded; {standing.missing} more must approve, so it is asked again")
-        self.log.info("recorded: the release is %s", standing.state)
+        if outcome.missing:
+            raise AskAgain(f"recorded; {outcome.missing} more must approve, so it is asked again")
+        self.log.info("recorded: the release is %s", outcome.state)
 
 
 def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller: Caller) -> bool:
-    """Take down an answer that an attempt before this one was given and did not live to record; True when it did.
+    """Record an answer that an attempt before this one was given and did not live to record; True if there was one.
 
     Airflow kills an attempt that is answered in the very second in which it began to wait.
     """
@@ -155,7 +155,7 @@ def _note(operator: ReleaseApproval, context: Context, text: str) -> None:
 
 
 def _form(digest: str) -> ParamsDict:
-    """What a person fills in beside the choice."""
+    """Make the form that a person fills in beside the choice."""
     return ParamsDict(
         {
             "digest": Param(

@@ -1,4 +1,4 @@
-"""What the tasks of `release` do beside asking and waiting: the brief, its links, and closing a request."""
+"""Does what the tasks of `release` do beside asking and waiting: the brief, its links, closing a request."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Seconds that the brief waits for the drift report, which the chain writes last.
-DRIFT_PATIENCE = 180.0
-#: Seconds that an answer which is being written down may take before its request is closed.
-CLOSE_PATIENCE = 60.0
+DRIFT_REPORT_TIMEOUT_S = 180.0
+#: Seconds that an answer which is being recorded may take before its request is closed.
+CLOSE_REQUEST_TIMEOUT_S = 60.0
 #: States of a task that asks, or is about to ask again.
 ASKING = ("awaiting_input", "up_for_retry", "deferred")
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
@@ -40,7 +40,7 @@ class Request:
 
 
 def brief(context: Mapping[str, Any]) -> str:
-    """Write the review brief into the log, lay its links on the task's page, and record that people are asked."""
+    """Write the review brief into the log, put its links on the task's page, and record that people are asked."""
     from artifacts.ledger import Ledger
     from artifacts.object_store import ObjectStore
     from releases.approval.approval import AWAITING, Rules, ask
@@ -66,7 +66,7 @@ def brief(context: Mapping[str, Any]) -> str:
 
 
 def request(s: Settings, ledger: Ledger, rules: Rules, source: str, digest: str) -> Request:
-    """Title and text of the request, and what came of the answers so far."""
+    """Write title and text of the request, and what came of the answers so far."""
     from artifacts.object_store import ObjectStore
     from releases.approval.review_summary import brief as write
 
@@ -79,7 +79,7 @@ def request(s: Settings, ledger: Ledger, rules: Rules, source: str, digest: str)
 
 
 def notice(ledger: Ledger, rules: Rules, source: str, digest: str) -> str:
-    """What came of the answers since people were asked: the newest refusal, and who has approved already."""
+    """Say what came of the answers since people were asked: the newest refusal, and who has approved already."""
     from releases.approval.approval import approvers
     from releases.approval.summary_figures import plain
 
@@ -107,7 +107,7 @@ NAMES = {"mlflow": "MLflow version", "run": "training run", "report": "drift rep
 
 
 def links(s: Settings, source: str, written: Brief) -> dict[str, str]:
-    """Pages that show more; those that cannot be told now are left out."""
+    """Find the pages that show more; those that are not known now are left out."""
     from artifacts.registry import mlflow_client, mlflow_page, model_name
 
     found: dict[str, str] = {}
@@ -128,8 +128,8 @@ def links(s: Settings, source: str, written: Brief) -> dict[str, str]:
     return found
 
 
-def close_request(context: Mapping[str, Any], *, patience: float = CLOSE_PATIENCE) -> str:
-    """End the request of this run when the release awaits no answer any more, whoever gave it."""
+def close_request(context: Mapping[str, Any], *, timeout: float = CLOSE_REQUEST_TIMEOUT_S) -> str:
+    """End the request of this run, because the release awaits no answer any more."""
     from artifacts.ledger import Ledger
     from caravan_airflow.service import Service
 
@@ -137,22 +137,24 @@ def close_request(context: Mapping[str, Any], *, patience: float = CLOSE_PATIENC
     source, digest = _about(context)
     told = why_closed(Ledger.of(s).history(source, digest))
     with Service.of(s) as service:
-        return close(service, str(context["ti"].run_id), told, patience=patience)
+        return close(service, str(context["ti"].run_id), told, timeout=timeout)
 
 
 def why_closed(moves: list[Move]) -> str:
-    """That this run asks no more, and what the ledger says came of the approval."""
+    """Say that this run asks no more, and what came of the approval by the ledger."""
     from releases.progress import look, says
 
     found = look(moves, "approved").move
     return f"This run asks no more. The ledger says: {says(found) if found else 'nothing of this release'}"
 
 
-def close(service: Service, run: str, told: str, *, patience: float = CLOSE_PATIENCE, pause: float = 0.5) -> str:
-    """Wait until an answer in hand is written down; end what still asks, and leave a note. The state afterwards."""
+def close(
+    service: Service, run: str, told: str, *, timeout: float = CLOSE_REQUEST_TIMEOUT_S, every: float = 0.5
+) -> str:
+    """Wait until an answer in hand is recorded; end what still asks, with a note. Return the state afterwards."""
     from caravan_airflow.release.answers import TASK
 
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         state = service.state(run, TASK)
         if state in ENDED:
@@ -163,12 +165,12 @@ def close(service: Service, run: str, told: str, *, patience: float = CLOSE_PATI
             log.info("the request is closed: %s", told)
             return "skipped"
         if time.monotonic() > deadline:
-            raise StackError(f"the request is {state} for {patience:.0f} s", remedy="clear this task later")
-        time.sleep(pause)
+            raise StackError(f"the request is {state} for {timeout:.0f} s", remedy="clear this task later")
+        time.sleep(every)
 
 
 def _await_drift(s: Settings, source: str, digest: str) -> None:
-    """Give the night that made the release the time to report its drift: it does so last."""
+    """Wait until the night that made the release has reported its drift, which it does last."""
     from artifacts.lake import Lake
     from artifacts.publish import read_manifest
 
@@ -177,7 +179,7 @@ def _await_drift(s: Settings, source: str, digest: str) -> None:
         day = str(read_manifest(lake.store, digest).meta.get("day", ""))
     except CaravanError:
         return
-    deadline = time.monotonic() + DRIFT_PATIENCE
+    deadline = time.monotonic() + DRIFT_REPORT_TIMEOUT_S
     if not day or lake.digest("shopper_activity", day) is None:
         return
     while lake.digest("drift", day) is None and time.monotonic() < deadline:

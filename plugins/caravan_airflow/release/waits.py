@@ -1,4 +1,4 @@
-"""A task that waits until a release has passed a step, and says what the ledger says. It moves nothing."""
+"""Waits, as a task, until a release has passed a step, and logs what the ledger says. It moves nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class LedgerWait(BaseOperator):
     """Succeeds when the release has gone beyond `step`, is skipped when it never was there, fails when it stopped.
 
-    What wakes it up is not believed: the ledger is read again.
+    The event that wakes it up is not believed: the ledger is read again.
     """
 
     ui_color = "#e6f1ff"
@@ -65,7 +65,7 @@ class LedgerWait(BaseOperator):
 
 
 def stopped(digest: str, move: Move | None) -> ReleaseError:
-    """The error of a release that will not go on, with the ledger's words and the guardrail, where one is named."""
+    """Make the error of a release that will not go on, with the ledger's words and the guardrail, if one is named."""
     from releases.progress import says
 
     if move is None:

@@ -1,0 +1,1 @@
+"""Draws forms, links and pages in Airflow."""

@@ -26,7 +26,7 @@ _READERS = [Depends(requires_access_view(AccessView.DOCS))]
 
 @cache
 def application() -> FastAPI:
-    """The application below the plugin's prefix; the scripts are of an installed package, and hold nothing of ours."""
+    """Make the application below the plugin's prefix; its scripts come from an installed package, unchanged."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=str(files("fastapi_offline") / "static")))
 
@@ -43,10 +43,10 @@ def application() -> FastAPI:
 
     @app.get("/openapi.json", dependencies=_READERS)
     def get_document() -> dict[str, Any]:
-        from serving.http.openapi import document
+        from serving.http.openapi import make_document
 
         s = here()
-        return document(s.edge_address, s.shop)
+        return make_document(s.edge_address, s.shop)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

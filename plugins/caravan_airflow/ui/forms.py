@@ -94,6 +94,12 @@ def recover_params() -> dict[str, Param]:
             title="Although the other region answers",
             description="Only when it answers and must be replaced all the same. Two different people are asked.",
         ),
+        "although_active": Param(
+            False,
+            type="boolean",
+            title="Although this region is the active one",
+            description="Only when the region to restore serves now, and all it took since may be lost.",
+        ),
     }
 
 
@@ -116,7 +122,7 @@ def back_up_params() -> dict[str, Param]:
 
 
 def rehearsal_params() -> dict[str, Param]:
-    """What is broken before the restore, and how much is compared."""
+    """Ask what is broken before the restore, and how much is compared."""
     return {
         "fault": Param(
             "nothing",

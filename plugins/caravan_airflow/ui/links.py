@@ -47,7 +47,7 @@ class DriftReportLink(BaseOperatorLink):
 
 
 def _left(ti_key: Any, name: str) -> str:
-    """The link that the step left in XCom under `name`; empty when it made none."""
+    """Return the link that the step left in XCom under `name`; empty when it made none."""
     from airflow.sdk.execution_time.xcom import XCom
 
     return XCom.get_value(ti_key=ti_key, key=name) or ""

@@ -1,0 +1,67 @@
+"""Keeps what a restore decided and did in a file of the target region, so that a killed one resumes there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypedDict
+
+from artifacts import state_file
+from contracts.settings import Settings
+
+
+class StepDone(TypedDict):
+    """What a step says it did, how long it took in seconds, and when it ended."""
+
+    said: str
+    seconds: float
+    at: str
+
+
+@dataclass(kw_only=True)
+class RestoreState:
+    """The progress of one restore, as its file has it."""
+
+    asked: str  # the recovery point, as it was asked for
+    kind: str  # a RestoreMode
+    name: str = ""
+    reason: str = ""
+    began_at: str
+    ended_at: str | None = None
+    now: str = ""  # the step that runs; empty between two runs
+    steps: dict[str, StepDone] = field(default_factory=dict)
+    epoch: int | None = None  # the one that this restore, or an unfinished one before it, began
+    plan: dict[str, Any] | None = None
+    damaged: dict[str, str] = field(default_factory=dict)  # snapshots that turned out so when they were used, and why
+    unreadable: list[str] = field(default_factory=list)  # files of the vault
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since it began."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.began_at)).total_seconds()
+
+
+def path_of(s: Settings) -> Path:
+    """Return the file in which the restore of this region is kept."""
+    return s.paths.restore
+
+
+def read(s: Settings) -> RestoreState | None:
+    """Read the newest restore of the region; None when there was none. Fields of other versions are left out."""
+    found = state_file.read(path_of(s))
+    if found is None:
+        return None
+    known = {one.name for one in fields(RestoreState)}
+    found = {"asked": "", "kind": ""} | {name: value for name, value in found.items() if name in known}
+    return RestoreState(**{name: value for name, value in found.items() if value is not None})
+
+
+def write(s: Settings, state: RestoreState) -> None:
+    """Write the state, whole or not at all."""
+    state_file.write(path_of(s), {name: value for name, value in asdict(state).items() if value is not None})
+
+
+def now() -> str:
+    """Return the time as the file has it."""
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,149 @@
+"""Serves the routes that answer shoppers: recommendations, text search, and items like an item."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from contracts.events import MAX_ID, MAX_QUERY
+from serving.bundle.release import Release
+from serving.callers import Caller
+from serving.events.answer_log import AnswerRecord, RequestOrigin, log_answer
+from serving.events.side_effects import log_impressions
+from serving.http.metrics import Meters
+from serving.http.operations import ASKED
+from serving.http.parts import Parts
+from serving.http.responses import answer_response
+from serving.pipeline.candidates import Fallback
+from serving.pipeline.pipeline import Recommendation, describe_chosen, describe_item, recommend
+from serving.pipeline.schemas import MAX_K, Answer, Problem, RecommendRequest
+from serving.pipeline.search import Ranking, find_similar, search
+from serving.pipeline.stage_timings import StageWatch
+
+#: What a request of others than the shop's server cannot change: from two answers they would learn what was bought.
+DEFAULTS = {name: RecommendRequest.model_fields[name].default for name in ("hide_purchased", "hide_seen")}
+
+_UNKNOWN_ITEM: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such item."}}
+
+
+def add_answers(app: FastAPI, parts: Parts) -> None:
+    """Add /recommend, /search and /similar to `app`."""
+
+    @app.post("/recommend", tags=ASKED, response_model=Answer, summary="Rank the catalog for a shopper")
+    async def post_recommend(request: Request, body: RecommendRequest) -> Response:
+        return await _answer_recommend(parts, request, body)
+
+    @app.get("/search", tags=ASKED, response_model=Answer, summary="Find items by text")
+    async def get_search(
+        request: Request,
+        q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY, examples=["walnut desk lamp"])],
+        k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+        user_id: Annotated[str | None, Query(min_length=1, max_length=MAX_ID)] = None,
+    ) -> Response:
+        del user_id  # part of the contract; this search is the same for everyone
+        return await _answer_search(parts, request, q, k)
+
+    @app.get(
+        "/similar/{item_id}", tags=ASKED, response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like an item"
+    )
+    async def get_similar(
+        request: Request,
+        item_id: Annotated[str, PathParameter(min_length=1, max_length=MAX_ID, examples=["i-0042"])],
+        k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+    ) -> Response:
+        return await _answer_similar(parts, request, item_id, k)
+
+
+async def _answer_recommend(parts: Parts, request: Request, body: RecommendRequest) -> Response:
+    watch = StageWatch()
+    release = parts.serving_release()
+    caller = Caller.of(request)
+    if caller.kind == "shopper" and not caller.may_speak_for(body.user_id):
+        raise HTTPException(403, "user_id: not the shopper of the token")
+    # an unknown caller gets what does not depend on any shopper, whichever one the request names
+    user = parts.identifiers.hash(body.user_id) if caller.is_known else None
+    if caller.kind != "shop":
+        body = body.model_copy(update=DEFAULTS)
+    result = await recommend(release, parts.shoppers, user, body, watch)
+    items = describe_chosen(release, result.chosen)
+    watch.lap("answer")
+    if user is not None and len(items) and not RequestOrigin.of(request).shadow:
+        session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
+        log_impressions(parts.log, release, user, session, result.chosen, request.state.request_id)
+    watch.lap("side_effects")
+    record = AnswerRecord(
+        route="recommend",
+        release=release,
+        items=items,
+        fallback=result.fallback,
+        timings=watch.total(),
+        stale=result.query.stale,
+    )
+    _count_recommendation(parts.meters, result)
+    return _deliver(parts, request, record)
+
+
+async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Response:
+    watch = StageWatch()
+    release = parts.serving_release()
+    text = q.strip()
+    if not text:
+        raise HTTPException(422, "q is empty")
+    loop = asyncio.get_running_loop()
+    ranking, fallback = await loop.run_in_executor(parts.search_pool, _search_text, parts, release, text, k, watch)
+    items = _describe_items(release, ranking)
+    watch.lap("answer")
+    record = AnswerRecord(route="search", release=release, items=items, fallback=fallback, timings=watch.total())
+    return _deliver(parts, request, record)
+
+
+async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) -> Response:
+    watch = StageWatch()
+    release = parts.serving_release()
+    row = release.items.index.get(item_id)
+    if row is None:
+        raise HTTPException(404, "no such item in this release")
+    loop = asyncio.get_running_loop()
+    ranking = await loop.run_in_executor(parts.search_pool, find_similar, release, row, k)
+    watch.lap("rank")
+    items = _describe_items(release, ranking)
+    watch.lap("answer")
+    record = AnswerRecord(route="similar", release=release, items=items, fallback=None, timings=watch.total())
+    return _deliver(parts, request, record)
+
+
+def _search_text(
+    parts: Parts, release: Release, text: str, k: int, watch: StageWatch
+) -> tuple[Ranking, Fallback | None]:
+    """Search, in the search thread: encode the query (or remember it), score, fuse."""
+    watch.lap("queue")
+    vector, fallback = parts.vectors.encode(release, text)
+    watch.lap("encode")
+    ranking = search(release, text, k, vector)
+    watch.lap("rank")
+    return ranking, fallback
+
+
+def _describe_items(release: Release, ranking: Ranking) -> list[dict[str, Any]]:
+    rows = zip(ranking.index.tolist(), ranking.score.tolist(), strict=True)
+    return [describe_item(release.items, row, score) for row, score in rows]
+
+
+def _count_recommendation(meters: Meters, result: Recommendation) -> None:
+    for name, count in result.removed.items():
+        if count:
+            meters.removed.labels(name).inc(count)
+    if result.query.stale:
+        meters.stale.inc()
+
+
+def _deliver(parts: Parts, request: Request, record: AnswerRecord) -> Response:
+    """Count and log an answer, and make the response of it."""
+    parts.meters.count_answer(record.route, record.timings, record.fallback, len(record.items))
+    log_answer(parts.answers, RequestOrigin.of(request), record)
+    return answer_response(request, record)

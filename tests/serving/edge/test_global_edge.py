@@ -1,0 +1,109 @@
+"""The global edge: shoppers go to the region that says it is the active one, and to none when none is."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contracts.errors import SettingsError
+from contracts.settings import Settings, read_settings
+from serving.edge import edge, global_edge
+from tests.serving.edge.running_edge import envoy
+
+
+class Region:
+    """A region's edge that may be active, and answers its name to all questions."""
+
+    def __init__(self, name: str) -> None:
+        self.active = False
+        region = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                status = 200 if self.path != "/active" or region.active else 503
+                body = json.dumps({"name": name}).encode()
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Running:
+    def __init__(self, folder: Path) -> None:
+        self.primary, self.standby = Region("primary"), Region("standby")
+        self.s = read_settings(
+            home=folder, primary_edge_url=self.primary.url, standby_edge_url=self.standby.url,
+            port_offset=random.randint(100, 8000),
+        )  # fmt: skip
+        command = edge.make_command(global_edge.write_global_edge(folder, self.s))
+        command[0] = envoy()
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def asked(self) -> str | int | None:
+        """Return the region that answers; the status when it is an error."""
+        try:
+            answer = httpx.post(f"{self.s.global_edge_address}/recommend", json={}, timeout=5)
+        except httpx.TransportError:
+            return None
+        return str(answer.json()["name"]) if answer.is_success else answer.status_code
+
+    def wait(self, ready: Callable[[], bool], seconds: float = 15) -> None:
+        until = time.monotonic() + seconds
+        while not ready():
+            assert self.process.poll() is None
+            assert time.monotonic() < until, self.asked()
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    it = Running(tmp_path_factory.mktemp("global-edge"))
+    yield it
+    it.process.terminate()
+    it.process.wait(timeout=10)
+    it.primary.close()
+    it.standby.close()
+
+
+def test_without_an_active_region_shoppers_get_an_error_at_once(running: Running) -> None:
+    running.wait(lambda: running.asked() == 503)
+
+
+def test_shoppers_follow_the_active_region(running: Running) -> None:
+    running.standby.active = True
+    running.wait(lambda: running.asked() == "standby")
+    running.primary.active = True  # in a planned switch both answer for a while: the first in order gets them
+    running.wait(lambda: running.asked() == "primary")
+    running.primary.active = False
+    running.wait(lambda: running.asked() == "standby")
+
+
+def test_an_address_without_a_port_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no host or port"):
+        global_edge.write_global_edge(tmp_path, Settings(home=tmp_path, standby_edge_url="http://standby"))

@@ -1,0 +1,186 @@
+"""Answers over HTTP: recommendations, search and similar items, and labelled fallbacks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from serving.http.parts import Parts
+from tests.serving.parts import FakeReader, logged
+
+pytestmark = pytest.mark.anyio
+
+
+async def recommend(http: httpx.AsyncClient, user: str, **more: Any) -> dict[str, Any]:
+    response = await http.post("/recommend", json={"user_id": user} | more)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+async def test_a_known_shopper_gets_their_category(http: httpx.AsyncClient, parts: Parts) -> None:
+    answer = await recommend(http, "anna", k=8)
+    assert answer["fallback"] is False
+    assert "fallback_reason" not in answer
+    assert {item["category"] for item in answer["items"]} == {"home/lighting"}
+    scores = [item["score"] for item in answer["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert "i-00010" not in {item["item_id"] for item in answer["items"]}  # bought
+    assert parts.engine.current is not None
+    assert answer["release"] == parts.engine.current.digest
+    assert answer["timings_ms"]["total"] >= answer["timings_ms"]["model"] > 0
+
+
+async def test_options_of_the_caller_are_kept(http: httpx.AsyncClient) -> None:
+    answer = await recommend(
+        http, "anna", k=30, exclude=["i-00015", "unknown"], hide_seen=True, hide_purchased=False, max_per_category=2
+    )
+    ids = [item["item_id"] for item in answer["items"]]
+    assert not {"i-00005", "i-00010", "i-00015"} & set(ids)
+    assert len(ids) == 10  # five categories, two of each
+    again = await recommend(http, "anna", k=30, hide_purchased=False)
+    assert "i-00010" in {item["item_id"] for item in again["items"]}
+
+
+async def test_an_unknown_shopper_gets_what_is_popular_and_it_says_so(http: httpx.AsyncClient, bundle: Path) -> None:
+    answer = await recommend(http, "nobody")
+    assert (answer["fallback"], answer["fallback_reason"]) == (True, "unknown-shopper")
+    assert {item["source"] for item in answer["items"]} == {"popular"}
+    here = await recommend(http, "nobody", context={"category": "kitchen/tea"})
+    assert {item["category"] for item in here["items"]} == {"kitchen/tea"}
+
+
+async def test_this_session_is_enough_for_an_unknown_shopper(http: httpx.AsyncClient) -> None:
+    answer = await recommend(http, "nobody", context={"items": ["i-00001", "i-00006"]}, k=5)
+    assert answer["fallback"] is False
+    assert {item["category"] for item in answer["items"]} == {"home/office"}
+
+
+async def test_a_history_of_items_that_left_the_catalog(http: httpx.AsyncClient, reader: FakeReader) -> None:
+    reader.know("old", ["gone-1", "gone-2"])
+    assert (await recommend(http, "old"))["fallback_reason"] == "no-known-item-in-history"
+
+
+async def test_stale_features_are_labelled(http: httpx.AsyncClient, reader: FakeReader) -> None:
+    reader.know("late", ["i-00005"], stale=True)
+    assert (await recommend(http, "late"))["stale"] is True
+
+
+async def test_a_hanging_store_costs_its_deadline_then_nothing(http: httpx.AsyncClient, reader: FakeReader) -> None:
+    reader.sleep = 30
+    started = time.monotonic()
+    answer = await recommend(http, "anna")
+    assert (answer["fallback"], answer["fallback_reason"]) == (True, "online-store-timeout")
+    assert len(answer["items"]) == 10
+    assert time.monotonic() - started < 2.0
+    for _ in range(10):
+        answer = await recommend(http, "anna")
+    assert answer["fallback_reason"] == "online-store-down"  # no request asks it for a while
+    assert reader.reads <= 6
+
+
+async def test_a_dead_store_is_a_labelled_fallback(http: httpx.AsyncClient, reader: FakeReader) -> None:
+    reader.error = ConnectionError("refused")
+    assert (await recommend(http, "anna"))["fallback_reason"] == "online-store-down"
+    reader.error = None
+    assert (await recommend(http, "anna"))["fallback"] is False
+
+
+async def test_a_failing_program_is_a_labelled_fallback(
+    http: httpx.AsyncClient, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert parts.engine.current is not None
+
+    def fail(history: object) -> None:
+        raise RuntimeError("onnxruntime says no")
+
+    monkeypatch.setattr(parts.engine.current.program, "query", fail)
+    answer = await recommend(http, "anna")
+    assert (answer["fallback_reason"], len(answer["items"])) == ("model-failed", 10)
+
+
+async def test_impressions_are_logged_without_the_shoppers_name(
+    http: httpx.AsyncClient, parts: Parts, tmp_path: Path
+) -> None:
+    import orjson
+
+    answer = await recommend(http, "anna", session_id="visit-1", k=4)
+    parts.log.append(b"").result(timeout=5)
+    rows = [orjson.loads(line) for line in logged(tmp_path)]
+    assert [row["item_id"] for row in rows] == [item["item_id"] for item in answer["items"]]
+    assert [row["position"] for row in rows] == [0, 1, 2, 3]
+    assert {row["kind"] for row in rows} == {"impression"}
+    assert {row["request_id"] for row in rows} == {answer["request_id"]}
+    assert b"anna" not in b"".join(logged(tmp_path))
+    assert b"visit-1" not in b"".join(logged(tmp_path))
+
+
+async def test_search_without_an_encoder_is_bm25_and_says_so(http: httpx.AsyncClient) -> None:
+    response = await http.get("/search", params={"q": "Walnut lamp 0", "k": 3})
+    answer = response.json()
+    assert answer["items"][0]["title"] == "walnut lamp 0"
+    assert (answer["fallback"], answer["fallback_reason"]) == (True, "no-text-encoder")
+    nothing = (await http.get("/search", params={"q": "zzzz"})).json()
+    assert nothing["items"] == []
+
+
+class Encoder:
+    """Encodes any text as the text vector of one item."""
+
+    dimension = 384
+
+    def __init__(self, vector: np.ndarray) -> None:
+        self.vector = vector
+        self.texts: list[str] = []
+        self.error: Exception | None = None
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        if self.error is not None:
+            raise self.error
+        self.texts += texts
+        return np.array([self.vector] * len(texts))
+
+
+async def test_search_fuses_words_and_meaning_and_remembers_queries(http: httpx.AsyncClient, parts: Parts) -> None:
+    release = parts.engine.current
+    assert release is not None
+    assert release.text_vectors is not None
+    encoder = Encoder(release.text_vectors[59])
+    parts.engine.current = replace(release, encoder=encoder)  # type: ignore[arg-type]
+    answers = [(await http.get("/search", params={"q": q, "k": 20})).json() for q in ("lamp", " LAMP ", "lamp")]
+    ids = [item["item_id"] for item in answers[0]["items"]]
+    assert "i-00059" in ids  # by meaning: its title has no lamp
+    assert "i-00000" in ids  # by its words
+    assert "i-00003" not in ids  # cannot be had
+    assert [answer["fallback"] for answer in answers] == [False] * 3
+    assert [answer["items"] for answer in answers] == [answers[0]["items"]] * 3
+    assert encoder.texts == ["lamp"]
+    encoder.error = RuntimeError("no")
+    failed = (await http.get("/search", params={"q": "desk"})).json()
+    assert (failed["fallback"], failed["fallback_reason"]) == (True, "query-encoder-failed")
+    assert failed["items"]
+
+
+async def test_similar_items(http: httpx.AsyncClient) -> None:
+    answer = (await http.get("/similar/i-00007", params={"k": 5})).json()
+    ids = [item["item_id"] for item in answer["items"]]
+    assert len(ids) == 5
+    assert "i-00007" not in ids
+    assert not {"i-00003", "i-00008"} & set(ids)
+    assert answer["items"][0]["category"] == "kitchen/tea"
+
+
+async def test_metrics_tell_what_happened(http: httpx.AsyncClient, parts: Parts) -> None:
+    await recommend(http, "nobody")
+    text = (await http.get("/metrics")).text
+    assert parts.engine.current is not None
+    assert f'caravan_release{{digest="{parts.engine.current.digest}",source="shop"}} 1.0' in text
+    assert "caravan_ready 1.0" in text
+    assert 'caravan_fallbacks_total{reason="unknown-shopper",route="recommend"} 1.0' in text
+    assert 'caravan_stage_seconds_count{route="recommend",stage="total"} 1.0' in text
+    assert 'caravan_request_seconds_count{route="recommend",status="200"} 1.0' in text

@@ -1,0 +1,123 @@
+"""The stages, each on its own: what comes out of sources, filters and the selector, for any input."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.bundle.release import Release
+from serving.pipeline.candidates import Candidates, Query
+from serving.pipeline.filters import FILTERS
+from serving.pipeline.pipeline import rank
+from serving.pipeline.selectors import select
+from serving.pipeline.sources import merge, take_from_popular, take_from_sequence
+from serving.pipeline.stage_timings import StageWatch
+
+indexes = st.lists(st.integers(0, 59), max_size=40).map(lambda found: np.array(found, dtype=np.int64))
+
+
+def candidates_of(index: list[int], score: list[float] | None = None, category: list[int] | None = None) -> Candidates:
+    size = len(index)
+    return Candidates(
+        index=np.array(index, dtype=np.int64),
+        source=np.zeros(size, dtype=np.int8),
+        score=np.array(score or [0.0] * size, dtype=np.float32),
+        category=np.array(category or [0] * size, dtype=np.int32),
+        available=np.arange(size) % 7 != 0,
+    )
+
+
+@given(
+    found=st.sets(st.integers(0, 59)),
+    history=indexes,
+    excluded=indexes,
+    hide_seen=st.booleans(),
+    hide_purchased=st.booleans(),
+)
+def test_filters_keep_and_remove_everything_once(
+    *, found: set[int], history: np.ndarray, excluded: np.ndarray, hide_seen: bool, hide_purchased: bool
+) -> None:
+    query = Query(
+        user="u",
+        k=5,
+        history=history,
+        purchased=history[:3],
+        excluded=excluded,
+        hide_seen=hide_seen,
+        hide_purchased=hide_purchased,
+    )
+    left = candidates_of(sorted(found))
+    for apply in FILTERS.values():
+        split = apply(left, query)
+        assert sorted([*split.kept.index, *split.removed.index]) == sorted(left.index)
+        left = split.kept
+    assert left.available.all()
+    assert not set(left.index.tolist()) & set(excluded.tolist())
+    if hide_seen:
+        assert not set(left.index.tolist()) & set(history.tolist())
+    if hide_purchased:
+        assert not set(left.index.tolist()) & set(history[:3].tolist())
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.integers(-1, 4)), max_size=40),
+    st.integers(1, 20),
+    st.none() | st.integers(1, 5),
+)
+def test_selector_is_the_plain_loop(rows: list[tuple[int, int]], k: int, cap: int | None) -> None:
+    chosen = select(candidates_of(list(range(len(rows))), [float(s) for s, _ in rows], [c for _, c in rows]), k, cap)
+    expected: list[int] = []
+    taken: dict[int, int] = {}
+    for index in sorted(range(len(rows)), key=lambda i: (-rows[i][0], i)):
+        category = rows[index][1]
+        if cap is not None and category >= 0 and taken.get(category, 0) >= cap:
+            continue
+        taken[category] = taken.get(category, 0) + 1
+        expected.append(index)
+    assert chosen.index.tolist() == expected[:k]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), unique=True), min_size=1, max_size=4))
+def test_merge_keeps_the_first_appearance(lists: list[list[int]]) -> None:
+    index, origin = merge(*[np.array(one, dtype=np.int64) for one in lists])
+    expected = {item: number for number, one in reversed(list(enumerate(lists))) for item in reversed(one)}
+    assert dict(zip(index.tolist(), origin.tolist(), strict=True)) == expected
+    assert len(set(index.tolist())) == len(index)
+
+
+def test_the_sequence_source_is_the_whole_ranking(release: Release) -> None:
+    vector = release.program.query(np.array([5, 10]))
+    np.testing.assert_allclose(vector, release.vectors[[5, 10]].mean(axis=0), rtol=1e-5)
+    scores = release.vectors @ vector
+    scores[[3, 8]] = -np.inf
+    assert take_from_sequence(release, vector, 20).tolist() == np.argsort(-scores, kind="stable")[:20].tolist()
+
+
+def test_popular_items_of_the_category_come_first(release: Release) -> None:
+    found = take_from_popular(release, "kitchen/tea", 20)
+    here = [release.items.category_names[c] == "kitchen/tea" for c in release.items.category[found]]
+    assert here == sorted(here, reverse=True)
+    assert sum(here) == 12
+    assert take_from_popular(release, "no such category", 20).tolist() == release.popular["all"][:20].tolist()
+
+
+@given(
+    history=indexes,
+    excluded=indexes,
+    k=st.integers(1, 100),
+    hide_seen=st.booleans(),
+    cap=st.none() | st.integers(1, 30),
+)
+def test_an_answer_is_as_long_as_the_catalog_allows(
+    release: Release, *, history: np.ndarray, excluded: np.ndarray, k: int, hide_seen: bool, cap: int | None
+) -> None:
+    query = Query(user="u", k=k, history=history, excluded=excluded, hide_seen=hide_seen, max_per_category=cap)
+    chosen = rank(release, query, StageWatch()).chosen.index.tolist()
+    left = set(range(60)) - {3, 8} - set(excluded.tolist())
+    if hide_seen:
+        left -= set(history.tolist())
+    most = sum(min(cap or 60, sum(release.items.category[i] == c for i in left)) for c in range(5))
+    assert len(chosen) == min(k, most)
+    assert set(chosen) <= left
+    assert len(set(chosen)) == len(chosen)
