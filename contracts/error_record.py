@@ -19,7 +19,7 @@ class ErrorRecord:
 
     @classmethod
     def of(cls, error: BaseException) -> ErrorRecord:
-        """Return the record of an error, of ours or of a library."""
+        """Return the record of an error, our own or a library's."""
         if isinstance(error, CaravanError):
             return cls(error=type(error).__name__, what=error.what, remedy=error.remedy)
         return cls(error=type(error).__name__, what=str(error))

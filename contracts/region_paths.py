@@ -7,7 +7,7 @@ from pathlib import Path
 
 #: Names that also stand alone: in a vault, and in the logs of a replay or a test without a region.
 EVENT_LOG, ANSWER_LOG, ACCESS_LOG = "event-log", "answer-log", "edge-access.log"
-#: Services of ours that write a heartbeat.
+#: Our services that write a heartbeat.
 CONTROLLER, LEASE_DAEMON, REPLICATOR = "controller", "keeper", "feed"
 
 
@@ -96,5 +96,5 @@ class RegionPaths:
         return self.home / "recovery" / "stopped.json"
 
     def heartbeat(self, service: str) -> Path:
-        """Return the file in which a service of ours says when it last worked, and at what."""
+        """Return the file in which one of our services says when it last worked, and at what."""
         return self.home / f"{service}.json"

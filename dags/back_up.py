@@ -21,7 +21,7 @@ the event log and new objects all the time, so a snapshot does not decide how mu
 | verify | looks at it from outside; every byte of it when it is a full one |
 
 The first of a day is a full one: a full base backup, and every byte that is in the vault is read; what is damaged
-there goes over again.
+there is uploaded again.
 
 No run removes anything: `caravan snapshot prune` is a person's act, with the credential of the vault's administrator.
 When the disk is nearly full, an alert says so (`caravan alerts`).

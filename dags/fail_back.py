@@ -21,7 +21,7 @@ The other region serves all the while; only between `drain` and `open`, about a 
 | step | what happens |
 |---|---|
 | look | refuses unless the other region is the active one; starts the stores of this one |
-| reconcile | what this region had accepted and the other one never saw goes over: events, rows, objects |
+| reconcile | what this region had accepted and the other one never saw is brought over: events, rows, objects |
 | copy | the bulk, while the other region serves |
 | drain | from here on no writes |
 | last_copy | what changed since, exactly |

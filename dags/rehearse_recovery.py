@@ -17,7 +17,7 @@ DOC = """
 Restores the passive region from its own store as if the active one were lost, asks it recorded questions and compares
 every answer, item by item, with the active region's. The lease stays where it is; no shopper notices.
 
-The page says how much would be lost (RPO), how long shoppers would wait (RTO), and each step's time. It lies in
+The page says how much would be lost (RPO), how long shoppers would wait (RTO), and each step's time. It is in
 `rehearsals/` of the stack's folder and beside the snapshots. A rehearsal that goes wrong alerts (`caravan alerts`), and
 so does one that is overdue.
 

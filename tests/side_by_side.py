@@ -40,7 +40,7 @@ PARTS = (
     Part(title="without a stack", select=("-m", "not (stack or airflow)", "--ignore=tests/recovery"), nicer=15),
 )
 
-#: pyproject's options, but for the one by which nothing is remembered.
+#: pyproject's options, except the one by which nothing is remembered.
 REMEMBERING = "-q --strict-markers --strict-config"
 
 

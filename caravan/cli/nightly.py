@@ -244,7 +244,7 @@ def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> int
     events = airflow.log(DAG, run["dag_run_id"], task["task_id"], task["try_number"])
     error = ErrorRecord.from_json(airflow.left(DAG, run["dag_run_id"], task["task_id"], "error"))
     logged = next((e["error_detail"][0] for e in reversed(events) if e.get("error_detail")), None)
-    if error is None and logged:  # a task that is no step of ours
+    if error is None and logged:  # not one of our steps
         error = ErrorRecord(error=str(logged.get("exc_type")), what=str(logged.get("exc_value", "")))
     console.rule(f"{_day_of(run)} {task['task_id']} failed")
     for event in [e for e in events if not str(e.get("event", "")).startswith("::")][-LOG_TAIL:]:

@@ -21,7 +21,7 @@ def up(
     ] = None,
     control: Annotated[bool, typer.Option(help="Start Airflow too (and leave it as it is with --no-control).")] = True,
     new_key: Annotated[
-        list[str] | None, typer.Option(help="A lost key of this home that is to be made anew; may be given again.")
+        list[str] | None, typer.Option(help="A lost key of this home that is to be made again; may be given again.")
     ] = None,
 ) -> None:
     """Start the services, wait until they answer, and show where they are. Starts only what does not run."""

@@ -59,7 +59,7 @@ def up(
 ) -> Settings:
     """Start what does not run yet, wait until all of it answers, and return `s` with its secrets.
 
-    `new_keys` names lost keys that are to be made anew; `tell` gets a line for what happened to the keys.
+    `new_keys` names lost keys that are to be made again; `tell` gets a line for what happened to the keys.
     Groups that are not asked for are left as they are. Raises PortTaken before anything starts, StackError when
     a service does not answer in time; what did start then keeps running, for `caravan logs`.
     """

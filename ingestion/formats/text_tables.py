@@ -188,7 +188,7 @@ def _joined(lines: list[bytes], at: int, delimiter: str, width: int) -> tuple[in
 
 
 def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
-    """One object per line. Values become strings; a nested one is refused, but for the column `attributes`."""
+    """One object per line. Values become strings; a nested one is refused, except the column `attributes`."""
     objects: list[dict[str, object]] = []
     numbers: list[int] = []
     refused: list[Refused] = []

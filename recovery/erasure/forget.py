@@ -84,7 +84,7 @@ def _go(region: str, among: Iterable[ErasurePlace], whom: ErasureSubject, progre
                 place.erase(whom)
                 before, last = last, place.look(whom)
                 if last == before:
-                    break  # it does not go: it lies in what cannot be changed
+                    break  # it does not go: it is in what cannot be changed
             progress(place.name, f"{here.total()} found" + (f", {last.total()} left" if rounds else ""))
             found += here | last
             left += last if rounds else Counter()

@@ -70,7 +70,7 @@ class LeaseDaemon:
         if held is None:
             return "no region holds the lease yet"
         if ours is not None and ours.standing == "active" and ours.epoch > held.epoch:
-            # control was lost and began anew, or a restore went on without it
+            # control was lost and began again, or a restore went on without it
             held = (
                 self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control is back", now=True)
                 or held
@@ -94,7 +94,7 @@ class LeaseDaemon:
         The very first lease is the primary's; a region that was active continues in its epoch.
         """
         if ours is not None and ours.standing == "active":
-            return self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control began anew")
+            return self._active.claim(self._s.region, ours.epoch, actor="keeper", reason="control began again")
         if ours is None and self._s.region == "primary":
             return self._active.claim("primary", 1, actor="keeper", reason="the first region")
         return None

@@ -54,7 +54,7 @@ def restore(
     for number, one in enumerate(chosen.snapshot.backups):
         layers.append(work / f"backup-{number:03d}")
         base_backup.unpack(vault, one, layers[-1])
-        tell(f"base backup {number + 1} of {len(chosen.snapshot.backups)} ({one.kind}) is laid out")
+        tell(f"base backup {number + 1} of {len(chosen.snapshot.backups)} ({one.kind}) is unpacked")
     data = layers[0]
     if len(layers) > 1:
         data = work / "combined"
@@ -62,7 +62,7 @@ def restore(
         _run([combine, "--manifest-checksums=SHA256", "--output", str(data), *map(str, layers)])
     _check_files(data)
     names = wal.write_segments(_log(vault, chosen, tell), chosen.snapshot.timeline, work / "log")
-    tell(f"{len(names)} segments of log are laid out")
+    tell(f"{len(names)} segments of log are unpacked")
     # two restores to the same past must not send log under the same names: their epochs differ, timelines would not
     for number in range(chosen.snapshot.timeline + 1, epoch):
         (work / "log" / f"{number:08X}.history").touch()

@@ -190,7 +190,7 @@ def unpack(
     """Write the log of a database below `home` as it was; return the bytes written.
 
     What an earlier call wrote is not fetched again. Everything else there is first moved aside, to
-    `event-log.before-<time>`: engines name their files anew in each region, so a file of the same name may be a
+    `event-log.before-<time>`: engines name their files again in each region, so a file of the same name may be a
     different one, and neither may stand in for the other. A piece that cannot be read raises Tampered or NotFound;
     with `tell`, the loss is reported to it and the piece's place is left blank.
     """
@@ -217,7 +217,7 @@ def unpack(
 
 
 def _set_aside(root: Path, laid_out: dict[str, int]) -> None:
-    """Move aside files that are not exactly what was laid out; forget the record of those that are gone."""
+    """Move aside files that are not exactly what was unpacked; forget the record of those that are gone."""
     aside = root.with_name(f"{EVENT_LOG}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     present = {path.relative_to(root).as_posix(): path for path in root.glob("*/*.jsonl")}
     for name, path in present.items():

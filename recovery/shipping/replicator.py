@@ -65,7 +65,7 @@ class Feed:
                 work(stop)
                 self._done[name] = time.time()
                 if self._said.pop(name, ""):
-                    log.info("%s goes over again", name)
+                    log.info("%s is uploaded again", name)
                 stop.wait(every)
             except Fenced as error:
                 self._tell(name, f"{error.what}; waiting")

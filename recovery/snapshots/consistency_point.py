@@ -79,7 +79,7 @@ def take_consistency_point(s: Settings) -> ConsistencyPoint:
             tables = hash_tables(cursor, names)
             cursor.execute("SELECT pg_current_wal_insert_lsn()")
             position = lsn(cursor.fetchone()[0])
-            # something to commit, so that all before it is on disk and on its way
+            # something to commit, so that all before it is on disk and sent
             cursor.execute("SELECT pg_logical_emit_message(true, 'caravan', 'cut')")
             states, epoch = [], 0
             if "release_states" in names:

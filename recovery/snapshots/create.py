@@ -80,10 +80,10 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
     catalog = Catalog(vault, s)
     sequences = catalog.sequences()
     system, timeline, _ = wal.identify(s)
-    # another region's, or that of a region made anew, says nothing about ours
+    # another region's, or that of a region made again, says nothing about ours
     parent = catalog.newest(system)
     if sequences and (parent is None or parent.sequence != sequences[0]):
-        after = f"goes on from {parent.id}" if parent else "begins anew"
+        after = f"goes on from {parent.id}" if parent else "begins again"
         progress("parent", f"snapshot {sequences[0]} is not valid, or of another database; this one {after}")
     full = full or parent is None or (daily and _day_of(parent.full_at) < datetime.now(UTC).date())
     base = check_parent(vault, parent, s.paths.home, deep=full, tell=lambda text: progress("vault", text))

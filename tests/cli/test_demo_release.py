@@ -144,7 +144,7 @@ def test_an_older_demos_release_is_brought_to_its_end_first(monkeypatch: pytest.
     region, said, place = room("canary_5", "demo")
     monkeypatch.setattr(rollout.time, "sleep", region.pause)
     rollout.make_room(said.append, Settings(home=NOWHERE), region, place)  # type: ignore[arg-type]
-    assert "of a demo before this one is on its way (canary_5)" in said[0]
+    assert "of a demo before this one is in progress (canary_5)" in said[0]
     assert region.state("", "") == "rolled_back"
 
 

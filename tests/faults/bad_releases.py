@@ -1,6 +1,6 @@
 """Releases that do harm, each in its own way, met by replayed shoppers: each is found, named, and stays away.
 
-A case is one release on its way through a real edge, real engines and the real ledger, with our controller. What
+A case is one release that passes through a real edge, real engines and the real ledger, with our controller. What
 breaks it is injected between the edge and the engine, into the engine's process, or into the bundle itself.
 """
 
@@ -109,7 +109,7 @@ CASES: dict[str, Case] = {
 
 
 def judged(it: LiveCanary, name: str) -> str | None:
-    """Send one bad release on its way; what is wrong with how that ended, or None."""
+    """Send one bad release; what is wrong with how that ended, or None."""
     case = CASES[name]
     folder = it.s.paths.edge
     # the champion's own weights: what differs is what was broken, and nothing else

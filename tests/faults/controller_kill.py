@@ -70,7 +70,7 @@ def _one(
     harmful: bool,
     draw: random.Random,
 ) -> tuple[int, list[str]]:
-    """One release; (kills on its way, what was wrong)."""
+    """One release; (kills meanwhile, what was wrong)."""
     met, kills, problems, before, stuck = 0, 0, [], None, 0
     for life in range(LIVES):
         state = ledger.state(source, digest)
@@ -129,7 +129,7 @@ def _judged(it: FolderRegion, ledger: Ledger, source: str, *, settled: bool = Fa
         return [*problems, "there is no split"]
     on_its_way = [place for place in places if place.state in CANARY_SHARE]
     if split.canary and settled and not on_its_way:
-        problems.append(f"{split.canary} % of shoppers are with a release that is not on its way")
+        problems.append(f"{split.canary} % of shoppers are with a release that is not in progress")
     if split.canary and split.canary not in CANARY_SHARE.values():
         problems.append(f"a share of {split.canary} %")
     return problems

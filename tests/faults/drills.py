@@ -20,7 +20,7 @@ KEPT = Path(".caravan") / "rehearsals"
 
 
 def run(seed: int, count: int) -> Outcome:
-    """`count` drills on one stack; the primary is made anew after each."""
+    """`count` drills on one stack; the primary is made again after each."""
     outcome = Outcome(count=count)
     with two_regions() as s:
         for number in range(seed, seed + count):

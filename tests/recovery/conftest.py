@@ -26,7 +26,7 @@ def stack_of_two() -> Iterator[Settings]:
 
 @pytest.fixture
 def two_regions(stack_of_two: Settings) -> Settings:
-    """Both regions run and the primary is the active one; one that an earlier test destroyed is made anew."""
+    """Both regions run and the primary is the active one; one that an earlier test destroyed is made again."""
     return regions.primary_again(stack_of_two)
 
 

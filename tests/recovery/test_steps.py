@@ -82,7 +82,7 @@ def test_killed_in_any_step_it_goes_on_there(s: Settings, where: str) -> None:
     changing = [name for name in NAMES if name not in restoring.ALWAYS]
     assert [name for name in [*before, *again] if name in changing] == changing
     assert list(done.steps) == list(NAMES)
-    assert where not in changing or done.plan == plan  # before anything was replaced it is chosen anew
+    assert where not in changing or done.plan == plan  # before anything was replaced it is chosen again
 
 
 def test_a_restore_that_ended_is_not_gone_on_with(s: Settings) -> None:

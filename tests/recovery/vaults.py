@@ -94,7 +94,7 @@ class SmallRegion:
         return objects.look({"caravan": self.store}, self.vault, known or {}, self.folder)
 
     def snapshot(self, database: bytes = b"rows", events: tuple[Segment, ...] = ()) -> Snapshot:
-        """Take one as recovery.snapshots.create does, but for the database."""
+        """Take one as recovery.snapshots.create does, except the database."""
         sequences = self.catalog.sequences()
         number = (sequences[0] if sequences else 0) + 1
         inventory = self.look()

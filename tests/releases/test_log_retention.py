@@ -1,4 +1,4 @@
-"""Old logs go, the access log begins anew each day, and nothing else is touched."""
+"""Old logs go, the access log begins again each day, and nothing else is touched."""
 
 from __future__ import annotations
 

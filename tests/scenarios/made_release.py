@@ -102,7 +102,7 @@ def move(s: Settings, source: str, digest: str, *road: State, reason: str = "the
 def resting_controller(s: Settings) -> Iterator[None]:
     """The region's controller does not act meanwhile: it would turn back releases that no engine can serve.
 
-    Afterwards no such release is left on its way or in front, and the champion from before is the newest again.
+    Afterwards no such release is left in progress or in front, and the champion from before is the newest again.
     """
     name = f"{s.region}-controller"
     process = f"{s.region}:{name}"

@@ -21,7 +21,7 @@ def ended(airflow: Airflow, run_id: str, dag: str = "nightly", *, patience: floa
 
 
 def complaints(airflow: Airflow, run_id: str, dag: str = "nightly") -> dict[str, str]:
-    """Error of every task of a run that is not green, but for the way that a night with a release does not take."""
+    """Error of every task of a run that is not green, except the way that a night with a release does not take."""
     found = {}
     for task in airflow.tasks(dag, run_id):
         if task["state"] != "success" and (task["task_id"], task["state"]) != ("champion_stays", "skipped"):

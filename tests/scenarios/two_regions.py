@@ -49,7 +49,7 @@ def two_regions() -> Iterator[Settings]:
 
 
 def primary_again(s: Settings) -> Settings:
-    """Both regions run and the primary is the active one; a primary that was destroyed is made anew."""
+    """Both regions run and the primary is the active one; a primary that was destroyed is made again."""
     s, active = up(s, regions=REGIONS, control=True), RegionLease.of(s)
     held = until(active.look, 60, every=0.5, otherwise="no region asks for the lease")
     if held.region != "primary" or held.draining:

@@ -150,7 +150,7 @@ def test_a_lost_key_that_can_be_replaced_is_made_anew_when_asked(home: Path) -> 
     credentials.ensure(Settings(home=home))
     lost = home / "secrets" / "airflow_viewer_password"
     old = lost.read_text()
-    with pytest.raises(SettingsError, match="cannot be made anew"):  # it is there
+    with pytest.raises(SettingsError, match="cannot be made again"):  # it is there
         credentials.renew(Settings(home=home), ["airflow_viewer_password"])
     lost.unlink()
     credentials.renew(Settings(home=home), ["airflow_viewer_password"])
@@ -158,7 +158,7 @@ def test_a_lost_key_that_can_be_replaced_is_made_anew_when_asked(home: Path) -> 
     assert lost.read_text() != old
     for name in key_inventory.IRREPLACEABLE:
         (home / "secrets" / name).unlink()
-        with pytest.raises(SettingsError, match="cannot be made anew"):
+        with pytest.raises(SettingsError, match="cannot be made again"):
             credentials.renew(Settings(home=home), [name])
 
 

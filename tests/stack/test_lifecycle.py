@@ -51,7 +51,7 @@ def test_a_stack_survives_the_death_of_all_its_processes(fresh: Settings) -> Non
     assert all(service.memory > 0 and service.address.count("127.0.0.1") == 1 for service in first.values())
     ObjectStore.of(s).put("kept", b"what was written before")
 
-    # up again starts nothing anew
+    # up again starts nothing again
     stack.up(s, control=False)
     assert {service.name: service.pid for service in stack.status(s)} == {name: one.pid for name, one in first.items()}
 
@@ -70,7 +70,7 @@ def test_a_stack_survives_the_death_of_all_its_processes(fresh: Settings) -> Non
     assert not {service.pid for service in second.values()} & {service.pid for service in first.values()}
     assert ObjectStore.of(s).get("kept") == b"what was written before"
 
-    # only the supervisor dies: its orphans are found, ended, and started anew
+    # only the supervisor dies: its orphans are found, ended, and started again
     session = supervisor.session(s)
     assert session is not None
     psutil.Process(session[0]).kill()

@@ -91,7 +91,7 @@ def summary(ranking: Ranking, item_counts: npt.NDArray[np.float32], seed: int, g
 
 
 def difference(ours: Ranking, theirs: Ranking, seed: int, groups: Ints) -> dict[str, Any]:
-    """Compare the headline of ours with theirs on the same questions: ours minus theirs, shoppers weighing alike.
+    """Compare our headline with theirs on the same questions: ours minus theirs, shoppers weighing alike.
 
     Mean, 95 % interval, standard error; and the mean per question beside it.
     """

@@ -35,7 +35,7 @@ WAYS = ("bm25", "dense", "fused")
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """Options of one measurement: `limit` queries by lot, 0 for all; `vectors` is the folder of remembered vectors."""
+    """Options of one measurement: `limit` queries at random (0: all); `vectors` is the folder of remembered vectors."""
 
     encoder: Path
     vectors: Path

@@ -1,4 +1,4 @@
-"""How a command ends with an error of ours: two lines, JSON where it was asked for, and the exit code."""
+"""How a command ends with one of our errors: two lines, JSON where it was asked for, and the exit code."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def ingest(
     catalog: Annotated[Path | None, typer.Option(help="The whole catalog; it replaces the one before.")] = None,
     judgments: Annotated[Path | None, typer.Option(help="Relevance judgments: query, item_id, relevance.")] = None,
     source: Annotated[str | None, typer.Option(help="Read a public data set from a folder instead.")] = None,
-    shop: Annotated[str | None, typer.Option(help="Name under which it lies in the lake.")] = None,
+    shop: Annotated[str | None, typer.Option(help="Name that it has in the lake.")] = None,
     replace: Annotated[bool, typer.Option(help="Withdraw what other files brought for the days of these.")] = False,
     as_json: Json = False,
 ) -> None:

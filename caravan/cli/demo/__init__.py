@@ -1,1 +1,1 @@
-"""The demo: a generated shop, two nights, a release on its way."""
+"""The demo: a generated shop, two nights, and the rollout of a release."""

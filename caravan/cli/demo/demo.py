@@ -1,4 +1,4 @@
-"""`caravan demo`: two nights of a generated shop, a release on its way to all shoppers, and what they see.
+"""`caravan demo`: two nights of a generated shop, the rollout of a release, and what shoppers see.
 
 It may be interrupted anywhere and run again, at once or on another day: every stage first looks at what is there.
 """

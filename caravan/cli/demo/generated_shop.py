@@ -142,7 +142,7 @@ def kept(home: Path) -> DemoShop | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{home / FILE} cannot be read ({type(error).__name__}): which shop lives here is not known",
-            remedy="set CARAVAN_HOME to another folder, or start anew with `make clean`",
+            remedy="set CARAVAN_HOME to another folder, or start again with `make clean`",
         ) from None
 
 

@@ -125,13 +125,13 @@ def left(s: Settings, ledger: Ledger, day: str, day_of: Callable[[str], str]) ->
 
 
 def make_room(say: Callable[[str], None], s: Settings, ledger: Ledger, other: CurrentRelease) -> None:
-    """Bring another release that is on its way to its end first: there is one canary at a time."""
+    """Bring another release that is in progress to its end first: there is one canary at a time."""
     if _policy(ledger, other) != POLICY:
         raise ReleaseError(
-            f"release {other.digest[:12]} is on its way ({other.state}), by a shop's policy: that takes days",
+            f"release {other.digest[:12]} is in progress ({other.state}), by a shop's policy: that takes days",
             remedy=f"`caravan release stop {other.digest[:12]} --reason …`, then `caravan demo` again",
         )
-    say(f"release {other.digest[:12]} of a demo before this one is on its way ({other.state}):")
+    say(f"release {other.digest[:12]} of a demo before this one is in progress ({other.state}):")
     follow(say, s, ledger, other.digest)
 
 

@@ -14,7 +14,7 @@ def search(
     catalog: Annotated[Path, typer.Option(help="The catalog in the contract: Parquet, CSV, JSON lines.", exists=True)],
     judgments: Annotated[Path, typer.Option(help="query, item_id, relevance, in the contract.", exists=True)],
     json_out: Annotated[Path, typer.Option("--json", help="Where the report goes.")],
-    limit_queries: Annotated[int, typer.Option(help="Take so many queries by lot; 0 takes all.", min=0)] = 0,
+    limit_queries: Annotated[int, typer.Option(help="Take so many queries at random; 0 takes all.", min=0)] = 0,
     threads: Annotated[int, typer.Option(help="Threads of the text encoder.", min=1)] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the lot and of the intervals.")] = 0,
 ) -> None:

@@ -31,7 +31,7 @@ def create(
         bool,
         typer.Option(
             "--full",
-            help="A full base backup; every byte in the vault is read, and what is damaged goes over again. "
+            help="A full base backup; every byte in the vault is read, and what is damaged is uploaded again. "
             "The first snapshot of a day is one.",
         ),
     ] = False,

@@ -27,7 +27,7 @@ def base(s: Settings) -> dict[str, str]:
 
 
 def of_settings(s: Settings) -> dict[str, str]:
-    """`s` as CARAVAN_ variables. Secrets stay in their files, but for those that only the environment holds."""
+    """`s` as CARAVAN_ variables. Secrets stay in their files, except those that only the environment holds."""
     variables = {"CARAVAN_HOME": str(s.home), "CARAVAN_REGION": s.region, "PYTHONPATH": str(REPOSITORY)}
     for name, field in type(s).model_fields.items():
         value = getattr(s, name)

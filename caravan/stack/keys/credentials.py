@@ -133,13 +133,13 @@ def known(s: Settings) -> Settings:
 
 
 def renew(s: Settings, names: Sequence[str]) -> None:
-    """Make keys anew that are lost and can be replaced. Raises SettingsError for others, having made nothing."""
+    """Make keys again that are lost and can be replaced. Raises SettingsError for others, having made nothing."""
     folder, makers = directory(s), _makers(s)
     for name in names:
         if name in inventory.IRREPLACEABLE or name not in makers or _content(folder / name):
             can = ", ".join(sorted(one for one in makers if one not in inventory.IRREPLACEABLE))
             raise SettingsError(
-                f"{name} cannot be made anew: it is there, or no new one would open what there is",
+                f"{name} cannot be made again: it is there, or no new one would open what there is",
                 remedy=f"lost ones of these can: {can}; for others see docs/recovery.md, *Keys that are gone*",
             )
     folder.mkdir(parents=True, exist_ok=True)

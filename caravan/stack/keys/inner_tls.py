@@ -1,4 +1,4 @@
-"""Certificates for programs that talk to themselves alone: made anew at every start, by an authority that ends with it.
+"""Makes certificates for programs that talk to themselves alone: new at every start, by an authority that ends then.
 
 Whoever has no file of the folder can neither present a certificate that is taken, nor have one made.
 """

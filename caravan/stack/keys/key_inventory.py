@@ -1,6 +1,6 @@
 """Which keys a home was made with: names and fingerprints, signed, beside the data and apart from the keys themselves.
 
-A key that is missing later would otherwise be made anew without a word: every shopper would get another pseudonym,
+A key that is missing later would otherwise be made again without a word: every shopper would get another pseudonym,
 snapshots could not be opened, engines would refuse every release.
 """
 
@@ -17,7 +17,7 @@ from recovery.vault.encryption import fingerprint
 from recovery.vault.manifest import open_signed, sign
 
 FILE = "keys.json"
-#: What every home of before the inventory has; whoever took such a home over must still have all of them.
+#: What every home older than the inventory has; whoever took such a home over must still have all of them.
 FIRST = (
     "caravan_postgres_password", "caravan_redis_password", "caravan_s3_access_key", "caravan_s3_secret_key",
     "caravan_mlflow_password", "caravan_airflow_password", "caravan_pseudonym_key", "caravan_signing_key",

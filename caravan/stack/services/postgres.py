@@ -54,7 +54,7 @@ class Cluster:
             "log_line_prefix": "%m [%p] ",
         }
         if self.is_saved:
-            # a standby that stays away may not fill this disk: beyond that, the next snapshot begins anew
+            # a standby that stays away may not fill this disk: beyond that, the next snapshot begins again
             settings |= {"summarize_wal": "on", "max_slot_wal_keep_size": "2GB"}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Program(

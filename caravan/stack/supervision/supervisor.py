@@ -213,7 +213,7 @@ def processes(s: Settings) -> dict[str, dict[str, Any]]:
 
 
 def reload(s: Settings) -> None:
-    """Take in new and changed groups. A changed group is stopped and added anew; others keep running."""
+    """Take in new and changed groups. A changed group is stopped and added again; others keep running."""
     [[added, changed, removed]] = call(s, "reloadConfig")
     for group in [*changed, *removed]:
         call(s, "stopProcessGroup", group)

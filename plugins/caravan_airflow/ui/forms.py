@@ -49,7 +49,7 @@ def nightly_params() -> dict[str, Param]:
             type="string",
             enum=list(ROLLOUTS),
             title="Rollout",
-            description="How the release is judged on its way to all shoppers, once it is approved: `default` by the "
+            description="How the release is judged once it is approved: `default` by the "
             "shop's own traffic, which takes days; `demo` by small, hurried steps, to show how it works.",
         ),
     }

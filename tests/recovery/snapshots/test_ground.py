@@ -1,4 +1,4 @@
-"""What is damaged in the vault goes over again with the next snapshot, instead of missing from every one to come."""
+"""What is damaged in the vault is uploaded again with the next snapshot, instead of missing from every one to come."""
 
 from __future__ import annotations
 
