@@ -66,7 +66,7 @@ def rehearse(
     if right is not None and right.standing != "passive":
         raise RestoreRefused(
             f"{target.region} is the active region: a rehearsal would replace it",
-            remedy=f"rehearse with --region {active.region}",
+            remedy=f"rehearse the region {active.region} instead",
         )
     with hold(suspended.path(active).with_suffix(".lock"), _another):
         if again := suspended.start_again(active, others):

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from contracts.errors import SettingsError
+from caravan.cli.console.ending import error_facts, tell
+from contracts.errors import RecoveryError, SettingsError
+from contracts.exit_codes import code_of
 from contracts.region import named, other
 from contracts.settings import settings
 
@@ -51,10 +53,11 @@ def rehearse(
             progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
         )  # fmt: skip
     failures = score.failures()
+    error = RecoveryError("; ".join(failures), remedy=f"{page} tells each step") if failures else None
     if as_json:
-        typer.echo(json.dumps(score.facts() | {"page": str(page)}))
-        if failures:  # a task's log shows what went to standard error
-            typer.echo(f"error: {'; '.join(failures)}\n  try: {page} tells each step", err=True)
+        typer.echo(json.dumps({**score.facts(), "page": str(page), **(error_facts(error) if error else {})}))
+        if error:
+            raise typer.Exit(tell(error))
     else:
         typer.echo(
             f"{score.asked - score.different} of {score.asked} answers as before; RPO {score.rpo:.1f} s, "
@@ -63,5 +66,5 @@ def rehearse(
         for failure in failures:
             typer.secho(f"  {failure}", fg=typer.colors.RED)
         typer.echo(f"  page: {page}")
-    if failures:
-        raise typer.Exit(1)
+    if error:
+        raise typer.Exit(code_of(type(error)))
