@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # a folder of wheels to prefer, where the machine names one (a CPU build of torch, say)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),)
 
-.PHONY: help install demo up down status test lint drill soak bench screenshots lock clean
+.PHONY: help install demo up down status test check lint drill soak bench screenshots lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,7 +36,10 @@ status: $(STAMP) ## Show it
 test: $(STAMP) ## All tests, with small counts
 	$(BIN)/python -m tests.side_by_side
 
-lint: $(STAMP) ## Only style and types
+check: $(STAMP) ## Style, types, architecture, docs and unit tests: what needs no stack and is not slow
+	$(BIN)/python -m pytest -m "not (stack or airflow or slow)"
+
+lint: $(STAMP) ## Only style, types and architecture
 	$(BIN)/python -m pytest tests/test_style.py tests/test_architecture.py
 
 drill: $(STAMP) ## Lose a whole region on a stack of its own, recover through the scheduler, show the page

@@ -69,8 +69,8 @@ def replay(
     """Replay recorded sessions; show throughput, latency and hit rate per release. Ctrl-C ends early and reports."""
     from rich.console import Console
 
+    from serving.replay.open_loop import run_replay
     from serving.replay.plan import ReplayPlan
-    from serving.replay.replay import run_replay
     from serving.replay.sessions import read_sessions
 
     console = Console()

@@ -17,7 +17,7 @@ import httpx
 from contracts.errors import RecoveryError
 from recovery.shipping import event_log
 from serving import reach
-from serving.edge.listener import SHADOW
+from serving.edge.arm_assignment import SHADOW
 
 _ASKERS = 4
 #: How often a question is asked while the online store does not answer in time.

@@ -31,11 +31,11 @@ from recovery.failback.reconcile import reconcile
 from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.region_lease.lease import RegionLease
-from recovery.restore import state, suspended
+from recovery.restore import resume, suspended
 from recovery.restore.context import Progress, silent
 from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
-from recovery.restore.restore import has_replaced, restore
+from recovery.restore.restore import restore
 from recovery.shipping import event_log
 from recovery.snapshots.create import create
 from recovery.vault.catalog import Catalog
@@ -100,8 +100,8 @@ def _has_its_own(target: Settings) -> bool:
     except StoreUnavailable:
         return True  # doing it again adds nothing
     ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
-    last = state.read(target)
-    if not ends or last is None or not has_replaced(last):
+    last = resume.read(target)
+    if not ends or last is None or not resume.has_replaced(last):
         return bool(ends)
     return bool(datetime.fromisoformat(last.began_at) < max(ends))
 

@@ -16,19 +16,15 @@ from contracts.region import other
 from contracts.settings import Settings
 from recovery.file_lock import hold
 from recovery.machine import Machine
-from recovery.restore import state
+from recovery.restore import resume
 from recovery.restore.context import Progress, Restore, Step, silent
 from recovery.restore.health import answering_parts
 from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Point, as_plan
-from recovery.restore.state import RestoreState, StepDone
+from recovery.restore.resume import RestoreState, StepDone
 from recovery.restore.steps import STEPS, check_keys, decide, look_first
 from recovery.vault.vault import Vault, with_own_vault
 
-#: Seconds after which an unfinished restore is not resumed: its newest snapshot is no longer the newest.
-RESUMED_WITHIN_S = 6 * 3600.0
-#: Steps that are repeated when a restore resumes: they only look, and the others need what they see.
-ALWAYS = ("preflight", "choose", "keys", "fence")
 #: Steps that read every byte of the snapshot: damage is found here, and an older snapshot is taken.
 READING = ("database", "artifacts", "erasures")
 
@@ -59,8 +55,8 @@ def restore(
     """
     if options.through and options.through not in steps:
         raise SettingsError(f"a restore has no step {options.through}", remedy=f"name one of {', '.join(steps)}")
-    with hold(state.path_of(s).with_suffix(".lock"), _another(s, options.name, progress)):
-        saved = _begin(s, point, options)
+    with hold(resume.path_of(s).with_suffix(".lock"), _another(s, options.name, progress)):
+        saved = resume.begin(s, point, options)
         run = Restore(
             s=s, machine=machine, vault=Vault.of(with_own_vault(s)), point=point, options=options, progress=progress,
             plan=saved.plan, epoch_before=saved.epoch, damaged=saved.damaged,
@@ -74,43 +70,29 @@ def restore(
             except (Tampered, NotFound) as error:
                 _choose_again(run, saved, error)
         if set(steps) <= set(saved.steps) and saved.ended_at is None:
-            saved.ended_at = state.now()
+            saved.ended_at = resume.now()
         saved.now = ""
-        state.write(s, saved)
+        resume.write(s, saved)
     return Done(plan=saved.plan or {}, steps=saved.steps, seconds=time.monotonic() - run.began)
-
-
-def _begin(s: Settings, point: Point, options: RestoreOptions) -> RestoreState:
-    """Return the state of the restore that is resumed, or of a new one."""
-    saved = state.read(s)
-    if saved is None or not _resumes(saved, point, options):
-        epoch = None if saved is None or saved.ended_at else saved.epoch
-        saved = RestoreState(
-            asked=point.asked, name=options.name, kind=options.mode, reason=options.reason, began_at=state.now(),
-            epoch=epoch,
-        )  # fmt: skip
-    if not has_replaced(saved):  # nothing hangs on what was decided then, and the vault may have more by now
-        saved.plan = None
-    return saved
 
 
 def _go(run: Restore, saved: RestoreState, steps: Mapping[str, Step]) -> None:
     """Run the steps that are not done, and record each."""
     for name, step in steps.items():
         run.step = name
-        if name in saved.steps and name not in ALWAYS:
+        if name in saved.steps and name not in resume.ALWAYS:
             run.tell("done before")
             continue
         saved.now = name
-        state.write(run.s, saved)
+        resume.write(run.s, saved)
         since = time.monotonic()
         run.tell("begins")
         said = step(run)
         saved.plan, saved.epoch = run.plan, (run.plan or {}).get("epoch", saved.epoch)
-        saved.steps[name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": state.now()}
+        saved.steps[name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": resume.now()}
         run.tell(f"done: {said}")
         saved.now = ""
-        state.write(run.s, saved)
+        resume.write(run.s, saved)
 
 
 def _choose_again(run: Restore, saved: RestoreState, error: Tampered | NotFound) -> None:
@@ -120,7 +102,7 @@ def _choose_again(run: Restore, saved: RestoreState, error: Tampered | NotFound)
     run.tell(f"damaged: {error.what}; choosing again")
     if run.vault.unreadable <= set(saved.unreadable):  # it is not that file, which choosing avoids
         run.damaged[run.chosen.snapshot.id] = error.what
-    saved.steps = {name: done for name, done in saved.steps.items() if name in ALWAYS}
+    saved.steps = {name: done for name, done in saved.steps.items() if name in resume.ALWAYS}
     run.plan = run.chosen = saved.plan = None
     saved.damaged, saved.unreadable = run.damaged, sorted(run.vault.unreadable)
 
@@ -129,7 +111,7 @@ def plan_restore(s: Settings, machine: Machine, point: Point, options: RestoreOp
     """Return the plan of a restore without doing any of it. Raises what would refuse the restore."""
     run = Restore(
         s=s, machine=machine, vault=Vault.of(with_own_vault(s)), point=point, options=options,
-        epoch_before=_unfinished_epoch(s),
+        epoch_before=resume.unfinished_epoch(s),
     )  # fmt: skip
     found = [look_first(run), decide(run), check_keys(run)]
     snapshot = run.choice.snapshot
@@ -141,26 +123,6 @@ def plan_restore(s: Settings, machine: Machine, point: Point, options: RestoreOp
         "objects": snapshot.objects.count,
         "bytes": snapshot.objects.size + sum(part.size for part in snapshot.parts()),
     }
-
-
-def has_replaced(saved: RestoreState) -> bool:
-    """Check whether the restore has begun to replace what the region holds."""
-    return bool(set(saved.steps) - set(ALWAYS)) or saved.now not in ("", *ALWAYS)
-
-
-def _unfinished_epoch(s: Settings) -> int | None:
-    """Return the epoch that an unfinished restore of the region began, or None."""
-    saved = state.read(s)
-    return None if saved is None or saved.ended_at else saved.epoch
-
-
-def _resumes(saved: RestoreState, point: Point, options: RestoreOptions) -> bool:
-    """Check whether the restore that was begun is the one asked for now."""
-    if saved.asked != point.asked or saved.kind != options.mode:
-        return False
-    if options.name and saved.name == options.name:
-        return True
-    return not saved.ended_at and saved.age < RESUMED_WITHIN_S
 
 
 def _up_to(through: str, names: list[str]) -> list[str]:
@@ -176,7 +138,7 @@ def _another(s: Settings, name: str, progress: Progress) -> Callable[[str], None
     began = time.monotonic()
 
     def in_the_way(who: str) -> None:
-        there = state.read(s)
+        there = resume.read(s)
         if not name or there is None or there.name != name:
             raise RestoreRefused(f"another restore of this region is under way ({who})", remedy="wait until it is done")
         progress("", f"another process is at this very restore; waiting for it ({who})", time.monotonic() - began)

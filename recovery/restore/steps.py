@@ -30,7 +30,7 @@ from recovery.vault.manifest import Entry, Snapshot
 from releases.rollout.aliases import reconcile
 from serving import reach
 from serving.edge import edge
-from serving.edge.listener import SHADOW
+from serving.edge.arm_assignment import SHADOW
 
 #: Services that write to the stores; stopped before the stores.
 WRITERS = ("controller", "feed", "engine", "engine-control", "engine-canary", "engine-former", "mlflow")

@@ -19,8 +19,9 @@ from contracts.region import SLOTS
 from contracts.settings import Settings
 from contracts.sockets import SCHEME
 from serving.edge import callers, envoy
+from serving.edge.arm_assignment import ARM_HEADER, SPLIT_HEADER
 from serving.edge.envoy import TYPE, Yaml, make_address
-from serving.edge.listener import ARM_HEADER, CLUSTERS, ROUTES, SPLIT_HEADER, make_bootstrap
+from serving.edge.listener import CLUSTERS, ROUTES, make_bootstrap
 
 BOOTSTRAP = "envoy.yaml"
 #: The split as it was written last, for people and for the controller; Envoy reads the routes.

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from contracts.region_paths import ANSWER_LOG
 from serving.bundle.release import Release
 from serving.callers import Caller
-from serving.edge.listener import ARM_HEADER, SHADOW, SHOPPER_HEADER
+from serving.edge.arm_assignment import ARM_HEADER, SHADOW, SHOPPER_HEADER
 from serving.events.event_log import EventLog
 from serving.pipeline.candidates import Fallback
 

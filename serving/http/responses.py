@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from serving.bundle.release import Release
 from serving.callers import Caller
-from serving.edge.listener import RELEASE_HEADER
+from serving.edge.arm_assignment import RELEASE_HEADER
 from serving.events.answer_log import AnswerRecord
 
 

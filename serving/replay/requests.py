@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from serving.edge.listener import SHOPPER_HEADER
+from serving.edge.arm_assignment import SHOPPER_HEADER
 from serving.replay.report import NO_RELEASE, ReplayRecord, RouteCounts
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ import httpx
 
 from contracts.settings import Settings
 from serving.callers import CALLER_HEADER, PSEUDONYM_HEADER, USER_HEADER
-from serving.edge.listener import ARM_HEADER, RELEASE_HEADER, SHOPPER_COOKIE, SHOPPER_HEADER
+from serving.edge.arm_assignment import ARM_HEADER, RELEASE_HEADER, SHOPPER_COOKIE, SHOPPER_HEADER
 
 #: Seconds between two requests of one meddler.
 PAUSE = 0.05

@@ -20,7 +20,7 @@ from caravan_airflow.recovery.tasks import STEPS
 from caravan.stack.supervision import supervisor
 from contracts.settings import Settings
 from recovery.drills.report import write_score
-from recovery.restore import state
+from recovery.restore import resume
 from tests.faults import drills
 from tests.faults.outcome import Outcome
 from tests.scenarios.lost_region import meanwhile
@@ -73,7 +73,7 @@ class Killer:
     def _kill_inside(self, name: str, command: psutil.Process) -> None:
         way = self._draw.choice(WAYS)
         standby = self._s.of_region("standby")
-        while name in INTO and _runs(command) and getattr(state.read(standby), "now", "") != name:
+        while name in INTO and _runs(command) and getattr(resume.read(standby), "now", "") != name:
             time.sleep(0.02)
         time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))
         with suppress(psutil.NoSuchProcess):

@@ -19,6 +19,7 @@ from tests.faults.meddlers import Meddlers
 from tests.scenarios.live_canary import LiveCanary
 
 
+@pytest.mark.slow
 def test_who_has_neither_key_nor_token_changes_no_verdict() -> None:
     assert unknown_callers.run(seed=0, count=100).failures == []
 

@@ -93,6 +93,7 @@ def test_concurrent_pushes_lose_nothing(own_redis: OwnRedis) -> None:
     assert stored(s, client, "busy")[1] == recent(Action(US - n, f"i{n}", "view") for n in range(40))
 
 
+@pytest.mark.slow
 def test_concurrent_processes_lose_nothing(own_redis: OwnRedis) -> None:
     s, client = own_redis.settings, own_redis.client
     host, port = s.redis_address

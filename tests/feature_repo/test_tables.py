@@ -88,6 +88,7 @@ ages = st.sampled_from([h * 3_600_000_000 + us for h in (0, 24, 168, 672, 720, 8
         max_size=60,
     )
 )
+@pytest.mark.slow
 def test_small_random_days_equal_a_slow_computation(rows: list[tuple[int, str, str, str | None]]) -> None:
     end = 24 * 3_600_000_000
     rows = [*rows, (1, "u", "view", "i0")]  # at least one event of the day itself

@@ -14,7 +14,7 @@ from artifacts import fence
 from artifacts.fence import Right
 from contracts.errors import RestoreRefused, StoreUnavailable, Tampered
 from contracts.settings import Settings
-from recovery.restore import fencing, state
+from recovery.restore import fencing, resume
 from recovery.restore import restore as restoring
 from recovery.restore.context import Progress, Restore, Step, silent
 from recovery.restore.options import RestoreMode, RestoreOptions
@@ -76,10 +76,10 @@ def test_killed_in_any_step_it_goes_on_there(s: Settings, where: str) -> None:
     with pytest.raises(Killed):
         go(s, road)
     before = list(road.ran)
-    plan = json.loads(state.path_of(s).read_text()).get("plan")
+    plan = json.loads(resume.path_of(s).read_text()).get("plan")
     done = go(s, road)
     again = road.ran[len(before) :]
-    changing = [name for name in NAMES if name not in restoring.ALWAYS]
+    changing = [name for name in NAMES if name not in resume.ALWAYS]
     assert [name for name in [*before, *again] if name in changing] == changing
     assert list(done.steps) == list(NAMES)
     assert where not in changing or done.plan == plan  # before anything was replaced it is chosen again
@@ -112,7 +112,7 @@ def test_what_was_decided_before_anything_was_replaced_is_decided_anew(s: Settin
     road = Road(killed_in="keys")
     with pytest.raises(Killed):
         go(s, road)
-    first = json.loads(state.path_of(s).read_text())["plan"]
+    first = json.loads(resume.path_of(s).read_text())["plan"]
     assert go(s, road).plan != first
 
 

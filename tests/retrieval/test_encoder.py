@@ -10,6 +10,8 @@ import pytest
 from contracts.errors import UnreadableFile
 from retrieval.encoder import QUERY_MODEL, TextEncoder
 
+pytestmark = pytest.mark.slow  # the encoder is exported first
+
 TEXTS = ["oak desk", "a desk made of oak wood, brown", "", "shower curtain", "名前", "desk " * 500, "oak desk"]
 
 

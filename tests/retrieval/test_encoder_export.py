@@ -14,6 +14,8 @@ from contracts.settings import read_settings
 from retrieval.encoder import TextEncoder
 from training.models import text
 
+pytestmark = pytest.mark.slow  # the encoder is exported first
+
 
 def test_the_program_answers_as_transformers_does(encoder_folder: Path) -> None:
     import torch
@@ -43,7 +45,6 @@ def test_the_folder_says_what_it_holds_and_nothing_of_this_machine(encoder_folde
         assert str(Path(text.__file__).parent).encode() not in program
 
 
-@pytest.mark.slow
 def test_the_same_network_gives_the_same_bytes() -> None:
     import torch
     from transformers import BertConfig, BertModel

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from caravan.cli.main import app
 from contracts.errors import CaravanError, NotEnoughData
 
+pytestmark = pytest.mark.slow  # the encoder is exported first
+
 PRODUCTS = {
     "a": "oak desk with two drawers",
     "b": "steel desk, white",

@@ -25,7 +25,7 @@ from contracts.errors import CaravanError
 from contracts.settings import Settings
 from recovery.drills.report import Score, write_score
 from recovery.region_lease.lease import RegionLease
-from recovery.restore.state import path_of
+from recovery.restore.resume import path_of
 from recovery.snapshots import retention, verify
 from recovery.snapshots.create import create
 from recovery.vault.vault import Vault

@@ -33,8 +33,8 @@ from releases.rollout.controller import Controller
 from releases.rollout.region import LiveRegion
 from serving import reach
 from serving.edge import edge
+from serving.replay.open_loop import run_replay
 from serving.replay.plan import ReplayPlan
-from serving.replay.replay import run_replay
 from serving.replay.report import ReplayReport
 from serving.replay.sessions import Session, Step
 from tests.conftest import REPOSITORY

@@ -21,6 +21,7 @@ def test_two_nights_of_an_unchanging_shop_differ_little(kind: str) -> None:
     assert PAIRS[kind].training <= RULE.training, "the recipe must say what was measured, or more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weekly", [False, True])
 def test_good_nights_pass_and_a_slow_loss_is_stopped(*, weekly: bool) -> None:
     warm = PAIRS["warm"] if weekly else None

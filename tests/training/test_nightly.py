@@ -45,6 +45,7 @@ def evaluation(night: Night, model: str) -> str:
     return evaluate(night.s, night.source, model, None)
 
 
+@pytest.mark.slow
 def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night, model: str, evaluation: str) -> None:
     day = night.days[-1]
     assert night.run.status == "FINISHED"
@@ -94,6 +95,7 @@ def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night
     assert gate(night.s, night.source, again).passed
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_a_release_and_says_so(night: Night, evaluation: str) -> None:
     """From the champion's weights, in a quarter of the steps, it is at once as good; the key and the lineage tell."""
     release, day = assemble(night.s, night.source, evaluation), night.days[-1]
@@ -118,6 +120,7 @@ def test_a_training_goes_on_from_a_release_and_says_so(night: Night, evaluation:
     assert carried == [[], [second]]
 
 
+@pytest.mark.slow
 def test_weights_are_carried_into_another_catalog(night: Night, evaluation: str) -> None:
     folder = opened(night, evaluation)
     recipe = recipes.get("small")
@@ -153,6 +156,7 @@ def test_nothing_from_the_held_out_days_is_trained_on(night: Night) -> None:
         assert asked.history(e)[-1] != asked.targets[e]
 
 
+@pytest.mark.slow
 def test_a_release_of_another_catalog_can_be_champion(night: Night, evaluation: str, tmp_path: Path) -> None:
     """Its items stand in another order and some are missing: the same model must score the same."""
     evaluated = opened(night, evaluation)
@@ -167,6 +171,7 @@ def test_a_release_of_another_catalog_can_be_champion(night: Night, evaluation: 
     assert np.isfinite(report["rankers"]["champion"]["mrr"])
 
 
+@pytest.mark.slow
 def test_a_spoiled_model_is_refused_and_never_bundled(night: Night, evaluation: str) -> None:
     from artifacts.publish import publish
 

@@ -67,7 +67,7 @@ class Shoppers:
             thread.join(timeout=30)
 
     def _run(self) -> None:
-        from serving.replay.replay import run_replay
+        from serving.replay.open_loop import run_replay
 
         self.report = run_replay(self._plan, self._sessions, stop=self._stop)
 

@@ -12,7 +12,7 @@ from artifacts import fence, state_file
 from artifacts.fence import Right
 from contracts.settings import Settings
 from recovery.drills import rehearsal
-from recovery.restore.state import path_of as restore_state
+from recovery.restore.resume import path_of as restore_state
 from tests.recovery.vaults import settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -31,7 +31,7 @@ from recovery.restore.recovery_point import Point
 from recovery.restore.restore import restore
 from recovery.snapshots.create import create
 from recovery.vault.vault import Vault
-from serving.edge.listener import SHOPPER_HEADER
+from serving.edge.arm_assignment import SHOPPER_HEADER
 from serving.reach import as_shop
 from tests.conftest import REPOSITORY
 from tests.feature_repo.builders import encode

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings, read_settings
-from serving.edge import edge, listener
+from serving.edge import arm_assignment, edge
 
 RELEASE = "c" * 64
 SHOP_KEY, TOKEN_KEY = "shop" + "k" * 40, "token" + "k" * 40
@@ -62,7 +62,7 @@ class Upstream:
                 body = json.dumps({"name": name, "path": self.path, "headers": dict(self.headers)}).encode()
                 self.send_response(200)
                 self.send_header("content-length", str(len(body)))
-                self.send_header(listener.RELEASE_HEADER, RELEASE)
+                self.send_header(arm_assignment.RELEASE_HEADER, RELEASE)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -132,7 +132,7 @@ class Edge:
 
     def who(self, shopper: str) -> str:
         self.http.cookies.clear()
-        answer = self.http.get("/search?q=a", headers={"cookie": f"{listener.SHOPPER_COOKIE}={shopper}"})
+        answer = self.http.get("/search?q=a", headers={"cookie": f"{arm_assignment.SHOPPER_COOKIE}={shopper}"})
         assert answer.status_code == 200
         return str(answer.json()["name"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from serving.callers import CALLER_HEADER, PSEUDONYM_HEADER, TOKEN_COOKIE, TOKEN_HEADER, USER_HEADER, Tokens
-from serving.edge import listener
+from serving.edge import arm_assignment
 from tests.serving.edge.running_edge import AS_SHOP, TOKEN_KEY, Edge, seen
 
 
@@ -17,24 +17,24 @@ def test_the_edge_says_who_asks_whatever_a_client_claims(running: Edge) -> None:
     http = running.http
 
     running.http.cookies.clear()
-    nobody = http.get("/search?q=a", headers=claims | {listener.SHOPPER_HEADER: "chosen-by-the-client"})
+    nobody = http.get("/search?q=a", headers=claims | {arm_assignment.SHOPPER_HEADER: "chosen-by-the-client"})
     assert seen(nobody)[CALLER_HEADER] == "nobody"
     assert not {USER_HEADER, PSEUDONYM_HEADER} & seen(nobody).keys()
-    assert seen(nobody)[listener.SHOPPER_HEADER] != "chosen-by-the-client"
+    assert seen(nobody)[arm_assignment.SHOPPER_HEADER] != "chosen-by-the-client"
     assert running.line(nobody)["caller"] == "nobody"
 
-    shop = http.get("/search?q=a", headers=claims | AS_SHOP | {listener.SHOPPER_HEADER: "the-shops-own-id"})
+    shop = http.get("/search?q=a", headers=claims | AS_SHOP | {arm_assignment.SHOPPER_HEADER: "the-shops-own-id"})
     assert seen(shop)[CALLER_HEADER] == "shop"
-    assert seen(shop)[listener.SHOPPER_HEADER] == "the-shops-own-id"
+    assert seen(shop)[arm_assignment.SHOPPER_HEADER] == "the-shops-own-id"
     assert "authorization" not in seen(shop)
     assert running.line(shop)["caller"] == "shop"
 
     for where in ({TOKEN_HEADER: anna.token}, {"cookie": f"{TOKEN_COOKIE}={anna.token}"}):
         running.http.cookies.clear()
-        shopper = http.get("/search?q=a", headers=claims | where | {listener.SHOPPER_HEADER: "another"})
+        shopper = http.get("/search?q=a", headers=claims | where | {arm_assignment.SHOPPER_HEADER: "another"})
         assert seen(shopper)[CALLER_HEADER] == "shopper"
         assert unquote(seen(shopper)[USER_HEADER]) == "小明@例子"
-        assert seen(shopper)[listener.SHOPPER_HEADER] == "p" * 32
+        assert seen(shopper)[arm_assignment.SHOPPER_HEADER] == "p" * 32
         assert (running.line(shopper)["caller"], running.line(shopper)["shopper"]) == ("shopper", "p" * 32)
 
 

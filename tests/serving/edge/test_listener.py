@@ -9,7 +9,7 @@ import time
 import httpx
 
 from contracts.region_paths import ACCESS_LOG
-from serving.edge import listener
+from serving.edge import arm_assignment
 from serving.pipeline.schemas import MAX_BODY
 from tests.serving.edge.running_edge import RELEASE, Edge
 
@@ -72,5 +72,5 @@ def test_the_engines_time_is_told_from_the_clients(running: Edge) -> None:
 
 def test_the_release_that_answered_is_in_the_log_and_not_in_the_answer(running: Edge) -> None:
     answer = running.http.get("/search?q=a")
-    assert listener.RELEASE_HEADER not in answer.headers
+    assert arm_assignment.RELEASE_HEADER not in answer.headers
     assert running.line(answer)["release"] == RELEASE

@@ -13,7 +13,7 @@ import httpx
 from contracts.region_paths import ACCESS_LOG
 from monitoring.canary_policy import CanaryPolicy
 from monitoring.outcomes import OutcomeReader, Watched
-from serving.edge import edge, listener
+from serving.edge import arm_assignment, edge
 from tests.serving.edge.running_edge import AS_SHOP, Edge
 
 
@@ -37,12 +37,12 @@ def test_a_new_shopper_gets_an_id_and_keeps_the_side_it_decided(running: Edge) -
     for _ in range(30):
         running.http.cookies.clear()
         first = running.http.get("/search?q=a")
-        cookie = first.cookies[listener.SHOPPER_COOKIE]
+        cookie = first.cookies[arm_assignment.SHOPPER_COOKIE]
         assert "HttpOnly" in first.headers["set-cookie"]
         again = running.http.get("/search?q=a")
         assert "set-cookie" not in again.headers
         assert again.json()["name"] == first.json()["name"]
-        assert first.json()["headers"][listener.SHOPPER_HEADER] == cookie
+        assert first.json()["headers"][arm_assignment.SHOPPER_HEADER] == cookie
     running.split(0)
 
 
@@ -52,22 +52,22 @@ def test_every_request_says_which_arm_was_meant_for_its_shopper(running: Edge) -
     for number in range(20):
         running.http.cookies.clear()
         sent = {
-            listener.SHOPPER_HEADER: f"shopper-{number}",
-            listener.ARM_HEADER: "canary",
-            listener.SPLIT_HEADER: "mine",
+            arm_assignment.SHOPPER_HEADER: f"shopper-{number}",
+            arm_assignment.ARM_HEADER: "canary",
+            arm_assignment.SPLIT_HEADER: "mine",
         }
         answer = running.http.get("/search?q=a", headers=sent | AS_SHOP)
         seen = answer.json()
-        assert seen["headers"][listener.ARM_HEADER] == {"champion": "rest"}.get(seen["name"], seen["name"])
-        assert seen["headers"][listener.SPLIT_HEADER] == f"one:shopper-{number}"
-    assert running.line(answer)["arm"] == seen["headers"][listener.ARM_HEADER]
+        assert seen["headers"][arm_assignment.ARM_HEADER] == {"champion": "rest"}.get(seen["name"], seen["name"])
+        assert seen["headers"][arm_assignment.SPLIT_HEADER] == f"one:shopper-{number}"
+    assert running.line(answer)["arm"] == seen["headers"][arm_assignment.ARM_HEADER]
     running.split(0)
 
 
 def test_nobody_can_say_which_arm_is_meant_or_be_a_copy(running: Edge) -> None:
     edge.write_routes(running.folder, edge.TrafficSplit(control=50, rest=0, canary=50, salt="one"), running.s)
     running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "canary"})
-    sent = {listener.SHOPPER_HEADER: "fake", listener.ARM_HEADER: "canary"}
+    sent = {arm_assignment.SHOPPER_HEADER: "fake", arm_assignment.ARM_HEADER: "canary"}
     for method, path in (("GET", "/recommend"), ("GET", "/nowhere"), ("POST", "/similar/a")):
         assert running.line(running.http.request(method, path, headers=sent))["arm"] in (None, "-")
     for host in ("x-shadow", "x-shadow:80"):
@@ -79,7 +79,7 @@ def test_nobody_can_say_which_arm_is_meant_or_be_a_copy(running: Edge) -> None:
 def test_a_claimed_arm_of_what_envoy_turns_away_unread_counts_for_nothing(running: Edge) -> None:
     edge.write_routes(running.folder, edge.TrafficSplit(control=50, rest=0, canary=50, salt="one"), running.s)
     running.wait(lambda: {running.who(f"probe-{n}") for n in range(40)} == {"control", "canary"})
-    claimed, log, now = f"{listener.ARM_HEADER}: canary", running.logs / ACCESS_LOG, time.time()
+    claimed, log, now = f"{arm_assignment.ARM_HEADER}: canary", running.logs / ACCESS_LOG, time.time()
     watched = Watched(canary="b" * 64, champion="a" * 64, since=now, budget_ms=999, deadline_ms=999, catalog=None)
     reader = OutcomeReader(watched, log, running.folder / "no-answers")
     for request in (
@@ -88,11 +88,13 @@ def test_a_claimed_arm_of_what_envoy_turns_away_unread_counts_for_nothing(runnin
         "GET /similar/a HTTP/1.1",  # to no host
     ):
         with socket.create_connection((running.s.host, running.s.ports.edge), timeout=5) as raw:
-            head = f"{request}\r\n{listener.SHOPPER_HEADER}: turned-away\r\n{claimed}\r\nconnection: close\r\n\r\n"
+            head = (
+                f"{request}\r\n{arm_assignment.SHOPPER_HEADER}: turned-away\r\n{claimed}\r\nconnection: close\r\n\r\n"
+            )
             raw.sendall(head.encode())
             assert raw.recv(100).split()[1] in (b"400", b"403")
-    honest = {listener.SHOPPER_HEADER: "honest", **AS_SHOP}
-    arm = running.http.get("/search?q=a", headers=honest).json()["headers"][listener.ARM_HEADER]
+    honest = {arm_assignment.SHOPPER_HEADER: "honest", **AS_SHOP}
+    arm = running.http.get("/search?q=a", headers=honest).json()["headers"][arm_assignment.ARM_HEADER]
     running.wait(lambda: '"honest"' in log.read_text())
     lines = [json.loads(text) for text in log.read_text().splitlines()]
     assert [line["arm"] for line in lines if line["shopper"] == "turned-away"] == ["canary"] * 3
@@ -107,7 +109,9 @@ def test_another_salt_gives_other_shoppers_to_the_canary(running: Edge) -> None:
     for salt in ("first", "second"):
         edge.write_routes(running.folder, edge.TrafficSplit(rest=50, canary=50, salt=salt), running.s)
         running.wait(
-            lambda salt=salt: running.http.get("/search?q=a").json()["headers"][listener.SPLIT_HEADER][:5] == salt[:5]
+            lambda salt=salt: (
+                running.http.get("/search?q=a").json()["headers"][arm_assignment.SPLIT_HEADER][:5] == salt[:5]
+            )
         )
         sides.append({shopper for shopper in shoppers if running.who(shopper) == "canary"})
     both, expected = len(sides[0] & sides[1]), len(sides[0]) * len(sides[1]) / 100
@@ -123,14 +127,16 @@ def test_shoppers_of_a_dead_canary_get_the_champion_and_the_log_says_what_was_me
         edge.write_routes(it.folder, edge.TrafficSplit(rest=50, canary=50), it.s)
 
         def ask(number: int) -> httpx.Response:
-            return it.http.get("/search?q=a", headers={listener.SHOPPER_HEADER: f"s-{number}", **AS_SHOP})
+            return it.http.get("/search?q=a", headers={arm_assignment.SHOPPER_HEADER: f"s-{number}", **AS_SHOP})
 
         it.wait(lambda: all(ask(number).status_code == 200 for number in range(20)))
         meant = set()
         for number in range(30):
             answer = ask(number)
             assert answer.json()["name"] == "champion"
-            meant.add(it.line(answer)["arm"] if number % 5 == 0 else answer.json()["headers"][listener.ARM_HEADER])
+            meant.add(
+                it.line(answer)["arm"] if number % 5 == 0 else answer.json()["headers"][arm_assignment.ARM_HEADER]
+            )
         assert meant == {"rest", "canary"}
     finally:
         it.close()

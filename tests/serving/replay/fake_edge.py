@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from serving.edge.listener import SHOPPER_HEADER
+from serving.edge.arm_assignment import SHOPPER_HEADER
 
 RELEASE = "a" * 64
 

@@ -12,8 +12,8 @@ from time import perf_counter, sleep
 import pytest
 from aiohttp import web
 
+from serving.replay.open_loop import run_replay
 from serving.replay.plan import ReplayPlan
-from serving.replay.replay import run_replay
 from serving.replay.report import NO_RELEASE, ReplayReport
 from serving.replay.sessions import Session, Step
 from tests.serving.live import engine

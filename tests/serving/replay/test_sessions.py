@@ -8,8 +8,8 @@ import pytest
 
 from artifacts.lake import write_table
 from contracts.errors import NotEnoughData, SettingsError
+from serving.replay.open_loop import run_replay
 from serving.replay.plan import ReplayPlan
-from serving.replay.replay import run_replay
 from serving.replay.sessions import Session, cut_sessions, read_sessions
 from tests.serving.replay.recordings import table
 

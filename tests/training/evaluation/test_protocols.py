@@ -28,6 +28,7 @@ def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return read_settings(home=tmp_path)
 
 
+@pytest.mark.slow
 def test_leave_one_out_beats_popularity_and_counts_what_it_asked(s: Settings) -> None:
     events, catalog = builders.events(days=6), builders.catalog()
     lines: list[str] = []
@@ -53,6 +54,7 @@ def test_leave_one_out_beats_popularity_and_counts_what_it_asked(s: Settings) ->
     json.dumps(report, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_sessions_ask_every_prefix_of_the_given_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the command, as a person runs it."""
     from caravan.cli.evaluate import recommend

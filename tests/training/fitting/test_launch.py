@@ -69,6 +69,7 @@ def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert all(bool(torch.isfinite(t).all()) for t in load_file(result / job.WEIGHTS).values())
 
 
+@pytest.mark.slow
 def test_the_childs_error_reaches_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     path = job.write(tmp_path / "job", builders.recipe(), builders.data(), key="broken")

@@ -37,6 +37,7 @@ def run(folder: Path, stop_at: int | None = None, **changes: Any) -> Trainer:
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"full_softmax_items": 5, "negatives": 20}], ids=["full", "sampled"])
 def test_a_stopped_run_ends_with_the_very_same_weights(tmp_path: Path, changes: dict[str, Any]) -> None:
     for name in ("whole", "stopped"):
@@ -55,6 +56,7 @@ def test_a_stopped_run_ends_with_the_very_same_weights(tmp_path: Path, changes: 
     ]
 
 
+@pytest.mark.slow
 def test_a_machine_of_any_speed_makes_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every look at the clock of the second run is an hour after the one before."""
     for name in ("quick", "slow"):
@@ -69,6 +71,7 @@ def test_a_machine_of_any_speed_makes_the_same_model(tmp_path: Path, monkeypatch
         assert torch.equal(value, slow.best[name]), name
 
 
+@pytest.mark.slow
 def test_the_weights_at_the_end_are_kept_unless_they_overfit(tmp_path: Path) -> None:
     trainer = run(tmp_path)
     last = trainer.progress.epoch - 1
@@ -77,6 +80,7 @@ def test_the_weights_at_the_end_are_kept_unless_they_overfit(tmp_path: Path) -> 
         assert torch.equal(value, trainer.best[name]), name
 
 
+@pytest.mark.slow
 def test_overfitting_beyond_chance_ends_training_with_the_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +92,7 @@ def test_overfitting_beyond_chance_ends_training_with_the_best_epoch(
     assert trainer.progress.epoch == 5  # two epochs that are clearly worse
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     checkpoint.write(path, b"old")

@@ -212,6 +212,7 @@ def test_a_trainer_that_stays_silent_is_ended_by_its_starter(tmp_path: Path, mon
     assert not psutil.pid_exists(stopped) or psutil.Process(stopped).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_a_result_of_another_attempt_is_not_taken_for_ones_own(tmp_path: Path) -> None:
     """The late starter: its trainer had ended well, but another one has begun since."""
     path = job.write(tmp_path / "job", builders.recipe(max_epochs=1), builders.data(count=20), key="late")

@@ -59,6 +59,7 @@ def test_a_packed_row_gives_what_each_sequence_gives_alone() -> None:
     torch.testing.assert_close(packed[[2, 4]], expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("loss", ["full softmax", "shared negatives"])
 def test_it_learns_a_shop_whose_next_item_is_certain(tmp_path: Path, *, text: bool, loss: str) -> None:
@@ -73,6 +74,7 @@ def test_it_learns_a_shop_whose_next_item_is_certain(tmp_path: Path, *, text: bo
     assert trainer.progress.best_metric > 0.7
 
 
+@pytest.mark.slow
 def test_an_item_nobody_touched_is_ranked_by_its_text(tmp_path: Path) -> None:
     """Item 40 is never seen; its text says that it is like item 1, so where item 1 is next it ranks high."""
     values = builders.data(text=True, count=300)

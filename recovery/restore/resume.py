@@ -1,4 +1,4 @@
-"""Keeps what a restore decided and did in a file of the target region, so that a killed one resumes there."""
+"""Resumes a restore that was killed: what it decided and did is kept in a file of the target region."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from typing import Any, TypedDict
 
 from artifacts import state_file
 from contracts.settings import Settings
+from recovery.restore.options import RestoreOptions
+from recovery.restore.recovery_point import Point
+
+#: Seconds after which an unfinished restore is not resumed: its newest snapshot is no longer the newest.
+RESUMED_WITHIN_S = 6 * 3600.0
+#: Steps that are repeated when a restore resumes: they only look, and the others need what they see.
+ALWAYS = ("preflight", "choose", "keys", "fence")
 
 
 class StepDone(TypedDict):
@@ -65,3 +72,37 @@ def write(s: Settings, state: RestoreState) -> None:
 def now() -> str:
     """Return the time as the file has it."""
     return datetime.now(UTC).isoformat()
+
+
+def begin(s: Settings, point: Point, options: RestoreOptions) -> RestoreState:
+    """Return the state of the restore that is resumed, or of a new one."""
+    saved = read(s)
+    if saved is None or not resumes(saved, point, options):
+        epoch = None if saved is None or saved.ended_at else saved.epoch
+        saved = RestoreState(
+            asked=point.asked, name=options.name, kind=options.mode, reason=options.reason, began_at=now(),
+            epoch=epoch,
+        )  # fmt: skip
+    if not has_replaced(saved):  # nothing hangs on what was decided then, and the vault may have more by now
+        saved.plan = None
+    return saved
+
+
+def resumes(saved: RestoreState, point: Point, options: RestoreOptions) -> bool:
+    """Check whether the restore that was begun is the one asked for now."""
+    if saved.asked != point.asked or saved.kind != options.mode:
+        return False
+    if options.name and saved.name == options.name:
+        return True
+    return not saved.ended_at and saved.age < RESUMED_WITHIN_S
+
+
+def has_replaced(saved: RestoreState) -> bool:
+    """Check whether the restore has begun to replace what the region holds."""
+    return bool(set(saved.steps) - set(ALWAYS)) or saved.now not in ("", *ALWAYS)
+
+
+def unfinished_epoch(s: Settings) -> int | None:
+    """Return the epoch that an unfinished restore of the region began, or None."""
+    saved = read(s)
+    return None if saved is None or saved.ended_at else saved.epoch
