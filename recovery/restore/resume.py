@@ -54,8 +54,8 @@ class RestoreState:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON values. What there is none of is left out: an end that is null counts as an end."""
-        body = asdict(self)
-        return body.pop("others") | {name: value for name, value in body.items() if value is not None}
+        body = {name: value for name, value in asdict(self).items() if value is not None and name != "others"}
+        return self.others | body
 
     @property
     def age(self) -> float:
