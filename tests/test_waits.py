@@ -6,8 +6,6 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Not counted yet.
-EXCEPT = ("tests/serving/",)
 #: How many fixed sleeps a file has, and why each of them is no wait for something that could be asked.
 SLEEPS: dict[str, tuple[int, str]] = {
     "tests/artifacts/test_fence.py": (2, "the pause is what is tested"),
@@ -25,7 +23,7 @@ SLEEPS: dict[str, tuple[int, str]] = {
     "tests/faults/test_bad_releases.py": (2, "shoppers are served before and after a rollback"),
     "tests/faults/trainer_kill.py": (3, "between two looks, and how long a process lives before it is killed"),
     "tests/recovery/region_lease/test_active.py": (1, "as often as a holder renews its lease"),
-    "tests/recovery/test_alone.py": (1, "a process that holds a lock until it is killed"),
+    "tests/recovery/test_file_lock.py": (1, "a process that holds a lock until it is killed"),
     "tests/recovery/test_failover.py": (2, "between two looks that do something each"),
     "tests/recovery/erasure/test_forget.py": (
         1,
@@ -37,6 +35,20 @@ SLEEPS: dict[str, tuple[int, str]] = {
     "tests/scenarios/live_canary.py": (3, "between two looks, and Envoy's checks of its new upstreams"),
     "tests/scenarios/lost_region.py": (2, "between two attempts that do something each"),
     "tests/scenarios/two_regions.py": (1, "between two attempts, after which it is removed in any case"),
+    "tests/serving/edge/running_edge.py": (1, "between two looks"),
+    "tests/serving/edge/test_edge.py": (1, "between two attempts"),
+    "tests/serving/edge/test_global_edge.py": (1, "between two looks"),
+    "tests/serving/edge/test_listener.py": (1, "a client that sends its body in two halves"),
+    "tests/serving/edge/test_split.py": (2, "a copy of a request that must not come has its time to come"),
+    "tests/serving/events/test_event_log.py": (1, "a disk that is slow"),
+    "tests/serving/events/test_ingest.py": (2, "a disk that is slow, and longer than it takes"),
+    "tests/serving/http/test_admission.py": (2, "work that outlasts its deadline"),
+    "tests/serving/live.py": (2, "between two looks"),
+    "tests/serving/parts.py": (1, "a store that is slow"),
+    "tests/serving/replay/test_command.py": (2, "between two looks, and an answer without a wait"),
+    "tests/serving/replay/test_replay.py": (5, "a generator that is held up, engines that are slow, between two looks"),
+    "tests/serving/test_live.py": (4, "between two looks, and traffic before a release is swapped"),
+    "tests/serving/test_on_stack.py": (2, "between two looks"),
     "tests/waiting.py": (1, "it is what waits"),
 }
 
@@ -44,10 +56,11 @@ SLEEPS: dict[str, tuple[int, str]] = {
 def sleeps(path: Path) -> int:
     """Count the calls of `time.sleep`, `asyncio.sleep` and a browser page's `wait_for_timeout`."""
     called = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    return sum(isinstance(name, ast.Attribute) and name.attr in ("sleep", "wait_for_timeout") for name in called)
+    names = [name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", "") for name in called]
+    return sum(name in ("sleep", "wait_for_timeout") for name in names)
 
 
 def test_a_fixed_sleep_has_a_reason() -> None:
     names = {path: path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob("*.py"))}
-    found = {name: n for path, name in names.items() if not name.startswith(EXCEPT) and (n := sleeps(path))}
+    found = {name: n for path, name in names.items() if (n := sleeps(path))}
     assert found == {name: number for name, (number, _) in SLEEPS.items()}, "wait with tests.waiting.until instead"

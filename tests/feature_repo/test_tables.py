@@ -76,6 +76,7 @@ def test_tables_equal_a_slow_computation(tmp_path: Path) -> None:
 ages = st.sampled_from([h * 3_600_000_000 + us for h in (0, 24, 168, 672, 720, 8760) for us in (-1, 0, 1)])
 
 
+@pytest.mark.slow
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     rows=st.lists(
@@ -88,7 +89,6 @@ ages = st.sampled_from([h * 3_600_000_000 + us for h in (0, 24, 168, 672, 720, 8
         max_size=60,
     )
 )
-@pytest.mark.slow
 def test_small_random_days_equal_a_slow_computation(rows: list[tuple[int, str, str, str | None]]) -> None:
     end = 24 * 3_600_000_000
     rows = [*rows, (1, "u", "view", "i0")]  # at least one event of the day itself
