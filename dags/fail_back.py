@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, chain, task
-from caravan_airflow.recovery.tasks import FAILBACK
 from caravan_airflow.ui.forms import fail_back_params
+
+from contracts.recovery import FAILBACK_STEPS
 
 DOC = """
 ### Back to the region that was lost
@@ -70,4 +71,4 @@ with DAG(
 
         return tasks.back(context, context["ti"].task_id)
 
-    chain(*(step.override(task_id=name, doc_md=SAYS.get(name, OF_THE_RESTORE))() for name in FAILBACK))
+    chain(*(step.override(task_id=name, doc_md=SAYS.get(name, OF_THE_RESTORE))() for name in FAILBACK_STEPS))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from artifacts import fence
 from contracts.errors import RecoveryError, RestoreRefused
+from contracts.recovery import FAILBACK_STEPS, RESTORE_STEPS, FailbackStep
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.failback import reconcile as bringing
@@ -26,7 +27,6 @@ from recovery.restore import restore as restoring
 from recovery.restore.context import Progress, silent
 from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
-from recovery.restore.steps import STEPS as RESTORE
 from recovery.snapshots import create as taking
 from recovery.snapshots.create import Taken
 
@@ -136,16 +136,17 @@ def _restored(name: str) -> Step:
     return step
 
 
-#: The steps of a failback, in order: its own, those of a restore, and the first snapshot in the other direction.
-STEPS: Mapping[str, Step] = {
-    "look": look,
-    "reconcile": reconcile,
-    "copy": copy,
-    "drain": drain,
-    "last_copy": last_copy,
-    **{name: _restored(name) for name in RESTORE},
-    "protect": protect,
+_FUNCTIONS: dict[str, Step] = {
+    FailbackStep.LOOK: look,
+    FailbackStep.RECONCILE: reconcile,
+    FailbackStep.COPY: copy,
+    FailbackStep.DRAIN: drain,
+    FailbackStep.LAST_COPY: last_copy,
+    FailbackStep.PROTECT: protect,
+    **{name: _restored(name) for name in RESTORE_STEPS},
 }
+#: The steps of a failback, in order.
+STEPS: Mapping[str, Step] = {name: _FUNCTIONS[name] for name in FAILBACK_STEPS}
 
 
 def fail_back(
@@ -186,7 +187,7 @@ def _begin_or_resume(file: Path, present: Lease, target: Settings, reason: str) 
     state = FailbackState.read(file)
     if state is not None and not state.ended_at:
         has_switched = present.region == target.region
-        given_up = "drain" in state.steps and not has_switched and not present.draining
+        given_up = FailbackStep.DRAIN in state.steps and not has_switched and not present.draining
         if not given_up and state.from_epoch == present.epoch - has_switched:
             return state
     return FailbackState(from_epoch=present.epoch, reason=reason)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from artifacts import state_file
+from contracts.recovery import RestoreStep
 from contracts.settings import Settings
 from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Point
@@ -15,7 +16,7 @@ from recovery.restore.recovery_point import Point
 #: Seconds after which an unfinished restore is not resumed: its newest snapshot is no longer the newest.
 RESUMED_WITHIN_S = 6 * 3600.0
 #: Steps that are repeated when a restore resumes: they only look, and the others need what they see.
-ALWAYS = ("preflight", "choose", "keys", "fence")
+ALWAYS = (RestoreStep.PREFLIGHT, RestoreStep.CHOOSE, RestoreStep.KEYS, RestoreStep.FENCE)
 
 
 class StepDone(TypedDict):
