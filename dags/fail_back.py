@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, chain, task
+from caravan_airflow.retries import REFUSALS_ARE_FINAL
 from caravan_airflow.ui.forms import fail_back_params
 
 from contracts.recovery import FAILBACK_STEPS
@@ -60,6 +61,7 @@ with DAG(
         "owner": "on-call",
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
+        "retry_policy": REFUSALS_ARE_FINAL,
         "execution_timeout": timedelta(hours=2),
     },
     dagrun_timeout=timedelta(hours=12),

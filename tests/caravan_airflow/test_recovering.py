@@ -62,6 +62,11 @@ def test_a_dag_explains_the_steps_there_are(dag: str, steps: tuple[str, ...]) ->
     assert named[-1] == steps[-1]
 
 
+@pytest.mark.parametrize("dag", ["recover", "fail_back", "back_up"])
+def test_a_refusal_is_final(dag: str) -> None:
+    assert '"retry_policy": REFUSALS_ARE_FINAL' in (REPOSITORY / "dags" / f"{dag}.py").read_text()
+
+
 def test_what_the_command_prints_is_returned_and_its_progress_logged(
     command: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
