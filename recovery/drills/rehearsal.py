@@ -21,6 +21,7 @@ from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from artifacts.tables import fence as fence_table
 from contracts.errors import ArtifactError, CaravanError, RecoveryError, RestoreRefused, StoreUnavailable
+from contracts.recovery import Fault, RestoreStep
 from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
@@ -52,7 +53,7 @@ def rehearse(
     machine: Machine,
     others: Machine,
     *,
-    fault: str = "nothing",
+    fault: str = Fault.NOTHING,
     count: int = 200,
     human_actions: int = 1,
     progress: Progress = silent,
@@ -66,7 +67,7 @@ def rehearse(
     if right is not None and right.standing != "passive":
         raise RestoreRefused(
             f"{target.region} is the active region: a rehearsal would replace it",
-            remedy=f"rehearse with --region {active.region}",
+            remedy=f"rehearse the region {active.region} instead",
         )
     with hold(suspended.path(active).with_suffix(".lock"), _another):
         if again := suspended.start_again(active, others):
@@ -154,7 +155,7 @@ def _rehearsed(
         )  # fmt: skip
         done = restore(seen, machine, Point.parse("newest"), options, progress=progress)
         full = time.monotonic() - since
-    first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
+    first = full - sum(float(done.steps[name]["seconds"]) for name in (RestoreStep.EDGE, RestoreStep.OPEN))
     after = probe_queries.answers(target.engine_address, asked)
     known = {move.hash for move in Ledger(region_database(target), target.region).history()}
     restored = _told_at(target)

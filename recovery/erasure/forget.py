@@ -110,7 +110,7 @@ def open_list(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList,
     except CaravanError as error:
         raise ErasureUnfinished(
             f"the vault cannot be asked, so a restore would bring the shopper back: {error.what}",
-            remedy="start the region that keeps the snapshots, or say --without-vault where there is none",
+            remedy="start the region that keeps the snapshots; where there is none: `caravan forget --without-vault`",
         ) from error
     return ErasureList(Sealer.of(s), own=own, vault=vault.store), vault
 

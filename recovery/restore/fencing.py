@@ -101,7 +101,7 @@ def _without_control(run: Restore) -> int:
         raise RestoreRefused(
             f"the control group does not answer, so {away} cannot be denied its lease",
             remedy=f"start it; or, when it is lost too and {away} has been silent for {run.s.lease_seconds:.0f} s, "
-            "say --control-is-lost",
+            "`caravan recover --control-is-lost`",
         )
     if right is not None and right.standing == "active":
         return right.epoch

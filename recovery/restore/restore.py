@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.errors import NotFound, RestoreRefused, SettingsError, Tampered
+from contracts.recovery import RestoreStep
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.file_lock import hold
@@ -26,7 +27,7 @@ from recovery.restore.steps import STEPS, check_keys, decide, look_first
 from recovery.vault.vault import Vault, with_own_vault
 
 #: Steps that read every byte of the snapshot: damage is found here, and an older snapshot is taken.
-READING = ("database", "artifacts", "erasures")
+READING = (RestoreStep.DATABASE, RestoreStep.ARTIFACTS, RestoreStep.ERASURES)
 
 
 @dataclass(frozen=True, kw_only=True)

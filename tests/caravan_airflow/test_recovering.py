@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from caravan_airflow.recovery import commands, tasks
+from caravan_airflow.ui.forms import recover_params
+from typer.testing import CliRunner
 
 from caravan.cli.console.ending import tell
-from contracts.errors import CaravanError, ChainBroken, RestoreRefused, SettingsError, StackError
+from caravan.cli.main import app
+from contracts.errors import CaravanError, ChainBroken, RecoveryError, RestoreRefused, SettingsError, StackError
 from contracts.exit_codes import code_of, final
-from recovery.drills import faults
-from recovery.failback import failback
+from contracts.recovery import FAILBACK_STEPS, RESTORE_STEPS, Fault
+from recovery.drills.faults import FAULTS
 from recovery.restore.steps import STEPS
+from recovery.snapshots import verify
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -32,15 +40,31 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return put
 
 
-def test_the_tasks_are_the_steps_of_the_command() -> None:
-    assert tuple(STEPS) == tasks.STEPS
-    assert tuple(failback.STEPS) == tasks.FAILBACK
+def table(text: str, head: str) -> list[str]:
+    """Return the first cells of a Markdown table whose first heading is `head`."""
+    rows = text.split(f"| {head} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [row.split("|")[1].strip() for row in rows]
 
 
-def test_the_form_offers_every_fault() -> None:
-    from caravan_airflow.ui.forms import rehearsal_params
+def test_the_page_shows_every_step_and_every_fault() -> None:
+    page = (REPOSITORY / "docs" / "recovery.md").read_text()
+    assert table(page, "step") == list(STEPS) == list(RESTORE_STEPS)
+    assert table(page, "fault") == list(FAULTS) == list(Fault)
 
-    assert rehearsal_params()["fault"].schema["enum"] == list(faults.FAULTS)
+
+@pytest.mark.parametrize(("dag", "steps"), [("recover", RESTORE_STEPS), ("fail_back", FAILBACK_STEPS)])
+def test_a_dag_explains_the_steps_there_are(dag: str, steps: tuple[str, ...]) -> None:
+    rows = table((REPOSITORY / "dags" / f"{dag}.py").read_text(), "step")
+    named = [name for row in rows for name in re.split(" … |, ", row)]
+    known = ["look", *tasks.CONFIRMATIONS, *steps]
+    assert [name for name in named if name not in known] == []
+    assert [known.index(name) for name in named] == sorted(known.index(name) for name in named)
+    assert named[-1] == steps[-1]
+
+
+@pytest.mark.parametrize("dag", ["recover", "fail_back", "back_up"])
+def test_a_refusal_is_final(dag: str) -> None:
+    assert '"retry_policy": REFUSALS_ARE_FINAL' in (REPOSITORY / "dags" / f"{dag}.py").read_text()
 
 
 def test_what_the_command_prints_is_returned_and_its_progress_logged(
@@ -77,6 +101,41 @@ def test_a_real_command_that_refuses_is_final(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(SettingsError, match="there is no region moon") as raised:
         commands.caravan("recover", "--region", "moon", "--reason", "a test")
     assert type(raised.value) in final()
+
+
+@pytest.mark.parametrize("problems", [(), ("objects/aa/aa is missing",)])
+def test_a_bad_snapshot_reaches_the_task_with_its_bad_files(
+    problems: tuple[str, ...], command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command prints one document, its report, in which the error is too."""
+    report = verify.Report(files=3, size=12, problems=problems)
+    monkeypatch.setattr(verify, "verify", lambda *_, **__: report)
+    monkeypatch.setattr("recovery.vault.vault.Vault.of", lambda _s: None)
+    monkeypatch.setattr("recovery.vault.catalog.Catalog.named", lambda *_: SimpleNamespace(id="s000001"))
+    ended = CliRunner().invoke(app, ["snapshot", "verify", "--json"])
+    command(f"print({ended.stdout!r}); print({ended.stderr!r}, file=sys.stderr); sys.exit({ended.exit_code})")
+    if not problems:
+        assert commands.caravan("snapshot", "verify")["files"] == 3
+        return
+    with pytest.raises(RecoveryError, match="s000001 is not whole: objects/aa/aa is missing") as raised:
+        commands.caravan("snapshot", "verify")
+    assert "snapshot create --full" in raised.value.remedy
+
+
+def test_a_remedy_names_what_the_form_has_or_a_whole_command() -> None:
+    """The same error is read beside a command and in a task's log."""
+    fields = {f"--{name.replace('_', '-')}" for name in recover_params()}
+    remedies = [
+        ast.unparse(given.value)
+        for path in (REPOSITORY / "recovery").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        for given in call.keywords
+        if given.arg == "remedy"
+    ]
+    assert len(remedies) > 50
+    alone = {option for text in remedies for option in re.findall(r"--[a-z-]+", re.sub(r"`caravan [^`]*`", "", text))}
+    assert alone <= fields
 
 
 class Answers:

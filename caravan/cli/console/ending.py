@@ -19,5 +19,10 @@ def tell(error: CaravanError, *, as_json: bool = False) -> int:
     if error.remedy:
         typer.secho(f"  try: {error.remedy}", err=True)
     if as_json:
-        typer.echo(json.dumps({"outcome": OUTCOMES[code], **asdict(ErrorRecord.of(error))}))
+        typer.echo(json.dumps(error_facts(error)))
     return code
+
+
+def error_facts(error: CaravanError) -> dict[str, str]:
+    """Return what JSON says of an error. A command that prints other JSON too adds these to it, as one document."""
+    return {"outcome": OUTCOMES[code_of(type(error))], **asdict(ErrorRecord.of(error))}

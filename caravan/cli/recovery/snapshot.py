@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from caravan.cli.console.ending import error_facts, tell
+from contracts.errors import RecoveryError
+from contracts.exit_codes import code_of
 from contracts.region import named
 from contracts.settings import Settings, settings
 
@@ -43,8 +46,8 @@ def create(
     from recovery.snapshots import create
 
     s = _of(region)
-    with _board(as_json) as tell:
-        taken = create.create(s, EmbeddedMachine(s), full=full, progress=tell)
+    with _board(as_json) as progress:
+        taken = create.create(s, EmbeddedMachine(s), full=full, progress=progress)
     if as_json:
         about = {"full": taken.full, "moved": taken.moved, "seconds": round(taken.seconds, 2)}
         typer.echo(json.dumps(_facts(taken.snapshot) | about))
@@ -129,23 +132,28 @@ def verify(
     s = _of(region)
     vault = Vault.of(s)
     one = Catalog(vault, s).named(name)
-    with _board(as_json) as tell:
+    with _board(as_json) as progress:
         report = verification.verify(
-            vault, one, s, deep=deep, progress=lambda done, whole: tell("files", f"{done} of {whole}")
+            vault, one, s, deep=deep, progress=lambda done, whole: progress("files", f"{done} of {whole}")
         )
+    error = None
+    if report.problems:
+        what = f"{one.id} is not whole: {'; '.join(report.problems[:20])}"
+        error = RecoveryError(what, remedy="`caravan snapshot create --full` uploads again what the region still has")
     if as_json:
-        typer.echo(json.dumps({"id": one.id, "deep": deep, **asdict(report)}))
-        if report.problems:  # a task's log shows what went to standard error
-            typer.echo(f"error: {one.id} is not whole: {'; '.join(report.problems[:20])}", err=True)
+        facts = {"id": one.id, "deep": deep, **asdict(report)}
+        typer.echo(json.dumps({**facts, **(error_facts(error) if error else {})}))
+        if error:
+            raise typer.Exit(tell(error))
     else:
         for problem in report.problems:
             typer.secho(f"  {problem}", fg=typer.colors.RED)
         how = "every byte" if deep else "existence, size and closure"
         state = f"{len(report.problems)} files are bad" if report.problems else "is whole"
         typer.echo(f"{one.id} {state}: {report.files} files, {_bytes(report.size)}, {how}")
-    if report.problems:
-        typer.echo("  try: `caravan snapshot create --full`, which sends again what the region still has", err=True)
-        raise typer.Exit(1)
+    if error:
+        typer.echo(f"  try: {error.remedy}", err=True)
+        raise typer.Exit(code_of(type(error)))
 
 
 @app.command()

@@ -5,14 +5,9 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from caravan_airflow.step import RECIPES, ROLLOUTS, SOURCE_PATTERN
+from contracts.recovery import Fault
 from contracts.release import DIGEST
 from contracts.settings import settings
-
-#: What a rehearsal may break; recovery/drills/faults.py has them, and a test holds the two against each other.
-FAULTS = (
-    "nothing", "newest-overwritten", "newest-corrupt", "slow-store", "database-down", "object-store-down",
-    "edge-cut-off", "region-down",
-)  # fmt: skip
 
 
 def nightly_params() -> dict[str, Param]:
@@ -125,9 +120,9 @@ def rehearsal_params() -> dict[str, Param]:
     """Ask what is broken before the restore, and how much is compared."""
     return {
         "fault": Param(
-            "nothing",
+            Fault.NOTHING.value,
             type="string",
-            enum=list(FAULTS),
+            enum=[fault.value for fault in Fault],
             title="Fault",
             description="`nothing`: the active region as if it were lost. `newest-overwritten`: the newest snapshot's "
             "manifest is written over by its writer. `newest-corrupt`: it is none, in any version; an older one must "
