@@ -108,7 +108,7 @@ def test_a_bad_snapshot_reaches_the_task_with_its_bad_files(
     problems: tuple[str, ...], command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command prints one document, its report, in which the error is too."""
-    report = verify.Report(files=3, size=12, problems=problems)
+    report = verify.VerificationReport(files=3, size=12, problems=problems)
     monkeypatch.setattr(verify, "verify", lambda *_, **__: report)
     monkeypatch.setattr("recovery.vault.vault.Vault.of", lambda _s: None)
     monkeypatch.setattr("recovery.vault.catalog.Catalog.named", lambda *_: SimpleNamespace(id="s000001"))

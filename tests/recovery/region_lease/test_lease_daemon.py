@@ -28,10 +28,10 @@ class NoControl:
 
     def look(self) -> Lease:
         self._looks += 1
-        until = fence.boottime() + 100 / self._looks
-        fence.write(self._s, Right(region="primary", epoch=2, standing="active", until=until, boot=fence.boot()))
         if self._looks == 3:
             self._stop.set()
+        until = fence.boottime() + 100 / self._looks
+        fence.write_right(self._s, Right(region="primary", epoch=2, standing="active", until=until, boot=fence.boot()))
         raise StoreUnavailable("no answer")
 
 
