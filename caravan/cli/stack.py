@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
+from caravan.cli.console.live_board import LiveBoard
 from contracts.errors import SettingsError
 from contracts.exit_codes import NOTHING, UNANSWERED
 from contracts.region import named
@@ -140,34 +140,18 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}"
 
 
-class _Board:
+class _Board(LiveBoard):
     """One line per service that changes in place on a terminal; on anything else a line per step."""
 
     def __init__(self, console: Any) -> None:
-        self._console = console
-        self._lock = threading.Lock()
+        super().__init__(console)
         self._now: dict[str, tuple[str, float]] = {}
-        self._live: Any = None
-
-    def __enter__(self) -> _Board:
-        if self._console.is_terminal:
-            from rich.live import Live
-
-            self._live = Live(console=self._console, refresh_per_second=8)
-            self._live.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def tell(self, name: str, what: str, seconds: float) -> None:
         with self._lock:
             before = self._now.get(name, ("", 0.0))[0]
             self._now[name] = (what, seconds)
-            if self._live is not None:
-                self._live.update(self._table())
-            elif what != before:
+            if not self._shown() and what != before:
                 self._console.print(f"{name:24} {what:10} {seconds:5.1f} s", highlight=False)
 
     def _table(self) -> Any:

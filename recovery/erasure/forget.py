@@ -121,7 +121,7 @@ def plan_erasure(
     """Return the dry run: what these regions hold of one shopper. Nothing is removed and nothing is recorded."""
     entry = Erasure(pseudonym=pseudonym_of(shopper, s), at=datetime.now(UTC), by="", reason="", region=s.region)
     whom = subject_of([entry], shopper)
-    return [find_rows(_of(s, region), whom, progress=_named(progress, region)) for region in regions]
+    return [find_rows(s.of_region(region), whom, progress=_named(progress, region)) for region in regions]
 
 
 def erase_shopper(
@@ -140,7 +140,8 @@ def erase_shopper(
         entry = Erasure(pseudonym=pseudonym, at=datetime.now(UTC), by=by, reason=reason, region=s.region)
         listed.add(entry)
         return [
-            erase(_of(s, region), subject_of([entry], shopper), progress=_named(progress, region)) for region in regions
+            erase(s.of_region(region), subject_of([entry], shopper), progress=_named(progress, region))
+            for region in regions
         ]
 
 
@@ -151,7 +152,9 @@ def apply_again(
     listed, vault = open_list(s, without_vault=without_vault)
     with hold_vault_lock(vault, s):
         whom = latest(listed.entries())
-        return [erase(_of(s, region), ErasureSubject(whom), progress=_named(progress, region)) for region in regions]
+        return [
+            erase(s.of_region(region), ErasureSubject(whom), progress=_named(progress, region)) for region in regions
+        ]
 
 
 def subject_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
@@ -159,10 +162,6 @@ def subject_of(entries: Iterable[Erasure], shopper: str = "") -> ErasureSubject:
     until = latest(entries)
     clear = {} if not shopper or shopper in until else dict.fromkeys([shopper], next(iter(until)))
     return ErasureSubject(until, clear=clear)
-
-
-def _of(s: Settings, region: RegionName) -> Settings:
-    return s.of_region(region)
 
 
 def _named(progress: Progress, region: str) -> Progress:

@@ -127,8 +127,3 @@ def checked_reason(reason: str, shopper: str) -> str:
     if re.search(rf"(?<!\w){re.escape(shopper)}(?!\w)", reason, re.IGNORECASE):
         raise SettingsError("the reason names the shopper", remedy="say it without the identifier: a ticket's number")
     return " ".join(reason.split())[:500]
-
-
-def newest_entry(entries: Iterable[Erasure], pseudonym: str) -> Erasure | None:
-    """Return the newest entry of a shopper, or None."""
-    return max((e for e in entries if e.pseudonym == pseudonym), key=lambda e: e.at, default=None)

@@ -99,7 +99,7 @@ def _log(vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> Iterator[
     After the consistency point the log ends before the first piece of which no version is whole, and that is reported.
     """
     snapshot = chosen.snapshot
-    listed = {stretch.part.key: stretch.part for stretch in snapshot.log}
+    listed = {segment.part.key: segment.part for segment in snapshot.log}
     found = wal.contiguous(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
     wanted = [p for p in found if p.start < chosen.log_end]
     lacking = listed.keys() - {piece.key for piece in wanted}

@@ -47,7 +47,7 @@ def check_parent(
     except (NotFound, Tampered) as error:
         tell(f"{error.what}: all objects are looked at")
         known = {}
-    events = [stretch.part for stretch in parent.events]
+    events = [segment.part for segment in parent.events]
     # a deep look comes with a full backup, which needs none of those before
     backups = [] if deep else [part for one in parent.backups for part in (*one.parts, one.manifest)]
 
@@ -58,7 +58,7 @@ def check_parent(
     wrong = presence.damaged(vault, [*map(part_of, known.values()), *events, *backups], deep=deep, progress=looked)
     if deep:
         vault.checked = {object_key(entry.sha256) for entry in known.values()} - wrong.keys()
-    damaged = [stretch for stretch in parent.events if stretch.part.key in wrong]
+    damaged = [segment for segment in parent.events if segment.part.key in wrong]
     mended = event_log.repair(vault, parent.system, home, damaged, parent.events) if deep or damaged else set()
     if wrong or mended:
         first = next(iter(wrong.values()), min(mended, default=""))
@@ -66,5 +66,5 @@ def check_parent(
     return ParentCheck(
         objects={name: entry for name, entry in known.items() if object_key(entry.sha256) not in wrong},
         backups=() if any(part.key in wrong for part in backups) else parent.backups,
-        events=tuple(stretch for stretch in parent.events if stretch.part.key not in mended),
+        events=tuple(segment for segment in parent.events if segment.part.key not in mended),
     )

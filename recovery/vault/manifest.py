@@ -111,7 +111,7 @@ class Snapshot:
     def parts(self) -> list[Part]:
         """Return every file except the copies of objects, each once."""
         found = [part for backup in self.backups for part in (*backup.parts, backup.manifest)]
-        found += [stretch.part for stretch in (*self.log, *self.events)]
+        found += [segment.part for segment in (*self.log, *self.events)]
         return list({part.key: part for part in [*found, self.objects.inventory]}.values())
 
 

@@ -72,7 +72,8 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
     result = await recommend(release, parts.shoppers, user, body, watch)
     items = describe_chosen(release, result.chosen)
     watch.lap("answer")
-    if user is not None and len(items) and not RequestOrigin.of(request).shadow:
+    origin = RequestOrigin.of(request)
+    if user is not None and len(items) and not origin.shadow:
         session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
         log_impressions(parts.log, release, user, session, result.chosen, request.state.request_id)
     watch.lap("side_effects")
@@ -85,7 +86,7 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
         stale=result.query.stale,
     )
     _count_recommendation(parts.meters, result)
-    return _deliver(parts, request, record)
+    return _deliver(parts, request, origin, record)
 
 
 async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Response:
@@ -99,7 +100,7 @@ async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Resp
     items = _describe_items(release, ranking)
     watch.lap("answer")
     record = AnswerRecord(route="search", release=release, items=items, fallback=fallback, timings=watch.total())
-    return _deliver(parts, request, record)
+    return _deliver(parts, request, RequestOrigin.of(request), record)
 
 
 async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) -> Response:
@@ -114,7 +115,7 @@ async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) 
     items = _describe_items(release, ranking)
     watch.lap("answer")
     record = AnswerRecord(route="similar", release=release, items=items, fallback=None, timings=watch.total())
-    return _deliver(parts, request, record)
+    return _deliver(parts, request, RequestOrigin.of(request), record)
 
 
 def _search_text(
@@ -142,8 +143,8 @@ def _count_recommendation(meters: Meters, result: Recommendation) -> None:
         meters.stale.inc()
 
 
-def _deliver(parts: Parts, request: Request, record: AnswerRecord) -> Response:
+def _deliver(parts: Parts, request: Request, origin: RequestOrigin, record: AnswerRecord) -> Response:
     """Count and log an answer, and make the response of it."""
     parts.meters.count_answer(record.route, record.timings, record.fallback, len(record.items))
-    log_answer(parts.answers, RequestOrigin.of(request), record)
+    log_answer(parts.answers, origin, record)
     return answer_response(request, record)

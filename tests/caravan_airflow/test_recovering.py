@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from caravan_airflow.recovery import commands, tasks
-from caravan_airflow.ui.forms import recover_params
+from caravan_airflow.ui.forms import recover_params, rehearsal_params
 from typer.testing import CliRunner
 
 from caravan.cli.console.ending import tell
@@ -65,6 +65,10 @@ def test_a_dag_explains_the_steps_there_are(dag: str, steps: tuple[str, ...]) ->
 @pytest.mark.parametrize("dag", ["recover", "fail_back", "back_up"])
 def test_a_refusal_is_final(dag: str) -> None:
     assert '"retry_policy": REFUSALS_ARE_FINAL' in (REPOSITORY / "dags" / f"{dag}.py").read_text()
+
+
+def test_the_form_offers_every_fault() -> None:
+    assert rehearsal_params()["fault"].schema["enum"] == list(Fault)
 
 
 def test_what_the_command_prints_is_returned_and_its_progress_logged(

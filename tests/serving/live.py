@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import httpx
 
 from contracts.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.waiting import until
 
 PASSWORD = "a password of the tests"
 
@@ -26,6 +26,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass
@@ -122,17 +127,17 @@ def _process(
 
 
 def wait_ready(live: Live, seconds: float = 60.0, path: str = "/readyz") -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if live.process.poll() is not None:
-            break
+    def said() -> str:
+        return f"the engine did not become ready:\n{live.log.read_text()}"
+
+    def ready() -> bool:
+        assert live.process.poll() is None, said()
         try:
-            if httpx.get(live.url + path, timeout=2).status_code == 200:
-                return
+            return httpx.get(live.url + path, timeout=2).status_code == 200
         except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"the engine did not become ready:\n{live.log.read_text()}")
+            return False
+
+    until(ready, seconds, every=0.1, otherwise=said)
 
 
 @contextmanager
@@ -157,11 +162,7 @@ def redis(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     ]
     process = subprocess.Popen([found, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+        until(lambda: listens(port), 5, every=0.05, otherwise="redis-server does not listen")
         yield port, process
     finally:
         process.send_signal(signal.SIGCONT)

@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from tests.serving import live
+from tests.waiting import until
 
 
 def event(number: int) -> dict[str, object]:
@@ -25,6 +26,10 @@ def event(number: int) -> dict[str, object]:
         "kind": "view",
         "item_id": "i-00001",
     }
+
+
+def lives(process: int) -> bool:
+    return subprocess.run(["kill", "-0", str(process)], capture_output=True).returncode == 0
 
 
 def test_acknowledged_events_survive_kill_9(tmp_path: Path, bundle: Path) -> None:
@@ -45,9 +50,7 @@ def test_acknowledged_events_survive_kill_9(tmp_path: Path, bundle: Path) -> Non
         threads = [threading.Thread(target=send, args=(start,)) for start in (0, 100_000, 200_000)]
         for thread in threads:
             thread.start()
-        until = time.monotonic() + 30
-        while len(acknowledged) < 50 and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lambda: len(acknowledged) >= 50, 30, every=0.01)
         os.kill(worker, signal.SIGKILL)
         for thread in threads:
             thread.join(timeout=30)
@@ -82,7 +85,7 @@ def test_a_stop_answers_what_is_under_way_and_leaves_no_process(tmp_path: Path, 
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
-        time.sleep(1.0)
+        until(lambda: codes.count(200) >= 3, 20)
         worker = running.worker
         running.process.terminate()
         assert running.process.wait(timeout=15) == 0
@@ -92,7 +95,7 @@ def test_a_stop_answers_what_is_under_way_and_leaves_no_process(tmp_path: Path, 
         assert codes.count(200) >= 3
         # a connection that was still in the queue may be closed unread, but what was read was answered
         assert set(codes) <= {200, 503, "RemoteProtocolError", "ReadError"}, Counter(codes)
-        assert subprocess.run(["kill", "-0", str(worker)], capture_output=True).returncode != 0
+        assert not lives(worker)
         lines = [orjson.loads(line) for line in running.event_lines()]
         assert len({line["request_id"] for line in lines}) == codes.count(200)  # not one impression lost
 
@@ -101,13 +104,11 @@ def test_a_worker_whose_server_was_killed_ends(tmp_path: Path, bundle: Path) -> 
     with live.engine(tmp_path, bundle) as running:
         worker = running.worker
         os.kill(running.process.pid, signal.SIGKILL)
-        for _ in range(100):
-            if subprocess.run(["kill", "-0", str(worker)], capture_output=True).returncode != 0:
-                break
-            time.sleep(0.1)
-        else:
-            os.kill(worker, signal.SIGKILL)
-            raise AssertionError("the worker lives on without its server")
+        try:
+            until(lambda: not lives(worker), 10, every=0.1, otherwise="the worker lives on without its server")
+        finally:
+            if lives(worker):
+                os.kill(worker, signal.SIGKILL)
 
 
 def test_the_next_answer_knows_the_newest_actions(tmp_path: Path, bundle: Path) -> None:
@@ -146,12 +147,11 @@ def test_a_hanging_redis_costs_no_request_its_answer(tmp_path: Path, bundle: Pat
         taken = http.post("/events", json={"events": [event(number) for number in range(10, 20)]}).json()
         assert (taken["accepted"], taken["online"]) == (10, False)
         server.send_signal(signal.SIGCONT)
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            if not http.post("/recommend", json={"user_id": "anna"}).json()["fallback"]:
-                break
-            time.sleep(0.2)
-        else:
-            raise AssertionError("the engine does not come back to the online store")
+        until(
+            lambda: not http.post("/recommend", json={"user_id": "anna"}).json()["fallback"],
+            20,
+            every=0.2,
+            otherwise="the engine does not come back to the online store",
+        )
         server.kill()
         assert http.post("/recommend", json={"user_id": "anna"}).json()["fallback_reason"].startswith("online-store")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,17 +14,23 @@ from artifacts.publish import point, publish
 from artifacts.signature import sign
 from contracts.settings import Settings
 from tests.serving import live
+from tests.waiting import until
 
 
 def wait_release(url: str, digest: str) -> dict[str, object]:
-    until = time.monotonic() + 60
-    state: dict[str, object] = {}
-    while time.monotonic() < until:
-        state = httpx.get(f"{url}/readyz").json()
-        if state["release"] == digest:
-            return state
-        time.sleep(0.1)
-    raise AssertionError(f"{digest[:12]} does not serve: {state}")
+    return wait_state(url, "release", digest)
+
+
+def wait_state(url: str, name: str, value: str, seconds: float = 60) -> dict[str, object]:
+    """Wait until the engine says so of itself, and return all that it says."""
+
+    def state() -> dict[str, object]:
+        return dict(httpx.get(f"{url}/readyz").json())
+
+    until(
+        lambda: state()[name] == value, seconds, every=0.1, otherwise=lambda: f"{name} is not {value[:12]}: {state()}"
+    )
+    return state()
 
 
 @pytest.mark.stack
@@ -59,9 +64,6 @@ def test_a_release_is_followed_from_the_store_to_the_answer(stack: Settings, bun
         wait_release(running.url, second)
         bad = publish(store, bundle, kind="something else", meta={"source": slot}).digest
         point(store, ref, bad)
-        until = time.monotonic() + 20
-        while httpx.get(f"{running.url}/readyz").json()["refused"] != bad and time.monotonic() < until:
-            time.sleep(0.1)
-        state = httpx.get(f"{running.url}/readyz").json()
+        state = wait_state(running.url, "refused", bad, 20)
         assert (state["ready"], state["release"], state["refused"]) == (True, second, bad)
     store.delete(f"refs/{ref}.json")

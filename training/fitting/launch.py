@@ -21,9 +21,10 @@ from typing import Self
 
 import psutil
 
+from contracts.error_record import ErrorRecord
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
-from training.fitting.records import EpochEnded, Failure, failure_file
+from training.fitting.records import EpochEnded, failure_file
 from training.jobs import job, lease
 
 #: entries of the curve, one per finished epoch -> anything
@@ -162,8 +163,8 @@ def _follow(
 
 def _reason(left: Path, code: int, last: Sequence[str]) -> TrainingError:
     """Return the error that ended the child: the one that it `left`, else its `last` lines. TakenOver stays itself."""
-    failure = Failure.from_json(left.read_text()) if left.exists() else None
-    error = failure.to_error() if failure else None
+    record = ErrorRecord.from_json(left.read_text()) if left.exists() else None
+    error = record.raised() if record else None
     if isinstance(error, TakenOver):
         return error
     words = str(error) if error else "\n".join(last)

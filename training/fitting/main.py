@@ -16,11 +16,12 @@ import psutil
 import torch
 from safetensors.torch import save as to_bytes
 
+from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError
 from training.fitting.launch import ATTEMPT, MEETING
 from training.fitting.loop import DistributedRank, Trainer
 from training.fitting.progress import ProgressBar
-from training.fitting.records import EpochEnded, Failure, failure_file
+from training.fitting.records import EpochEnded, failure_file
 from training.jobs import checkpoint, job, lease
 from training.jobs.checkpoint import Progress
 from training.jobs.lease import Claim
@@ -170,7 +171,7 @@ def main() -> int:
         if not (path.parent / job.RESULT / job.METRICS).exists():  # it may have come while this one waited
             train(path, where, claim, records=given.records)
     except CaravanError as error:
-        checkpoint.write_file(failure_file(path.parent, attempt), Failure.of(error).to_json().encode())
+        checkpoint.write_file(failure_file(path.parent, attempt), ErrorRecord.of(error).to_json().encode())
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     finally:

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
+from caravan.cli.console.live_board import LiveBoard
 
-class StepBoard:
+
+class StepBoard(LiveBoard):
     """`board(step, what)` shows what a step does now. May be called from several threads."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True)
-        self._lock = threading.Lock()
+        super().__init__(Console(stderr=True))
         self._now: dict[str, str] = {}
-        self._live: Any = None
-
-    def __enter__(self) -> StepBoard:
-        if self._console.is_terminal:
-            from rich.live import Live
-
-            self._live = Live(console=self._console, refresh_per_second=8)
-            self._live.start()
-        return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-        else:
+        super().__exit__(*exception)
+        if self._live is None:
             self._say(*list(self._now.items())[-1:])
 
     def __call__(self, step: str, what: str) -> None:
         with self._lock:
             before = list(self._now.items())[-1:]
             self._now[step] = what
-            if self._live is not None:
-                self._live.update(self._table())
-            elif before and before[0][0] != step:
+            if not self._shown() and before and before[0][0] != step:
                 self._say(*before)
 
     def _say(self, *lines: tuple[str, str]) -> None:

@@ -20,6 +20,7 @@ def search(
 ) -> None:
     """Search the whole catalog for every judged query: NDCG, recall, MRR and latency; unjudged is irrelevant."""
     from caravan.cli.evaluate.report import demand_writable, write
+    from contracts.errors import NotEnoughData
     from contracts.settings import read_settings
     from ingestion.landing.table_reader import read_catalog, read_judgments
     from training.evaluation.search import SearchOptions, evaluate_search
@@ -28,11 +29,15 @@ def search(
     demand_writable(json_out)
     s = read_settings()
     items, judged = read_catalog(catalog), read_judgments(judgments)
-    typer.echo(f"{len(items):,} items, {len(judged):,} judgments")
     options = SearchOptions(
         encoder=encoder_directory(s), vectors=s.cache / "text-vectors", limit=limit_queries, threads=threads, seed=seed
     )
-    report = evaluate_search(items, judged, options, _bar)
+    try:
+        report = evaluate_search(items, judged, options, _bar)
+    except NotEnoughData as error:
+        raise NotEnoughData(f"no judgment in {judgments} is of an item in {catalog}", remedy=error.remedy) from None
+    counts = report["counts"]
+    typer.echo(f"{counts['items']:,} items, {counts['queries']:,} queries, {counts['judgments']:,} judgments")
     write(json_out, report)
     typer.echo(table_of(report))
     typer.echo(f"wrote {json_out}")

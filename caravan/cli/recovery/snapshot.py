@@ -112,7 +112,7 @@ def show(name: Name = "newest", region: Region = "", as_json: Json = False) -> N
     for table in one.tables:
         typer.echo(f"  table      {table.name}: {table.rows} rows, sha256 {table.sha256[:12]}")
     typer.echo(f"  objects    {one.objects.count}, {_bytes(one.objects.size)}")
-    typer.echo(f"  events     {len({stretch.of for stretch in one.events})} files of the event log")
+    typer.echo(f"  events     {len({segment.of for segment in one.events})} files of the event log")
     typer.echo(f"  keys       {', '.join(f'{name} {print_}' for name, print_ in one.keys.items())}")
     typer.echo(f"  root       {one.root}")
 

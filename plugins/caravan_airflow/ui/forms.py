@@ -22,14 +22,9 @@ def nightly_params() -> dict[str, Param]:
             "Leave it empty for the day of the schedule, which is yesterday when you start the run by hand. "
             "Leave it empty in a backfill: its dates are the days.",
         ),
-        "source": Param(
-            settings().shop,
-            type="string",
-            pattern=SOURCE_PATTERN,
-            maxLength=41,
-            title="Data source",
-            description="The shop whose landed events are processed, as named at `caravan ingest`: "
-            "small letters, digits and hyphens.",
+        "source": _source(
+            "The shop whose landed events are processed, as named at `caravan ingest`: "
+            "small letters, digits and hyphens."
         ),
         "recipe": Param(
             RECIPES[0],
@@ -53,14 +48,7 @@ def nightly_params() -> dict[str, Param]:
 def release_params() -> dict[str, Param]:
     """Which release a run of `release` is about."""
     return {
-        "source": Param(
-            settings().shop,
-            type="string",
-            pattern=SOURCE_PATTERN,
-            maxLength=41,
-            title="Data source",
-            description="The shop whose release it is, as named at `caravan ingest`.",
-        ),
+        "source": _source("The shop whose release it is, as named at `caravan ingest`."),
         "digest": Param(
             type="string",
             pattern=DIGEST.pattern,
@@ -133,6 +121,17 @@ def rehearsal_params() -> dict[str, Param]:
             200, type="integer", minimum=1, maximum=10000, title="Questions", description="How many are compared."
         ),
     }
+
+
+def _source(description: str) -> Param:
+    return Param(
+        settings().shop,
+        type="string",
+        pattern=SOURCE_PATTERN,
+        maxLength=41,
+        title="Data source",
+        description=description,
+    )
 
 
 def _region(default: str, description: str) -> Param:

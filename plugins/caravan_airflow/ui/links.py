@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperatorLink
 
@@ -10,44 +10,40 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
 
-class MlflowLink(BaseOperatorLink):
+class _LeftLink(BaseOperatorLink):
+    """A link that the step left in XCom under `left_as`; empty when it made none."""
+
+    left_as: ClassVar[str]
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        from airflow.sdk.execution_time.xcom import XCom
+
+        return XCom.get_value(ti_key=ti_key, key=self.left_as) or ""
+
+
+class MlflowLink(_LeftLink):
     """The MLflow page (run or registered version) of what the task made."""
 
     name = "MLflow"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        return _left(ti_key, "mlflow")
+    left_as = "mlflow"
 
 
-class ReleaseRunLink(BaseOperatorLink):
+class ReleaseRunLink(_LeftLink):
     """The run of `release` that asks people about what the task made."""
 
     name = "Release run"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        return _left(ti_key, "release")
+    left_as = "release"
 
 
-class TrainingRunLink(BaseOperatorLink):
+class TrainingRunLink(_LeftLink):
     """The MLflow run that trained the release."""
 
     name = "Training run"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        return _left(ti_key, "run")
+    left_as = "run"
 
 
-class DriftReportLink(BaseOperatorLink):
+class DriftReportLink(_LeftLink):
     """The drift report, as it lies with the MLflow run."""
 
     name = "Drift report"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        return _left(ti_key, "report")
-
-
-def _left(ti_key: Any, name: str) -> str:
-    """Return the link that the step left in XCom under `name`; empty when it made none."""
-    from airflow.sdk.execution_time.xcom import XCom
-
-    return XCom.get_value(ti_key=ti_key, key=name) or ""
+    left_as = "report"

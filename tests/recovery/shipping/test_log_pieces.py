@@ -113,8 +113,8 @@ def test_the_log_of_the_database_comes_back(region: SmallRegion, hidden: bool) -
     one = region.snapshot()
     tampered(region, "wal/", hidden=hidden)
     assert wal.list_segments(region.vault, "7", 1, one.backups[-1].start, one.cut) == tuple(
-        stretch.__class__(of="wal/00000001", start=stretch.start, end=stretch.end, part=stretch.part)
-        for stretch in one.log
+        segment.__class__(of="wal/00000001", start=segment.start, end=segment.end, part=segment.part)
+        for segment in one.log
     )
     chosen = Chosen(snapshot=one, exact=True, at=None, log_end=one.cut)
     assert list(_log(region.vault, chosen, print)) == [(one.backups[-1].start, b"x" * 4096)]

@@ -116,7 +116,7 @@ def test_a_rotten_piece_of_the_event_log_is_sent_again_from_the_regions_file(reg
     region.memory.rot(one.events[1].part.key, 30)
     found = base(region, one, deep=True)
     events = event_log.list_segments(region.vault, "7", found.events)
-    assert [stretch.end for stretch in events] == [4, 8, 14]
+    assert [segment.end for segment in events] == [4, 8, 14]
     event_log.unpack(region.vault, "7", events, region.folder / "again")
     assert (region.folder / "again" / EVENT_LOG / FILE).read_bytes() == b"one\ntwo\nthree\n"
 

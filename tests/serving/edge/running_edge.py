@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from pydantic import SecretStr
 from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings, read_settings
 from serving.edge import arm_assignment, edge
+from tests.serving.live import listens
+from tests.waiting import until
 
 RELEASE = "c" * 64
 SHOP_KEY, TOKEN_KEY = "shop" + "k" * 40, "token" + "k" * 40
@@ -35,46 +36,57 @@ def free_settings(home: Path, engine_url: str) -> Settings:
             metrics_token=SecretStr("t0ken"),
             token_key=SecretStr(TOKEN_KEY),
         )
-        taken = False
-        for port in (s.ports.edge, s.ports.metrics):
-            with socket.socket() as probe:
-                taken |= probe.connect_ex((s.host, port)) == 0
-        if not taken:
+        if not any(map(listens, (s.ports.edge, s.ports.metrics))):
             return s
+
+
+#: What a server answers to a request: a status, a body, and headers.
+Reply = tuple[int, dict[str, object], dict[str, str]]
+
+
+def start_server(reply: Callable[[BaseHTTPRequestHandler], Reply]) -> ThreadingHTTPServer:
+    """Start a server on a free port that answers every GET and POST with `reply`, in JSON."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            status, content, headers = reply(self)
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            for name, value in {"content-length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
 
 
 class Upstream:
     """An engine that answers its own name and the headers it saw."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.requests = 0
         self.hosts: list[str] = []
-        upstream = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
-                if self.path != "/readyz":
-                    upstream.hosts.append(str(self.headers["host"]))
-                    upstream.requests += 1
-                body = json.dumps({"name": name, "path": self.path, "headers": dict(self.headers)}).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.send_header(arm_assignment.RELEASE_HEADER, RELEASE)
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = start_server(self.reply)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def reply(self, request: BaseHTTPRequestHandler) -> Reply:
+        if request.path != "/readyz":
+            self.hosts.append(str(request.headers["host"]))
+            self.requests += 1
+        content: dict[str, object] = {"name": self.name, "path": request.path, "headers": dict(request.headers)}
+        return 200, content, {arm_assignment.RELEASE_HEADER: RELEASE}
 
 
 class Edge:
@@ -118,17 +130,15 @@ class Edge:
         self.wait(found)
         return found()[0]
 
-    def wait(self, ready: object, seconds: float = 20) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+    def wait(self, ready: Callable[[], object], seconds: float = 20) -> None:
+        def so() -> object:
             assert self.process.poll() is None, self.log.read_text()
             try:
-                if ready():  # type: ignore[operator]
-                    return
+                return ready()
             except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        raise AssertionError(f"not within {seconds} s:\n{self.log.read_text()}")
+                return None
+
+        until(so, seconds, every=0.05, otherwise=lambda: f"not within {seconds} s:\n{self.log.read_text()}")
 
     def who(self, shopper: str) -> str:
         self.http.cookies.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ from contracts.errors import SettingsError
 from contracts.settings import read_settings
 from serving.edge import edge, listener
 from tests.serving.edge.running_edge import envoy, free_settings
+from tests.waiting import until
 
 
 def test_envoy_accepts_the_files(tmp_path: Path) -> None:
@@ -51,13 +51,14 @@ def test_an_engine_that_is_gone_is_a_quick_503(tmp_path: Path) -> None:
         command[0] = envoy()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            until = time.monotonic() + 20
-            while time.monotonic() < until:
+
+            def asked() -> httpx.Response | None:
                 try:
-                    answer = httpx.post(f"{s.edge_address}/recommend", json={"user_id": "a"}, timeout=5)
-                    break
+                    return httpx.post(f"{s.edge_address}/recommend", json={"user_id": "a"}, timeout=5)
                 except httpx.TransportError:
-                    time.sleep(0.1)
+                    return None
+
+            answer = until(asked, 20, every=0.1)
             assert answer.status_code == 503
             assert answer.json()["remedy"]
         finally:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -17,37 +14,20 @@ import pytest
 from contracts.errors import SettingsError
 from contracts.settings import Settings, read_settings
 from serving.edge import edge, global_edge
-from tests.serving.edge.running_edge import envoy
+from tests.serving.edge.running_edge import Reply, envoy, start_server
+from tests.waiting import until
 
 
 class Region:
     """A region's edge that may be active, and answers its name to all questions."""
 
     def __init__(self, name: str) -> None:
-        self.active = False
-        region = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
-                status = 200 if self.path != "/active" or region.active else 503
-                body = json.dumps({"name": name}).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.name, self.active = name, False
+        self.server = start_server(self.reply)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def reply(self, request: BaseHTTPRequestHandler) -> Reply:
+        return 200 if request.path != "/active" or self.active else 503, {"name": self.name}, {}
 
     def close(self) -> None:
         self.server.shutdown()
@@ -74,11 +54,11 @@ class Running:
         return str(answer.json()["name"]) if answer.is_success else answer.status_code
 
     def wait(self, ready: Callable[[], bool], seconds: float = 15) -> None:
-        until = time.monotonic() + seconds
-        while not ready():
+        def so() -> bool:
             assert self.process.poll() is None
-            assert time.monotonic() < until, self.asked()
-            time.sleep(0.1)
+            return ready()
+
+        until(so, seconds, every=0.1, otherwise=self.asked)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 from pathlib import Path
-from time import sleep
 
 import pytest
 from aiohttp import web
@@ -22,6 +21,7 @@ from contracts.errors import NotFound
 from contracts.settings import read_settings
 from tests.serving.replay.fake_edge import RELEASE, FakeEdge, serving
 from tests.serving.replay.recordings import table
+from tests.waiting import until
 
 
 def test_the_command_reports_and_writes_json(tmp_path: Path) -> None:
@@ -47,8 +47,7 @@ def test_ctrl_c_ends_early_and_reports(tmp_path: Path) -> None:
     write_table(table((0, "u", "1", "view", "a"), (1, "v", "2", "view", "a")), tmp_path / "events.parquet")
 
     def interrupt() -> None:
-        while len(edge.seen) < 5:
-            sleep(0.01)
+        until(lambda: len(edge.seen) >= 5, 20)
         os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)

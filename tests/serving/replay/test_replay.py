@@ -19,6 +19,7 @@ from serving.replay.sessions import Session, Step
 from tests.serving.live import engine
 from tests.serving.replay.fake_edge import RELEASE, FakeEdge, Seen, serving
 from tests.serving.replay.recordings import crowd_of, plan, row, told, views
+from tests.waiting import until
 
 
 def test_the_rate_is_held_and_arrivals_do_not_depend_on_answers() -> None:
@@ -177,9 +178,7 @@ def test_a_replay_in_a_thread_can_be_stopped() -> None:
             )
         )
         thread.start()
-        while len(edge.seen) < 10:
-            sleep(0.01)
-        sleep(0.3)
+        until(lambda: len(edge.seen) >= 10 and progress, 20)
         stop.set()
         thread.join(20)
     (report,) = reports

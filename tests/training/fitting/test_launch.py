@@ -13,13 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from contracts.error_record import ErrorRecord
 from contracts.errors import SettingsError, TakenOver, TrainingError
 from contracts.settings import read_settings
 from tests.training import builders
 from training import recipes
 from training.fitting import launch
 from training.fitting.progress import ProgressBar
-from training.fitting.records import EpochEnded, Failure
+from training.fitting.records import EpochEnded
 from training.jobs import job
 
 
@@ -83,13 +84,14 @@ TRAINER = """
 import json, os, sys
 from pathlib import Path
 from contracts import errors
-from training.fitting.records import EpochEnded, Failure, failure_file
+from contracts.error_record import ErrorRecord
+from training.fitting.records import EpochEnded, failure_file
 from training.jobs import job, lease
 
 folder, kind, attempt = Path(sys.argv[1]), sys.argv[2], os.environ["CARAVAN_TRAINING_ATTEMPT"]
 lease.take(folder, lasts=60, attempt=attempt, say=print)
 if kind:
-    failure = Failure.of(getattr(errors, kind)("it was a -> b", remedy="turn it -> round"))
+    failure = ErrorRecord.of(getattr(errors, kind)("it was a -> b", remedy="turn it -> round"))
     failure_file(folder, attempt).write_text(failure.to_json())
     sys.exit(1)
 print("a line of another library, {}, and of none: 12", flush=True)
@@ -148,9 +150,9 @@ def test_the_childs_error_keeps_its_class(
 
 def test_a_record_comes_back_as_it_was_and_no_other_line_is_one() -> None:
     ended = EpochEnded(epoch=3, seconds=12.5, loss=0.25, validation_ndcg=1.0)
-    failure = Failure.of(TakenOver("line 1\nline 2 -> \u4e2d", remedy=""))
+    failure = ErrorRecord.of(TakenOver("line 1\nline 2 -> \u4e2d", remedy=""))
     assert EpochEnded.from_json(ended.to_json()) == ended
-    assert Failure.from_json(failure.to_json()) == failure
+    assert ErrorRecord.from_json(failure.to_json()) == failure
     assert "\n" not in failure.to_json()
     for line in ("", "12", "null", "[1]", "{}", '{"kind": "other"}', str(ended), failure.to_json()):
         assert EpochEnded.from_json(line) is None
