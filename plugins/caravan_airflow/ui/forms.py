@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from caravan_airflow.step import RECIPES, ROLLOUTS, SOURCE_PATTERN
+from caravan_airflow.step import RECIPES, ROLLOUTS
 from contracts.recovery import Fault
 from contracts.release import DIGEST
-from contracts.settings import settings
+from contracts.settings import SOURCE_NAME, settings
 
 
 def nightly_params() -> dict[str, Param]:
@@ -25,7 +25,7 @@ def nightly_params() -> dict[str, Param]:
         "source": Param(
             settings().shop,
             type="string",
-            pattern=SOURCE_PATTERN,
+            pattern=SOURCE_NAME.pattern,
             maxLength=41,
             title="Data source",
             description="The shop whose landed events are processed, as named at `caravan ingest`: "
@@ -56,7 +56,7 @@ def release_params() -> dict[str, Param]:
         "source": Param(
             settings().shop,
             type="string",
-            pattern=SOURCE_PATTERN,
+            pattern=SOURCE_NAME.pattern,
             maxLength=41,
             title="Data source",
             description="The shop whose release it is, as named at `caravan ingest`.",
