@@ -16,7 +16,7 @@ from contracts.settings import SOURCE_NAME, settings
 from contracts.text import printable
 
 if TYPE_CHECKING:
-    from ingestion.landing.land import LandingReport
+    from ingestion.landing.report import LandingReport
 
 shop = typer.Typer(help="A synthetic shop of any size, from a seed.", no_args_is_help=True)
 
