@@ -20,11 +20,11 @@ from contracts.settings import Settings, settings
 
 DAG = "nightly"
 LOG_TAIL = 12
-POLL_SECONDS = 2.0
+POLL_INTERVAL_S = 2.0
 #: Seconds that a run may wait for another one before people hear of it, and between two lines about it.
-QUEUED, QUEUED_AGAIN = 10.0, 60.0
+QUEUED_RUN_NOTICE_S, QUEUED_RUN_REPEAT_S = 10.0, 60.0
 #: Seconds without an answer from Airflow before following a run is given up.
-SILENCE = 300.0
+AIRFLOW_SILENCE_LIMIT_S = 300.0
 COLOURS = {
     "success": "green", "failed": "bold red", "upstream_failed": "red", "up_for_retry": "yellow",
     "running": "cyan", "skipped": "magenta",
@@ -119,13 +119,14 @@ def follow(
 ) -> None:
     """Show the tasks of `runs` until they are `done`: a live table in a terminal, else a line per change.
 
-    Airflow may be slow or restarted meanwhile: only after SILENCE seconds without an answer its StackError is raised.
+    Airflow may be slow or restarted meanwhile: its StackError is raised after AIRFLOW_SILENCE_LIMIT_S without an
+    answer, not before.
     """
     seen: dict[tuple[str, str], str] = {}
     states: dict[str, str] = {}
     tasks: dict[str, list[dict[str, Any]]] = {}
     heard = time.monotonic()
-    next_word = heard + QUEUED
+    next_word = heard + QUEUED_RUN_NOTICE_S
     with Live(console=console, refresh_per_second=4, transient=False, auto_refresh=False) as live:
         while True:
             try:
@@ -137,21 +138,21 @@ def follow(
                         states[name] = state
                 ended = done(present)
             except StackError:
-                if time.monotonic() - heard > SILENCE:
+                if time.monotonic() - heard > AIRFLOW_SILENCE_LIMIT_S:
                     raise
-                time.sleep(POLL_SECONDS)
+                time.sleep(POLL_INTERVAL_S)
                 continue
             heard = time.monotonic()
             if heard >= next_word and {run["state"] for run in present} == {"queued"}:
                 console.print(_waits_for(airflow), markup=False, highlight=False, soft_wrap=True)
-                next_word = heard + QUEUED_AGAIN
+                next_word = heard + QUEUED_RUN_REPEAT_S
             if console.is_terminal:
                 live.update(_table(present, tasks), refresh=True)
             else:
                 _print_changes(present, tasks, seen)
             if ended:
                 return
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_INTERVAL_S)
 
 
 def _waits_for(airflow: Airflow) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Days of the generated shop that are replayed when no events are named.
 LAST_DAYS = 7
 #: Seconds between two lines where the output is no terminal.
-LINE_EVERY = 5.0
+PROGRESS_LINE_INTERVAL_S = 5.0
 #: Digits of a digest that are shown.
 DIGITS = 12
 #: Columns of the tables where the output is no terminal.
@@ -89,7 +89,7 @@ def replay(
         similar=similar,
         fresh_shoppers=fresh_shoppers,
         shoppers=shoppers,
-        progress_every=1.0 if console.is_terminal else LINE_EVERY,
+        progress_every=1.0 if console.is_terminal else PROGRESS_LINE_INTERVAL_S,
     )
     files = events or newest_events(settings().home / "demo")
     sessions = read_sessions(files)

@@ -22,8 +22,8 @@ from ingestion.formats.raw_files import RawFile, printable
 from ingestion.formats.text_tables import parse_csv, parse_json_lines
 
 #: Largest file that is read at once, in bytes after decompression; and most rows of one Parquet file.
-MAX_BYTES = 4 << 30
-MAX_ROWS = 50_000_000
+FILE_MAX_BYTES = 4 << 30
+FILE_MAX_ROWS = 50_000_000
 #: What a text file is shows in this many bytes.
 _SNIFFED = 1 << 20
 
@@ -48,7 +48,7 @@ def read_raw(
     *,
     multiline: bool = False,
     quoted: bool = True,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = FILE_MAX_BYTES,
 ) -> RawFile:
     """Read the rows of one Parquet, CSV or JSON lines file, plain or gzipped.
 
@@ -173,7 +173,7 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
         file = pq.ParquetFile(pa.BufferReader(data))
         names = list(file.schema_arrow.names)
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        if file.metadata.num_rows > MAX_ROWS or sum(max(g.total_byte_size, 0) for g in groups) > max_bytes:
+        if file.metadata.num_rows > FILE_MAX_ROWS or sum(max(g.total_byte_size, 0) for g in groups) > max_bytes:
             raise _too_big(name, max_bytes)
         twice = sorted({c for c in names if names.count(c) > 1})
         if twice:

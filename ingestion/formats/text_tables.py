@@ -21,7 +21,7 @@ from ingestion.formats.raw_files import Refused
 
 _DELIMITERS = (",", "\t", ";", "|")
 #: A quoted value may run over this many lines before its opening quote counts as stray.
-_MULTILINE = 500
+_RECORD_MAX_LINES = 500
 _MAX_COLUMNS = 2_000
 #: From here on several whole numbers are the same floating-point number.
 _INEXACT = 2.0**53
@@ -176,7 +176,7 @@ def _fields(line: bytes, delimiter: str, *, quoted: bool = True) -> list[str] | 
 def _joined(lines: list[bytes], at: int, delimiter: str, width: int) -> tuple[int, list[str] | str]:
     """Join a record over several lines: the shortest run of them whose quotes close and whose width fits."""
     run, quotes = [lines[at]], lines[at].count(b'"')
-    for extra in range(1, min(_MULTILINE, len(lines) - at)):
+    for extra in range(1, min(_RECORD_MAX_LINES, len(lines) - at)):
         run.append(lines[at + extra])
         quotes += lines[at + extra].count(b'"')
         if quotes % 2 == 0:

@@ -36,7 +36,7 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 _GAP = 30 * SECOND
 _HOUR = 3600 * SECOND
-_LONGEST_OFFSET = 86_400_000  # milliseconds
+_MAX_OFFSET_MS = 86_400_000
 
 
 class Diginetica(Source):
@@ -104,7 +104,7 @@ def _offsets(texts: pa.Array, lengths: Numbers) -> Numbers:
     same = counts == lengths
     values = convert(pc.list_flatten(lists), pa.float64()).column
     numbers = np.nan_to_num(values.to_numpy(zero_copy_only=False), nan=-1.0)
-    bad = (numbers < 0) | (numbers > _LONGEST_OFFSET)
+    bad = (numbers < 0) | (numbers > _MAX_OFFSET_MS)
     falls = np.r_[False, (numbers[1:] < numbers[:-1]) & (owner[1:] == owner[:-1])]
     broken = np.bincount(owner, weights=bad | falls, minlength=len(lengths)) > 0
     good = same & ~broken

@@ -23,7 +23,7 @@ RATE = 0.22
 WEEK = (0.92, 0.9, 0.94, 0.98, 1.05, 1.18, 1.22)
 #: Share of sessions that start in each hour.
 HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 6, 7, 8, 8, 9, 10, 9, 8, 8, 9, 10, 12, 14, 15, 13, 8, 4], float)
-LONGEST = 14
+SESSION_MAX_STEPS = 14
 SHOWN = 6
 _SEARCHING, _FRONT_PAGE = 0.4, 0.25
 _FOLLOWS, _STAYS, _RETURNS = 0.5, 0.78, 0.93
@@ -85,7 +85,7 @@ def simulate_day(world: World, day: date, last_item: Array, *, drifted: bool) ->
     heap = np.cumsum(world.activity[there])
     shopper = there[np.searchsorted(heap, random.random(number) * heap[-1], "right").clip(0, len(there) - 1)]
     popular = Popularity.on(world, age, drifted=drifted)
-    lengths = np.minimum(random.geometric(0.24, number), LONGEST)
+    lengths = np.minimum(random.geometric(0.24, number), SESSION_MAX_STEPS)
     tastes = world.tastes[shopper]
     if drifted:
         tastes = (tastes + len(CATEGORIES) // 2) % len(CATEGORIES)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 #: Characters that Airflow keeps of a note.
-NOTE = 1000
+NOTE_MAX_CHARS = 1000
 
 
 class Service:
@@ -64,11 +64,11 @@ class Service:
 
     def note(self, run: str, task: str, text: str, dag: str = "release") -> None:
         """Say something on the page of a task of a run."""
-        self._call("PATCH", _task(run, task, dag), json={"note": text[:NOTE]})
+        self._call("PATCH", _task(run, task, dag), json={"note": text[:NOTE_MAX_CHARS]})
 
     def note_run(self, run: str, text: str, dag: str) -> None:
         """Say something on the page of a run."""
-        self._call("PATCH", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}", json={"note": text[:NOTE]})
+        self._call("PATCH", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}", json={"note": text[:NOTE_MAX_CHARS]})
 
     def skip(self, run: str, task: str, note: str) -> None:
         """End a task of a run of `release` that waits: nobody has to answer any more."""

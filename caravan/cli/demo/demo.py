@@ -81,7 +81,7 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     s, shop = settings(), place.shop
     with hold(place.home / "demo" / "lock", _another_demo):
         heading(f"2 of 5  a shop of {shop.shoppers:,} shoppers and {shop.items:,} items, {shop.opening} to {shop.end}")
-        airflow = Airflow.of(s, patience=rollout.SILENCE)
+        airflow = Airflow.of(s, patience=rollout.SILENCE_LIMIT_S)
         airflow.ensure_ready("nightly")
         nights = Nights(airflow, s, lambda text: console.print(text, soft_wrap=True, highlight=False))
         if generated_shop.kept(place.home) is None:

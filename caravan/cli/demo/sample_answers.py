@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: How many interactions of the shopper's history are shown, and how many recommendations.
 SHOWN = 8
 #: Longest wait until the edge answers with the champion, in seconds.
-PATIENCE = 60.0
+CHAMPION_ANSWER_TIMEOUT_S = 60.0
 
 
 def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
@@ -55,7 +55,7 @@ def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
 
 def answer_of(ask: Callable[[], Any], champion: str, *, patience: float | None = None) -> dict[str, Any]:
     """Return the champion's answer; the edge may take a moment to lead everybody to a new one."""
-    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+    deadline = time.monotonic() + (CHAMPION_ANSWER_TIMEOUT_S if patience is None else patience)
     while True:
         answer = ask()
         if answer.status_code == 200 and answer.json()["release"] == champion:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from contracts.settings import Settings
 
 #: Longest wait for the schedule's own run in an Airflow that has just started, in seconds.
-SCHEDULE_PATIENCE = 60.0
+SCHEDULED_RUN_TIMEOUT_S = 60.0
 #: Seconds between two lines that say what is waited for.
-EVERY = 15.0
+WAIT_LINE_INTERVAL_S = 15.0
 MADE_WAY = "Stopped: the demo's own night goes first. `caravan nightly --day {day}` runs this one."
 
 
@@ -68,7 +68,7 @@ class Nights:
         It finds nothing of yesterday in a new shop and ends. Were the day there already, it would train the long
         recipe; so it is waited for before the shop's files land.
         """
-        today, deadline = datetime.now(UTC).date().isoformat(), time.monotonic() + SCHEDULE_PATIENCE
+        today, deadline = datetime.now(UTC).date().isoformat(), time.monotonic() + SCHEDULED_RUN_TIMEOUT_S
         newest = {"run_type": "scheduled", "order_by": "-run_after", "limit": 1}
         while time.monotonic() < deadline:
             runs = self._airflow.call("GET", f"/dags/{nightly.DAG}/dagRuns", params=newest)["dag_runs"]
@@ -108,7 +108,7 @@ class Nights:
 
     def _tell(self, about: str, line: str) -> None:
         """Say it now and then, not with every look."""
-        if time.monotonic() - self._told.get(about, float("-inf")) >= EVERY:
+        if time.monotonic() - self._told.get(about, float("-inf")) >= WAIT_LINE_INTERVAL_S:
             self._told[about] = time.monotonic()
             self._say(line)
 

@@ -28,7 +28,8 @@ from contracts.settings import Settings
 from contracts.sockets import socket_path as socket_for
 
 #: Seconds until a daemon that says nothing counts as gone; stopping a database may take the most of them.
-PATIENCE = 120.0
+CALL_TIMEOUT_S = 120.0
+DAEMON_START_TIMEOUT_S = 30.0
 #: Faults that say that it is so already: not running, already started.
 _ALREADY = {70, 60}
 
@@ -137,7 +138,7 @@ def start(s: Settings) -> None:
         cwd=folder,
         check=False,
     )
-    deadline = began + 30
+    deadline = began + DAEMON_START_TIMEOUT_S
     while done.returncode == 0 and time.time() < deadline:
         if runs(s):
             about = {"session": call(s, "getPID"), "began": began, "boot": psutil.boot_time()}
@@ -152,7 +153,7 @@ class _Door(http.client.HTTPConnection):
     """HTTP to the daemon's socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("127.0.0.1", timeout=PATIENCE)
+        super().__init__("127.0.0.1", timeout=CALL_TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:

@@ -85,12 +85,12 @@ def end(context: Mapping[str, Any]) -> Ending:
 
 def _note(run_id: str, run: Run, found: Ending) -> None:
     from caravan_airflow.active import here
-    from caravan_airflow.service import NOTE, Service
+    from caravan_airflow.service import NOTE_MAX_CHARS, Service
 
     tail = f"\n{run.source}, {run.day}, recipe {run.recipe}; started by {run.author}"
     try:
         with Service.of(here()) as service:
-            service.note_run(run_id, found.note[: NOTE - len(tail)] + tail, DAG)
+            service.note_run(run_id, found.note[: NOTE_MAX_CHARS - len(tail)] + tail, DAG)
             if found.kind == "refused":
                 service.note(run_id, found.task, found.says, DAG)
     except CaravanError as error:  # a night does not fail for a line on a page
