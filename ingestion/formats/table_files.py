@@ -1,4 +1,4 @@
-"""Any file -> its rows. What a file is, its first bytes say, not its name.
+"""Reads the rows of any file. Its first bytes say what it is, not its name.
 
 A file that is damaged or of no use as a whole raises UnreadableFile; damage inside text files is taken record
 by record. Nothing here runs anything that a file says: Parquet, CSV and JSON only, and no pickle is opened.
@@ -94,7 +94,7 @@ def read_raw(
 
 
 def _is_json_lines(data: bytes, known: Set[str]) -> bool:
-    """By the first line or, since that one may be damaged, by a second one that is a whole object."""
+    """Judge by the first line or, since that one may be damaged, by a second one that is a whole object."""
     first, _, rest = data[:_SNIFFED].lstrip().partition(b"\n")
     if first.startswith(b"{"):
         return True
@@ -107,7 +107,7 @@ def _is_json_lines(data: bytes, known: Set[str]) -> bool:
         return False
     if first.startswith(b"["):  # the last object of an array over several lines is a whole one, too
         return not rest.lstrip().startswith((b"]", b","))
-    # a header line is of CSV, whatever its first row is
+    # a header line is of CSV, even if its first row looks like something else
     return known.isdisjoint(cell.strip('" \r') for cell in re.split(r"[,\t;|]", first.decode(errors="replace")))
 
 
@@ -144,7 +144,7 @@ def _bytes_of(path: Path, max_bytes: int) -> bytes:
 
 
 def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
-    """All members of a gzip file; one that is cut or whose checksum is wrong is refused as a whole."""
+    """Unpack all members of a gzip file; one that is cut or whose checksum is wrong is refused as a whole."""
     parts: list[bytes] = []
     size = 0
     while data.lstrip(b"\0"):

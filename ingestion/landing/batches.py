@@ -86,7 +86,7 @@ def batch_of(
 
 
 def as_stored(rows: pa.Table, hash_column: HashColumn | None) -> pa.Table:
-    """`rows` as the lake may hold them: identifiers of persons hashed, e-mail addresses in queries replaced."""
+    """Return `rows` as the lake may hold them: identifiers of persons hashed, e-mail addresses in queries replaced."""
     for name in PERSONAL if hash_column else ():
         if name in rows.column_names:
             at = rows.column_names.index(name)
@@ -98,14 +98,14 @@ def as_stored(rows: pa.Table, hash_column: HashColumn | None) -> pa.Table:
 
 
 def day_numbers(times: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Days since 1970 in UTC of a timestamp column; the smallest int32 where it is null."""
+    """Return the days since 1970 in UTC of a timestamp column; the smallest int32 where it is null."""
     micros = pc.fill_null(times.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
     days = np.floor_divide(micros, _DAY)
     return np.where(micros == np.iinfo(np.int64).min, np.iinfo(np.int32).min, days).astype(np.int32)
 
 
 def day_name(number: int) -> str:
-    """`YYYY-MM-DD` of a day number."""
+    """Return a day number as `YYYY-MM-DD`."""
     return (_EPOCH + timedelta(days=int(number))).isoformat()
 
 
@@ -158,7 +158,7 @@ def publish_batch(
 def publish_tables(
     lake: Lake, table: str, partition: str, rows: pa.Table, quarantined: pa.Table | None, meta: dict[str, Any]
 ) -> str:
-    """One partition with `data.parquet`, and `quarantine.parquet` where given; its digest."""
+    """Publish a partition with `data.parquet`, and `quarantine.parquet` where given; return its digest."""
     with tempfile.TemporaryDirectory(prefix="caravan-partition-") as folder:
         write_table(rows, Path(folder) / DATA)
         if quarantined is not None:
@@ -167,7 +167,7 @@ def publish_tables(
 
 
 def content_digest(paths: list[Path], *more: str) -> str:
-    """24 hexadecimal digits that name the content of files, whatever they are called."""
+    """Return 24 hexadecimal digits that name the content of files, independent of their names."""
     state = hashlib.sha256("\0".join(more).encode())
     for path in paths:
         with path.open("rb") as stream:

@@ -87,7 +87,7 @@ def _of_source(data: bytes, source: str) -> bytes:
 
 
 def _only_pseudonyms(split: QuarantineSplit) -> QuarantineSplit:
-    """Rows with an identifier in the clear are quarantined; this step has no key to hash them with."""
+    """Quarantine rows with an identifier in the clear; this step has no key to hash them with."""
     clear = np.zeros(split.typed.num_rows, bool)
     for name in PERSONAL:
         hashed = pc.match_substring_regex(split.typed.column(name), PSEUDONYM.pattern)

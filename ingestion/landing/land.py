@@ -94,7 +94,7 @@ class _Given(Protocol):
     def schema(self) -> TableSchema: ...
 
     def digest(self) -> str:
-        """Return what names the content, whatever it is called. Raises UnreadableFile."""
+        """Return what names the content, independent of its name. Raises UnreadableFile."""
 
     def read(self) -> RawFile:
         """Return its rows as they are. Raises UnreadableFile."""

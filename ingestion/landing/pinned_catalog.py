@@ -26,7 +26,7 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: floa
 
     `events`: the table of clean events, published for this day. Raises UnknownItems when the catalog knows a smaller
     share than `least_known` of the items that were looked at; nothing is pinned then. `accept_changes` pins the newest
-    catalog whatever it knows.
+    catalog however few it knows.
     """
     looked_at = _looked_at(lake, events, day)
     if lake.digest(CATALOG_TABLE, day) is not None:

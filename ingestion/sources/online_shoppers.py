@@ -1,8 +1,8 @@
-"""Sessions of a shop with 17 features and whether they bought (UCI Online Shoppers Purchasing Intention).
+"""Reads sessions of a shop, 17 features each and whether they bought (UCI Online Shoppers Purchasing Intention).
 
 A session becomes its page views: the administrative, the informational and the product pages it counts, evenly
 over the seconds it spent on each kind, and a `purchase` where it bought, with PageValues as `value`. Of its
-date only the month and "weekend or not" are known: the sessions of a month lie evenly, in file order, on its
+date only the month and "weekend or not" are known: the sessions of a month are spread evenly, in file order, on its
 weekdays or weekend days of 2017. One shopper per session. `sessions` gives the features themselves.
 """
 
@@ -85,7 +85,7 @@ def _numbers(table: pa.Table, name: str) -> Numbers:
 
 
 def _starts(table: pa.Table) -> Numbers:
-    """Microseconds since 1970 of each session's start, -1 where the month is unknown."""
+    """Return microseconds since 1970 of each session's start, -1 where the month is unknown."""
     months = [
         _MONTHS.index(m[:3].lower()) if m and m[:3].lower() in _MONTHS else -1
         for m in column(table, "Month").to_pylist()
