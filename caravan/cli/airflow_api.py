@@ -1,4 +1,4 @@
-"""The part of Airflow's REST API that the command line uses, signed in as the stack's admin."""
+"""Calls Airflow's REST API for the command line, signed in as the stack's admin."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Airflow:
         self._client.close()
 
     def call(self, method: str, path: str, *, json: object = None, params: dict[str, Any] | None = None) -> Any:
-        """One request to /api/v2. Raises StackError when Airflow does not answer, CaravanError when it refuses."""
+        """Send one request to /api/v2. Raises StackError when Airflow does not answer, CaravanError when it refuses."""
         answer = self._send(method, path, json, params)
         if answer.status_code == 401:
             self._sign_in()
@@ -97,7 +97,7 @@ class Airflow:
         return list(found["task_instances"])
 
     def backfill(self, dag: str, first: date, last: date, conf: dict[str, Any]) -> int:
-        """Airflow's own backfill of the days `first` to `last`, one after the other, done ones again; its id."""
+        """Start Airflow's own backfill of the days `first` to `last`, one by one, done ones again; return its id."""
         body = {
             "dag_id": dag,
             "from_date": f"{first}T00:00:00Z",

@@ -87,7 +87,7 @@ def backfill(
     s = settings()
     start, stop = _day(first), _day(last)
     if stop < start:
-        raise SettingsError(f"--to {stop} lies before --from {start}", remedy="swap them")
+        raise SettingsError(f"--to {stop} is before --from {start}", remedy="swap them")
     source, rollout = source or s.shop, rollout or s.canary_policy
     _check(recipe, rollout)
     airflow = Airflow.of(s)
@@ -156,7 +156,7 @@ def follow(
 
 
 def _waits_for(airflow: Airflow) -> str:
-    """One line for a run that has not begun: nights run one at a time."""
+    """Write the line for a run that has not begun: nights run one at a time."""
     ahead = [
         f"{_day_of(run)} ({run['dag_run_id']}, since {str(run['start_date'])[:19]})" for run in airflow.running(DAG)
     ]
@@ -164,7 +164,7 @@ def _waits_for(airflow: Airflow) -> str:
 
 
 def _table(runs: list[dict[str, Any]], tasks: dict[str, list[dict[str, Any]]]) -> Table:
-    """One row per task of a single run; of several runs, one row per day and one column per task."""
+    """Draw one row per task of a single run; of several runs, one row per day and one column per task."""
     if len(runs) == 1:
         table = Table("task", "state", "seconds", "try", title=_day_of(runs[0]))
         for task in _in_order(tasks[runs[0]["dag_run_id"]]):
@@ -228,7 +228,7 @@ def _ending(state: str, tasks: dict[str, str]) -> tuple[int, str]:
 
 
 def _say_who_is_asked(airflow: Airflow, run: dict[str, Any]) -> None:
-    """One line for a release that people are asked about: which, and the two places to answer."""
+    """Print a line for a release that people are asked about: its digest, and the two places to answer."""
     page = airflow.left(DAG, run["dag_run_id"], "offer", "release")
     digest = str(airflow.left(DAG, run["dag_run_id"], "offer", "return_value") or "")[:12]
     if page and digest:
@@ -258,7 +258,7 @@ def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> int
 
 
 def _in_order(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """In the order of the chain: what started first, then what has not started, by priority."""
+    """Sort by the order of the chain: what started first, then what has not started, by priority."""
     return sorted(tasks, key=lambda t: (t["start_date"] or "9", -int(t.get("priority_weight") or 0)))
 
 

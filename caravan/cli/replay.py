@@ -144,7 +144,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[ReplayReport], None]]:
-    """Progress: a table that stays in its place, or lines where nobody looks."""
+    """Show progress: a table that stays in its place on a terminal, else lines."""
     if not console.is_terminal:
         yield lambda report: console.print(line_of(report), soft_wrap=True, highlight=False)
         return
@@ -196,7 +196,7 @@ def _show(console: Console, report: ReplayReport) -> None:
 
 
 def _tables(report: ReplayReport) -> Iterator[Table]:
-    """How it went per release and route, and what came of the answers."""
+    """Yield the tables of requests per release and route, and of what came of the answers."""
     from rich.table import Table
 
     requests = Table("release", "route", "requests", "share", "p50/p95/p99/max ms", "errors")

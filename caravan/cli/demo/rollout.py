@@ -1,4 +1,4 @@
-"""The second half of `caravan demo`: a release is approved, meets replayed shoppers, and becomes champion."""
+"""Rolls a release out in the second half of `caravan demo`: approval, replayed shoppers, promotion."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _policy(ledger: Ledger, place: CurrentRelease) -> str:
 def bring(
     say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str, *, reviewer: Airflow, admin: Airflow
 ) -> None:
-    """From where the release is to champion; ReleaseError, saying what to do, where that is not possible."""
+    """Bring the release to champion from its present state. Raises ReleaseError with a remedy where it cannot be."""
     chances = CHANCES
     while (state := ledger.state(s.shop, digest)) != "champion":
         if state in IN_FLIGHT:
@@ -173,7 +173,7 @@ def bring(
 def approve(
     say: Callable[[str], None], ledger: Ledger, s: Settings, digest: str, *, reviewer: Airflow, admin: Airflow
 ) -> str | None:
-    """Answer the request about the release, have it put where nobody was asked, and wait until the ledger knows.
+    """Answer the request about the release, have it put where none was made, and wait until the ledger knows.
 
     The id of the request's run; None when somebody else was faster. Raises ReleaseError for an answer that was not
     taken, StackError when nothing moves for long.

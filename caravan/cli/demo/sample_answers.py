@@ -1,4 +1,4 @@
-"""The end of the demo: one shopper's history beside what the shop shows them, and one search."""
+"""Ends the demo: one shopper's history beside what the shop shows them, and one search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHAMPION_ANSWER_TIMEOUT_S = 60.0
 
 
 def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
-    """One shopper's history beside their recommendations, and one search of that shop."""
+    """Print one shopper's history beside their recommendations, and one search of that shop."""
     import pyarrow.parquet as pq
     from rich.table import Table
 
@@ -70,7 +70,7 @@ def answer_of(ask: Callable[[], Any], champion: str, *, patience: float | None =
 
 
 def belongs(items: list[dict[str, Any]], titles: dict[str, str]) -> None:
-    """DataError when an item, or its title, is not of the shop whose histories are shown."""
+    """Raise DataError when an item, or its title, is not of the shop whose histories are shown."""
     for item in items:
         if titles.get(str(item["item_id"])) != str(item["title"]):
             raise DataError(

@@ -1,4 +1,4 @@
-"""The demo's nights in Airflow: never a second one beside one that runs, and never silently behind another.
+"""Runs the demo's nights in Airflow: never a second one beside one that runs, and never silently behind another.
 
 `nightly` runs one night at a time. What the demo finds before its own: its own run of an interrupted demo is followed;
 a night that the schedule began for this shop makes way, because the demo's own does its work in a tenth of the time;
@@ -102,7 +102,7 @@ class Nights:
                 self._tell(name, f"behind another night, started by {who}, which ends first: {self._page(name)}")
 
     def _active(self) -> list[dict[str, Any]]:
-        """Nights that run or wait for their turn, the one that began first at the head."""
+        """Return the nights that run or wait for their turn, the one that began first at the head."""
         params = {"state": ["running", "queued"], "order_by": "run_after", "limit": 100}
         return list(self._airflow.call("GET", f"/dags/{nightly.DAG}/dagRuns", params=params)["dag_runs"])
 
@@ -117,6 +117,6 @@ class Nights:
 
 
 def _is(run: dict[str, Any], conf: dict[str, str]) -> bool:
-    """Whether this run does what `conf` asks for."""
+    """Check whether this run does what `conf` asks for."""
     given = run.get("conf") or {}
     return all(given.get(name) == value for name, value in conf.items())

@@ -1,4 +1,4 @@
-"""Readiness: small questions with short timeouts, answered True or False, never raised."""
+"""Probes readiness: small questions with short timeouts, answered True or False, never raised."""
 
 from __future__ import annotations
 
