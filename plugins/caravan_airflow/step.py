@@ -1,4 +1,4 @@
-"""From Airflow's context to one of our functions and back.
+"""Turns Airflow's context into a call of one of our functions, and its result into XComs.
 
 `@step` lets a DAG task be one call: it reads day, source and recipe out of the context, says in the log what
 is about to happen, tells the assets which digest was made, and lays links to the evidence on the task's page.
@@ -72,7 +72,7 @@ class NothingToDo(CaravanError):
 
 
 def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
-    """Day, source, recipe and rollout of the run that `context` belongs to, and who started it.
+    """Return day, source, recipe and rollout of the run that `context` belongs to, and who started it.
 
     The day is the one from the form; else the first day of the data interval (a scheduled run or a backfill of D
     has the interval [D, D+1)); else, without any interval, the day before the run was asked for. Raises

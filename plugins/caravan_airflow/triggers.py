@@ -1,4 +1,4 @@
-"""Waiting for the ledger in the triggerer: no worker is held, and a restarted triggerer goes on."""
+"""Waits for the ledger in the triggerer: no worker is held, and a restarted triggerer goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks, and between two lines of progress that say the same.
 LEDGER_POLL_INTERVAL_S, PROGRESS_REPEAT_S = 1.0, 60.0
-#: Seconds without an answer from the ledger's database before the task is told.
+#: Seconds without an answer from the ledger's database before the task is notified.
 LEDGER_SILENCE_LIMIT_S = 600.0
 
 
@@ -54,7 +54,7 @@ class LedgerTrigger(BaseTrigger):
             await asyncio.sleep(self.every)
 
     def look(self) -> tuple[Look, str]:
-        """One look at the ledger: what the step has come to, and a line about where the release is."""
+        """Look at the ledger once: what the step has come to, and a line about where the release is."""
         from caravan_airflow.active import here
         from releases.progress import now_at, read_progress
 
