@@ -1,4 +1,4 @@
-"""What a container of our image runs where a plain command would not do: `python -m caravan.stack.container WORK`.
+"""Runs in a container of our image where a plain command would not do: `python -m caravan.stack.container WORK`.
 
     set-up       the region's role, databases and buckets, then end
     mlflow       the MLflow server, with the same options as in the embedded stack

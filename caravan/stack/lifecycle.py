@@ -1,4 +1,4 @@
-"""Up, down and status of the local stack."""
+"""Starts and stops the local stack, and says how it is."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
         began = time.monotonic()
         try:
             known = _known(s)
-        except SettingsError:  # keys are gone: whatever runs is stopped all the same, by the supervisor hold
+        except SettingsError:  # keys are gone: what runs is stopped all the same, by the supervisor hold
             known = []
         ours = processes.of_stack(s.home, supervisor.session(s))
         if supervisor.runs(s):
@@ -142,7 +142,7 @@ def stop_services(s: Settings, services: Sequence[str], progress: Progress = _qu
 
 
 def status(s: Settings) -> list[ServiceStatus]:
-    """Every service of the groups that were started, in the order of `up`. Empty when the stack is down."""
+    """Return every service of the groups that were started, in the order of `up`. Empty when the stack is down."""
     s = s.model_copy(update={"home": s.home.resolve()})
     known = supervisor.processes(s)
     shown = [program for program in _known(s) if program.name in known]
@@ -185,7 +185,7 @@ def _known(s: Settings) -> list[Program]:
 
 @contextmanager
 def _lock(s: Settings) -> Iterator[None]:
-    """Only one `up` or `down` at a time; the kernel drops the lock of a process that dies."""
+    """Let only one `up` or `down` run at a time; the kernel drops the lock of a process that dies."""
 
     def refuse(who: str) -> None:
         raise StackError(

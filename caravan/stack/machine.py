@@ -1,4 +1,4 @@
-"""The embedded stack as recovery sees it: the seam `recovery.machine.Machine`, on supervisor."""
+"""Shows recovery the embedded stack: the seam `recovery.machine.Machine`, on supervisor."""
 
 from __future__ import annotations
 

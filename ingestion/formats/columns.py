@@ -1,7 +1,7 @@
-"""A column as it came in becomes a column of the contract; what cannot be converted is marked, never guessed.
+"""Converts a column as it came in to one of the contract; what cannot be converted is marked, never guessed.
 
 A conversion returns the new column and a mask of the rows that held something but nothing usable. Files of
-text (CSV, JSON lines) arrive as strings, Parquet as whatever its writer chose.
+text (CSV, JSON lines) arrive as strings, Parquet as the type that its writer chose.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def family(kind: pa.DataType) -> str:
 
 
 def convert(raw: Column, target: pa.DataType) -> ConvertedColumn:
-    """`raw` as `target`: string, timestamp, int32, float64 or bool."""
+    """Return `raw` as `target`: string, timestamp, int32, float64 or bool."""
     if isinstance(raw, pa.ChunkedArray):
         raw = raw.combine_chunks() if raw.num_chunks != 1 else raw.chunk(0)
     if pa.types.is_dictionary(raw.type):
@@ -117,7 +117,7 @@ def _text(raw: pa.Array) -> pa.Array:
 
 
 def _time(raw: pa.Array) -> pa.Array:
-    """ISO 8601 or a timestamp; a time without a zone is taken as UTC."""
+    """Convert ISO 8601 or a timestamp; a time without a zone is taken as UTC."""
     if pa.types.is_date(raw.type):
         raw = raw.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(raw.type):
@@ -156,7 +156,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _of_calendar(times: pa.Array) -> pa.Array:
-    """Null for what is outside of the years 1 to 9999, the ones that Python's times know."""
+    """Set to null what is outside of the years 1 to 9999, the ones that Python's times know."""
     scale = _PER_SECOND.get(times.type.unit)
     if scale is None:  # nanoseconds do not reach so far
         return times

@@ -1,4 +1,4 @@
-"""A converted public data set -> files of the contract, as `caravan convert` writes them."""
+"""Writes a converted public data set as files of the contract, as `caravan convert` writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of one table -> kept | quarantined with reasons; nothing is lost: kept + quarantined = read."""
+"""Splits rows of one table into kept and quarantined, with reasons; nothing is lost: kept + quarantined = read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class QuarantineSplit:
 
 
 def typed_table(raw: pa.Table, schema: TableSchema) -> tuple[pa.Table, dict[str, Mask]]:
-    """`raw` in the contract's types, and reason -> rows whose value did not convert. Absent columns are null."""
+    """Return `raw` in the contract's types, and reason -> rows whose value did not convert. Absent columns are null."""
     arrays, failed = [], {}
     for field in schema.arrow:
         if field.name not in raw.column_names:
@@ -80,7 +80,7 @@ def split_rows(
 
 
 def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: Stored | None = None) -> Mask:
-    """Rows whose key another candidate has: of other tables than events the last one stays.
+    """Find rows whose key another candidate has: of other tables than events the last one stays.
 
     Of events the earliest of each UTC day stays, however the rows are ordered and cut into files.
     """

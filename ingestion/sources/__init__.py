@@ -1,4 +1,4 @@
-"""One adapter per public data format, by name, and the generator of a synthetic shop."""
+"""Names one adapter per public data format, and the generator of a synthetic shop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SOURCES: dict[str, Source] = {
 
 
 def names() -> list[str]:
-    """Names of all adapters."""
+    """List the names of all adapters."""
     return sorted(_SOURCES)
 
 

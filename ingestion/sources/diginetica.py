@@ -1,4 +1,4 @@
-"""Product-view sessions in date order; the test sessions follow the training ones.
+"""Reads product-view sessions in date order; the test sessions follow the training ones.
 
 Training sessions start evenly over the 28 days of the calendar, test sessions follow at the same pace. One
 shopper per session, since nothing ties two sessions together. Where `offsets_ms` is given the views stand at
@@ -36,7 +36,7 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 _GAP = 30 * SECOND
 _HOUR = 3600 * SECOND
-_LONGEST_OFFSET = 86_400_000  # milliseconds
+_MAX_OFFSET_MS = 86_400_000
 
 
 class Diginetica(Source):
@@ -71,7 +71,7 @@ class Diginetica(Source):
 
 
 def _events(part: str, sessions: pa.Table, start: int, pace: float) -> pa.Table:
-    """One `view` per item; a session without items becomes one row without an item, for the checks to find."""
+    """Make one `view` per item; a session without items becomes one row without an item, for the checks to find."""
     lists = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.fill_null(column(sessions, "items"), "")))
     owner = pc.list_parent_indices(lists).to_numpy()
     items = pc.list_flatten(lists)
@@ -95,7 +95,7 @@ def _events(part: str, sessions: pa.Table, start: int, pace: float) -> pa.Table:
 
 
 def _offsets(texts: pa.Array, lengths: Numbers) -> Numbers:
-    """Milliseconds per event, -1 for all events of a session whose offsets are absent, too few or fall."""
+    """Return milliseconds per event, -1 for all events of a session whose offsets are absent, too few or fall."""
     total = int(lengths.sum())
     result = np.full(total, -1, np.int64)
     lists = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.fill_null(texts, "")))
@@ -104,7 +104,7 @@ def _offsets(texts: pa.Array, lengths: Numbers) -> Numbers:
     same = counts == lengths
     values = convert(pc.list_flatten(lists), pa.float64()).column
     numbers = np.nan_to_num(values.to_numpy(zero_copy_only=False), nan=-1.0)
-    bad = (numbers < 0) | (numbers > _LONGEST_OFFSET)
+    bad = (numbers < 0) | (numbers > _MAX_OFFSET_MS)
     falls = np.r_[False, (numbers[1:] < numbers[:-1]) & (owner[1:] == owner[:-1])]
     broken = np.bincount(owner, weights=bad | falls, minlength=len(lengths)) > 0
     good = same & ~broken

@@ -1,4 +1,4 @@
-"""Product titles and human relevance of query-product pairs: a catalog and judgments, no events."""
+"""Reads product titles and human relevance of query-product pairs: a catalog and judgments, no events."""
 
 from __future__ import annotations
 

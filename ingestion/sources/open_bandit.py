@@ -1,4 +1,4 @@
-"""The Open Bandit data set: impressions of a fashion shop under two policies, with clicks and propensities.
+"""Reads the Open Bandit data set: impressions of a fashion shop under two policies, with clicks and propensities.
 
 Files `<policy>_<campaign>.csv` and `<policy>_item_context.csv`. A row is an `impression` (position from 0, the
 propensity as `value`) and, where it was clicked, a `click` one second later. There is no shopper id: rows that
@@ -107,7 +107,7 @@ def _events(policy: str, campaign: str, raw: RawFile, prefix: str) -> pa.Table:
 
 
 def _shoppers(table: pa.Table) -> pa.Array:
-    """One name per combination of user features, null where there is none."""
+    """Return one name per combination of user features, null where there is none."""
     features = [n for n in table.column_names if n.startswith("user_feature_")]
     if not features:
         return pa.nulls(table.num_rows, pa.string())

@@ -1,4 +1,4 @@
-"""RecBole's atomic format (tab separated, typed headers) with real timestamps: ml-100k and its like.
+"""Reads RecBole's atomic format (tab separated, typed headers) with real timestamps: ml-100k and its like.
 
 A rating says that the film was watched: kind `view`, the rating as `value`. What the `.user` file tells about
 persons (age, sex, occupation, postcode) is not read.
@@ -85,7 +85,7 @@ class Ratings(Source):
 
 
 def _untyped(raw: RawFile) -> RawFile:
-    """`user_id:token` -> `user_id`."""
+    """Return `user_id` of `user_id:token`."""
     names = [n.split(":")[0] for n in raw.table.column_names]
     return RawFile(
         name=raw.name,

@@ -1,4 +1,4 @@
-"""Each shopper's items in order, without times: office (with text), beauty and sports (with numbered attributes).
+"""Reads each shopper's items in order, without times: office (with text), beauty and sports (with numbered attributes).
 
 `interactions.csv` has user, position, item; `items.csv` (title, brand, description) or `item_attributes.csv`
 (item, attributes) tell about the items. Every interaction becomes a `purchase`: in the originals it is a

@@ -184,7 +184,7 @@ def test_a_frozen_shop_says_who_froze_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_controller_that_gives_no_sign_of_life_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "SILENCE", 0.0)
+    monkeypatch.setattr(rollout, "SILENCE_LIMIT_S", 0.0)
     with pytest.raises(StackError, match="the controller has been silent"):
         bring(Region("shadow", asked=False), monkeypatch)
 

@@ -38,7 +38,7 @@ def silent(s: Settings) -> Iterator[None]:
 def test_a_supervisor_that_hangs_is_not_waited_for_for_ever(
     s: Settings, silent: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "PATIENCE", 0.1)
+    monkeypatch.setattr(supervisor, "CALL_TIMEOUT_S", 0.1)
     assert not supervisor.runs(s)
     with pytest.raises(StackError, match="does not answer"):
         supervisor.order(s, "stopProcess", "standby:standby-redis", wait=True)

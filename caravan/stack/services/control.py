@@ -1,4 +1,4 @@
-"""The control group: Airflow, a PostgreSQL of its own, and the edge in front of the regions.
+"""Describes the control group: Airflow, a PostgreSQL of its own, and the edge in front of the regions.
 
 A restore replaces a region's whole database, so the thing that conducts it cannot keep its memory there.
 Airflow's settings go into an `airflow.cfg` of mode 0600: with `AIRFLOW_HOME=<home>/control/airflow` every
@@ -37,7 +37,7 @@ def airflow_home(s: Settings) -> Path:
 
 
 def cluster(s: Settings) -> Cluster:
-    """Airflow's own PostgreSQL."""
+    """Describe Airflow's own PostgreSQL."""
     return Cluster(
         folder=s.home / "control" / "postgres",
         host=s.host,
@@ -47,7 +47,7 @@ def cluster(s: Settings) -> Cluster:
 
 
 def programs(s: Settings) -> list[Program]:
-    """PostgreSQL, api-server, scheduler, dag-processor and triggerer, and the global edge."""
+    """Describe PostgreSQL, api-server, scheduler, dag-processor and triggerer, and the global edge."""
     server = cluster(s)
 
     def finish() -> None:
@@ -70,13 +70,13 @@ def programs(s: Settings) -> list[Program]:
 
 
 def ensure_control_databases(server: Cluster, s: Settings) -> None:
-    """Airflow's, and the one that says which region is the active one, which the regions' keepers ask."""
+    """Create Airflow's database, and the one that names the active region, which the regions' keepers ask."""
     ensure_databases(server, "airflow", credentials.read_secret(s, "airflow_database_password"), ["airflow"])
     ensure_databases(server, "caravan", s.secret("postgres_password"), ["control"])
 
 
 def _global_edge(s: Settings) -> Program:
-    """Leads shoppers to the active region."""
+    """Describe the edge that leads shoppers to the active region."""
     folder = s.home / "control" / "edge"
 
     def prepare() -> None:
@@ -115,7 +115,7 @@ def _airflow(
 
 
 def _beats(health: str, component: str) -> Callable[[float], bool]:
-    """Ready when the component's heartbeat, as the API server sees it, is younger than its start."""
+    """Check whether the component's heartbeat, as the API server sees it, is younger than its start."""
 
     def ready(since: float) -> bool:
         about = probe.http_json(health).get(component) or {}

@@ -1,4 +1,4 @@
-"""The MLflow server of a region, and the people who sign in there."""
+"""Runs the MLflow server of a region, and knows the people who sign in there."""
 
 from __future__ import annotations
 

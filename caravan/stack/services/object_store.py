@@ -170,7 +170,7 @@ def ensure_buckets(s: Settings) -> None:
 
 
 def store_administrator(s: Settings) -> tuple[str, str]:
-    """Access key and secret of the administrator of this region's object store. Raises SettingsError without them."""
+    """Return access key and secret of the object store's administrator. Raises SettingsError without them."""
     access, secret = (
         credentials.read_secret(s, f"{s.region}_store_administrator_{half}") for half in ("access_key", "secret_key")
     )
