@@ -65,12 +65,12 @@ def path(s: Settings) -> Path:
     return s.paths.lease
 
 
-def write(s: Settings, right: Right) -> None:
+def write_right(s: Settings, right: Right) -> None:
     """Replace the region's right, in one step."""
     state_file.write(path(s), asdict(right))
 
 
-def read(s: Settings) -> Right | None:
+def read_right(s: Settings) -> Right | None:
     """Read the region's right; None if it never had a lease. A file that cannot be read is a right that has ended."""
     facts = state_file.read(path(s))
     if facts is None and not path(s).exists():
@@ -103,7 +103,7 @@ class Fence:
 
     def demand(self) -> None:
         """Raise Fenced unless this region may write now."""
-        right = read(self._s)
+        right = read_right(self._s)
         if right is None or (right.standing == "active" and right.lasts(self._clock())):
             return
         if right.standing == "active":
@@ -117,5 +117,5 @@ class Fence:
 
     def answers(self) -> bool:
         """Say whether shoppers should be sent here."""
-        right = read(self._s)
+        right = read_right(self._s)
         return right is None or (right.standing != "passive" and right.lasts(self._clock()))

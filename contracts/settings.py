@@ -8,6 +8,7 @@ them over. An address that is not set is derived from the region's local ports.
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,8 @@ from contracts.region import ControlPorts, RegionName, RegionPorts, other
 from contracts.region_paths import RegionPaths
 from contracts.sockets import SCHEME, socket_path
 
+#: Name of a data source: part of keys in the lake, of a Feast project and of SQL.
+SOURCE_NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
 #: Share of the champion's figure.
 DEFAULT_GATE_MARGIN = 0.05
 #: The page of the shop's API, below Airflow's address.
@@ -59,7 +62,7 @@ class Settings(BaseSettings):
     bucket: str = Field(default="caravan", description="Bucket of lake and releases.")
     mlflow_bucket: str = Field(default="mlflow", description="Bucket of MLflow's proxied artifacts.")
     snapshot_bucket: str = Field(default="caravan-snapshots", description="Locked bucket of snapshots.")
-    shop: str = Field(default="shop", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Default data source.")
+    shop: str = Field(default="shop", pattern=SOURCE_NAME.pattern, description="Default data source.")
 
     # engines and behaviour
     catalog_known: float = Field(

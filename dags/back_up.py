@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, task
 from caravan_airflow import assets
+from caravan_airflow.retries import REFUSALS_ARE_FINAL
 from caravan_airflow.ui.forms import back_up_params
 
 DOC = """
@@ -47,6 +48,7 @@ with DAG(
         "owner": "on-call",
         "retries": 2,
         "retry_delay": timedelta(seconds=20),
+        "retry_policy": REFUSALS_ARE_FINAL,
         "execution_timeout": timedelta(hours=2),
     },
     dagrun_timeout=timedelta(hours=4),

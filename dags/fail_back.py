@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, chain, task
-from caravan_airflow.recovery.tasks import FAILBACK
+from caravan_airflow.retries import REFUSALS_ARE_FINAL
 from caravan_airflow.ui.forms import fail_back_params
+
+from contracts.recovery import FAILBACK_STEPS
 
 DOC = """
 ### Back to the region that was lost
@@ -59,6 +61,7 @@ with DAG(
         "owner": "on-call",
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
+        "retry_policy": REFUSALS_ARE_FINAL,
         "execution_timeout": timedelta(hours=2),
     },
     dagrun_timeout=timedelta(hours=12),
@@ -70,4 +73,4 @@ with DAG(
 
         return tasks.back(context, context["ti"].task_id)
 
-    chain(*(step.override(task_id=name, doc_md=SAYS.get(name, OF_THE_RESTORE))() for name in FAILBACK))
+    chain(*(step.override(task_id=name, doc_md=SAYS.get(name, OF_THE_RESTORE))() for name in FAILBACK_STEPS))

@@ -32,8 +32,8 @@ Takes the events of one day, and ends with a release trained on them that people
 | report | features and scores | drift against the champion's training window, HTML and JSON |
 
 **Start it by hand** with the form: day, data source, recipe, rollout. **Backfill** any range of days with the form's
-source; the dates are the days, and nobody is asked about them. Running a day again changes nothing: the same inputs
-give the same digests, and nobody is asked twice.
+source; the dates are the days, and no one is asked about them. Running a day again changes nothing: the same inputs
+give the same digests, and no one is asked twice.
 
 A run of the schedule for day D starts when D is over, at D+1 00:00 UTC.
 """

@@ -7,9 +7,11 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, TriggerRule, chain, task
-from caravan_airflow.recovery.tasks import CONFIRMATIONS, STEPS
+from caravan_airflow.recovery.tasks import CONFIRMATIONS
 from caravan_airflow.retries import REFUSALS_ARE_FINAL
 from caravan_airflow.ui.forms import recover_params
+
+from contracts.recovery import RESTORE_STEPS
 
 DOC = """
 ### The region is lost: the other one takes over
@@ -98,5 +100,6 @@ with DAG(
             doc_md="A person who looked at the region confirms that it must be replaced. The two must not be the same.",
         )
         seen >> person >> confirmed
-    first = step.override(task_id=STEPS[0], doc_md=SAYS[STEPS[0]], trigger_rule=TriggerRule.NONE_FAILED)()
-    chain([seen, confirmed], first, *(step.override(task_id=name, doc_md=SAYS[name])() for name in STEPS[1:]))
+    start, *others = RESTORE_STEPS
+    first = step.override(task_id=start, doc_md=SAYS[start], trigger_rule=TriggerRule.NONE_FAILED)()
+    chain([seen, confirmed], first, *(step.override(task_id=name, doc_md=SAYS[name])() for name in others))

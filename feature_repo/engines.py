@@ -24,7 +24,7 @@ MEMORY = "1GB"
 BATCH_ROWS = 64 * 1024
 
 
-class Engine(Protocol):
+class FeatureEngine(Protocol):
     """What building feature tables needs from an engine; the seam between the two."""
 
     def read(self, name: str, files: Sequence[Path]) -> Any:
@@ -109,9 +109,9 @@ def without_deprecations() -> Iterator[None]:
 
 
 @contextmanager
-def engine(name: EngineName, scratch: Path) -> Iterator[Engine]:
+def engine(name: EngineName, scratch: Path) -> Iterator[FeatureEngine]:
     """Open the engine `name` and close it at the end; `scratch` is a folder for what does not fit in memory."""
-    opened: Engine = Spark(scratch) if name == "spark" else DuckDB(scratch)
+    opened: FeatureEngine = Spark(scratch) if name == "spark" else DuckDB(scratch)
     try:
         yield opened
     finally:

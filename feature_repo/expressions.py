@@ -15,7 +15,7 @@ from typing import Any
 import ibis  # noqa: TID253 - this module is imported only where tables are built
 
 from contracts.events import INTERACTIONS
-from feature_repo.item_text import PARTS, SEPARATOR, Part
+from feature_repo.item_text import PARTS, SEPARATOR, TextPart
 from feature_repo.schemas import SCHEMAS
 from feature_repo.sequences import MAX_LENGTH
 
@@ -164,7 +164,7 @@ def item_popularity(events: Any, catalog: Any, day: str) -> Any:
 def item_texts(catalog: Any) -> Any:
     """Compute the text of each item by the rule of feature_repo.item_text, and its hash."""
 
-    def said(part: Part) -> Any:
+    def said(part: TextPart) -> Any:
         column = catalog[part.column]
         if part.replaced is not None:
             column = column.replace(*part.replaced)

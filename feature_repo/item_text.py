@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class TextPart:
     """A column of the catalog as it stands in the text: replaced (old, new) first, then cut to so many characters."""
 
     column: str
@@ -20,9 +20,9 @@ class Part:
 
 #: In this order; a part that is missing or empty is left out with its separator.
 PARTS = (
-    Part(column="title"),
-    Part(column="brand"),
-    Part(column="category", replaced=("/", " ")),
-    Part(column="description", longest=1000),
+    TextPart(column="title"),
+    TextPart(column="brand"),
+    TextPart(column="category", replaced=("/", " ")),
+    TextPart(column="description", longest=1000),
 )
 SEPARATOR = ". "

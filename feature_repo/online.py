@@ -8,7 +8,6 @@ path. Tests hold this equal to Feast's own reading and writing.
 from __future__ import annotations
 
 import importlib.util
-import re
 import struct
 from functools import cache
 from typing import Any
@@ -17,9 +16,8 @@ import mmh3
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from contracts.errors import FeatureError, SettingsError
+from contracts.settings import SOURCE_NAME
 
-#: Names of data sources.
-SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _STRING = 2  # feast.types.ValueType.STRING
 
 #: Lua: microseconds since 1970 of a serialized google.protobuf.Timestamp.
@@ -67,7 +65,7 @@ return 1
 
 def project_name(source: str) -> str:
     """Return the Feast project of a data source. Raises SettingsError for an invalid name: it is used in SQL, too."""
-    if not SOURCE.fullmatch(source):
+    if not SOURCE_NAME.fullmatch(source):
         raise SettingsError(f"{source!r} is no name for a shop", remedy="use small letters, digits and '-'")
     return source.replace("-", "_")
 

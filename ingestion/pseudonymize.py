@@ -1,6 +1,6 @@
-"""Keyed hash of every identifier of a person, so that the lake never holds one in the clear.
+"""Hashes every identifier of a person with a key, so that the lake never holds one in the clear.
 
-BLAKE2b with a secret key: without the key nobody can try out identifiers against the hashes, with it the same
+BLAKE2b with a secret key: without the key no one can try out identifiers against the hashes, with it the same
 shopper always gets the same name, so events of different days and of the engines still meet.
 """
 
@@ -36,13 +36,13 @@ class Pseudonymizer:
         self._keyed = hashlib.blake2b(key=digest, digest_size=16)
 
     def hash(self, value: str) -> str:
-        """`u_` and 32 hexadecimal digits; the same value always gives the same name."""
+        """Return `u_` and 32 hexadecimal digits; the same value always gives the same name."""
         state = self._keyed.copy()
         state.update(value.encode("utf-8", "surrogatepass"))
         return f"u_{state.hexdigest()}"
 
     def hash_column(self, column: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """Every string of the column hashed, nulls kept; each distinct value is hashed once."""
+        """Hash every string of the column, keep nulls; each distinct value is hashed once."""
         encoded = pc.dictionary_encode(column)
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks() if encoded.num_chunks != 1 else encoded.chunk(0)
@@ -53,5 +53,5 @@ class Pseudonymizer:
 
 
 def redact(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Whatever looks like an e-mail address is replaced: people type their own into search boxes."""
+    """Replace what looks like an e-mail address: people type their own into search boxes."""
     return pc.replace_substring_regex(column, EMAIL, REDACTED)

@@ -27,7 +27,7 @@ COMPARED_PAIRS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ShadowComparison:
     """The comparison of champion and shadow on the newest questions. Times in milliseconds, rates per question.
 
     `seen`: all questions so far; `asked`: those compared, which both should have answered; `overlap`: mean share of the
@@ -66,7 +66,7 @@ class ShadowReader:
     def __post_init__(self) -> None:
         self._tail = TailOfFolder(self.answer_log, lambda line: float(line["t"]), self.since)
 
-    def compare(self, *, newest: int, now: float) -> Comparison:
+    def compare(self, *, newest: int, now: float) -> ShadowComparison:
         """Compare the `newest` questions so far, except those of this moment, whose pair may not be in the log yet."""
         for line in self._tail.read():
             if not is_counted(line):
@@ -85,7 +85,7 @@ class ShadowReader:
         settled.sort(key=lambda pair: float(pair["champion"]["t"]))
         compared = settled[-newest:]
         both = [(p["champion"], p["shadow"]) for p in compared if "shadow" in p]
-        return Comparison(
+        return ShadowComparison(
             seen=len(settled),
             asked=len(compared),
             answered=len(both),
@@ -99,7 +99,7 @@ class ShadowReader:
         )
 
 
-def find_shadow_problem(policy: ShadowPolicy, found: Comparison) -> str | None:
+def find_shadow_problem(policy: ShadowPolicy, found: ShadowComparison) -> str | None:
     """Say why this shadow must not meet shoppers yet, or None."""
     allowed = policy.allowed_share * max(found.asked, 1)
     lost, empty = found.asked - found.answered, found.empty - found.champion_empty

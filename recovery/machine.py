@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class DatabaseCluster:
     """A region's PostgreSQL cluster: its data folder, its address, and how its programs are run there.
 
     `prefix` is the command prefix that makes a program run as the server's user. `owner` is that user as (uid, gid), or
@@ -32,7 +32,7 @@ class Machine(Protocol):
     def keys(self) -> Mapping[str, str]:
         """Return the keys that a restored region must have, by name; only their fingerprints are ever written down."""
 
-    def cluster(self) -> Cluster: ...
+    def cluster(self) -> DatabaseCluster: ...
 
     def stop(self, *services: str) -> None:
         """Stop these services; does nothing for those that are not running."""

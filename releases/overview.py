@@ -19,7 +19,7 @@ from releases.rollout import canary_record
 from releases.rollout.canary_record import Memory
 from releases.rollout.deployed import release_in_progress
 from releases.rollout.freeze import frozen
-from releases.rollout.region import Readiness, Region
+from releases.rollout.region import EngineReadiness, Region
 from releases.rollout.routing_wait import Beat, last_beat
 from serving.edge.edge import TrafficSplit
 
@@ -67,14 +67,14 @@ class Overview:
     champion: str | None
     former: str | None
     split: TrafficSplit | None
-    engines: Mapping[str, Readiness]
+    engines: Mapping[str, EngineReadiness]
     beat: Beat | None
     frozen: Move | None
     subject: Subject | None
     moves: Sequence[Move]
 
 
-def look(
+def gather_overview(
     s: Settings, ledger: Ledger, database: Engine, region: Region, *, source: str = "", now: datetime | None = None
 ) -> Overview:
     """Look once. Without `source`: at the release that the controller moves, else at the shop that serves."""

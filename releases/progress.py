@@ -33,7 +33,7 @@ class Look:
     move: Move | None = None
 
 
-def look(moves: list[Move], step: State, *, now: datetime | None = None) -> Look:
+def read_progress(moves: list[Move], step: State, *, now: datetime | None = None) -> Look:
     """Tell what `step` has come to, by the rows of one release, oldest first."""
     steps = [move for move in moves if move.to_state not in NOTES]
     if step == "approved":

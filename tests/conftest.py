@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,27 @@ _taken: set[int] = set()
 #: Time is measured by benchmarks, not by tests that share a busy machine.
 hypothesis_settings.register_profile("caravan", deadline=None)
 hypothesis_settings.load_profile("caravan")
+
+
+_ended_with: list[int] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
+    _ended_with.append(int(exitstatus))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End the process here: DuckDB's binding prints fifty lines about its own objects at an interpreter's end.
+
+    What was registered to run at the end runs.
+    """
+    if _ended_with:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_ended_with[-1])
 
 
 def free_offset() -> int:

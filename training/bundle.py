@@ -63,7 +63,7 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
         )
     made_from = json.loads((evaluated / INPUTS).read_text())
     recipe = Recipe.from_dict(made_from["recipe"])
-    read = inputs.read(lake, made_from["day"], recipe, inputs.Partitions.from_dict(made_from["partitions"]))
+    read = inputs.read_inputs(lake, made_from["day"], recipe, inputs.Partitions.from_dict(made_from["partitions"]))
     with tempfile.TemporaryDirectory(prefix="caravan-release-") as name:
         out = Path(name)
         shutil.copytree(evaluated, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(INPUTS))

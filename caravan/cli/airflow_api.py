@@ -1,4 +1,4 @@
-"""The part of Airflow's REST API that the command line uses, signed in as the stack's admin."""
+"""Calls Airflow's REST API for the command line, signed in as the stack's admin."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from contracts.settings import Settings
 ENDED = {"success", "failed"}
 SIGN_IN = "/auth/token"
 #: Seconds a new installation may take until its scheduler knows the DAG.
-FIRST_PARSE = 60.0
+FIRST_PARSE_TIMEOUT_S = 60.0
 #: Seconds that a run which is stopped may take for its teardown.
-STOPPING = 60.0
+TEARDOWN_TIMEOUT_S = 60.0
 
 
 class Airflow:
@@ -33,13 +33,13 @@ class Airflow:
     def of(cls, s: Settings, user: str = "admin", *, patience: float = 0.0) -> Airflow:
         """`patience`: seconds in which a server that does not answer is asked again; three times at least."""
         client = httpx.Client(base_url=s.airflow_address, timeout=30.0, trust_env=False)
-        return cls(client, user, credentials.read(s, f"airflow_{user}_password"), patience)
+        return cls(client, user, credentials.read_secret(s, f"airflow_{user}_password"), patience)
 
     def close(self) -> None:
         self._client.close()
 
     def call(self, method: str, path: str, *, json: object = None, params: dict[str, Any] | None = None) -> Any:
-        """One request to /api/v2. Raises StackError when Airflow does not answer, CaravanError when it refuses."""
+        """Send one request to /api/v2. Raises StackError when Airflow does not answer, CaravanError when it refuses."""
         answer = self._send(method, path, json, params)
         if answer.status_code == 401:
             self._sign_in()
@@ -54,7 +54,7 @@ class Airflow:
 
     def ensure_ready(self, dag: str) -> bool:
         """Wait until Airflow knows `dag`, and switch it on; True when it was paused."""
-        deadline = time.monotonic() + FIRST_PARSE
+        deadline = time.monotonic() + FIRST_PARSE_TIMEOUT_S
         while True:
             try:
                 about = self.call("GET", f"/dags/{dag}")
@@ -78,7 +78,7 @@ class Airflow:
         """End a run: what it does now is killed, what it has made stays. The note says why on its page."""
         path, body = f"/dags/{dag}/dagRuns/{run_id}", {"state": "failed", "note": note}
         self.call("PATCH", path, json=body)
-        deadline = time.monotonic() + STOPPING
+        deadline = time.monotonic() + TEARDOWN_TIMEOUT_S
         while (state := self.run(dag, run_id)["state"]) not in ENDED and time.monotonic() < deadline:
             time.sleep(1)
         if state != "failed":  # a teardown ran all the same, and its run took that for its own end
@@ -97,7 +97,7 @@ class Airflow:
         return list(found["task_instances"])
 
     def backfill(self, dag: str, first: date, last: date, conf: dict[str, Any]) -> int:
-        """Airflow's own backfill of the days `first` to `last`, one after the other, done ones again; its id."""
+        """Start Airflow's own backfill of the days `first` to `last`, one by one, done ones again; return its id."""
         body = {
             "dag_id": dag,
             "from_date": f"{first}T00:00:00Z",

@@ -1,4 +1,4 @@
-"""The command `caravan`: mounts one file per subject, and turns our errors into two lines and an exit code."""
+"""Defines the command `caravan`: mounts one file per subject, and turns our errors into two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ app.add_typer(snapshot.app, name="snapshot")
 
 
 def main() -> None:
-    """Entry point. Set CARAVAN_TRACE=1 to see the whole traceback of an error."""
+    """Run the command line. Set CARAVAN_TRACE=1 to see the whole traceback of an error."""
     before = os.umask(0o077)  # what a command writes, shoppers' data among it, is its user's alone
     try:
         app()

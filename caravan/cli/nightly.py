@@ -20,11 +20,11 @@ from contracts.settings import Settings, settings
 
 DAG = "nightly"
 LOG_TAIL = 12
-POLL_SECONDS = 2.0
+POLL_INTERVAL_S = 2.0
 #: Seconds that a run may wait for another one before people hear of it, and between two lines about it.
-QUEUED, QUEUED_AGAIN = 10.0, 60.0
+QUEUED_RUN_NOTICE_S, QUEUED_RUN_REPEAT_S = 10.0, 60.0
 #: Seconds without an answer from Airflow before following a run is given up.
-SILENCE = 300.0
+AIRFLOW_SILENCE_LIMIT_S = 300.0
 COLOURS = {
     "success": "green", "failed": "bold red", "upstream_failed": "red", "up_for_retry": "yellow",
     "running": "cyan", "skipped": "magenta",
@@ -87,7 +87,7 @@ def backfill(
     s = settings()
     start, stop = _day(first), _day(last)
     if stop < start:
-        raise SettingsError(f"--to {stop} lies before --from {start}", remedy="swap them")
+        raise SettingsError(f"--to {stop} is before --from {start}", remedy="swap them")
     source, rollout = source or s.shop, rollout or s.canary_policy
     _check(recipe, rollout)
     airflow = Airflow.of(s)
@@ -119,13 +119,14 @@ def follow(
 ) -> None:
     """Show the tasks of `runs` until they are `done`: a live table in a terminal, else a line per change.
 
-    Airflow may be slow or restarted meanwhile: only after SILENCE seconds without an answer its StackError is raised.
+    Airflow may be slow or restarted meanwhile: its StackError is raised after AIRFLOW_SILENCE_LIMIT_S without an
+    answer, not before.
     """
     seen: dict[tuple[str, str], str] = {}
     states: dict[str, str] = {}
     tasks: dict[str, list[dict[str, Any]]] = {}
     heard = time.monotonic()
-    next_word = heard + QUEUED
+    next_word = heard + QUEUED_RUN_NOTICE_S
     with Live(console=console, refresh_per_second=4, transient=False, auto_refresh=False) as live:
         while True:
             try:
@@ -137,25 +138,25 @@ def follow(
                         states[name] = state
                 ended = done(present)
             except StackError:
-                if time.monotonic() - heard > SILENCE:
+                if time.monotonic() - heard > AIRFLOW_SILENCE_LIMIT_S:
                     raise
-                time.sleep(POLL_SECONDS)
+                time.sleep(POLL_INTERVAL_S)
                 continue
             heard = time.monotonic()
             if heard >= next_word and {run["state"] for run in present} == {"queued"}:
                 console.print(_waits_for(airflow), markup=False, highlight=False, soft_wrap=True)
-                next_word = heard + QUEUED_AGAIN
+                next_word = heard + QUEUED_RUN_REPEAT_S
             if console.is_terminal:
                 live.update(_table(present, tasks), refresh=True)
             else:
                 _print_changes(present, tasks, seen)
             if ended:
                 return
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_INTERVAL_S)
 
 
 def _waits_for(airflow: Airflow) -> str:
-    """One line for a run that has not begun: nights run one at a time."""
+    """Write the line for a run that has not begun: nights run one at a time."""
     ahead = [
         f"{_day_of(run)} ({run['dag_run_id']}, since {str(run['start_date'])[:19]})" for run in airflow.running(DAG)
     ]
@@ -163,7 +164,7 @@ def _waits_for(airflow: Airflow) -> str:
 
 
 def _table(runs: list[dict[str, Any]], tasks: dict[str, list[dict[str, Any]]]) -> Table:
-    """One row per task of a single run; of several runs, one row per day and one column per task."""
+    """Draw one row per task of a single run; of several runs, one row per day and one column per task."""
     if len(runs) == 1:
         table = Table("task", "state", "seconds", "try", title=_day_of(runs[0]))
         for task in _in_order(tasks[runs[0]["dag_run_id"]]):
@@ -227,7 +228,7 @@ def _ending(state: str, tasks: dict[str, str]) -> tuple[int, str]:
 
 
 def _say_who_is_asked(airflow: Airflow, run: dict[str, Any]) -> None:
-    """One line for a release that people are asked about: which, and the two places to answer."""
+    """Print a line for a release that people are asked about: its digest, and the two places to answer."""
     page = airflow.left(DAG, run["dag_run_id"], "offer", "release")
     digest = str(airflow.left(DAG, run["dag_run_id"], "offer", "return_value") or "")[:12]
     if page and digest:
@@ -257,7 +258,7 @@ def _explain(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> int
 
 
 def _in_order(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """In the order of the chain: what started first, then what has not started, by priority."""
+    """Sort by the order of the chain: what started first, then what has not started, by priority."""
     return sorted(tasks, key=lambda t: (t["start_date"] or "9", -int(t.get("priority_weight") or 0)))
 
 

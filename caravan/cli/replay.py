@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from serving.replay.plan import ReplayPlan
     from serving.replay.report import Quantiles, ReplayReport, ReportRow
 
 #: Days of the generated shop that are replayed when no events are named.
 LAST_DAYS = 7
 #: Seconds between two lines where the output is no terminal.
-LINE_EVERY = 5.0
+PROGRESS_LINE_INTERVAL_S = 5.0
 #: Digits of a digest that are shown.
 DIGITS = 12
 #: Columns of the tables where the output is no terminal.
@@ -67,15 +68,9 @@ def replay(
     ] = False,
 ) -> None:
     """Replay recorded sessions; show throughput, latency and hit rate per release. Ctrl-C ends early and reports."""
-    from rich.console import Console
-
-    from serving.replay.open_loop import run_replay
     from serving.replay.plan import ReplayPlan
-    from serving.replay.sessions import read_sessions
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
+    console = _console()
     plan = ReplayPlan(
         url=url or settings().edge_address,
         key=key_for(url),
@@ -89,20 +84,37 @@ def replay(
         similar=similar,
         fresh_shoppers=fresh_shoppers,
         shoppers=shoppers,
-        progress_every=1.0 if console.is_terminal else LINE_EVERY,
+        progress_every=1.0 if console.is_terminal else PROGRESS_LINE_INTERVAL_S,
     )
-    files = events or newest_events(settings().home / "demo")
-    sessions = read_sessions(files)
-    people = len({session.user_id for session in sessions})
-    console.print(f"{len(sessions):,} sessions of {people:,} shoppers, {rate:g} steps/s for {duration:g} s, {plan.url}")
-    with _interruptible() as stop, _shown(console) as progress:
-        report = run_replay(plan, sessions, progress=progress, stop=stop)
+    report = _replayed(console, plan, events or newest_events(settings().home / "demo"))
     _show(console, report)
     if json_out is not None:
         json_out.parent.mkdir(parents=True, exist_ok=True)
         json_out.write_text(json.dumps(report.as_json(), indent=1) + "\n")
     if fail_on_error and (report.errors or not report.held):
         raise typer.Exit(1)
+
+
+def _console() -> Console:
+    """Return a console that is wide enough for the tables where the output is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+def _replayed(console: Console, plan: ReplayPlan, files: list[Path]) -> ReplayReport:
+    """Replay the sessions of `files`, and show the progress."""
+    from serving.replay.open_loop import run_replay
+    from serving.replay.sessions import read_sessions
+
+    sessions = read_sessions(files)
+    people = len({session.user_id for session in sessions})
+    console.print(
+        f"{len(sessions):,} sessions of {people:,} shoppers, {plan.rate:g} steps/s for {plan.duration:g} s, {plan.url}"
+    )
+    with _interruptible() as stop, _shown(console) as progress:
+        return run_replay(plan, sessions, progress=progress, stop=stop)
 
 
 def key_for(url: str | None) -> str | None:
@@ -144,7 +156,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[ReplayReport], None]]:
-    """Progress: a table that stays in its place, or lines where nobody looks."""
+    """Show progress: a table that stays in its place on a terminal, else lines."""
     if not console.is_terminal:
         yield lambda report: console.print(line_of(report), soft_wrap=True, highlight=False)
         return
@@ -196,7 +208,7 @@ def _show(console: Console, report: ReplayReport) -> None:
 
 
 def _tables(report: ReplayReport) -> Iterator[Table]:
-    """How it went per release and route, and what came of the answers."""
+    """Yield the tables of requests per release and route, and of what came of the answers."""
     from rich.table import Table
 
     requests = Table("release", "route", "requests", "share", "p50/p95/p99/max ms", "errors")

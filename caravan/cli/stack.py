@@ -141,7 +141,7 @@ def _duration(seconds: float) -> str:
 
 
 class _Board(LiveBoard):
-    """One line per service that changes in place on a terminal; on anything else a line per step."""
+    """Shows one line per service that changes in place on a terminal; on anything else a line per step."""
 
     def __init__(self, console: Any) -> None:
         super().__init__(console)

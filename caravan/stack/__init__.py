@@ -1,4 +1,4 @@
-"""The services of a region on one machine, from wheels alone: configuration, ports, secrets, supervisor, readiness."""
+"""Runs a region's services on one machine, from wheels alone: configuration, ports, secrets, supervisor, readiness."""
 
 from caravan.stack.lifecycle import ServiceStatus, down, status, up
 

@@ -1,4 +1,4 @@
-"""What a container of our image runs where a plain command would not do: `python -m caravan.stack.container WORK`.
+"""Runs in a container of our image where a plain command would not do: `python -m caravan.stack.container WORK`.
 
     set-up       the region's role, databases and buckets, then end
     mlflow       the MLflow server, with the same options as in the embedded stack
@@ -41,7 +41,7 @@ def control(s: Settings) -> None:
 def _server(s: Settings, address: str, *, is_saved: bool = False) -> Cluster:
     """Return the PostgreSQL at `address`, which this process does not run."""
     host, _, port = address.partition(":")
-    password = credentials.read(s, "postgres_superuser_password")
+    password = credentials.read_secret(s, "postgres_superuser_password")
     return Cluster(
         folder=s.paths.postgres, host=host, port=int(port or 5432), superuser_password=password,
         is_saved=is_saved,

@@ -1,4 +1,4 @@
-"""Up, down and status of the local stack."""
+"""Starts and stops the local stack, and says how it is."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def up(
         asked = [*(["control"] if control else []), *regions]
         wanted = {group: _programs(s, group) for group in asked}
         if not supervisor.runs(s):
-            processes.end(processes.of_stack(s.home, supervisor.session(s)))
+            processes.end_processes(processes.of_stack(s.home, supervisor.session(s)))
         _check_ports(s, wanted)
         for group, programs in wanted.items():
             supervisor.write_group(s, group, programs)
@@ -94,7 +94,7 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
         began = time.monotonic()
         try:
             known = _known(s)
-        except SettingsError:  # keys are gone: whatever runs is stopped all the same, by the supervisor hold
+        except SettingsError:  # keys are gone: what runs is stopped all the same, by the supervisor hold
             known = []
         ours = processes.of_stack(s.home, supervisor.session(s))
         if supervisor.runs(s):
@@ -105,7 +105,7 @@ def down(s: Settings, progress: Progress = _quiet) -> None:
             ours = [*ours, *processes.of_stack(s.home, supervisor.session(s))]
             supervisor.call(s, "shutdown")
             processes.wait_until_gone(ours, 10)
-        processes.end(processes.of_stack(s.home, supervisor.session(s)))
+        processes.end_processes(processes.of_stack(s.home, supervisor.session(s)))
         for program in known:
             starting.remove_leftovers(program)
         supervisor.socket_path(s).unlink(missing_ok=True)
@@ -122,7 +122,7 @@ def start_services(s: Settings, services: Sequence[str], progress: Progress = _q
         programs = _programs(s, s.region)
         wanted = [program for program in programs if program.service in services]
         if not supervisor.runs(s):
-            processes.end(processes.within(s.paths.home, processes.of_stack(s.home, supervisor.session(s))))
+            processes.end_processes(processes.within(s.paths.home, processes.of_stack(s.home, supervisor.session(s))))
             supervisor.write_group(s, s.region, programs)
             supervisor.start(s)
         elif not {program.name for program in wanted} <= supervisor.processes(s).keys():
@@ -142,7 +142,7 @@ def stop_services(s: Settings, services: Sequence[str], progress: Progress = _qu
 
 
 def status(s: Settings) -> list[ServiceStatus]:
-    """Every service of the groups that were started, in the order of `up`. Empty when the stack is down."""
+    """Return every service of the groups that were started, in the order of `up`. Empty when the stack is down."""
     s = s.model_copy(update={"home": s.home.resolve()})
     known = supervisor.processes(s)
     shown = [program for program in _known(s) if program.name in known]
@@ -185,7 +185,7 @@ def _known(s: Settings) -> list[Program]:
 
 @contextmanager
 def _lock(s: Settings) -> Iterator[None]:
-    """Only one `up` or `down` at a time; the kernel drops the lock of a process that dies."""
+    """Let only one `up` or `down` run at a time; the kernel drops the lock of a process that dies."""
 
     def refuse(who: str) -> None:
         raise StackError(

@@ -1,4 +1,4 @@
-"""The embedded stack as recovery sees it: the seam `recovery.machine.Machine`, on supervisor."""
+"""Shows recovery the embedded stack: the seam `recovery.machine.Machine`, on supervisor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from caravan.stack.keys import credentials
 from caravan.stack.services import postgres, region
 from contracts.errors import SettingsError, StackError
 from contracts.settings import Settings
-from recovery.machine import Cluster
+from recovery.machine import DatabaseCluster
 
 #: Keys without which a restored region could not read, sign or sign in; `control`'s Fernet key is one of them.
 _OF_SETTINGS = ("snapshot_key", "pseudonym_key", "postgres_password", "mlflow_password", "verify_keys")
@@ -31,15 +31,15 @@ class EmbeddedMachine:
         found = {name: self._s.secret(name) for name in _OF_SETTINGS if getattr(self._s, name) is not None}
         for name in _OF_SERVICES:
             try:
-                found[name] = credentials.read(self._s, name)
+                found[name] = credentials.read_secret(self._s, name)
             except SettingsError:
                 continue  # what is not there has no fingerprint, and preflight says so
         return found
 
-    def cluster(self) -> Cluster:
+    def cluster(self) -> DatabaseCluster:
         own = region.cluster(self._s)
         user = postgres.server_user(own.data)
-        return Cluster(
+        return DatabaseCluster(
             data=own.data,
             host=own.host,
             port=own.port,

@@ -1,7 +1,7 @@
-"""A column as it came in becomes a column of the contract; what cannot be converted is marked, never guessed.
+"""Converts a column as it came in to one of the contract; what cannot be converted is marked, never guessed.
 
 A conversion returns the new column and a mask of the rows that held something but nothing usable. Files of
-text (CSV, JSON lines) arrive as strings, Parquet as whatever its writer chose.
+text (CSV, JSON lines) arrive as strings, Parquet as the type that its writer chose.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConvertedColumn:
     """A column of the contract's type, and which rows held something that did not convert."""
 
     column: pa.Array
@@ -60,8 +60,8 @@ def family(kind: pa.DataType) -> str:
     return "other"
 
 
-def convert(raw: Column, target: pa.DataType) -> Converted:
-    """`raw` as `target`: string, timestamp, int32, float64 or bool."""
+def convert(raw: Column, target: pa.DataType) -> ConvertedColumn:
+    """Return `raw` as `target`: string, timestamp, int32, float64 or bool."""
     if isinstance(raw, pa.ChunkedArray):
         raw = raw.combine_chunks() if raw.num_chunks != 1 else raw.chunk(0)
     if pa.types.is_dictionary(raw.type):
@@ -82,7 +82,7 @@ def convert(raw: Column, target: pa.DataType) -> Converted:
         column = _whole(raw, target)
     else:
         column = _number(raw)
-    return Converted(column, mask(pc.and_(pc.is_valid(raw), pc.is_null(column))))
+    return ConvertedColumn(column, mask(pc.and_(pc.is_valid(raw), pc.is_null(column))))
 
 
 def mask(values: Column) -> Mask:
@@ -117,7 +117,7 @@ def _text(raw: pa.Array) -> pa.Array:
 
 
 def _time(raw: pa.Array) -> pa.Array:
-    """ISO 8601 or a timestamp; a time without a zone is taken as UTC."""
+    """Convert ISO 8601 or a timestamp; a time without a zone is taken as UTC."""
     if pa.types.is_date(raw.type):
         raw = raw.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(raw.type):
@@ -156,7 +156,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _of_calendar(times: pa.Array) -> pa.Array:
-    """Null for what is outside of the years 1 to 9999, the ones that Python's times know."""
+    """Set to null what is outside of the years 1 to 9999, the ones that Python's times know."""
     scale = _PER_SECOND.get(times.type.unit)
     if scale is None:  # nanoseconds do not reach so far
         return times

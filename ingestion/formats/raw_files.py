@@ -1,4 +1,4 @@
-"""What a reader hands on: the rows of one file as they came, and the records it could not read."""
+"""Defines what a reader hands on: the rows of one file as they came, and the records it could not read."""
 
 from __future__ import annotations
 

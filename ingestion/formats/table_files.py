@@ -1,4 +1,4 @@
-"""Any file -> its rows. What a file is, its first bytes say, not its name.
+"""Reads the rows of any file. Its first bytes say what it is, not its name.
 
 A file that is damaged or of no use as a whole raises UnreadableFile; damage inside text files is taken record
 by record. Nothing here runs anything that a file says: Parquet, CSV and JSON only, and no pickle is opened.
@@ -22,8 +22,8 @@ from ingestion.formats.raw_files import RawFile, printable
 from ingestion.formats.text_tables import parse_csv, parse_json_lines
 
 #: Largest file that is read at once, in bytes after decompression; and most rows of one Parquet file.
-MAX_BYTES = 4 << 30
-MAX_ROWS = 50_000_000
+FILE_MAX_BYTES = 4 << 30
+FILE_MAX_ROWS = 50_000_000
 #: What a text file is shows in this many bytes.
 _SNIFFED = 1 << 20
 
@@ -48,7 +48,7 @@ def read_raw(
     *,
     multiline: bool = False,
     quoted: bool = True,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = FILE_MAX_BYTES,
 ) -> RawFile:
     """Read the rows of one Parquet, CSV or JSON lines file, plain or gzipped.
 
@@ -94,7 +94,7 @@ def read_raw(
 
 
 def _is_json_lines(data: bytes, known: Set[str]) -> bool:
-    """By the first line or, since that one may be damaged, by a second one that is a whole object."""
+    """Judge by the first line or, since that one may be damaged, by a second one that is a whole object."""
     first, _, rest = data[:_SNIFFED].lstrip().partition(b"\n")
     if first.startswith(b"{"):
         return True
@@ -107,7 +107,7 @@ def _is_json_lines(data: bytes, known: Set[str]) -> bool:
         return False
     if first.startswith(b"["):  # the last object of an array over several lines is a whole one, too
         return not rest.lstrip().startswith((b"]", b","))
-    # a header line is of CSV, whatever its first row is
+    # a header line is of CSV, even if its first row looks like something else
     return known.isdisjoint(cell.strip('" \r') for cell in re.split(r"[,\t;|]", first.decode(errors="replace")))
 
 
@@ -144,7 +144,7 @@ def _bytes_of(path: Path, max_bytes: int) -> bytes:
 
 
 def _gunzip(data: bytes, name: str, max_bytes: int) -> bytes:
-    """All members of a gzip file; one that is cut or whose checksum is wrong is refused as a whole."""
+    """Unpack all members of a gzip file; one that is cut or whose checksum is wrong is refused as a whole."""
     parts: list[bytes] = []
     size = 0
     while data.lstrip(b"\0"):
@@ -173,7 +173,7 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
         file = pq.ParquetFile(pa.BufferReader(data))
         names = list(file.schema_arrow.names)
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        if file.metadata.num_rows > MAX_ROWS or sum(max(g.total_byte_size, 0) for g in groups) > max_bytes:
+        if file.metadata.num_rows > FILE_MAX_ROWS or sum(max(g.total_byte_size, 0) for g in groups) > max_bytes:
             raise _too_big(name, max_bytes)
         twice = sorted({c for c in names if names.count(c) > 1})
         if twice:

@@ -1,4 +1,4 @@
-"""CSV and JSON lines. A broken line costs that line, never the file.
+"""Reads CSV and JSON lines. A broken line costs that line, never the file.
 
 CSV goes through pyarrow's parser at full speed when it finds nothing to complain about; otherwise it is read
 again line by line, so that a stray quote or a cut line takes down one record and the next one starts afresh.
@@ -21,7 +21,7 @@ from ingestion.formats.raw_files import Refused
 
 _DELIMITERS = (",", "\t", ";", "|")
 #: A quoted value may run over this many lines before its opening quote counts as stray.
-_MULTILINE = 500
+_RECORD_MAX_LINES = 500
 _MAX_COLUMNS = 2_000
 #: From here on several whole numbers are the same floating-point number.
 _INEXACT = 2.0**53
@@ -104,7 +104,7 @@ def _fast_csv(
 
 
 def _swallows(data: bytes, rows: int, delimiter: str, *, multiline: bool) -> bool:
-    """Whether a stray quote, in whichever column, may have made one of several of the rows that pyarrow found."""
+    """Check whether a stray quote, in any column, may have made one of several of the rows that pyarrow found."""
     if multiline and _well_quoted(data, delimiter):
         return False
     text = np.frombuffer(data, np.uint8)
@@ -115,7 +115,7 @@ def _swallows(data: bytes, rows: int, delimiter: str, *, multiline: bool) -> boo
 
 
 def _well_quoted(data: bytes, delimiter: str) -> bool:
-    """Whether every quote begins a value, ends one, or is one of a pair that stands for a quote.
+    """Check whether every quote begins a value, ends one, or is one of a pair that stands for a quote.
 
     pyarrow takes letters behind a closing quote, and the next quote then begins a value in the middle of a line.
     """
@@ -132,7 +132,7 @@ def _well_quoted(data: bytes, delimiter: str) -> bool:
 def _slow_csv(
     data: bytes, width: int, delimiter: str, *, multiline: bool, quoted: bool
 ) -> tuple[list[list[str]], list[int], list[Refused]]:
-    """Line by line: rows of `width` strings, their record numbers, and the records that are none."""
+    """Read line by line: rows of `width` strings, their record numbers, and the records that are none."""
     rows: list[list[str]] = []
     numbers: list[int] = []
     refused: list[Refused] = []
@@ -176,7 +176,7 @@ def _fields(line: bytes, delimiter: str, *, quoted: bool = True) -> list[str] | 
 def _joined(lines: list[bytes], at: int, delimiter: str, width: int) -> tuple[int, list[str] | str]:
     """Join a record over several lines: the shortest run of them whose quotes close and whose width fits."""
     run, quotes = [lines[at]], lines[at].count(b'"')
-    for extra in range(1, min(_MULTILINE, len(lines) - at)):
+    for extra in range(1, min(_RECORD_MAX_LINES, len(lines) - at)):
         run.append(lines[at + extra])
         quotes += lines[at + extra].count(b'"')
         if quotes % 2 == 0:
@@ -188,7 +188,7 @@ def _joined(lines: list[bytes], at: int, delimiter: str, width: int) -> tuple[in
 
 
 def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
-    """One object per line. Values become strings; a nested one is refused, except the column `attributes`."""
+    """Read one object per line. Values become strings; a nested one is refused, except the column `attributes`."""
     objects: list[dict[str, object]] = []
     numbers: list[int] = []
     refused: list[Refused] = []
@@ -257,7 +257,7 @@ def _json_column(
 
 
 def _as_text(value: object) -> str:
-    """7.0 and 7 name the same thing, as in Parquet."""
+    """Return a value as text; 7.0 and 7 name the same thing, as in Parquet."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return orjson.dumps(value).decode()

@@ -1,4 +1,4 @@
-"""How rows lie in the landing tables: one partition per day and batch, pseudonymous, checked row by row.
+"""Writes the landing tables: one partition per day and batch, pseudonymous, checked row by row.
 
 `landing-events/<day>/<batch>`, `landing-catalog/<sequence>-<batch>`, and one `landing-files/<batch>` per file
 that is complete, written last: a file that has it is never landed twice.
@@ -10,7 +10,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 from artifacts.lake import DATA, Lake, write_table
 from contracts.events import EVENTS
 from ingestion.formats.raw_files import RawFile
+from ingestion.landing.manifests import LandedDay, LandedFile, LandedSegment
 from ingestion.pseudonymize import PERSONAL, redact
 from ingestion.rules.quarantine import QUARANTINE, QUARANTINED, counts, ordered, quarantine_records, quarantine_rows
-from ingestion.rules.schema import TableSchema
-from ingestion.rules.split import Split
+from ingestion.rules.split import QuarantineSplit
 
 EVENTS_TABLE = "landing-events"
 CATALOG_TABLE = "landing-catalog"
@@ -42,23 +42,8 @@ HashColumn = Callable[[pa.ChunkedArray], pa.Array]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileReport:
-    """What became of one file: kept + quarantined = read, unless the file as a whole was refused."""
-
-    name: str
-    table: str
-    status: str  # landed | known | refused
-    read: int = 0
-    kept: int = 0
-    quarantined: dict[str, int] = field(default_factory=dict)
-    days: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Rows of one file on their way into the lake."""
+class LandedBatch:
+    """Rows of one file, checked and pseudonymous, to be published."""
 
     kept: pa.Table  # the contract's columns and `record`, identifiers hashed
     quarantined: pa.Table  # QUARANTINE
@@ -70,8 +55,8 @@ class Batch:
 
 
 def batch_of(
-    raw: RawFile, split: Split, hash_column: HashColumn | None, hash_identifier: Callable[[str], str]
-) -> Batch:
+    raw: RawFile, split: QuarantineSplit, hash_column: HashColumn | None, hash_identifier: Callable[[str], str]
+) -> LandedBatch:
     """Hash and redact what was kept, and lay aside what was not. `hash_column` None: it is hashed already."""
     good = pc.is_null(split.reasons)
     kept = as_stored(split.kept, hash_column).append_column(LANDED.field("record"), raw.numbers.filter(good))
@@ -89,7 +74,7 @@ def batch_of(
             np.concatenate([day_numbers(usable), np.full(len(raw.refused), np.iinfo(np.int32).min, np.int32)])
         )
         days = pc.if_else(pc.equal(days, np.iinfo(np.int32).min), pa.scalar(None, pa.int32()), days)
-    return Batch(
+    return LandedBatch(
         kept=kept,
         quarantined=pa.concat_tables([rows, records]),
         days=days,
@@ -101,7 +86,7 @@ def batch_of(
 
 
 def as_stored(rows: pa.Table, hash_column: HashColumn | None) -> pa.Table:
-    """`rows` as the lake may hold them: identifiers of persons hashed, e-mail addresses in queries replaced."""
+    """Return `rows` as the lake may hold them: identifiers of persons hashed, e-mail addresses in queries replaced."""
     for name in PERSONAL if hash_column else ():
         if name in rows.column_names:
             at = rows.column_names.index(name)
@@ -113,19 +98,24 @@ def as_stored(rows: pa.Table, hash_column: HashColumn | None) -> pa.Table:
 
 
 def day_numbers(times: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Days since 1970 in UTC of a timestamp column; the smallest int32 where it is null."""
+    """Return the days since 1970 in UTC of a timestamp column; the smallest int32 where it is null."""
     micros = pc.fill_null(times.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
     days = np.floor_divide(micros, _DAY)
     return np.where(micros == np.iinfo(np.int64).min, np.iinfo(np.int32).min, days).astype(np.int32)
 
 
 def day_name(number: int) -> str:
-    """`YYYY-MM-DD` of a day number."""
+    """Return a day number as `YYYY-MM-DD`."""
     return (_EPOCH + timedelta(days=int(number))).isoformat()
 
 
-def publish_batch(lake: Lake, batch: Batch, partition: str, *, origin: str, about: dict[str, Any]) -> list[str]:
-    """Write the batch's days, then its `landing-files` entry, which makes it known; the days it has rows of."""
+def publish_batch(
+    lake: Lake, batch: LandedBatch, partition: str, *, origin: str, log_bytes: int | None = None
+) -> LandedFile:
+    """Write the batch's days, then its `landing-files` entry, which makes it known; return that entry.
+
+    `log_bytes`: of an engine's log, the size of what lands; the next run starts from it.
+    """
     kept = batch.kept.append_column("day#", pa.array(day_numbers(batch.kept.column("event_time"))))
     kept = kept.sort_by([("day#", "ascending"), ("event_time", "ascending"), ("event_id", "ascending")])
     numbers = kept.column("day#").to_numpy()
@@ -137,37 +127,38 @@ def publish_batch(lake: Lake, batch: Batch, partition: str, *, origin: str, abou
         low, high = np.searchsorted(numbers, [day, day + 1])
         rows = kept.slice(low, high - low)
         bad = batch.quarantined.filter(pa.array(aside == day))
-        meta = {
-            "origin": origin,
-            "file": batch.name,
-            "families": batch.families,
-            "values": {n: rows.num_rows - rows.column(n).null_count for n in EVENTS.names},
-            "read": rows.num_rows + bad.num_rows,
-            "kept": rows.num_rows,
-        }
-        publish_tables(lake, EVENTS_TABLE, f"{day_name(day)}/{partition}", rows, bad, meta)
+        landed = LandedDay(
+            origin=origin,
+            file=batch.name,
+            families=batch.families,
+            values={n: rows.num_rows - rows.column(n).null_count for n in EVENTS.names},
+            read=rows.num_rows + bad.num_rows,
+            kept=rows.num_rows,
+        )
+        publish_tables(lake, EVENTS_TABLE, f"{day_name(day)}/{partition}", rows, bad, landed.to_meta())
 
     with ThreadPoolExecutor(_WRITERS) as pool:
         list(pool.map(write, days))
+    entry = LandedFile(
+        file=batch.name,
+        read=batch.read,
+        kept=batch.kept.num_rows,
+        quarantined=counts(batch.quarantined.column("reason")),
+        days=[day_name(d) for d in days],
+        dropped=len(batch.dropped),
+    )
+    if log_bytes is not None:
+        entry = LandedSegment(**entry.to_meta(), bytes=log_bytes)
     undated = batch.quarantined.filter(pa.array(aside == np.iinfo(np.int32).min))
-    names = [day_name(d) for d in days]
-    report = {
-        "file": batch.name,
-        "read": batch.read,
-        "kept": batch.kept.num_rows,
-        "quarantined": counts(batch.quarantined.column("reason")),
-        "days": names,
-        "dropped": len(batch.dropped),  # not their names, which may be a shopper's data
-        **about,
-    }
-    publish_tables(lake, FILES_TABLE, partition, pa.table({"day": pa.array(names, pa.string())}), undated, report)
-    return names
+    listed = pa.table({"day": pa.array(entry.days, pa.string())})
+    publish_tables(lake, FILES_TABLE, partition, listed, undated, entry.to_meta())
+    return entry
 
 
 def publish_tables(
     lake: Lake, table: str, partition: str, rows: pa.Table, quarantined: pa.Table | None, meta: dict[str, Any]
 ) -> str:
-    """One partition with `data.parquet`, and `quarantine.parquet` where given; its digest."""
+    """Publish a partition with `data.parquet`, and `quarantine.parquet` where given; return its digest."""
     with tempfile.TemporaryDirectory(prefix="caravan-partition-") as folder:
         write_table(rows, Path(folder) / DATA)
         if quarantined is not None:
@@ -176,28 +167,12 @@ def publish_tables(
 
 
 def content_digest(paths: list[Path], *more: str) -> str:
-    """24 hexadecimal digits that name the content of files, whatever they are called."""
+    """Return 24 hexadecimal digits that name the content of files, independent of their names."""
     state = hashlib.sha256("\0".join(more).encode())
     for path in paths:
         with path.open("rb") as stream:
             state.update(hashlib.file_digest(stream, "sha256").digest())
     return state.hexdigest()[:24]
-
-
-def report_of(
-    about: dict[str, Any], schema: TableSchema, name: str, status: str, dropped: tuple[str, ...] = ()
-) -> FileReport:
-    """Return the report that `landing-files` keeps of a file, and the columns that a fresh one was left without."""
-    return FileReport(
-        name=name,
-        table=schema.name,
-        status=status,
-        read=about["read"],
-        kept=about["kept"],
-        quarantined=about["quarantined"],
-        days=tuple(about["days"]),
-        dropped=dropped,
-    )
 
 
 def utc_now() -> datetime:

@@ -1,4 +1,4 @@
-"""An engine's event log -> landing tables. Its lines are hashed already and were checked when they came in.
+"""Lands an engine's event log. Its lines are hashed already and were checked when they came in.
 
 A segment `<day>/<engine>-<n>.jsonl` only grows. Each run lands its whole lines so far as one batch, which
 replaces the shorter one of the run before; a last line without its end is still being written, or never will be.
@@ -19,10 +19,11 @@ from artifacts.lake import Lake
 from ingestion.formats.raw_files import RawFile
 from ingestion.formats.text_tables import parse_json_lines
 from ingestion.landing import batches
-from ingestion.landing.batches import FileReport
+from ingestion.landing.manifests import LandedSegment
+from ingestion.landing.report import FileReport, report_of
 from ingestion.pseudonymize import PERSONAL, PSEUDONYM
 from ingestion.rules.schema import EVENT_SCHEMA
-from ingestion.rules.split import Split, split_rows
+from ingestion.rules.split import QuarantineSplit, split_rows
 
 _SEGMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.jsonl$")
 _FOLDER = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
@@ -46,13 +47,13 @@ def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
     name = f"{path.parent.name}/{path.name}"
     known = None
     if lake.digest(batches.FILES_TABLE, partition) is not None:
-        known = lake.manifest(batches.FILES_TABLE, partition).meta
-        if known["bytes"] == path.stat().st_size:  # it only grows, so nothing of it has to be read
-            return batches.report_of(known, EVENT_SCHEMA, name, "known")
+        known = LandedSegment.from_meta(lake.manifest(batches.FILES_TABLE, partition).meta)
+        if known.bytes == path.stat().st_size:  # it only grows, so nothing of it has to be read
+            return report_of(known, EVENT_SCHEMA.name, name, "known")
     data = path.read_bytes()
     data = data[: data.rfind(b"\n") + 1]
-    if known is not None and known["bytes"] == len(data):
-        return batches.report_of(known, EVENT_SCHEMA, name, "known")
+    if known is not None and known.bytes == len(data):
+        return report_of(known, EVENT_SCHEMA.name, name, "known")
     table, numbers, refused, dropped = parse_json_lines(_of_source(data, lake.source), EVENT_SCHEMA.arrow.names)
     if not table.num_rows and not refused:
         return None
@@ -67,13 +68,12 @@ def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
     )
     split = _only_pseudonyms(split_rows(raw, EVENT_SCHEMA, now=now))
     batch = batches.batch_of(raw, split, None, lambda _: "[not hashed]")
-    batches.publish_batch(lake, batch, partition, origin="log", about={"bytes": len(data)})
-    about = lake.manifest(batches.FILES_TABLE, partition).meta
-    return batches.report_of(about, EVENT_SCHEMA, name, "landed")
+    entry = batches.publish_batch(lake, batch, partition, origin="log", log_bytes=len(data))
+    return report_of(entry, EVENT_SCHEMA.name, name, "landed")
 
 
 def _of_source(data: bytes, source: str) -> bytes:
-    """Lines that say another source belong to another lake; one that cannot be read belongs to everybody."""
+    """Leave out lines of other sources, which belong to other lakes; one that cannot be read belongs to every lake."""
     mine = []
     for line in data.splitlines(keepends=True):
         try:
@@ -86,8 +86,8 @@ def _of_source(data: bytes, source: str) -> bytes:
     return b"".join(mine)
 
 
-def _only_pseudonyms(split: Split) -> Split:
-    """Rows with an identifier in the clear are quarantined; this step has no key to hash them with."""
+def _only_pseudonyms(split: QuarantineSplit) -> QuarantineSplit:
+    """Quarantine rows with an identifier in the clear; this step has no key to hash them with."""
     clear = np.zeros(split.typed.num_rows, bool)
     for name in PERSONAL:
         hashed = pc.match_substring_regex(split.typed.column(name), PSEUDONYM.pattern)
@@ -96,4 +96,4 @@ def _only_pseudonyms(split: Split) -> Split:
     if not (clear & kept).any():
         return split
     reasons = pc.if_else(pa.array(clear & kept), "not_pseudonymous", split.reasons)
-    return Split(kept=split.kept.filter(pa.array(~clear[kept])), reasons=reasons, typed=split.typed)
+    return QuarantineSplit(kept=split.kept.filter(pa.array(~clear[kept])), reasons=reasons, typed=split.typed)

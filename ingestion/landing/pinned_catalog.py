@@ -1,9 +1,8 @@
-"""The catalog as one day's run sees it, pinned, so that a rerun of the day sees the same."""
+"""Pins the catalog as one day's run sees it, so that a rerun of the day sees the same."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +12,7 @@ from artifacts.lake import DATA, Lake
 from contracts.errors import EmptyPartition, SchemaChanged, UnknownItems
 from contracts.events import CATALOG, INTERACTIONS
 from ingestion.landing import batches
+from ingestion.landing.manifests import LandedTable
 
 CATALOG_TABLE = "catalog"
 #: A day on which fewer different items were looked at says nothing about the catalog.
@@ -26,7 +26,7 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: floa
 
     `events`: the table of clean events, published for this day. Raises UnknownItems when the catalog knows a smaller
     share than `least_known` of the items that were looked at; nothing is pinned then. `accept_changes` pins the newest
-    catalog whatever it knows.
+    catalog however few it knows.
     """
     looked_at = _looked_at(lake, events, day)
     if lake.digest(CATALOG_TABLE, day) is not None:
@@ -41,9 +41,9 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: floa
         raise EmptyPartition(
             f"no catalog has landed for {lake.source}", remedy="bring one with `caravan ingest --catalog FILE`"
         )
-    about = lake.manifest(batches.CATALOG_TABLE, landed[-1]).meta
+    newest = LandedTable.from_meta(lake.manifest(batches.CATALOG_TABLE, landed[-1]).meta)
     if not accept_changes:
-        _refuse_lost_columns(lake, day, about)
+        _refuse_lost_columns(lake, day, newest)
     table = pq.read_table(lake.fetch(batches.CATALOG_TABLE, landed[-1]) / DATA, schema=CATALOG)
     end = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
     created = table.column("created_at")
@@ -52,21 +52,21 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: floa
         raise EmptyPartition(
             f"no item of the catalog existed on {day}", remedy="check `created_at`, or choose a later day"
         )
-    made = {"columns": about["families"], "landed": landed[-1], "read": table.num_rows, "kept": rows.num_rows}
+    made = {"columns": newest.families, "landed": landed[-1], "read": table.num_rows, "kept": rows.num_rows}
     least = least_known * len(looked_at)
     if _known(looked_at, rows.column("item_id")) < least:
         if not accept_changes:
             later = _known(looked_at, table.column("item_id")) >= least
-            why = "others have a later `created_at`" if later else f"it comes from {about['file']}"
+            why = "others have a later `created_at`" if later else f"it comes from {newest.file}"
             raise _refusal(lake, day, looked_at, rows.column("item_id"), why, least_known)
         made[ACCEPTED] = True
     return batches.publish_tables(lake, CATALOG_TABLE, day, rows, None, made), rows.num_rows
 
 
-def _refuse_lost_columns(lake: Lake, day: str, about: dict[str, Any]) -> None:
+def _refuse_lost_columns(lake: Lake, day: str, newest: LandedTable) -> None:
     earlier = [d for d in lake.partitions(CATALOG_TABLE) if d < day]
     had = lake.manifest(CATALOG_TABLE, earlier[-1]).meta["columns"] if earlier else {}
-    if lost := sorted(set(had) - set(about["families"])):
+    if lost := sorted(set(had) - set(newest.families)):
         raise SchemaChanged(
             f"the catalog has lost the column {', '.join(lost)}, which the one of {earlier[-1]} had",
             remedy=f"land a whole catalog, or let it pass with `caravan validate {day} --accept-changes`",

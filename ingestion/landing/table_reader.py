@@ -1,4 +1,4 @@
-"""Files in the contract -> tables in the contract, for whoever needs them outside of the lake (evaluation).
+"""Reads files in the contract as tables, for use outside of the lake (evaluation).
 
 Bad rows are left out here and counted; the nightly chain takes the long way (land, validate), which keeps them.
 Identifiers of persons are as in the file.
@@ -28,7 +28,7 @@ def read_file(path: Path, schema: TableSchema) -> RawFile:
 
 
 def read_events(paths: Path | Iterable[Path]) -> pa.Table:
-    """EVENTS rows of the files, each event once per day, by time and id.
+    """Return the EVENTS rows of the files, each event once per day, by time and id.
 
     Raises UnreadableFile when a file has no usable row.
     """
@@ -36,12 +36,12 @@ def read_events(paths: Path | Iterable[Path]) -> pa.Table:
 
 
 def read_catalog(paths: Path | Iterable[Path]) -> pa.Table:
-    """CATALOG rows of the files, by item. Raises UnreadableFile when a file has no usable row."""
+    """Return the CATALOG rows of the files, by item. Raises UnreadableFile when a file has no usable row."""
     return _read(paths, CATALOG_SCHEMA).sort_by("item_id")
 
 
 def read_judgments(paths: Path | Iterable[Path]) -> pa.Table:
-    """JUDGMENTS rows of the files. Raises UnreadableFile when a file has no usable row."""
+    """Return the JUDGMENTS rows of the files. Raises UnreadableFile when a file has no usable row."""
     return _read(paths, JUDGMENT_SCHEMA)
 
 

@@ -1,4 +1,4 @@
-"""A converted public data set -> files of the contract, as `caravan convert` writes them."""
+"""Writes a converted public data set as files of the contract, as `caravan convert` writes them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ingestion.formats.raw_files import RawFile
 from ingestion.rules.quarantine import counts
 from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
 from ingestion.rules.split import split_rows
-from ingestion.sources import Converted
+from ingestion.sources import ConvertedDataset
 
 
-def write_converted(converted: Converted, out: Path) -> dict[str, dict[str, Any]]:
+def write_converted(converted: ConvertedDataset, out: Path) -> dict[str, dict[str, Any]]:
     """Write `events`, `test_events`, `catalog` and `judgments` where the set has them; rows and what was left out."""
     parts: list[tuple[str, pa.Table | None, TableSchema, list[str]]] = [
         ("events.parquet", converted.events, EVENT_SCHEMA, ["event_time", "event_id"]),

@@ -1,4 +1,4 @@
-"""Rows that may not go on, kept with their reason. Persons appear in them as keyed hashes too.
+"""Keeps rows that may not go on, with their reason. Persons appear in them as keyed hashes too.
 
 The raw row is kept as JSON so that a shop can find what to repair: identifiers hashed, e-mail addresses
 replaced, long values cut, and columns outside of the contract left out.
@@ -33,7 +33,7 @@ _MAX_SHOWN = 200
 def quarantine_rows(
     rows: pa.Table, reasons: pa.Array, numbers: pa.Array, file: str, hash_identifier: Callable[[str], str]
 ) -> pa.Table:
-    """`rows` as they came in, each with its reason, as a QUARANTINE table."""
+    """Return `rows` as they came in, each with its reason, as a QUARANTINE table."""
     shown = _showable(rows)
     texts = [_as_json(row, hash_identifier) for row in shown.to_pylist()] if rows.num_columns else [None] * len(reasons)
     files = pa.array([file] * len(reasons), pa.string())
@@ -55,19 +55,19 @@ def quarantine_records(records: Iterable[Refused], file: str) -> pa.Table:
 
 
 def ordered(table: pa.Table) -> pa.Table:
-    """In a fixed order, so that the same rows give the same bytes."""
+    """Sort in a fixed order, so that the same rows give the same bytes."""
     order = [("file", "ascending"), ("record", "ascending"), ("reason", "ascending"), ("row", "ascending")]
     return table.sort_by(order).combine_chunks()
 
 
 def counts(reasons: pa.Array | pa.ChunkedArray) -> dict[str, int]:
-    """How often each reason occurs, by name."""
+    """Count how often each reason occurs, by name."""
     found = Counter({v["values"]: v["counts"] for v in pc.value_counts(reasons).to_pylist()})
     return dict(sorted(found.items()))
 
 
 def _showable(rows: pa.Table) -> pa.Table:
-    """`rows` with times as text: one that no calendar has cannot become a Python object."""
+    """Return `rows` with times as text: one that no calendar has cannot become a Python object."""
     for at, column in enumerate(rows.schema):
         if pa.types.is_temporal(column.type):
             values = rows.column(at)

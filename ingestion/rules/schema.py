@@ -1,4 +1,4 @@
-"""pandera schemas, one per table: the rules of docs/data-contract.md, each named by the reason it gives.
+"""Defines pandera schemas, one per table: the rules of docs/data-contract.md, each named by the reason it gives.
 
 Every check is one vectorized Arrow expression over a whole column (or a few), so a million rows are checked in
 a second. The same schemas say what a clean table is: `failures` finds the rows that are not.

@@ -1,4 +1,4 @@
-"""Rows of one table -> kept | quarantined with reasons; nothing is lost: kept + quarantined = read."""
+"""Splits rows of one table into kept and quarantined, with reasons; nothing is lost: kept + quarantined = read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Stored: TypeAlias = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class QuarantineSplit:
     """`kept`: clean rows in the contract's types. `reasons`: one per row of the raw table, null where kept."""
 
     kept: pa.Table
@@ -35,7 +35,7 @@ class Split:
 
 
 def typed_table(raw: pa.Table, schema: TableSchema) -> tuple[pa.Table, dict[str, Mask]]:
-    """`raw` in the contract's types, and reason -> rows whose value did not convert. Absent columns are null."""
+    """Return `raw` in the contract's types, and reason -> rows whose value did not convert. Absent columns are null."""
     arrays, failed = [], {}
     for field in schema.arrow:
         if field.name not in raw.column_names:
@@ -55,7 +55,7 @@ def typed_table(raw: pa.Table, schema: TableSchema) -> tuple[pa.Table, dict[str,
 
 def split_rows(
     raw: RawFile, schema: TableSchema, *, now: datetime | None = None, stored: Stored | None = None
-) -> Split:
+) -> QuarantineSplit:
     """Check every row of `raw`. `now`: rows dated later than this (and some skew) are refused.
 
     `stored` makes of rows what the lake will hold: which of two at the same time stays is decided by that, here as
@@ -76,11 +76,11 @@ def split_rows(
     codes[duplicates(table, schema, codes < 0, stored)] = duplicate
     reasons = pa.array(names, pa.string()).take(pa.array(codes, pa.int16(), mask=codes < 0))
     kept = table.filter(pa.array(codes < 0)).cast(schema.arrow)
-    return Split(kept=kept, reasons=reasons, typed=table)
+    return QuarantineSplit(kept=kept, reasons=reasons, typed=table)
 
 
 def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: Stored | None = None) -> Mask:
-    """Rows whose key another candidate has: of other tables than events the last one stays.
+    """Find rows whose key another candidate has: of other tables than events the last one stays.
 
     Of events the earliest of each UTC day stays, however the rows are ordered and cut into files.
     """

@@ -1,23 +1,23 @@
-"""One adapter per public data format, by name, and the generator of a synthetic shop."""
+"""Names one adapter per public data format, and the generator of a synthetic shop."""
 
 from __future__ import annotations
 
 from contracts.errors import DataError
-from ingestion.sources.base import Converted, Source
+from ingestion.sources.base import ConvertedDataset, Source
 from ingestion.sources.diginetica import Diginetica
 from ingestion.sources.home_depot import HomeDepot
 from ingestion.sources.online_shoppers import OnlineShoppers
 from ingestion.sources.open_bandit import OpenBandit
 from ingestion.sources.ratings import Ratings
-from ingestion.sources.sequences import Sequences
+from ingestion.sources.sequences import RecordedSequences
 
 _SOURCES: dict[str, Source] = {
     s.name: s
     for s in (
         Ratings("ml-100k"),
-        Sequences("office"),
-        Sequences("beauty"),
-        Sequences("sports"),
+        RecordedSequences("office"),
+        RecordedSequences("beauty"),
+        RecordedSequences("sports"),
         Diginetica(),
         HomeDepot(),
         OpenBandit(),
@@ -27,7 +27,7 @@ _SOURCES: dict[str, Source] = {
 
 
 def names() -> list[str]:
-    """Names of all adapters."""
+    """List the names of all adapters."""
     return sorted(_SOURCES)
 
 
@@ -39,4 +39,4 @@ def get(name: str) -> Source:
     return source
 
 
-__all__ = ["Converted", "Source", "get", "names"]
+__all__ = ["ConvertedDataset", "Source", "get", "names"]

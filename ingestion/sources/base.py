@@ -1,4 +1,4 @@
-"""What an adapter is: a public format in, tables in the contract's columns out, identifiers in the clear.
+"""Defines an adapter: a public format in, tables in the contract's columns out, identifiers in the clear.
 
 Tables that adapters return may still hold bad rows (a null where the file had nonsense): the same checks as for
 any other file come after them, so that every row of a public file is accounted for too.
@@ -27,7 +27,7 @@ _ENDINGS = ("", ".gz")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Converted:
+class ConvertedDataset:
     """A public data set in the contract. `skipped`: reason -> records of its files that are no row of a table."""
 
     events: pa.Table | None = None
@@ -48,19 +48,19 @@ class Source(ABC):
         """List the files that are read, in a fixed order. Raises UnreadableFile when one is missing."""
 
     @abstractmethod
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         """Convert the whole data set. Raises UnreadableFile."""
 
     def events(self, directory: Path) -> pa.Table | None:
-        """EVENTS columns (training events where the set has a split of its own)."""
+        """Return EVENTS columns (training events where the set has a split of its own)."""
         return self.convert(directory).events
 
     def catalog(self, directory: Path) -> pa.Table | None:
-        """CATALOG columns."""
+        """Return CATALOG columns."""
         return self.convert(directory).catalog
 
     def judgments(self, directory: Path) -> pa.Table | None:
-        """JUDGMENTS columns, or None."""
+        """Return JUDGMENTS columns, or None."""
         return self.convert(directory).judgments
 
 
@@ -87,7 +87,9 @@ def skipped(*files: RawFile) -> dict[str, int]:
     return dict(sorted(Counter(r.reason for f in files for r in f.refused).items()))
 
 
-def read(path: Path, required: Sequence[str], columns: Iterable[str] | None = None, *, quoted: bool = True) -> RawFile:
+def read_text_file(
+    path: Path, required: Sequence[str], columns: Iterable[str] | None = None, *, quoted: bool = True
+) -> RawFile:
     """Read a text file of a public data set: all columns, or `columns`, as strings."""
     wanted = None if columns is None else [*required, *columns]
     return read_raw(path, wanted, required, multiline=quoted, quoted=quoted)
@@ -101,7 +103,7 @@ def column(table: pa.Table, name: str) -> pa.Array:
 
 
 def event_ids(prefix: str, numbers: Any) -> pa.Array:
-    """`<prefix>-<record>`, padded, so that ids sort as the records of the file do; they never name a person."""
+    """Return `<prefix>-<record>`, padded, so that ids sort as the file's records do; they never name a person."""
     padded = pc.utf8_lpad(pa.array(numbers).cast(pa.string()), 9, "0")
     return pc.binary_join_element_wise(prefix, padded, "-")
 
@@ -124,7 +126,7 @@ def untitled(items: pa.Array) -> pa.Array:
 
 
 def with_unlisted(catalog: pa.Table, used: pa.Array) -> pa.Table:
-    """`catalog`, and every item of `used` that it lacks, by its identifier alone."""
+    """Return `catalog`, and every item of `used` that it lacks, by its identifier alone."""
     lacking = used.drop_null().unique().sort()
     lacking = lacking.filter(pc.invert(pc.is_in(lacking, catalog.column("item_id").combine_chunks())))
     if not len(lacking):

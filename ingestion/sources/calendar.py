@@ -1,4 +1,4 @@
-"""Where a data set has only an order, its events are laid on this calendar.
+"""Lays events on a calendar where a data set has only their order.
 
 Each shopper's events stand at as many instants of the span as there are events, drawn evenly from a hash of the
 shopper and then sorted: the order of every shopper is kept exactly, each day gets about the same number of
@@ -32,19 +32,19 @@ Micros = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970."""
+    """Return microseconds since 1970."""
     return int(moment.timestamp()) * SECOND
 
 
 def timestamps(values: Micros) -> pa.Array:
-    """Microseconds since 1970 as a timestamp column; negative counts as absent."""
+    """Return microseconds since 1970 as a timestamp column; negative counts as absent."""
     return pa.array(values, pa.int64(), mask=values < 0).cast(TIMESTAMP)
 
 
 def uniform(
     seeds: np.ndarray[Any, np.dtype[np.uint64]], counters: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Numbers in [0, 1) that depend on (seed, counter) alone: splitmix64."""
+    """Return numbers in [0, 1) that depend on (seed, counter) alone: splitmix64."""
     with np.errstate(over="ignore"):
         z = seeds + (counters.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -55,7 +55,7 @@ def uniform(
 
 
 def seed_of(text: str) -> int:
-    """64 bits from a string."""
+    """Return 64 bits from a string."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 

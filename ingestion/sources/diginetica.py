@@ -1,4 +1,4 @@
-"""Product-view sessions in date order; the test sessions follow the training ones.
+"""Reads product-view sessions in date order; the test sessions follow the training ones.
 
 Training sessions start evenly over the 28 days of the calendar, test sessions follow at the same pace. One
 shopper per session, since nothing ties two sessions together. Where `offsets_ms` is given the views stand at
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from contracts.events import TIMESTAMP
 from ingestion.formats.columns import convert
 from ingestion.sources.base import (
-    Converted,
+    ConvertedDataset,
     Source,
     catalog_table,
     column,
@@ -26,7 +26,7 @@ from ingestion.sources.base import (
     events_table,
     find,
     find_optional,
-    read,
+    read_text_file,
     skipped,
     untitled,
 )
@@ -36,7 +36,7 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 _GAP = 30 * SECOND
 _HOUR = 3600 * SECOND
-_LONGEST_OFFSET = 86_400_000  # milliseconds
+_MAX_OFFSET_MS = 86_400_000
 
 
 class Diginetica(Source):
@@ -48,9 +48,9 @@ class Diginetica(Source):
         test = find_optional(directory, "test_sessions.csv")
         return [find(directory, "train_sessions.csv"), *([test] if test else [])]
 
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         files = self.files(directory)
-        parts = [read(f, ("session", "items"), ("offsets_ms",)) for f in files]
+        parts = [read_text_file(f, ("session", "items"), ("offsets_ms",)) for f in files]
         # the last hour stays free, so that every training session ends before the first test session starts
         pace = (DAYS * DAY - _HOUR) / max(parts[0].table.num_rows, 1)
         train = _events("train", parts[0].table, micros(SESSIONS_START), pace)
@@ -62,7 +62,7 @@ class Diginetica(Source):
         tables = [train, *([test] if test is not None else [])]
         items = pa.concat_tables(tables).column("item_id").unique().drop_null()
         items = items.take(pc.sort_indices(items))
-        return Converted(
+        return ConvertedDataset(
             events=train,
             test_events=test,
             catalog=catalog_table(len(items), item_id=items, title=untitled(items)),
@@ -71,7 +71,7 @@ class Diginetica(Source):
 
 
 def _events(part: str, sessions: pa.Table, start: int, pace: float) -> pa.Table:
-    """One `view` per item; a session without items becomes one row without an item, for the checks to find."""
+    """Make one `view` per item; a session without items becomes one row without an item, for the checks to find."""
     lists = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.fill_null(column(sessions, "items"), "")))
     owner = pc.list_parent_indices(lists).to_numpy()
     items = pc.list_flatten(lists)
@@ -95,7 +95,7 @@ def _events(part: str, sessions: pa.Table, start: int, pace: float) -> pa.Table:
 
 
 def _offsets(texts: pa.Array, lengths: Numbers) -> Numbers:
-    """Milliseconds per event, -1 for all events of a session whose offsets are absent, too few or fall."""
+    """Return milliseconds per event, -1 for all events of a session whose offsets are absent, too few or fall."""
     total = int(lengths.sum())
     result = np.full(total, -1, np.int64)
     lists = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.fill_null(texts, "")))
@@ -104,7 +104,7 @@ def _offsets(texts: pa.Array, lengths: Numbers) -> Numbers:
     same = counts == lengths
     values = convert(pc.list_flatten(lists), pa.float64()).column
     numbers = np.nan_to_num(values.to_numpy(zero_copy_only=False), nan=-1.0)
-    bad = (numbers < 0) | (numbers > _LONGEST_OFFSET)
+    bad = (numbers < 0) | (numbers > _MAX_OFFSET_MS)
     falls = np.r_[False, (numbers[1:] < numbers[:-1]) & (owner[1:] == owner[:-1])]
     broken = np.bincount(owner, weights=bad | falls, minlength=len(lengths)) > 0
     good = same & ~broken

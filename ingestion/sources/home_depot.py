@@ -1,4 +1,4 @@
-"""Product titles and human relevance of query-product pairs: a catalog and judgments, no events."""
+"""Reads product titles and human relevance of query-product pairs: a catalog and judgments, no events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.formats.columns import convert
-from ingestion.sources.base import Converted, Source, catalog_table, column, find, find_optional, read, skipped
+from ingestion.sources.base import (
+    ConvertedDataset,
+    Source,
+    catalog_table,
+    column,
+    find,
+    find_optional,
+    read_text_file,
+    skipped,
+)
 
 _ABOUT = ("title", "description", "brand", "category")
 
@@ -22,16 +31,16 @@ class HomeDepot(Source):
         judged = find_optional(directory, "judgments.csv")
         return [find(directory, "catalog.csv"), *([judged] if judged else [])]
 
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         files = self.files(directory)
-        products = read(files[0], ("product_id", "title"), _ABOUT)
+        products = read_text_file(files[0], ("product_id", "title"), _ABOUT)
         table = products.table
         catalog = catalog_table(
             table.num_rows, item_id=column(table, "product_id"), **{n: column(table, n) for n in _ABOUT}
         )
         if len(files) == 1:
-            return Converted(catalog=catalog, skipped=skipped(products))
-        pairs = read(files[1], ("product_id", "query", "relevance"), ())
+            return ConvertedDataset(catalog=catalog, skipped=skipped(products))
+        pairs = read_text_file(files[1], ("product_id", "query", "relevance"), ())
         judgments = pa.table(
             {
                 "query": pc.utf8_trim_whitespace(column(pairs.table, "query")),
@@ -39,4 +48,4 @@ class HomeDepot(Source):
                 "relevance": convert(column(pairs.table, "relevance"), pa.float64()).column,
             }
         )
-        return Converted(catalog=catalog, judgments=judgments, skipped=skipped(products, pairs))
+        return ConvertedDataset(catalog=catalog, judgments=judgments, skipped=skipped(products, pairs))

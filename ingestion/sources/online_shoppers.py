@@ -1,8 +1,8 @@
-"""Sessions of a shop with 17 features and whether they bought (UCI Online Shoppers Purchasing Intention).
+"""Reads sessions of a shop, 17 features each and whether they bought (UCI Online Shoppers Purchasing Intention).
 
 A session becomes its page views: the administrative, the informational and the product pages it counts, evenly
 over the seconds it spent on each kind, and a `purchase` where it bought, with PageValues as `value`. Of its
-date only the month and "weekend or not" are known: the sessions of a month lie evenly, in file order, on its
+date only the month and "weekend or not" are known: the sessions of a month are spread evenly, in file order, on its
 weekdays or weekend days of 2017. One shopper per session. `sessions` gives the features themselves.
 """
 
@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 
 from ingestion.formats.columns import convert
 from ingestion.sources.base import (
-    Converted,
+    ConvertedDataset,
     Source,
     catalog_table,
     column,
     event_ids,
     events_table,
     find,
-    read,
+    read_text_file,
     skipped,
 )
 from ingestion.sources.calendar import DAY, SECOND, SHOPPERS_YEAR, micros, timestamps
@@ -35,8 +35,8 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _PAGES = ("Administrative", "Informational", "ProductRelated")
 _ITEMS = ("page-administrative", "page-informational", "page-product")
 _TITLES = ("Administrative page", "Informational page", "Product page")
-_MOST_PAGES = 10_000
-_LONGEST = 20 * 3600.0
+_SESSION_MAX_PAGES = 10_000
+_SESSION_MAX_S = 20 * 3600.0
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -50,22 +50,22 @@ class OnlineShoppers(Source):
 
     def sessions(self, directory: Path) -> pa.Table:
         """Read the file as it is, strings, `session` as the first column: for models of purchase probability."""
-        raw = read(self.files(directory)[0], ("Month", "Weekend", "Revenue"))
+        raw = read_text_file(self.files(directory)[0], ("Month", "Weekend", "Revenue"))
         return raw.table.add_column(
             0, "session", pc.binary_join_element_wise("session", raw.numbers.cast(pa.string()), "-")
         )
 
-    def convert(self, directory: Path) -> Converted:
-        raw = read(self.files(directory)[0], ("Month", "Weekend", "Revenue", *_PAGES))
+    def convert(self, directory: Path) -> ConvertedDataset:
+        raw = read_text_file(self.files(directory)[0], ("Month", "Weekend", "Revenue", *_PAGES))
         table = raw.table
         counts = np.stack([_numbers(table, p) for p in _PAGES], axis=1)
         seconds = np.stack([_numbers(table, f"{p}_Duration") for p in _PAGES], axis=1)
         seconds = np.clip(np.nan_to_num(seconds), 0, None)
-        seconds *= np.minimum(1, _LONGEST / np.maximum(seconds.sum(axis=1, keepdims=True), 1))
+        seconds *= np.minimum(1, _SESSION_MAX_S / np.maximum(seconds.sum(axis=1, keepdims=True), 1))
         counts = np.nan_to_num(counts)
         bought = np.asarray(pc.fill_null(convert(column(table, "Revenue"), pa.bool_()).column, False))
         starts = _starts(table)
-        usable = ((counts >= 0) & (counts <= _MOST_PAGES) & (counts == np.floor(counts))).all(axis=1)
+        usable = ((counts >= 0) & (counts <= _SESSION_MAX_PAGES) & (counts == np.floor(counts))).all(axis=1)
         pages = np.where(usable[:, None], counts, 0).astype(np.int64)
         bought = bought & usable
         empty = int(((pages.sum(axis=1) == 0) & ~bought).sum())
@@ -76,7 +76,7 @@ class OnlineShoppers(Source):
         catalog = catalog_table(
             len(_ITEMS), item_id=pa.array(_ITEMS), title=pa.array(_TITLES), category=pa.array(["page"] * len(_ITEMS))
         )
-        return Converted(events=events, catalog=catalog, skipped=lost)
+        return ConvertedDataset(events=events, catalog=catalog, skipped=lost)
 
 
 def _numbers(table: pa.Table, name: str) -> Numbers:
@@ -85,7 +85,7 @@ def _numbers(table: pa.Table, name: str) -> Numbers:
 
 
 def _starts(table: pa.Table) -> Numbers:
-    """Microseconds since 1970 of each session's start, -1 where the month is unknown."""
+    """Return microseconds since 1970 of each session's start, -1 where the month is unknown."""
     months = [
         _MONTHS.index(m[:3].lower()) if m and m[:3].lower() in _MONTHS else -1
         for m in column(table, "Month").to_pylist()

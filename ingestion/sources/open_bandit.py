@@ -1,4 +1,4 @@
-"""The Open Bandit data set: impressions of a fashion shop under two policies, with clicks and propensities.
+"""Reads the Open Bandit data set: impressions of a fashion shop under two policies, with clicks and propensities.
 
 Files `<policy>_<campaign>.csv` and `<policy>_item_context.csv`. A row is an `impression` (position from 0, the
 propensity as `value`) and, where it was clicked, a `click` one second later. There is no shopper id: rows that
@@ -19,14 +19,14 @@ from contracts.events import TIMESTAMP
 from ingestion.formats.columns import convert
 from ingestion.formats.raw_files import RawFile
 from ingestion.sources.base import (
-    Converted,
+    ConvertedDataset,
     Source,
     as_json,
     catalog_table,
     column,
     event_ids,
     events_table,
-    read,
+    read_text_file,
     skipped,
     untitled,
     with_unlisted,
@@ -47,7 +47,7 @@ class OpenBandit(Source):
             raise UnreadableFile(f"{directory} has no <policy>_<campaign>.csv", remedy="name the folder of the logs")
         return [*logs, *sorted(p for p in directory.glob("*.csv*") if _CONTEXT.match(p.name))]
 
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         files = self.files(directory)
         logs = [(m.group(1), m.group(2), p) for p in files if (m := _LOG.match(p.name))]
         several = len({campaign for _, campaign, _ in logs}) > 1
@@ -61,18 +61,18 @@ class OpenBandit(Source):
         catalog = catalog_table(0)
         if not several:
             for path in (p for p in files if _CONTEXT.match(p.name)):
-                raw = read(path, ("item_id",))
+                raw = read_text_file(path, ("item_id",))
                 read_files.append(raw)
                 fresh = _catalog(raw.table)
                 known = pc.is_in(fresh.column("item_id"), catalog.column("item_id").combine_chunks())
                 catalog = pa.concat_tables([catalog, fresh.filter(pc.invert(known))]).combine_chunks()
         catalog = with_unlisted(catalog, events.column("item_id").combine_chunks())
-        return Converted(events=events, catalog=catalog, skipped=skipped(*read_files))
+        return ConvertedDataset(events=events, catalog=catalog, skipped=skipped(*read_files))
 
 
 def _read_log(path: Path) -> RawFile:
     users = tuple(f"user_feature_{i}" for i in range(16))
-    return read(path, ("timestamp", "item_id", "position", "click"), ("propensity_score", *users))
+    return read_text_file(path, ("timestamp", "item_id", "position", "click"), ("propensity_score", *users))
 
 
 def _events(policy: str, campaign: str, raw: RawFile, prefix: str) -> pa.Table:
@@ -107,7 +107,7 @@ def _events(policy: str, campaign: str, raw: RawFile, prefix: str) -> pa.Table:
 
 
 def _shoppers(table: pa.Table) -> pa.Array:
-    """One name per combination of user features, null where there is none."""
+    """Return one name per combination of user features, null where there is none."""
     features = [n for n in table.column_names if n.startswith("user_feature_")]
     if not features:
         return pa.nulls(table.num_rows, pa.string())

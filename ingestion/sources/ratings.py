@@ -1,4 +1,4 @@
-"""RecBole's atomic format (tab separated, typed headers) with real timestamps: ml-100k and its like.
+"""Reads RecBole's atomic format (tab separated, typed headers) with real timestamps: ml-100k and its like.
 
 A rating says that the film was watched: kind `view`, the rating as `value`. What the `.user` file tells about
 persons (age, sex, occupation, postcode) is not read.
@@ -16,7 +16,7 @@ from contracts.events import TIMESTAMP
 from ingestion.formats.columns import convert
 from ingestion.formats.raw_files import RawFile
 from ingestion.sources.base import (
-    Converted,
+    ConvertedDataset,
     Source,
     as_json,
     catalog_table,
@@ -24,7 +24,7 @@ from ingestion.sources.base import (
     event_ids,
     events_table,
     find_optional,
-    read,
+    read_text_file,
     skipped,
     untitled,
     with_unlisted,
@@ -54,9 +54,9 @@ class Ratings(Source):
             return exact
         return next(iter(sorted([*directory.glob(f"*.{kind}"), *directory.glob(f"*.{kind}.gz")])), None)
 
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         files = self.files(directory)
-        inter = _untyped(read(files[0], (), quoted=False))
+        inter = _untyped(read_text_file(files[0], (), quoted=False))
         missing = [c for c in ("user_id", "item_id", "timestamp") if c not in inter.table.column_names]
         if missing:
             raise UnreadableFile(f"{files[0].name} lacks {', '.join(missing)}", remedy="give RecBole's atomic files")
@@ -77,15 +77,15 @@ class Ratings(Source):
         read_files = [inter]
         catalog = catalog_table(0)
         if len(files) > 1:
-            items = _untyped(read(files[1], (), quoted=False))
+            items = _untyped(read_text_file(files[1], (), quoted=False))
             read_files.append(items)
             catalog = _catalog(items.table)
         catalog = with_unlisted(catalog, events.column("item_id").combine_chunks())
-        return Converted(events=events, catalog=catalog, skipped=skipped(*read_files))
+        return ConvertedDataset(events=events, catalog=catalog, skipped=skipped(*read_files))
 
 
 def _untyped(raw: RawFile) -> RawFile:
-    """`user_id:token` -> `user_id`."""
+    """Return `user_id` of `user_id:token`."""
     names = [n.split(":")[0] for n in raw.table.column_names]
     return RawFile(
         name=raw.name,

@@ -1,4 +1,4 @@
-"""Each shopper's items in order, without times: office (with text), beauty and sports (with numbered attributes).
+"""Reads each shopper's items in order, without times: office (with text), beauty and sports (with numbered attributes).
 
 `interactions.csv` has user, position, item; `items.csv` (title, brand, description) or `item_attributes.csv`
 (item, attributes) tell about the items. Every interaction becomes a `purchase`: in the originals it is a
@@ -16,7 +16,7 @@ from contracts.events import CATALOG
 from ingestion.formats.columns import convert
 from ingestion.formats.raw_files import RawFile
 from ingestion.sources.base import (
-    Converted,
+    ConvertedDataset,
     Source,
     as_json,
     catalog_table,
@@ -25,7 +25,7 @@ from ingestion.sources.base import (
     events_table,
     find,
     find_optional,
-    read,
+    read_text_file,
     skipped,
     untitled,
     with_unlisted,
@@ -33,7 +33,7 @@ from ingestion.sources.base import (
 from ingestion.sources.calendar import spread, timestamps
 
 
-class Sequences(Source):
+class RecordedSequences(Source):
     """`interactions.csv`, and `items.csv` or `item_attributes.csv` where there is one."""
 
     def __init__(self, name: str) -> None:
@@ -43,9 +43,9 @@ class Sequences(Source):
         about = find_optional(directory, "items.csv", "item_attributes.csv")
         return [find(directory, "interactions.csv"), *([about] if about else [])]
 
-    def convert(self, directory: Path) -> Converted:
+    def convert(self, directory: Path) -> ConvertedDataset:
         files = self.files(directory)
-        raw = read(files[0], ("user", "position", "item"), ())
+        raw = read_text_file(files[0], ("user", "position", "item"), ())
         rows = raw.table.num_rows
         users, items = column(raw.table, "user"), column(raw.table, "item")
         positions = convert(column(raw.table, "position"), pa.float64()).column
@@ -60,10 +60,10 @@ class Sequences(Source):
         read_files: list[RawFile] = [raw]
         catalog = catalog_table(0)
         if len(files) > 1:
-            about = read(files[1], ("item",))
+            about = read_text_file(files[1], ("item",))
             read_files.append(about)
             catalog = _catalog(about.table)
-        return Converted(events=events, catalog=with_unlisted(catalog, items), skipped=skipped(*read_files))
+        return ConvertedDataset(events=events, catalog=with_unlisted(catalog, items), skipped=skipped(*read_files))
 
 
 def _catalog(about: pa.Table) -> pa.Table:

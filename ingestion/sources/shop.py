@@ -1,4 +1,4 @@
-"""A synthetic shop of any size from a seed, as files of the contract; and the ways to break it on purpose.
+"""Makes a synthetic shop of any size from a seed, as files of the contract, and breaks it on purpose.
 
 `events/<day>.parquet` for every day with an event, `catalog.parquet`, `judgments.parquet`. The same plan gives the
 same bytes.
@@ -79,7 +79,7 @@ def generate(plan: ShopPlan, out: Path, *, progress: Callable[[str], None] | Non
 
 
 def broken(table: pa.Table, share: float, seed: list[int]) -> pa.Table:
-    """`table` with that share of its rows broken, each in one of the ways of BREAKS."""
+    """Return `table` with that share of its rows broken, each in one of the ways of BREAKS."""
     if not table.num_rows:
         return table
     random = np.random.default_rng([*seed, 1])

@@ -1,4 +1,4 @@
-"""One day of the synthetic shop: sessions of searches, impressions, views, carts and purchases.
+"""Simulates one day of the synthetic shop: sessions of searches, impressions, views, carts and purchases.
 
 What comes next in a session depends on what came before (an item's successors, its category), on the shopper's
 tastes, and only then on popularity: a model of sequences has something to learn that a list of bestsellers has not.
@@ -23,7 +23,7 @@ RATE = 0.22
 WEEK = (0.92, 0.9, 0.94, 0.98, 1.05, 1.18, 1.22)
 #: Share of sessions that start in each hour.
 HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 6, 7, 8, 8, 9, 10, 9, 8, 8, 9, 10, 12, 14, 15, 13, 8, 4], float)
-LONGEST = 14
+SESSION_MAX_STEPS = 14
 SHOWN = 6
 _SEARCHING, _FRONT_PAGE = 0.4, 0.25
 _FOLLOWS, _STAYS, _RETURNS = 0.5, 0.78, 0.93
@@ -75,7 +75,7 @@ class Popularity:
 
 
 def simulate_day(world: World, day: date, last_item: Array, *, drifted: bool) -> pa.Table:
-    """EVENTS of one day, by time. `last_item` [M]: what each shopper looked at last, -1 at first; it is updated."""
+    """Return EVENTS of one day, by time. `last_item` [M]: each shopper's last viewed item, -1 at first; updated."""
     age = (day - world.plan.opened).days
     random = np.random.default_rng([world.plan.seed, day.toordinal()])
     there = np.flatnonzero(world.joined <= age)
@@ -85,7 +85,7 @@ def simulate_day(world: World, day: date, last_item: Array, *, drifted: bool) ->
     heap = np.cumsum(world.activity[there])
     shopper = there[np.searchsorted(heap, random.random(number) * heap[-1], "right").clip(0, len(there) - 1)]
     popular = Popularity.on(world, age, drifted=drifted)
-    lengths = np.minimum(random.geometric(0.24, number), LONGEST)
+    lengths = np.minimum(random.geometric(0.24, number), SESSION_MAX_STEPS)
     tastes = world.tastes[shopper]
     if drifted:
         tastes = (tastes + len(CATEGORIES) // 2) % len(CATEGORIES)
@@ -98,7 +98,7 @@ def simulate_day(world: World, day: date, last_item: Array, *, drifted: bool) ->
 def _walk(
     world: World, popular: Popularity, random: np.random.Generator, tastes: Array, lengths: Array, before: Array
 ) -> Array:
-    """int64 [S, longest]: the items of each session, -1 after its end."""
+    """Return int64 [S, longest]: the items of each session, -1 after its end."""
     number, longest = len(lengths), int(lengths.max())
     steps = np.full((number, longest), -1, np.int64)
     favourite = tastes[np.arange(number), np.searchsorted([0.65, 0.9], random.random(number))]
@@ -127,7 +127,7 @@ def _events(
     steps: Array,
     inflation: float,
 ) -> tuple[Rows, pa.Array, Array]:
-    """Rows of all sessions, the day's queries, and the length of each session in microseconds."""
+    """Return the rows of all sessions, the day's queries, and the length of each session in microseconds."""
     number = len(lengths)
     session = np.repeat(np.arange(number), lengths)
     place = np.arange(len(session)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -157,7 +157,7 @@ def _events(
 def _openings(
     world: World, popular: Popularity, random: np.random.Generator, steps: Array
 ) -> tuple[list[Rows], pa.Array, Array]:
-    """How sessions open: searches and what was shown, the queries, and where the first item of each session stood.
+    """Open the sessions: searches and what was shown, the queries, and the first item's position in each.
 
     The place is -1 where nothing was shown.
     """
@@ -185,7 +185,7 @@ def _openings(
 
 
 def _rows(kind: str, session: Array, item: Array, offset: Array, **more: Array) -> Rows:
-    """Rows of one kind; `more` may give position, worth and query."""
+    """Return rows of one kind; `more` may give position, worth and query."""
     blank = np.full(len(session), -1, np.int64)
     return Rows(
         session=session,
@@ -219,7 +219,7 @@ def _table(
 ) -> pa.Table:
     weights = HOURS / HOURS.sum()
     starts = (random.choice(24, len(shopper), p=weights) + random.random(len(shopper))) * 3600 * SECOND
-    starts = np.minimum(starts.astype(np.int64), DAY - SECOND - ends)  # nobody shops over midnight
+    starts = np.minimum(starts.astype(np.int64), DAY - SECOND - ends)  # no session goes over midnight
     moment = micros(datetime.combine(day, time(), UTC)) + starts[rows.session] + rows.offset
     order = np.lexsort((rows.kind, rows.session, moment))
     session, item = rows.session[order], rows.item[order]

@@ -1,4 +1,4 @@
-"""The words of the synthetic shop: what its products are called. Brands are made up."""
+"""Lists the words of the synthetic shop, of which its products' names are made. Brands are made up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The synthetic shop at rest: what it sells, and to whom.
+"""Makes up the synthetic shop at rest: its items and its shoppers.
 
 Every property of an item or a shopper is a hash of (seed, property, number), so an item is the same however many
 others there are and on whichever day one looks: a shop can be continued tomorrow.
@@ -75,7 +75,7 @@ class World:
     _seeds: dict[str, Array] = field(default_factory=dict)
 
     def draw(self, what: str, numbers: Array) -> Array:
-        """Evenly in [0, 1), one per number."""
+        """Draw evenly in [0, 1), one per number."""
         if what not in self._seeds:
             self._seeds[what] = np.array(seed_of(f"{self.plan.seed}/{what}"), np.uint64)
         return uniform(self._seeds[what], numbers)
@@ -201,12 +201,12 @@ class World:
 
     @cached_property
     def item_ids(self) -> pa.Array:
-        """Ids that no shop of another seed has, so that its catalog cannot pass for this one's."""
+        """Return ids that no shop of another seed has, so that its catalog cannot pass for this one's."""
         numbers = pc.utf8_lpad(pa.array(self.item).cast(pa.string()), 7, "0")
         return pc.binary_join_element_wise(f"item-{self.plan.seed}", numbers, "-")
 
     def catalog(self) -> pa.Table:
-        """CATALOG columns of every item up to the last day."""
+        """Return CATALOG columns of every item up to the last day."""
         w, join = self.words, pc.binary_join_element_wise
         model = pa.array(100 + self.item % 900).cast(pa.string())
         opened = micros(datetime.combine(self.plan.opened, time(), UTC))
@@ -228,7 +228,7 @@ class World:
         )
 
     def judgments(self, most: int = 150) -> pa.Table:
-        """JUDGMENTS: for `<attribute> <noun>` 3 where both fit, 1 where the noun alone does; first items only."""
+        """Return JUDGMENTS: of `<attribute> <noun>` 3 if both fit, 1 where the noun alone does; first items only."""
         w = pa.table({"query": pc.binary_join_element_wise(self.words["attribute"], self.words["noun"], " ")})
         w = (
             w.append_column("noun", self.words["noun"])

@@ -1,4 +1,4 @@
-"""The landed batches of one day, merged: every event once, in one order."""
+"""Merges the landed batches of one day: every event once, in one order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ingestion.rules.split import duplicates
 
 
 def merge(folders: list[Path], names: list[str]) -> tuple[pa.Table, pa.Table]:
-    """Rows of all batches by time and id, each event once; and everything quarantined."""
+    """Return the rows of all batches by time and id, each event once; and everything quarantined."""
     parts, asides = [], []
     for folder, name in zip(folders, names, strict=True):
         rows = pq.read_table(folder / DATA, schema=batches.LANDED)

@@ -1,4 +1,4 @@
-"""Landed rows of a day -> the partition that everything downstream reads, or a refusal that says what to do.
+"""Publishes the landed rows of a day as the partition that everything downstream reads, or refuses with a remedy.
 
 A day is published whole or not at all. What it is made of is written into its manifest, so a rerun on the same
 landed batches has nothing to do, and one that is made again has the same bytes.
@@ -7,39 +7,39 @@ landed batches has nothing to do, and one that is made again has the same bytes.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 from artifacts.lake import Lake
-from artifacts.publish import fetch, read_manifest
-from contracts.errors import DataError, EmptyPartition, NothingLanded, SchemaChanged
+from artifacts.publish import fetch
+from contracts.errors import DataError, EmptyPartition, SchemaChanged
 from contracts.settings import settings
 from ingestion.landing import batches
 from ingestion.landing.event_log import collect
+from ingestion.landing.manifests import LandedDay
 from ingestion.landing.pinned_catalog import pin_catalog
 from ingestion.rules.quarantine import counts
 from ingestion.validation.merge import merge
+from ingestion.validation.survey import (
+    EVENTS_TABLE,
+    DaySurvey,
+    PublishedDay,
+    in_parallel,
+    read_landed,
+    survey_days,
+)
 
-EVENTS_TABLE = "events"
 #: Without a value in these a day is of no use.
 ESSENTIAL = ("event_id", "event_time", "user_id", "kind", "item_id")
 #: A partition of which a larger share is quarantined is refused.
 MAX_QUARANTINED = 0.5
 _FEW = 20
-#: How far back a run looks for rows that landed after their day was published; older ones wait for a run of their day.
-LATE_DAYS = 40
-_WORKERS = 8
 _REMEDY = (
     "repair the export and land it with `caravan ingest --replace`, or let the change pass with "
     "`caravan validate {day} --accept-changes`"
 )
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 _DAY = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 
 
@@ -97,34 +97,27 @@ def validate_day(
     """
     _checked_day(day)
     collected = collect(lake, event_log, now=now) if event_log else []
-    state = _state(lake, day)
-    changed = [d for d in state.days if d not in state.published or not state.same(d)]
-    abouts = dict(zip(changed, _parallel(lambda d: _abouts(lake, state.landed[d]), changed), strict=True))
-    accepted = {d: m["columns"] for d, m in state.published.items() if m.get("columns") and d not in changed}
-    errors: dict[str, DataError] = {}
-    for current in changed:
-        try:
-            accepted[current] = _accept(current, abouts[current], accepted, accept_changes=accept_changes)
-        except DataError as error:
-            errors[current] = error
+    found = survey_days(lake, day)
+    parts = in_parallel(lambda d: read_landed(lake, found.landed[d]), found.changed)
+    columns = _accepted_columns(found, parts, accept_changes=accept_changes)
 
     def make(current: str) -> DayReport | DataError:
-        if current in errors:
-            return errors[current]
-        about = {"batches": state.landed[current], "columns": accepted[current]}
-        before = state.published.get(current)
+        accepted = columns[current]
+        if isinstance(accepted, DataError):
+            return accepted
         try:
             return _publish_day(
-                lake, current, about, abouts[current], before,
+                lake, found, current, parts[current], accepted,
                 accept_changes=accept_changes, max_quarantined=max_quarantined,
             )  # fmt: skip
         except DataError as error:
             return error
 
-    made = dict(zip(changed, _parallel(make, changed), strict=True))
+    made = in_parallel(make, found.changed)
     skipped = _skipped(made, day)
-    found = made.get(day)
-    own = found if isinstance(found, DayReport) else _report(day, state.published[day], written=False)
+    own = made.get(day)
+    if not isinstance(own, DayReport):  # nothing changed, for _skipped raises the error of this day
+        own = _report(day, found.published[day], found.digests[day], written=False)
     if least_known is None:
         least_known = settings().catalog_known
     digest, items = pin_catalog(lake, day, accept_changes=accept_changes, least_known=least_known, events=EVENTS_TABLE)
@@ -158,87 +151,42 @@ def _checked_day(day: str) -> None:
         raise DataError(f"{day!r} is not a day", remedy="give it as YYYY-MM-DD") from None
 
 
-@dataclass(frozen=True)
-class _State:
-    """What has landed and what is published, for the days that a run looks at."""
+def _accepted_columns(
+    found: DaySurvey, parts: Mapping[str, list[LandedDay]], *, accept_changes: bool
+) -> dict[str, dict[str, str] | DataError]:
+    """Return the columns of each changed day, or why they are refused.
 
-    days: list[str]
-    landed: dict[str, dict[str, str]]  # day -> batch -> digest
-    published: dict[str, dict[str, Any]]  # day -> meta of its manifest, and its digest
-
-    def same(self, day: str) -> bool:
-        """Check whether the published day is made of exactly what has landed."""
-        return bool(self.published[day]["batches"] == self.landed[day])
-
-
-def _state(lake: Lake, day: str) -> _State:
-    """Look at `day`, every landed day before it that is not published, and the LATE_DAYS last ones."""
-    by_day: dict[str, list[str]] = {}
-    for name in lake.partitions(batches.EVENTS_TABLE):
-        own, _, batch = name.partition("/")
-        if own <= day:
-            by_day.setdefault(own, []).append(batch)
-    published = [d for d in lake.partitions(EVENTS_TABLE) if d <= day]
-    if day not in by_day:
-        raise NothingLanded(
-            f"no event of {day} has landed for {lake.source}",
-            remedy="bring them with `caravan ingest`, or choose a day that has some",
-        )
-    recent = (date.fromisoformat(day) - timedelta(days=LATE_DAYS)).isoformat()
-    there = set(published)
-    days = [d for d in sorted(by_day) if d not in there or d >= recent]
-    wanted = {d for d in days if d in there}
-    for current in days:  # what the first of them is compared with
-        before = bisect_left(published, current) - 1
-        if before >= 0:
-            wanted.add(published[before])
-    names = [(d, b) for d in days for b in by_day[d]]
-    digests = _parallel(lambda n: lake.digest(batches.EVENTS_TABLE, "/".join(n)), names)
-    landed: dict[str, dict[str, str]] = {d: {} for d in days}
-    for (own, batch), digest in zip(names, digests, strict=True):
-        landed[own][batch] = str(digest)
-    order = sorted(wanted)
-    manifests = _parallel(lambda d: lake.manifest(EVENTS_TABLE, d), order)
-    metas = {d: {**m.meta, "digest": m.digest} for d, m in zip(order, manifests, strict=True)}
-    return _State(days, landed, metas)
-
-
-def _parallel(work: Callable[[_In], _Out], values: Iterable[_In]) -> list[_Out]:
-    """Run `function` on all in parallel: requests to the store take their time, not ours."""
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(work, values))
-
-
-def _abouts(lake: Lake, batches: dict[str, str]) -> list[dict[str, Any]]:
-    """Return what the landed batches of a day say about themselves, in the order of their names."""
-    return [read_manifest(lake.store, batches[b]).meta for b in sorted(batches)]
-
-
-def _accept(
-    day: str, abouts: list[dict[str, Any]], accepted: dict[str, dict[str, str]], *, accept_changes: bool
-) -> dict[str, str]:
-    """Return the columns of the day, compared with those of the last accepted day before it."""
-    since = max((d for d in accepted if d < day), default=None)
-    columns = _columns(abouts)
-    if columns is None:
-        return accepted[since] if since else {}
-    if since and not accept_changes:
-        _refuse_changes(day, columns, since, accepted[since])
-    return columns
+    Each is compared with the last accepted day before it, which may itself be one of them.
+    """
+    accepted = {d: p.columns for d, p in found.published.items() if p.columns and d not in parts}
+    result: dict[str, dict[str, str] | DataError] = {}
+    for day in sorted(parts):
+        since = max((d for d in accepted if d < day), default=None)
+        columns = _columns(parts[day])
+        try:
+            if columns is None:
+                columns = accepted[since] if since else {}
+            elif since and not accept_changes:
+                _refuse_changes(day, columns, since, accepted[since])
+            result[day] = accepted[day] = columns
+        except DataError as error:
+            result[day] = error
+    return result
 
 
 def _publish_day(
     lake: Lake,
+    found: DaySurvey,
     day: str,
-    about: dict[str, Any],
-    abouts: list[dict[str, Any]],
-    before: dict[str, Any] | None,
+    parts: list[LandedDay],
+    columns: dict[str, str],
     *,
     accept_changes: bool,
     max_quarantined: float,
 ) -> DayReport:
-    folders = [fetch(lake.store, digest, lake.cache) for _, digest in sorted(about["batches"].items())]
-    kept, aside = merge(folders, [a["file"] for a in abouts])
+    """Merge what has landed of a day and publish it, unless it is of no use."""
+    folders = [fetch(lake.store, digest, lake.cache) for _, digest in sorted(found.landed[day].items())]
+    kept, aside = merge(folders, [p.file for p in parts])
     read = kept.num_rows + aside.num_rows
     if not kept.num_rows:
         why = ", ".join(f"{n} {r}" for r, n in counts(aside.column("reason")).items())
@@ -256,29 +204,35 @@ def _publish_day(
             remedy="repair the export and land it with `caravan ingest --replace`, or allow more with "
             f"`caravan validate {day} --max-quarantined SHARE` (now {max_quarantined})",
         )
-    about = {**about, "read": read, "kept": kept.num_rows, "quarantined": counts(aside.column("reason"))}
-    digest = batches.publish_tables(lake, EVENTS_TABLE, day, kept, aside, about)
-    return _report(day, {**about, "digest": digest}, written=before is None or before["digest"] != digest)
+    published = PublishedDay(
+        batches=found.landed[day],
+        columns=columns,
+        read=read,
+        kept=kept.num_rows,
+        quarantined=counts(aside.column("reason")),
+    )
+    digest = batches.publish_tables(lake, EVENTS_TABLE, day, kept, aside, published.to_meta())
+    return _report(day, published, digest, written=found.digests.get(day) != digest)
 
 
-def _report(day: str, about: dict[str, Any], *, written: bool) -> DayReport:
+def _report(day: str, published: PublishedDay, digest: str, *, written: bool) -> DayReport:
     return DayReport(
         day=day,
-        digest=about["digest"],
-        read=about["read"],
-        kept=about["kept"],
-        quarantined=about["quarantined"],
+        digest=digest,
+        read=published.read,
+        kept=published.kept,
+        quarantined=published.quarantined,
         written=written,
     )
 
 
-def _columns(abouts: list[dict[str, Any]]) -> dict[str, str] | None:
+def _columns(parts: list[LandedDay]) -> dict[str, str] | None:
     """Return what the day's files had, together; engines' logs always have everything and say nothing here."""
     columns: dict[str, str] | None = None
-    for about in abouts:
-        if about["origin"] == "file":
+    for part in parts:
+        if part.origin == "file":
             columns = columns or {}
-            for name, kind in about["families"].items():
+            for name, kind in part.families.items():
                 columns[name] = kind if columns.get(name, "any") == "any" else columns[name]
     return columns
 

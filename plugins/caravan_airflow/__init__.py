@@ -1,1 +1,1 @@
-"""Everything Airflow-specific that is not wiring: the form, the assets, the steps of the chain, links in the UI."""
+"""Holds what is specific to Airflow and not wiring: the form, the assets, the steps of the chain, links in the UI."""

@@ -1,4 +1,4 @@
-"""Settings of the region that is the active one now: after a failover the chain goes on there."""
+"""Finds the settings of the active region: after a failover the chain goes on there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contracts.region import named
 from contracts.settings import Settings, settings
 
 #: Seconds for which an answer is believed; tasks are short, but the triggerer lives for weeks.
-BELIEVED = 15.0
+ACTIVE_REGION_CACHE_S = 15.0
 _found: tuple[float, Settings] | None = None
 
 
 def here() -> Settings:
-    """Of the active region; of the one in the environment while the control group knows of none."""
+    """Return the settings of the active region; of the one in the environment while the control group knows of none."""
     global _found
-    if _found is None or time.monotonic() - _found[0] > BELIEVED:
+    if _found is None or time.monotonic() - _found[0] > ACTIVE_REGION_CACHE_S:
         _found = time.monotonic(), _look(settings())
     return _found[1]
 

@@ -1,4 +1,4 @@
-"""What each step of the nightly chain makes, so that Airflow's asset page shows the lineage.
+"""Names what each step of the nightly chain makes, so that Airflow's asset page shows the lineage.
 
 One asset stands for one kind of thing over all sources and days; the event that a step emits carries which one
 it was: source, day and digest.

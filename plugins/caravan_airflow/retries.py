@@ -1,4 +1,4 @@
-"""Which failures are worth a second try."""
+"""Decides which failures are worth a second try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow's scheduler, with the libraries of the chain loaded first: `python -m caravan_airflow.scheduler [OPTIONS]`.
+"""Runs Airflow's scheduler with the chain's libraries loaded first: `python -m caravan_airflow.scheduler [OPTIONS]`.
 
 The LocalExecutor's workers are forks of the scheduler, and every task is a fork of a worker: what is loaded here is
 loaded once, instead of ten seconds and more in each task. None of these starts threads that a fork would lose.

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as our own tasks use it: signed in as the service user, who may read answers and close requests.
+"""Calls Airflow's REST API for our own tasks: signed in as the service user, who may read answers and close requests.
 
 Tasks may not touch Airflow's database, and what a task is handed (XCom, an event, a context) another task could have
 made up. Who answered a request, only the API server knows.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 #: Characters that Airflow keeps of a note.
-NOTE = 1000
+NOTE_MAX_CHARS = 1000
 
 
 class Service:
@@ -58,24 +58,24 @@ class Service:
         return self._call("POST", "/api/v2/dags/release/dagRuns", json=body, passing=(409,)) is not None
 
     def state(self, run: str, task: str) -> str | None:
-        """State of a task of a run of `release`."""
+        """Return the state of a task of a run of `release`."""
         found: str | None = self._call("GET", _task(run, task))["state"]
         return found
 
     def note(self, run: str, task: str, text: str, dag: str = "release") -> None:
         """Say something on the page of a task of a run."""
-        self._call("PATCH", _task(run, task, dag), json={"note": text[:NOTE]})
+        self._call("PATCH", _task(run, task, dag), json={"note": text[:NOTE_MAX_CHARS]})
 
     def note_run(self, run: str, text: str, dag: str) -> None:
         """Say something on the page of a run."""
-        self._call("PATCH", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}", json={"note": text[:NOTE]})
+        self._call("PATCH", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}", json={"note": text[:NOTE_MAX_CHARS]})
 
     def skip(self, run: str, task: str, note: str) -> None:
-        """End a task of a run of `release` that waits: nobody has to answer any more."""
+        """End a task of a run of `release` that waits: no answer is needed any more."""
         self._call("PATCH", _task(run, task), json={"new_state": "skipped", "note": note[:1000]})
 
     def _call(self, method: str, path: str, *, passing: tuple[int, ...] = (), **options: Any) -> Any:
-        """One request. StackError when Airflow does not answer, NotFound or CaravanError when it refuses."""
+        """Send one request. Raises StackError when Airflow does not answer, NotFound or CaravanError on refusal."""
         if not self._token:
             self._token = str(self._send("POST", "/auth/token", json=self._login).json()["access_token"])
         answer = self._send(

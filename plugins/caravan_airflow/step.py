@@ -1,4 +1,4 @@
-"""From Airflow's context to one of our functions and back.
+"""Turns Airflow's context into a call of one of our functions, and its result into XComs.
 
 `@step` lets a DAG task be one call: it reads day, source and recipe out of the context, says in the log what
 is about to happen, tells the assets which digest was made, and lays links to the evidence on the task's page.
@@ -7,7 +7,6 @@ is about to happen, tells the assets which digest was made, and lays links to th
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError, SettingsError
+from contracts.settings import SOURCE_NAME
 from training.recipes import names
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 RECIPES = tuple(names())
 #: Canary policies that a run may choose.
 ROLLOUTS = ("default", "demo")
-SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 #: XCom keys under which a step leaves its links; plugins/caravan_airflow/ui/links.py turns them into buttons.
 LINKS = {"mlflow": "MLflow", "report": "Drift report", "release": "Release run"}
@@ -73,7 +72,7 @@ class NothingToDo(CaravanError):
 
 
 def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
-    """Day, source, recipe and rollout of the run that `context` belongs to, and who started it.
+    """Return day, source, recipe and rollout of the run that `context` belongs to, and who started it.
 
     The day is the one from the form; else the first day of the data interval (a scheduled run or a backfill of D
     has the interval [D, D+1)); else, without any interval, the day before the run was asked for. Raises
@@ -83,7 +82,7 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
     params, dag_run = context["params"], context["dag_run"]
     source, recipe, wanted = str(params["source"]), str(params["recipe"]), params.get("day")
     rollout = str(params.get("rollout", ROLLOUTS[0]))
-    if not re.fullmatch(SOURCE_PATTERN, source) or recipe not in RECIPES or rollout not in ROLLOUTS:
+    if not SOURCE_NAME.fullmatch(source) or recipe not in RECIPES or rollout not in ROLLOUTS:
         raise SettingsError(
             f"source {source!r}, recipe {recipe!r} or rollout {rollout!r} is not usable",
             remedy="start the run from its form",

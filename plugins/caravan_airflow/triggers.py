@@ -1,4 +1,4 @@
-"""Waiting for the ledger in the triggerer: no worker is held, and a restarted triggerer goes on."""
+"""Waits for the ledger in the triggerer: no worker is held, and a restarted triggerer goes on."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from releases.progress import Look
 
 #: Seconds between two looks, and between two lines of progress that say the same.
-EVERY, REPEAT = 1.0, 60.0
-#: Seconds without an answer from the ledger's database before the task is told.
-SILENCE = 600.0
+LEDGER_POLL_INTERVAL_S, PROGRESS_REPEAT_S = 1.0, 60.0
+#: Seconds without an answer from the ledger's database before the task is notified.
+LEDGER_SILENCE_LIMIT_S = 600.0
 
 
 class LedgerTrigger(BaseTrigger):
     """Ends when a release has passed, skipped or will not reach `step`. What it says is only a wake-up call."""
 
-    def __init__(self, source: str, digest: str, step: str, every: float = EVERY) -> None:
+    def __init__(self, source: str, digest: str, step: str, every: float = LEDGER_POLL_INTERVAL_S) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.source, self.digest, self.step, self.every = source, digest, step, every
 
@@ -41,11 +41,11 @@ class LedgerTrigger(BaseTrigger):
             except Exception as error:
                 # a database that restarts is no reason to fail a release; silence for long is
                 found, line = None, f"the ledger does not answer: {error}"
-                if time.monotonic() - heard > SILENCE:
+                if time.monotonic() - heard > LEDGER_SILENCE_LIMIT_S:
                     yield _event("silence")
                     return
             about = line.partition(";")[0]  # the state; what follows may change with every look
-            if about != said or time.monotonic() - said_at >= REPEAT:
+            if about != said or time.monotonic() - said_at >= PROGRESS_REPEAT_S:
                 self.log.info("%s", line)
                 said, said_at = about, time.monotonic()
             if found is not None and found.outcome != "waiting":
@@ -54,12 +54,12 @@ class LedgerTrigger(BaseTrigger):
             await asyncio.sleep(self.every)
 
     def look(self) -> tuple[Look, str]:
-        """One look at the ledger: what the step has come to, and a line about where the release is."""
+        """Look at the ledger once: what the step has come to, and a line about where the release is."""
         from caravan_airflow.active import here
-        from releases.progress import look, now_at
+        from releases.progress import now_at, read_progress
 
         ledger = _ledger()
-        found = look(ledger.history(self.source, self.digest), cast("State", self.step))
+        found = read_progress(ledger.history(self.source, self.digest), cast("State", self.step))
         return found, now_at(ledger, self.source, self.digest, here())
 
 

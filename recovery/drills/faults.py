@@ -1,4 +1,4 @@
-"""Breaks something before a rehearsal restores, and mends it afterwards.
+"""Breaks something before a rehearsal restores, and repairs it afterwards.
 
 Some faults are in the vault. Others stop services of the active region for as long as the rehearsal lasts: shoppers
 still get answers with `database-down` and `object-store-down`, and none with `edge-cut-off` and `region-down`.
@@ -12,21 +12,23 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
+from contracts.recovery import Fault
 from contracts.settings import Settings
 from recovery.machine import Machine
 from recovery.restore import suspended
 from recovery.vault.catalog import Catalog, manifest_key
 from recovery.vault.vault import Vault
 
-FAULTS = {
-    "nothing": "The active region as if it were lost",
-    "newest-overwritten": "The newest snapshot's manifest was written over by the one who may write",
-    "newest-corrupt": "What lies where the newest snapshot's manifest should be is none, in any version",
-    "slow-store": "Every answer of the store that is restored from came late",
-    "database-down": "The active region's database was down",
-    "object-store-down": "The active region's object store was down",
-    "edge-cut-off": "The active region's edge was cut off",
-    "region-down": "Every service of the active region was down",
+#: What a rehearsal's page says of each fault.
+FAULTS: dict[str, str] = {
+    Fault.NOTHING: "The active region as if it were lost",
+    Fault.NEWEST_OVERWRITTEN: "The newest snapshot's manifest was written over by the one who may write",
+    Fault.NEWEST_CORRUPT: "In place of the newest snapshot's manifest there was something else, in every version",
+    Fault.SLOW_STORE: "Every answer of the store that is restored from came late",
+    Fault.DATABASE_DOWN: "The active region's database was down",
+    Fault.OBJECT_STORE_DOWN: "The active region's object store was down",
+    Fault.EDGE_CUT_OFF: "The active region's edge was cut off",
+    Fault.REGION_DOWN: "Every service of the active region was down",
 }
 _STORES = ("postgres", "redis", "s3")
 _REST = (
@@ -34,13 +36,13 @@ _REST = (
 )  # fmt: skip
 #: The services that each fault stops, in the order in which they are started again.
 DOWN: dict[str, tuple[tuple[str, ...], ...]] = {
-    "database-down": (("postgres",),),
-    "object-store-down": (("s3",),),
-    "edge-cut-off": (("edge",),),
-    "region-down": (_STORES, _REST),
+    Fault.DATABASE_DOWN: (("postgres",),),
+    Fault.OBJECT_STORE_DOWN: (("s3",),),
+    Fault.EDGE_CUT_OFF: (("edge",),),
+    Fault.REGION_DOWN: (_STORES, _REST),
 }
-#: Seconds by which every answer of a slow store is late.
-LATE = 0.1
+#: Delay of every answer of a slow store.
+SLOW_STORE_DELAY_S = 0.1
 _CHUNK = 1 << 16
 
 
@@ -51,14 +53,14 @@ def inject(fault: str, vault: Vault, active: Settings, machine: Machine, target:
     Services run again afterwards. Damage that cannot be undone is done to a snapshot taken for it.
     """
     garbage = b'{"not": "a manifest"}'
-    if fault == "newest-overwritten":
+    if fault == Fault.NEWEST_OVERWRITTEN:
         newest = Catalog(vault, active).newest()
         assert newest is not None  # noqa: S101 - there is one, or one was taken
         vault.store.put(manifest_key(newest.sequence), garbage)
-    elif fault == "newest-corrupt":
+    elif fault == Fault.NEWEST_CORRUPT:
         vault.store.put(manifest_key(max(Catalog(vault, active).sequences(), default=0) + 1), garbage)
-    elif fault == "slow-store":
-        with closing(SlowProxy(target.s3_url, LATE)) as door:
+    elif fault == Fault.SLOW_STORE:
+        with closing(SlowProxy(target.s3_url, SLOW_STORE_DELAY_S)) as door:
             yield target.model_copy(update={"s3_endpoint": door.address})
         return
     try:

@@ -21,6 +21,7 @@ from artifacts.database import engine as region_database
 from artifacts.ledger import Ledger
 from artifacts.tables import fence as fence_table
 from contracts.errors import ArtifactError, CaravanError, RecoveryError, RestoreRefused, StoreUnavailable
+from contracts.recovery import Fault, RestoreStep
 from contracts.region import other
 from contracts.settings import Settings
 from monitoring.alerts import tell as alert
@@ -52,7 +53,7 @@ def rehearse(
     machine: Machine,
     others: Machine,
     *,
-    fault: str = "nothing",
+    fault: str = Fault.NOTHING,
     count: int = 200,
     human_actions: int = 1,
     progress: Progress = silent,
@@ -62,7 +63,7 @@ def rehearse(
     Raises RestoreRefused when the region is the active one, and what a restore raises, after alerting.
     """
     active = target.of_region(other(target.region))
-    right = fence.read(target)
+    right = fence.read_right(target)
     if right is not None and right.standing != "passive":
         raise RestoreRefused(
             f"{target.region} is the active region: a rehearsal would replace it",
@@ -92,7 +93,7 @@ def rehearse(
 
 def _has_its_own(target: Settings) -> bool:
     """Check whether the region was active since its last restore: what it accepted then may be nowhere else."""
-    if fence.read(target) is None:
+    if fence.read_right(target) is None:
         return False  # there never was a lease
     try:
         with closing(RegionLease.of(target)) as active:
@@ -100,7 +101,7 @@ def _has_its_own(target: Settings) -> bool:
     except StoreUnavailable:
         return True  # doing it again adds nothing
     ends = [after["since"] for one, after in pairwise(epochs) if one["region"] == target.region]
-    last = resume.read(target)
+    last = resume.read_state(target)
     if not ends or last is None or not resume.has_replaced(last):
         return bool(ends)
     return bool(datetime.fromisoformat(last.began_at) < max(ends))
@@ -136,7 +137,7 @@ def _rehearsed(
     def tell(what: str) -> None:
         progress("rehearsal", what, time.monotonic() - began)
 
-    newest, right = Catalog(vault, active).newest(), fence.read(active)
+    newest, right = Catalog(vault, active).newest(), fence.read_right(active)
     if newest is None or newest.region != active.region or (right is not None and newest.epoch < right.epoch):
         tell(f"there is no snapshot of {active.region} since it is the active region; taking one")
         create(active, others)
@@ -154,7 +155,7 @@ def _rehearsed(
         )  # fmt: skip
         done = restore(seen, machine, Point.parse("newest"), options, progress=progress)
         full = time.monotonic() - since
-    first = full - sum(float(done.steps[name]["seconds"]) for name in ("edge", "open"))
+    first = full - sum(float(done.steps[name]["seconds"]) for name in (RestoreStep.EDGE, RestoreStep.OPEN))
     after = probe_queries.answers(target.engine_address, asked)
     known = {move.hash for move in Ledger(region_database(target), target.region).history()}
     restored = _told_at(target)

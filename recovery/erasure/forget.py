@@ -38,7 +38,7 @@ def silent(_place: str, _what: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ErasureReport:
     """Rows, lines or keys found and left, per kind. `unreached` gives the error per place that did not answer."""
 
     region: str
@@ -55,21 +55,23 @@ class Report:
         return not self.unreached and not any(self.left.values())
 
 
-def look(
+def find_rows(
     s: Settings, whom: ErasureSubject, *, among: Sequence[ErasurePlace] | None = None, progress: Progress = silent
-) -> Report:
+) -> ErasureReport:
     """Count what a region holds of the erased shoppers, without removing or recording anything."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=0)
 
 
 def erase(
     s: Settings, whom: ErasureSubject, *, among: Sequence[ErasurePlace] | None = None, progress: Progress = silent
-) -> Report:
+) -> ErasureReport:
     """Remove the shoppers' rows from a region, and look again."""
     return _go(s.region, among if among is not None else places(s), whom, progress, rounds=_ROUNDS)
 
 
-def _go(region: str, among: Iterable[ErasurePlace], whom: ErasureSubject, progress: Progress, *, rounds: int) -> Report:
+def _go(
+    region: str, among: Iterable[ErasurePlace], whom: ErasureSubject, progress: Progress, *, rounds: int
+) -> ErasureReport:
     found: Counter[str] = Counter()
     left: Counter[str] = Counter()
     unreached: dict[str, str] = {}
@@ -91,7 +93,7 @@ def _go(region: str, among: Iterable[ErasurePlace], whom: ErasureSubject, progre
         except (CaravanError, OSError) as error:
             unreached[place.name] = str(error)
             progress(place.name, f"not done: {error}")
-    return Report(region=region, found=dict(found), left=dict(+left), unreached=unreached)
+    return ErasureReport(region=region, found=dict(found), left=dict(+left), unreached=unreached)
 
 
 def open_list(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList, Vault | None]:
@@ -115,17 +117,17 @@ def open_list(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList,
 
 def plan_erasure(
     s: Settings, regions: Sequence[RegionName], shopper: str, *, progress: Progress = silent
-) -> list[Report]:
+) -> list[ErasureReport]:
     """Return the dry run: what these regions hold of one shopper. Nothing is removed and nothing is recorded."""
     entry = Erasure(pseudonym=pseudonym_of(shopper, s), at=datetime.now(UTC), by="", reason="", region=s.region)
     whom = subject_of([entry], shopper)
-    return [look(s.of_region(region), whom, progress=_named(progress, region)) for region in regions]
+    return [find_rows(s.of_region(region), whom, progress=_named(progress, region)) for region in regions]
 
 
 def erase_shopper(
     s: Settings, regions: Sequence[RegionName], shopper: str, *, by: str, reason: str, without_vault: bool = False,
     progress: Progress = silent,
-) -> list[Report]:  # fmt: skip
+) -> list[ErasureReport]:  # fmt: skip
     """Erase one shopper from these regions; return one report per region.
 
     The shopper is named by the shop's identifier or by pseudonym. The erasure is recorded before anything is removed;
@@ -145,7 +147,7 @@ def erase_shopper(
 
 def apply_again(
     s: Settings, regions: Sequence[RegionName], *, without_vault: bool = False, progress: Progress = silent
-) -> list[Report]:
+) -> list[ErasureReport]:
     """Apply the whole list to these regions: to rows brought in since, and to what an earlier run did not reach."""
     listed, vault = open_list(s, without_vault=without_vault)
     with hold_vault_lock(vault, s):

@@ -43,7 +43,7 @@ Span = tuple[int, int]
 
 
 @dataclass
-class Found:
+class FoundLines:
     """The lines to blank, per kind of log and file."""
 
     spans: dict[str, dict[Path, list[Span]]] = field(default_factory=dict)
@@ -53,11 +53,11 @@ class Found:
         return Counter({kind: sum(map(len, files.values())) for kind, files in self.spans.items()})
 
 
-def look(home: Path, whom: ErasureSubject) -> Found:
+def find_lines(home: Path, whom: ErasureSubject) -> FoundLines:
     """Find every line of the erased below a region's home, after finishing any blanking that was interrupted."""
     finish(home)
     requests, opaque = _links(home, whom)
-    found = Found()
+    found = FoundLines()
     for kind, pattern in KINDS.items():
         goes = of_events(whom) if kind == "event log" else _of_edge(requests, opaque)
         files = {path: spans for path in sorted(home.glob(pattern)) if (spans := list(_spans(path, goes)))}
@@ -65,7 +65,7 @@ def look(home: Path, whom: ErasureSubject) -> Found:
     return found
 
 
-def blank(home: Path, found: Found) -> None:
+def blank(home: Path, found: FoundLines) -> None:
     """Blank the lines that were found, one kind after the other; all of it is on disk when this returns."""
     for kind in KINDS:
         files = found.spans.get(kind, {})

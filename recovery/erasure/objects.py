@@ -46,7 +46,7 @@ class Erasable(Store, Protocol):
 
 
 @dataclass
-class Found:
+class FoundObjects:
     """Rows of the erased per object, and every manifest of the bucket that holds the lake."""
 
     rows: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Buckets:
         self.bucket = bucket
         self._folder = folder
 
-    def look(self, whom: ErasureSubject) -> Found:
+    def look(self, whom: ErasureSubject) -> FoundObjects:
         """Find every object with rows of the erased.
 
         Raises StoreUnavailable, because a listing never ends early, and Tampered.
@@ -96,7 +96,7 @@ class Buckets:
             for stored in store.list("")
             if not stored.key.startswith(_NEVER)
         ]
-        found = Found(manifests=self._manifests({}))
+        found = FoundObjects(manifests=self._manifests({}))
         aside = {
             blob_key(file.sha256) for m in found.manifests.values() for file in m.files if file.path == QUARANTINED
         }
@@ -108,7 +108,7 @@ class Buckets:
                 found.rows |= {one: number for one, number in zip(chosen, rows, strict=True) if number}
         return found
 
-    def erase(self, found: Found, whom: ErasureSubject) -> None:
+    def erase(self, found: FoundObjects, whom: ErasureSubject) -> None:
         """Publish again what pointers name, move the pointers, remove what held the rows. Raises StoreUnavailable."""
         held = found.held_by(self.bucket)
         old = {d: m for d, m in found.manifests.items() if d in held and m.kind == "partition"}
@@ -154,7 +154,7 @@ class Buckets:
                 meta = _recounted(meta, file.path, stays, gone[file.path])
             return publish(self._lake, root, kind=manifest.kind, meta=meta).digest
 
-    def _remove(self, found: Found, old: Mapping[str, Manifest]) -> None:
+    def _remove(self, found: FoundObjects, old: Mapping[str, Manifest]) -> None:
         """List everything again, then remove the manifests and the files that nothing else names."""
         pointed = {digest for _, digest in self._pointers()}
         going = [digest for digest in old if digest not in pointed]

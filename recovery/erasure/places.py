@@ -31,10 +31,10 @@ class Logs:
 
     s: Settings
     name: str = "logs"
-    _found: logs.Found = field(default_factory=logs.Found)
+    _found: logs.FoundLines = field(default_factory=logs.FoundLines)
 
     def look(self, whom: ErasureSubject) -> Counter[str]:
-        self._found = logs.look(self.s.paths.home, whom)
+        self._found = logs.find_lines(self.s.paths.home, whom)
         return self._found.lines
 
     def erase(self, whom: ErasureSubject) -> None:
@@ -43,15 +43,15 @@ class Logs:
 
 
 @dataclass
-class Objects:
+class ObjectPlace:
     """The lake, the feature tables and everything else in the region's buckets."""
 
     buckets: Buckets
     name: str = "object store"
-    _found: objects.Found = field(default_factory=objects.Found)
+    _found: objects.FoundObjects = field(default_factory=objects.FoundObjects)
 
     @classmethod
-    def of(cls, s: Settings) -> Objects:
+    def of(cls, s: Settings) -> ObjectPlace:
         stores = {name: ObjectStore.of(s, name) for name in (s.bucket, s.mlflow_bucket)}
         return cls(Buckets(stores, s.bucket, s.cache / "erasing"))
 
@@ -93,4 +93,4 @@ class Copies:
 
 def places(s: Settings) -> list[ErasurePlace]:
     """Return all places of a region; what is derived from another place comes after it."""
-    return [Logs(s), Objects.of(s), Online(s), Copies(s)]
+    return [Logs(s), ObjectPlace.of(s), Online(s), Copies(s)]

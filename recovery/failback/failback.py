@@ -8,17 +8,18 @@ its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 from artifacts import fence
-from artifacts import state_file as facts
 from contracts.errors import RecoveryError, RestoreRefused
+from contracts.recovery import FAILBACK_STEPS, RESTORE_STEPS, FailbackStep
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.failback import reconcile as bringing
+from recovery.failback.failback_state import FailbackState, StepDone
 from recovery.file_lock import hold
 from recovery.machine import Machine
 from recovery.region_lease.lease import Lease, RegionLease
@@ -26,7 +27,6 @@ from recovery.restore import restore as restoring
 from recovery.restore.context import Progress, silent
 from recovery.restore.options import RestoreMode, RestoreOptions
 from recovery.restore.recovery_point import Point
-from recovery.restore.steps import STEPS as RESTORE
 from recovery.snapshots import create as taking
 from recovery.snapshots.create import Taken
 
@@ -42,8 +42,8 @@ class Failback:
     machine: Machine
     others: Machine
     reason: str
+    state: FailbackState
     progress: Progress = silent
-    state: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     step: str = ""
 
@@ -56,41 +56,8 @@ class Failback:
         self.progress(self.step, what, time.monotonic() - self.began)
 
 
-def fail_back(
-    target: Settings, machine: Machine, others: Machine, *, reason: str, through: str = "", progress: Progress = silent
-) -> dict[str, Any]:
-    """Make `target.region` the active one again; return what each step did. A repeated run resumes where it stopped.
-
-    Raises RestoreRefused, RecoveryError, and what the stores raise. Before the step `open` nothing is lost by stopping:
-    `give_up` lets the active region take writes again.
-    """
-    run = Failback(target=target, machine=machine, others=others, reason=reason, progress=progress)
-    path = target.paths.failback
-    with hold(
-        path.with_suffix(".lock"), lambda who: run.tell(f"another process is at this failback; waiting for it ({who})")
-    ):
-        present = _look(target)
-        run.state = facts.read(path) or {}
-        before = present.epoch - bool(present.region == target.region)
-        given_up = "drain" in run.state.get("steps", {}) and present.region != target.region and not present.draining
-        if run.state.get("ended_at") or run.state.get("from_epoch") != before or given_up:
-            run.state = {"from_epoch": present.epoch, "reason": reason, "steps": {}}
-        for name, step in STEPS.items():
-            run.step = name
-            if name in run.state["steps"]:
-                run.tell("done before")
-            else:
-                since = time.monotonic()
-                run.tell("begins")
-                said = step(run)
-                run.state["steps"][name] = {"said": said, "seconds": round(time.monotonic() - since, 2)}
-                run.tell(f"done: {said}")
-                facts.write(path, run.state)
-            if name == through:
-                return run.state
-        run.state["ended_at"] = time.time()
-        facts.write(path, run.state)
-    return run.state
+#: Does one step and returns what it did.
+Step = Callable[[Failback], str]
 
 
 def give_up(target: Settings) -> str:
@@ -129,7 +96,7 @@ def drain(run: Failback) -> str:
         assert held is not None  # noqa: S101 - looked at before
         active.drain(held.region, held.epoch)
     until = time.monotonic() + DRAIN_TIMEOUT_LEASES * run.target.lease_seconds
-    while (right := fence.read(run.active)) is None or right.standing != "draining":
+    while (right := fence.read_right(run.active)) is None or right.standing != "draining":
         if time.monotonic() > until:
             raise RecoveryError(
                 f"{run.active.region} does not hear that it is drained", remedy="see `caravan logs keeper`"
@@ -141,7 +108,7 @@ def drain(run: Failback) -> str:
 def last_copy(run: Failback) -> str:
     """Copy exactly what changed since, and no more: shoppers' events wait meanwhile."""
     taken = _snapshot(run, daily=False)
-    run.state["snapshot"] = taken.snapshot.id
+    run.state.snapshot = taken.snapshot.id
     return _describe(run, taken)
 
 
@@ -151,33 +118,92 @@ def protect(run: Failback) -> str:
     return f"{taken.snapshot.id} is in the store of {other(run.target.region)}"
 
 
-def _restored(name: str) -> Callable[[Failback], str]:
+def _restored(name: str) -> Step:
     """Return a function that runs one step of the restore to the last copy."""
 
     def step(run: Failback) -> str:
+        assert run.state.snapshot is not None  # noqa: S101 - the step `last_copy` comes before
         options = RestoreOptions(
-            mode=RestoreMode.PLANNED, reason=run.reason, through=name, name=f"failback-{run.state['from_epoch']}",
+            mode=RestoreMode.PLANNED, reason=run.reason, through=name, name=f"failback-{run.state.from_epoch}",
             although_alive=True,
         )  # fmt: skip
         done = restoring.restore(
-            run.target, run.machine, Point.parse(run.state["snapshot"]), options,
+            run.target, run.machine, Point.parse(run.state.snapshot), options,
             progress=lambda _step, what, _seconds: run.tell(what),
         )  # fmt: skip
-        return str(done.steps[name]["said"])
+        return done.steps[name]["said"]
 
     return step
 
 
-#: The steps of a failback, in order: its own, those of a restore, and the first snapshot in the other direction.
-STEPS: dict[str, Callable[[Failback], str]] = {
-    "look": look,
-    "reconcile": reconcile,
-    "copy": copy,
-    "drain": drain,
-    "last_copy": last_copy,
-    **{name: _restored(name) for name in RESTORE},
-    "protect": protect,
+_FUNCTIONS: dict[str, Step] = {
+    FailbackStep.LOOK: look,
+    FailbackStep.RECONCILE: reconcile,
+    FailbackStep.COPY: copy,
+    FailbackStep.DRAIN: drain,
+    FailbackStep.LAST_COPY: last_copy,
+    FailbackStep.PROTECT: protect,
+    **{name: _restored(name) for name in RESTORE_STEPS},
 }
+#: The steps of a failback, in order.
+STEPS: Mapping[str, Step] = {name: _FUNCTIONS[name] for name in FAILBACK_STEPS}
+
+
+def fail_back(
+    target: Settings,
+    machine: Machine,
+    others: Machine,
+    *,
+    reason: str,
+    through: str = "",
+    progress: Progress = silent,
+    steps: Mapping[str, Step] = STEPS,
+) -> FailbackState:
+    """Make `target.region` the active one again; return what each step did. A repeated run resumes where it stopped.
+
+    Raises RestoreRefused, RecoveryError, and what the stores raise. Before the step `open` nothing is lost by stopping:
+    `give_up` lets the active region take writes again.
+    """
+    file, began = target.paths.failback, time.monotonic()
+
+    def wait(who: str) -> None:
+        progress("", f"another process is at this failback; waiting for it ({who})", time.monotonic() - began)
+
+    with hold(file.with_suffix(".lock"), wait):
+        state = _begin_or_resume(file, _look(target), target, reason)
+        run = Failback(target=target, machine=machine, others=others, reason=reason, state=state, progress=progress)
+        for name, step in steps.items():
+            run.step = name
+            _run_unless_done(run, step, file)
+            if name == through:
+                return state
+        state.ended_at = time.time()
+        state.write(file)
+    return state
+
+
+def _begin_or_resume(file: Path, present: Lease, target: Settings, reason: str) -> FailbackState:
+    """Return the state of the failback to go on with: the one in `file` unless it is over, else a new one."""
+    state = FailbackState.read(file)
+    if state is not None and not state.ended_at:
+        has_switched = present.region == target.region
+        given_up = FailbackStep.DRAIN in state.steps and not has_switched and not present.draining
+        if not given_up and state.from_epoch == present.epoch - has_switched:
+            return state
+    return FailbackState(from_epoch=present.epoch, reason=reason)
+
+
+def _run_unless_done(run: Failback, step: Step, file: Path) -> None:
+    """Run the step `run.step` and record it, unless it is recorded already."""
+    if run.step in run.state.steps:
+        run.tell("done before")
+        return
+    since = time.monotonic()
+    run.tell("begins")
+    said = step(run)
+    run.state.steps[run.step] = StepDone(said=said, seconds=round(time.monotonic() - since, 2))
+    run.tell(f"done: {said}")
+    run.state.write(file)
 
 
 def _snapshot(run: Failback, *, daily: bool = True) -> Taken:

@@ -65,7 +65,7 @@ class LeaseDaemon:
 
     def once(self) -> str:
         """Renew the lease, and tell the region; return the present state as text for people."""
-        asked, ours = fence.boottime(), fence.read(self._s)
+        asked, ours = fence.boottime(), fence.read_right(self._s)
         held = self._active.look() or self._first(ours)
         if held is None:
             return "no region holds the lease yet"
@@ -100,7 +100,7 @@ class LeaseDaemon:
         return None
 
     def _tell(self, standing: RegionStanding, epoch: int, until: float) -> None:
-        fence.write(
+        fence.write_right(
             self._s,
             Right(region=self._s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()),
         )
@@ -123,7 +123,7 @@ class LeaseDaemon:
             log.debug("the database was not told", exc_info=True)
 
     def _left(self) -> str:
-        right = fence.read(self._s)
+        right = fence.read_right(self._s)
         if right is None:
             return "there never was a lease, this region is alone"
         left = right.until - fence.boottime()

@@ -24,7 +24,7 @@ from artifacts.database import server_holds
 from artifacts.manifest import checked, sha256_of
 from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
-from recovery.machine import Cluster, Machine
+from recovery.machine import DatabaseCluster, Machine
 from recovery.restore.recovery_point import Chosen
 from recovery.shipping import base_backup, wal
 from recovery.snapshots import consistency_point
@@ -142,7 +142,9 @@ def _in_utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S.%f}+00"
 
 
-def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tell: Callable[[str], None]) -> None:
+def _replay(
+    s: Settings, machine: Machine, cluster: DatabaseCluster, chosen: Chosen, tell: Callable[[str], None]
+) -> None:
     """Start the server by hand, wait until it has replayed and takes writes, check the consistency point, stop it."""
     try:
         _start(machine, cluster)
@@ -167,7 +169,7 @@ def _replay(s: Settings, machine: Machine, cluster: Cluster, chosen: Chosen, tel
     _stop(machine, cluster)
 
 
-def _until_replayed(s: Settings, cluster: Cluster, tell: Callable[[str], None]) -> None:
+def _until_replayed(s: Settings, cluster: DatabaseCluster, tell: Callable[[str], None]) -> None:
     deadline = time.monotonic() + LOG_REPLAY_TIMEOUT_S
     while True:
         try:
@@ -196,7 +198,7 @@ def check_consistency(s: Settings, chosen: Chosen) -> None:
         raise Tampered(f"{chosen.snapshot.id}: {wrong[0]}", remedy="restore the snapshot before it")
 
 
-def _start(machine: Machine, cluster: Cluster) -> None:
+def _start(machine: Machine, cluster: DatabaseCluster) -> None:
     options = {
         "listen_addresses": cluster.host, "port": cluster.port, "unix_socket_directories": "", "max_connections": 100,
         "hot_standby": "on", "wal_level": "replica",
@@ -215,7 +217,7 @@ def _start(machine: Machine, cluster: Cluster) -> None:
         raise RecoveryError(f"the restored database does not start: {text.strip()}", remedy=f"see {said}") from None
 
 
-def _stop(machine: Machine, cluster: Cluster) -> None:
+def _stop(machine: Machine, cluster: DatabaseCluster) -> None:
     lock = cluster.data / "postmaster.pid"
     if not lock.exists():
         return
@@ -227,7 +229,7 @@ def _stop(machine: Machine, cluster: Cluster) -> None:
     lock.unlink(missing_ok=True)
 
 
-def _said(cluster: Cluster) -> Path:
+def _said(cluster: DatabaseCluster) -> Path:
     return cluster.data.parent / "restore.log"
 
 

@@ -7,7 +7,7 @@ from contracts.errors import NotFound, RecoveryError, StoreUnavailable, Tampered
 from recovery.erasure import logs
 from recovery.erasure.forget import SIGNED, erase
 from recovery.erasure.list_of_erased import ErasureList, latest
-from recovery.erasure.places import Copies, ErasurePlace, Logs, Objects
+from recovery.erasure.places import Copies, ErasurePlace, Logs, ObjectPlace
 from recovery.erasure.rows import ErasureSubject
 from recovery.restore import online_store
 from recovery.restore.context import Restore
@@ -40,7 +40,7 @@ def apply(run: Restore) -> str:
         return f"{laid_out}; nobody was erased"
     whom = ErasureSubject(latest(entries))
     # the online store is emptied and filled from these
-    among: list[ErasurePlace] = [Logs(s), Objects.of(s), Copies(s)]
+    among: list[ErasurePlace] = [Logs(s), ObjectPlace.of(s), Copies(s)]
     report = erase(s, whom, among=among, progress=lambda place, what: run.tell(f"{place}: {what}"))
     if report.unreached:
         raise StoreUnavailable("; ".join(report.unreached.values()), remedy="a rerun goes on here")

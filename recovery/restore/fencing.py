@@ -35,7 +35,7 @@ def active_epoch(s: Settings) -> int | None:
             return held.epoch if held.region == s.region else None
     except StoreUnavailable:
         pass
-    right = fence.read(s)
+    right = fence.read_right(s)
     return right.epoch if right is not None and right.standing == "active" else None
 
 
@@ -87,12 +87,12 @@ def hand_over(run: Restore) -> None:
 def _tell(s: Settings, epoch: int, standing: RegionStanding) -> None:
     """Write what the region's lease daemon would tell it at its next look."""
     until = fence.boottime() + s.lease_seconds / 2
-    fence.write(s, Right(region=s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()))
+    fence.write_right(s, Right(region=s.region, epoch=epoch, standing=standing, until=until, boot=fence.boot()))
 
 
 def _without_control(run: Restore) -> int:
     """Return the epoch that begins although nobody can deny the other region its lease. Raises RestoreRefused."""
-    right, away = fence.read(run.s), other(run.s.region)
+    right, away = fence.read_right(run.s), other(run.s.region)
     known = max(run.choice.snapshot.epoch, right.epoch if right else 0)
     if known == 0:
         run.tell(f"leases were never in use: see to it that {away} stays down")
@@ -109,7 +109,7 @@ def _without_control(run: Restore) -> int:
         region=run.s.region, epoch=known + 1, standing="active", until=fence.boottime() + UNTIL_CONTROL_IS_BACK,
         boot=fence.boot(),
     )  # fmt: skip
-    fence.write(run.s, lasting)
+    fence.write_right(run.s, lasting)
     return known + 1
 
 
@@ -118,7 +118,7 @@ def open_database(run: Restore) -> None:
     epoch = (run.plan or {}).get("epoch")
     if not epoch:
         return
-    right, database = fence.read(run.s), region_database(run.s)
+    right, database = fence.read_right(run.s), region_database(run.s)
     lasts = right.until - fence.boottime() if right and right.epoch == epoch else run.s.lease_seconds
     if run.options.planned:
         lasts = SWITCH  # its keeper tells it only once the epoch has begun

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.errors import NotFound, RestoreRefused, SettingsError, Tampered
+from contracts.recovery import RestoreStep
 from contracts.region import other
 from contracts.settings import Settings
 from recovery.file_lock import hold
@@ -26,7 +27,7 @@ from recovery.restore.steps import STEPS, check_keys, decide, look_first
 from recovery.vault.vault import Vault, with_own_vault
 
 #: Steps that read every byte of the snapshot: damage is found here, and an older snapshot is taken.
-READING = ("database", "artifacts", "erasures")
+READING = (RestoreStep.DATABASE, RestoreStep.ARTIFACTS, RestoreStep.ERASURES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ def restore(
         if set(steps) <= set(saved.steps) and saved.ended_at is None:
             saved.ended_at = resume.now()
         saved.now = ""
-        resume.write(s, saved)
+        resume.write_state(s, saved)
     return Done(plan=saved.plan or {}, steps=saved.steps, seconds=time.monotonic() - run.began)
 
 
@@ -84,7 +85,7 @@ def _go(run: Restore, saved: RestoreState, steps: Mapping[str, Step]) -> None:
             run.tell("done before")
             continue
         saved.now = name
-        resume.write(run.s, saved)
+        resume.write_state(run.s, saved)
         since = time.monotonic()
         run.tell("begins")
         said = step(run)
@@ -92,7 +93,7 @@ def _go(run: Restore, saved: RestoreState, steps: Mapping[str, Step]) -> None:
         saved.steps[name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": resume.now()}
         run.tell(f"done: {said}")
         saved.now = ""
-        resume.write(run.s, saved)
+        resume.write_state(run.s, saved)
 
 
 def _choose_again(run: Restore, saved: RestoreState, error: Tampered | NotFound) -> None:
@@ -138,7 +139,7 @@ def _another(s: Settings, name: str, progress: Progress) -> Callable[[str], None
     began = time.monotonic()
 
     def in_the_way(who: str) -> None:
-        there = resume.read(s)
+        there = resume.read_state(s)
         if not name or there is None or there.name != name:
             raise RestoreRefused(f"another restore of this region is under way ({who})", remedy="wait until it is done")
         progress("", f"another process is at this very restore; waiting for it ({who})", time.monotonic() - began)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from artifacts import state_file
+from contracts.recovery import RestoreStep
 from contracts.settings import Settings
 from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Point
@@ -15,7 +16,7 @@ from recovery.restore.recovery_point import Point
 #: Seconds after which an unfinished restore is not resumed: its newest snapshot is no longer the newest.
 RESUMED_WITHIN_S = 6 * 3600.0
 #: Steps that are repeated when a restore resumes: they only look, and the others need what they see.
-ALWAYS = ("preflight", "choose", "keys", "fence")
+ALWAYS = (RestoreStep.PREFLIGHT, RestoreStep.CHOOSE, RestoreStep.KEYS, RestoreStep.FENCE)
 
 
 class StepDone(TypedDict):
@@ -42,6 +43,20 @@ class RestoreState:
     plan: dict[str, Any] | None = None
     damaged: dict[str, str] = field(default_factory=dict)  # snapshots that turned out so when they were used, and why
     unreadable: list[str] = field(default_factory=list)  # files of the vault
+    others: dict[str, Any] = field(default_factory=dict)  # fields of other versions, written back as they were
+
+    @classmethod
+    def from_dict(cls, body: dict[str, Any]) -> RestoreState:
+        """Return the state that `to_dict`, of this version or another, made."""
+        known = {one.name for one in fields(cls)} - {"others"}
+        given = {name: value for name, value in body.items() if name in known and value is not None}
+        others = {name: value for name, value in body.items() if name not in known}
+        return cls(**{"asked": "", "kind": "", **given}, others=others)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as JSON values. What there is none of is left out: an end that is null counts as an end."""
+        body = {name: value for name, value in asdict(self).items() if value is not None and name != "others"}
+        return self.others | body
 
     @property
     def age(self) -> float:
@@ -54,19 +69,15 @@ def path_of(s: Settings) -> Path:
     return s.paths.restore
 
 
-def read(s: Settings) -> RestoreState | None:
-    """Read the newest restore of the region; None when there was none. Fields of other versions are left out."""
+def read_state(s: Settings) -> RestoreState | None:
+    """Read the newest restore of the region; None when there was none."""
     found = state_file.read(path_of(s))
-    if found is None:
-        return None
-    known = {one.name for one in fields(RestoreState)}
-    found = {"asked": "", "kind": ""} | {name: value for name, value in found.items() if name in known}
-    return RestoreState(**{name: value for name, value in found.items() if value is not None})
+    return None if found is None else RestoreState.from_dict(found)
 
 
-def write(s: Settings, state: RestoreState) -> None:
+def write_state(s: Settings, state: RestoreState) -> None:
     """Write the state, whole or not at all."""
-    state_file.write(path_of(s), {name: value for name, value in asdict(state).items() if value is not None})
+    state_file.write(path_of(s), state.to_dict())
 
 
 def now() -> str:
@@ -76,7 +87,7 @@ def now() -> str:
 
 def begin(s: Settings, point: Point, options: RestoreOptions) -> RestoreState:
     """Return the state of the restore that is resumed, or of a new one."""
-    saved = read(s)
+    saved = read_state(s)
     if saved is None or not resumes(saved, point, options):
         epoch = None if saved is None or saved.ended_at else saved.epoch
         saved = RestoreState(
@@ -104,5 +115,5 @@ def has_replaced(saved: RestoreState) -> bool:
 
 def unfinished_epoch(s: Settings) -> int | None:
     """Return the epoch that an unfinished restore of the region began, or None."""
-    saved = read(s)
+    saved = read_state(s)
     return None if saved is None or saved.ended_at else saved.epoch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -15,9 +16,9 @@ from artifacts.ledger import Ledger, PlannedMove
 from artifacts.object_store import ObjectStore, Stored
 from artifacts.publish import manifest_key, point, resolve
 from contracts.errors import RecoveryError, RestoreRefused, Tampered
+from contracts.recovery import RestoreStep
 from contracts.region import other
 from contracts.release import IN_FLIGHT, State
-from contracts.settings import Settings
 from recovery.restore import database, erasures, fencing, online_store, suspended
 from recovery.restore.context import Restore, Step
 from recovery.restore.health import answering_parts, ready, wait_until
@@ -140,7 +141,9 @@ def artifacts(run: Restore) -> str:
         if there is None or there.size != entry.size or not entry.key.startswith(("blobs/", "manifests/")):
             lacking.append(entry)
     lacking.sort(key=lambda e: (not e.key.startswith("blobs/"), e.key.startswith("refs/")))
-    with tempfile.TemporaryDirectory(dir=_staging(run.s)) as folder, ThreadPoolExecutor(_TRANSFERS) as pool:
+    staging = run.s.cache / "restoring"
+    staging.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=staging) as folder, ThreadPoolExecutor(_TRANSFERS) as pool:
 
         def bring(entry: Entry) -> int:
             path = run.vault.download(entry, Path(folder))
@@ -259,22 +262,23 @@ def open_for_writes(run: Restore) -> str:
     return "the controller runs"
 
 
-#: The steps of a restore, in order.
-STEPS: dict[str, Step] = {
-    "preflight": preflight,
-    "choose": decide,
-    "keys": check_keys,
-    "fence": fencing.fence_off,
-    "database": replace_database,
-    "artifacts": artifacts,
-    "erasures": erasures.apply,
-    "registry": registry,
-    "features": online_features,
-    "engines": engines,
-    "probe": probe,
-    "edge": open_edge,
-    "open": open_for_writes,
+_FUNCTIONS: dict[RestoreStep, Step] = {
+    RestoreStep.PREFLIGHT: preflight,
+    RestoreStep.CHOOSE: decide,
+    RestoreStep.KEYS: check_keys,
+    RestoreStep.FENCE: fencing.fence_off,
+    RestoreStep.DATABASE: replace_database,
+    RestoreStep.ARTIFACTS: artifacts,
+    RestoreStep.ERASURES: erasures.apply,
+    RestoreStep.REGISTRY: registry,
+    RestoreStep.FEATURES: online_features,
+    RestoreStep.ENGINES: engines,
+    RestoreStep.PROBE: probe,
+    RestoreStep.EDGE: open_edge,
+    RestoreStep.OPEN: open_for_writes,
 }
+#: The steps of a restore, in order.
+STEPS: Mapping[str, Step] = {step.value: _FUNCTIONS[step] for step in RestoreStep}
 
 
 def _inventory(run: Restore) -> objects.Inventory:
@@ -284,12 +288,6 @@ def _inventory(run: Restore) -> objects.Inventory:
     if chosen.exact:
         return found
     return found | journal.since(run.vault, run.s, chosen.snapshot.system, chosen.snapshot.at, chosen.at)
-
-
-def _staging(s: Settings) -> Path:
-    folder = s.cache / "restoring"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _champion(ledger: Ledger) -> str | None:

@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY = re.compile(r"/(\d{16})\.json$")
 
 
-def write(vault: Vault, s: Settings, system: str, at: datetime, entries: Sequence[Entry]) -> None:
+def write_journal(vault: Vault, s: Settings, system: str, at: datetime, entries: Sequence[Entry]) -> None:
     """Record that these objects are new or different as of `at`."""
     body = {"system": system, "at": at.isoformat(), "entries": [asdict(entry) for entry in entries]}
     try:

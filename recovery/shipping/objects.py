@@ -34,7 +34,7 @@ def buckets(s: Settings) -> dict[str, Store]:
     return {name: ObjectStore.of(s, name) for name in (s.bucket, s.mlflow_bucket)}
 
 
-def look(
+def list_buckets(
     stores: Mapping[str, Store],
     vault: Vault,
     known: Inventory,

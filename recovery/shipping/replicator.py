@@ -90,7 +90,7 @@ class Feed:
     def _demand(self) -> None:
         """Raise Fenced unless this is the active region, so that nothing of a past epoch is shipped."""
         self._fence.demand()
-        if fence.read(self._s) is None and self._s.region != "primary":
+        if fence.read_right(self._s) is None and self._s.region != "primary":
             raise Fenced("without a lease the primary is the active region", remedy="start the control group")
 
     def _tell(self, name: str, what: str) -> None:
@@ -127,9 +127,9 @@ class Feed:
         if not objects.has_changed(stores, self._known):
             return
         with vault_lock.hold(vault.store, f"feed of {self._s.region}"):
-            found = objects.look(stores, vault, self._known, self._s.cache / "snapshots")
+            found = objects.list_buckets(stores, vault, self._known, self._s.cache / "snapshots")
             if fresh := objects.changed(self._known, found):
-                journal.write(vault, self._s, system, datetime.now(UTC), fresh)
+                journal.write_journal(vault, self._s, system, datetime.now(UTC), fresh)
                 log.info("%d objects, %.1f MB", len(fresh), vault.moved / 1e6)
         self._known = found
 

@@ -92,7 +92,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
         progress("objects", f"{done} of {whole} new objects")
 
     stores, staging = objects.buckets(s), s.cache / "snapshots"
-    inventory = objects.look(stores, vault, base.objects, staging, progress=copied)
+    inventory = objects.list_buckets(stores, vault, base.objects, staging, progress=copied)
     progress("objects", f"{len(inventory)} objects are in the vault")
     shipper_position = wal.Shipper(s, vault).ensure_slot()  # from here on the log is kept for us
     below = () if full or parent is None or parent.timeline != timeline else base.backups
@@ -103,7 +103,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
     log = wal.list_segments(vault, system, timeline, chain[-1].start, taken.position)
     progress("log", f"{(taken.position - max(chain[-1].start, shipper_position)) / 1e6:.1f} MB of log up to the cut")
     # what rows at the cut name was published before them, so a second look has it
-    inventory = objects.look(stores, vault, inventory, staging, progress=copied)
+    inventory = objects.list_buckets(stores, vault, inventory, staging, progress=copied)
     event_log.ship(vault, system, s.paths.home)
     event_log.merge(vault, system, s.paths.home)
     events = event_log.list_segments(vault, system, base.events)

@@ -17,7 +17,7 @@ from recovery.vault.vault import Vault, part_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class VerificationReport:
     """What was checked, in files and bytes, and what is wrong, one sentence per file."""
 
     files: int
@@ -33,7 +33,7 @@ def verify(
     deep: bool = False,
     event_log: bool = True,
     progress: presence.Progress = presence.silent,
-) -> Report:
+) -> VerificationReport:
     """Check every file of a snapshot. The manifest's own signature was checked when it was read.
 
     Without `deep`: each file exists with its size, the list of objects is the one that was signed, and everything
@@ -43,7 +43,7 @@ def verify(
     try:
         inventory = objects.read_inventory(vault, snapshot.objects.inventory)
     except (NotFound, Tampered) as error:
-        return Report(files=1, size=0, problems=(error.what,))
+        return VerificationReport(files=1, size=0, problems=(error.what,))
     wrong = []
     if root_of(snapshot.parts(), inventory.values()) != snapshot.root:
         wrong.append(f"the files of {snapshot.id} are not those that were signed")
@@ -56,7 +56,7 @@ def verify(
             wrong += references.missing(vault, inventory, _bucket(snapshot, s), releases=(), signed=())
         except (NotFound, Tampered) as error:
             wrong.append(error.what)
-    return Report(files=len(parts) + 1, size=sum(p.size for p in parts.values()), problems=tuple(wrong))
+    return VerificationReport(files=len(parts) + 1, size=sum(p.size for p in parts.values()), problems=tuple(wrong))
 
 
 def demand(vault: Vault, snapshot: Snapshot, s: Settings, *, deep: bool = False, event_log: bool = True) -> None:

@@ -42,7 +42,7 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ApprovalAnswer:
     """What a person said, and where. `named` is the digest, or its beginning, that the person saw and named."""
 
     source: str
@@ -82,7 +82,7 @@ def ask(ledger: Ledger, rules: Rules, source: str, digest: str, *, actor: str, n
     return ledger.note(source, digest, "asked", actor=actor, reason="approval requested", evidence=evidence, now=at)
 
 
-def answer(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> ApprovalOutcome:
+def answer(ledger: Ledger, rules: Rules, given: ApprovalAnswer, *, now: datetime | None = None) -> ApprovalOutcome:
     """Take a person's answer. Raises NotApproved if it may not count, NotFound for an unknown release.
 
     An approval that completes the required number moves the release to `approved`; a rejection moves it to `rejected`.
@@ -201,7 +201,9 @@ def author(ledger: Ledger, source: str, digest: str) -> str:
     return str(built.evidence.get("author") or built.actor) if built else ""
 
 
-def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | None = None) -> tuple[str, str] | None:
+def objection(
+    ledger: Ledger, rules: Rules, given: ApprovalAnswer, *, now: datetime | None = None
+) -> tuple[str, str] | None:
     """Say why this answer could not be taken now, and what to do about it; None if it could. Changes nothing."""
     at, state = now or datetime.now(UTC), ledger.state(given.source, given.digest)
     named, asked = given.named.strip().lower(), _asked(ledger, given.source, given.digest)
@@ -227,7 +229,7 @@ def objection(ledger: Ledger, rules: Rules, given: Answer, *, now: datetime | No
     return None
 
 
-def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: Answer, at: datetime) -> None:
+def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: ApprovalAnswer, at: datetime) -> None:
     found = objection(ledger, rules, given, now=at)
     if found is None:
         return
@@ -236,7 +238,7 @@ def _refuse_unless_usable(ledger: Ledger, rules: Rules, given: Answer, at: datet
     raise NotApproved(f"not taken: {found[0]}", remedy=found[1])
 
 
-def refuse(ledger: Ledger, given: Answer, why: str, *, now: datetime | None = None) -> None:
+def refuse(ledger: Ledger, given: ApprovalAnswer, why: str, *, now: datetime | None = None) -> None:
     """Record an answer that does not count, and why."""
     evidence: dict[str, Any] = {
         "door": given.door, "named": one_line(given.named)[:64], "approval": given.approves,
@@ -259,7 +261,9 @@ def _asked(ledger: Ledger, source: str, digest: str) -> Move | None:
     return asked if asked is not None and came is not None and asked.sequence > came.sequence else None
 
 
-def _move(ledger: Ledger, given: Answer, state: State, *, to: State, evidence: dict[str, Any], at: datetime) -> None:
+def _move(
+    ledger: Ledger, given: ApprovalAnswer, state: State, *, to: State, evidence: dict[str, Any], at: datetime
+) -> None:
     try:
         planned = PlannedMove(
             source=given.source, digest=given.digest, to=to, expected=state, actor=given.person, reason=given.reason,

@@ -14,7 +14,7 @@ from contracts.errors import Conflict, NotApproved, NotFound
 from contracts.settings import Settings
 from monitoring import alerts
 from releases.approval import approval
-from releases.approval.approval import Answer, Rules
+from releases.approval.approval import ApprovalAnswer, Rules
 from releases.text import reason_given
 
 
@@ -28,8 +28,8 @@ class EmergencyRequest:
     reason: str
     named: str = ""
 
-    def answer_of(self, person: str) -> Answer:
-        return Answer(
+    def answer_of(self, person: str) -> ApprovalAnswer:
+        return ApprovalAnswer(
             source=self.source, digest=self.digest, named=self.named or self.digest, person=person,
             door="command line", approves=True, reason=self.reason,
         )  # fmt: skip

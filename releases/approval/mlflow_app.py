@@ -26,7 +26,7 @@ from artifacts.registry import DIGEST_TAG, model_name
 from contracts.errors import CaravanError, Conflict, DataError, NotApproved, NotFound, StackError, StoreUnavailable
 from contracts.settings import settings
 from releases.approval import approval
-from releases.approval.approval import Answer, ApprovalOutcome, Rules
+from releases.approval.approval import ApprovalAnswer, ApprovalOutcome, Rules
 from releases.approval.mlflow_view import train_first
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _set_tag(person: str) -> Response | None:
     release = _release(message.name, message.version)
     said = VALUE.fullmatch(message.value)
     verb, named, reason = said.groups() if said else ("", "", message.value)
-    given = Answer(
+    given = ApprovalAnswer(
         source=release.source, digest=release.digest, named=named, person=person, door="mlflow",
         approves=verb.lower() == "approve", reason=reason,
     )  # fmt: skip
@@ -151,7 +151,7 @@ _DOORS: dict[str, Callable[[str], Response | None]] = {
 
 def _smuggled(person: str, release: _Release | None, why: str) -> Response:
     if release is not None:
-        given = Answer(
+        given = ApprovalAnswer(
             source=release.source, digest=release.digest, named="", person=person, door="mlflow", approves=False,
             reason="",
         )  # fmt: skip
@@ -215,7 +215,7 @@ def _release(name: str, version: str) -> _Release:
     return _Release(source=name.removeprefix(_MODEL), digest=digests[-1])  # a number can come again after a deletion
 
 
-def _same_in_registry(ledger: Ledger, given: Answer, name: str, version: str) -> None:
+def _same_in_registry(ledger: Ledger, given: ApprovalAnswer, name: str, version: str) -> None:
     """Refuse if the registry shows another digest than the ledger has; a version that is not there is an error."""
     from mlflow.server.handlers import _get_model_registry_store
 
@@ -226,7 +226,7 @@ def _same_in_registry(ledger: Ledger, given: Answer, name: str, version: str) ->
         raise NotApproved(f"not taken: {why}", remedy="the registry was changed; look at `caravan release show`")
 
 
-def _told(given: Answer, outcome: ApprovalOutcome) -> str:
+def _told(given: ApprovalAnswer, outcome: ApprovalOutcome) -> str:
     what = "approved" if given.approves else "rejected"
     more = f"; {outcome.missing} more must approve" if outcome.missing else ""
     return f"{what} {given.digest[:12]} by {given.person}: {' '.join(given.reason.split())[:500]}{more}"

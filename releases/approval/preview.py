@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from artifacts.ledger import Ledger
 from contracts.release import State
 from releases.approval import approval
-from releases.approval.approval import Answer, ApprovalOutcome, Rules
+from releases.approval.approval import ApprovalAnswer, ApprovalOutcome, Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Preview:
     rows: int = 0  # that the ledger would gain
 
 
-def preview(ledger: Ledger, rules: Rules, given: Answer) -> Preview:
+def preview(ledger: Ledger, rules: Rules, given: ApprovalAnswer) -> Preview:
     """Foresee `approval.answer` for a release that the ledger knows."""
     before = ledger.state(given.source, given.digest)
     objection = approval.objection(ledger, rules, given)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from monitoring.canary_policy import ShadowPolicy
-from monitoring.shadow import Comparison
-from releases.rollout.region import Readiness
+from monitoring.shadow import ShadowComparison
+from releases.rollout.region import EngineReadiness
 
 
 def another_champion(met: str, serves: str | None) -> str:
@@ -15,7 +15,7 @@ def another_champion(met: str, serves: str | None) -> str:
     return f"{began}, and {serves[:12] if serves else 'none'} serves now"
 
 
-def not_ready(said: Mapping[str, Readiness], candidate: str, champion: str | None) -> str:
+def not_ready(said: Mapping[str, EngineReadiness], candidate: str, champion: str | None) -> str:
     """Name the engines that do not have what they should, with what each of them says."""
     wanted = {"canary": candidate} | ({"control": champion, "champion": champion} if champion else {})
     lacking = "; ".join(
@@ -33,7 +33,7 @@ def without_canary(source: str, serving: str | None) -> str:
     return f"its engine is ready, and there is no champion of {source} to compare it with: {other}"
 
 
-def in_the_shadow(rules: ShadowPolicy, found: Comparison, wrong: str | None) -> str:
+def in_the_shadow(rules: ShadowPolicy, found: ShadowComparison, wrong: str | None) -> str:
     """Say how many questions a shadow was asked, and what its answers show so far."""
     asked = f"shadow: {found.seen} questions asked, at least {rules.minimum_questions}"
     if not found.asked:

@@ -29,7 +29,7 @@ READINESS_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readiness:
+class EngineReadiness:
     """What one engine says: the release it serves and the one it refuses, with the reason."""
 
     serves: str | None = None
@@ -40,7 +40,7 @@ class Readiness:
 class Region(Protocol):
     """The seam between the controller's decisions and the world; tests put a hand-written one here."""
 
-    def readiness(self) -> Mapping[str, Readiness]: ...
+    def readiness(self) -> Mapping[str, EngineReadiness]: ...
     def split(self) -> TrafficSplit | None: ...
     def route(self, split: TrafficSplit) -> None: ...
     def point(self, slot: str, digest: str) -> None: ...
@@ -82,7 +82,7 @@ class LiveRegion:
         for client in self._http.values():
             client.close()
 
-    def readiness(self) -> Mapping[str, Readiness]:
+    def readiness(self) -> Mapping[str, EngineReadiness]:
         """Ask all engines at once."""
         return dict(zip(SLOTS, self._pool.map(self._ask, SLOTS), strict=True))
 
@@ -118,13 +118,13 @@ class LiveRegion:
             log.warning("the catalog of %s cannot be read: %s", source, error)
             return None
 
-    def _ask(self, slot: str) -> Readiness:
+    def _ask(self, slot: str) -> EngineReadiness:
         try:
             body: Any = self._http[slot].get("/readyz").json()
             release = body["release"] if body["ready"] else None
-            return Readiness(serves=release, refused=body["refused"], reason=str(body["reason"] or ""))
+            return EngineReadiness(serves=release, refused=body["refused"], reason=str(body["reason"] or ""))
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            return Readiness(reason=f"no answer ({type(error).__name__})")
+            return EngineReadiness(reason=f"no answer ({type(error).__name__})")
 
     @property
     def access_log(self) -> Path:

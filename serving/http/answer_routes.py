@@ -22,7 +22,7 @@ from serving.http.responses import answer_response
 from serving.pipeline.candidates import Fallback
 from serving.pipeline.pipeline import Recommendation, describe_chosen, describe_item, recommend
 from serving.pipeline.schemas import MAX_K, Answer, Problem, RecommendRequest
-from serving.pipeline.search import Ranking, find_similar, search
+from serving.pipeline.search import SearchRanking, find_similar, search
 from serving.pipeline.stage_timings import StageWatch
 
 #: What a request of others than the shop's server cannot change: from two answers they would learn what was bought.
@@ -120,7 +120,7 @@ async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) 
 
 def _search_text(
     parts: Parts, release: Release, text: str, k: int, watch: StageWatch
-) -> tuple[Ranking, Fallback | None]:
+) -> tuple[SearchRanking, Fallback | None]:
     """Search, in the search thread: encode the query (or remember it), score, fuse."""
     watch.lap("queue")
     vector, fallback = parts.vectors.encode(release, text)
@@ -130,7 +130,7 @@ def _search_text(
     return ranking, fallback
 
 
-def _describe_items(release: Release, ranking: Ranking) -> list[dict[str, Any]]:
+def _describe_items(release: Release, ranking: SearchRanking) -> list[dict[str, Any]]:
     rows = zip(ranking.index.tolist(), ranking.score.tolist(), strict=True)
     return [describe_item(release.items, row, score) for row, score in rows]
 

@@ -17,7 +17,7 @@ from serving.events.pusher import Push, Pusher
 from serving.http.admission import Limits
 from serving.http.errors import NotReady
 from serving.http.metrics import Meters
-from serving.pipeline.shoppers import OnlineShoppers, Reader
+from serving.pipeline.shoppers import OnlineStoreReader, Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Parts:
     """Everything the routes use; made once per process."""
 
     engine: Engine
-    shoppers: OnlineShoppers
+    shoppers: OnlineStoreReader
     identifiers: Identifiers
     log: EventLog
     answers: EventLog
@@ -67,7 +67,7 @@ class Seams:
 def assemble(seams: Seams) -> Parts:
     """Put the parts of an engine together; it has no release yet."""
     meters = Meters()
-    shoppers = OnlineShoppers(seams.make_reader, seams.online_read_deadline)
+    shoppers = OnlineStoreReader(seams.make_reader, seams.online_read_deadline)
 
     def swapped(release: Release) -> None:
         meters.show_release(release.digest, release.source)

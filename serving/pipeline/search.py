@@ -12,14 +12,14 @@ from serving.bundle.release import Floats, Indexes, Release
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranking:
+class SearchRanking:
     """Items, best first, with their scores."""
 
     index: Indexes
     score: Floats
 
 
-def search(release: Release, query: str, k: int, vector: Floats | None) -> Ranking:
+def search(release: Release, query: str, k: int, vector: Floats | None) -> SearchRanking:
     """Return the k items that match `query` best: BM25, fused with text vectors where the query's `vector` is given."""
     lexical = release.bm25.scores(query)
     if vector is None or release.text_vectors is None:
@@ -27,14 +27,14 @@ def search(release: Release, query: str, k: int, vector: Floats | None) -> Ranki
     else:
         found = fuse(lexical, release.text_vectors @ vector)
     index, score = top_k(np.where(release.items.available, found, -np.inf), k)
-    return Ranking(index=index, score=score)
+    return SearchRanking(index=index, score=score)
 
 
-def find_similar(release: Release, item: int, k: int) -> Ranking:
+def find_similar(release: Release, item: int, k: int) -> SearchRanking:
     """Return the k available items closest to `item`: cosine of the model's vectors, averaged with the texts' one."""
     own = release.vectors[item] / release.norms[item]
     closeness = (release.vectors @ own) / release.norms
     if release.text_vectors is not None:
         closeness = (closeness + release.text_vectors @ release.text_vectors[item]) / 2
     index, score = top_k(np.where(release.items.available, closeness, -np.inf), k, exclude=np.array([item]))
-    return Ranking(index=index, score=score)
+    return SearchRanking(index=index, score=score)

@@ -58,7 +58,7 @@ class Breaker:
         self._failed = 0
 
 
-class OnlineShoppers:
+class OnlineStoreReader:
     """Shoppers of any source, read through one reader per source. Failures are values, never exceptions."""
 
     def __init__(self, make_reader: Callable[[str], Reader], deadline: float, breaker: Breaker | None = None) -> None:

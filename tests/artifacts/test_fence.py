@@ -34,7 +34,7 @@ def s(tmp_path: Path) -> Settings:
 
 
 def given(s: Settings, standing: RegionStanding = "active", *, until: float = 1025.0, boot: str = "") -> None:
-    fence.write(s, Right(region=s.region, epoch=1, standing=standing, until=until, boot=boot or fence.boot()))
+    fence.write_right(s, Right(region=s.region, epoch=1, standing=standing, until=until, boot=boot or fence.boot()))
 
 
 def test_a_region_that_never_had_a_lease_may_write(s: Settings) -> None:

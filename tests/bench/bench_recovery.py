@@ -97,7 +97,7 @@ class Peer:
 
     def postgres(self, s: Settings, tool: str, *arguments: str) -> None:
         where = ["-h", s.host, "-p", str(s.ports.postgres), "-U", "postgres"]
-        password = credentials.read(s, "postgres_superuser_password")
+        password = credentials.read_secret(s, "postgres_superuser_password")
         subprocess.run(
             [str(binaries.postgres(tool)), *where, *arguments], env=os.environ | {"PGPASSWORD": password}, check=True
         )

@@ -52,7 +52,7 @@ def ours(data: TrainingData, recipe: recipes.Recipe) -> float:
             if number == WARMUP:
                 started, events = time.perf_counter(), 0
             batch = batches.batch(number)
-            trainer.train_batch(batch, len(batches))
+            trainer.train_batch(batch)
             events += len(batch.targets)
         return events / (time.perf_counter() - started)
 

@@ -13,7 +13,7 @@ from tests.browser.screenshots import browser
 
 def in_mlflow(s: Settings, user: str) -> Any:
     """A browser that is signed in to MLflow."""
-    return browser({"username": user, "password": credentials.read(s, f"mlflow_{user}_password")})
+    return browser({"username": user, "password": credentials.read_secret(s, f"mlflow_{user}_password")})
 
 
 def tag_a_version(s: Settings, context: Any, source: str, version: int, digest: str, value: str) -> Any:
@@ -40,7 +40,7 @@ def into_airflow(s: Settings, context: Any, user: str) -> Any:
     page = context.new_page()
     page.goto(f"{s.airflow_address}/auth/login/")
     page.fill("input[name=username]", user)
-    page.fill("input[name=password]", credentials.read(s, f"airflow_{user}_password"))
+    page.fill("input[name=password]", credentials.read_secret(s, f"airflow_{user}_password"))
     page.click("input[type=submit]")
     page.wait_for_url(lambda url: "/auth/login" not in url)
     return page

@@ -120,7 +120,7 @@ def signed_in(s: Settings, context: Any) -> Any:
     page = context.new_page()
     page.goto(f"{s.airflow_address}/auth/login/")
     page.fill("input[name=username]", "admin")
-    page.fill("input[name=password]", credentials.read(s, "airflow_admin_password"))
+    page.fill("input[name=password]", credentials.read_secret(s, "airflow_admin_password"))
     page.click("input[type=submit]")
     page.wait_for_url(lambda url: "/auth/login" not in url)
     return page

@@ -60,7 +60,7 @@ def keep(page: Any, name: str) -> None:
 def sign_in(s: Settings, page: Any, user: str) -> None:
     page.goto(f"{s.airflow_address}/auth/login/")
     page.fill("input[name=username]", user)
-    page.fill("input[name=password]", credentials.read(s, f"airflow_{user}_password"))
+    page.fill("input[name=password]", credentials.read_secret(s, f"airflow_{user}_password"))
     page.click("input[type=submit]")
     page.wait_for_url(lambda url: "/auth/login" not in url)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from caravan_airflow.release.answers import Caller, take, unrecorded
+from caravan_airflow.release.answers import AskingTask, take, unrecorded
 
 from artifacts.ledger import Ledger
 from contracts.errors import NotApproved, NotFound
@@ -35,8 +35,8 @@ class Server:
         return {"conf": self.conf}
 
 
-def caller(**other: str) -> Caller:
-    return Caller(
+def caller(**other: str) -> AskingTask:
+    return AskingTask(
         **{
             "dag": "release",
             "run": "run",
@@ -49,7 +49,7 @@ def caller(**other: str) -> Caller:
     )
 
 
-def given(server: Server, who: Caller | None = None) -> tuple[RowLedger, Any]:
+def given(server: Server, who: AskingTask | None = None) -> tuple[RowLedger, Any]:
     ledger = RowLedger("built", "gated", ("asked", {"until": "2099-01-01T00:00:00+00:00"}))
     try:
         return ledger, take(cast("Ledger", ledger), RULES, server, who or caller())
@@ -88,7 +88,7 @@ def test_a_rejection_is_one() -> None:
         (Server(params_input=None), caller()),
     ],
 )
-def test_any_other_is_refused_and_recorded(server: Server, who: Caller) -> None:
+def test_any_other_is_refused_and_recorded(server: Server, who: AskingTask) -> None:
     ledger, error = given(server, who)
     assert isinstance(error, NotApproved)
     assert ledger.state() == "gated"

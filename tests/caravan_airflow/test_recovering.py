@@ -19,8 +19,8 @@ from caravan.cli.console.ending import tell
 from caravan.cli.main import app
 from contracts.errors import CaravanError, ChainBroken, RecoveryError, RestoreRefused, SettingsError, StackError
 from contracts.exit_codes import code_of, final
-from recovery.drills import faults
-from recovery.failback import failback
+from contracts.recovery import FAILBACK_STEPS, RESTORE_STEPS, Fault
+from recovery.drills.faults import FAULTS
 from recovery.restore.steps import STEPS
 from recovery.snapshots import verify
 from tests.conftest import REPOSITORY
@@ -40,13 +40,35 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return put
 
 
-def test_the_tasks_are_the_steps_of_the_command() -> None:
-    assert tuple(STEPS) == tasks.STEPS
-    assert tuple(failback.STEPS) == tasks.FAILBACK
+def table(text: str, head: str) -> list[str]:
+    """Return the first cells of a Markdown table whose first heading is `head`."""
+    rows = text.split(f"| {head} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [row.split("|")[1].strip() for row in rows]
+
+
+def test_the_page_shows_every_step_and_every_fault() -> None:
+    page = (REPOSITORY / "docs" / "recovery.md").read_text()
+    assert table(page, "step") == list(STEPS) == list(RESTORE_STEPS)
+    assert table(page, "fault") == list(FAULTS) == list(Fault)
+
+
+@pytest.mark.parametrize(("dag", "steps"), [("recover", RESTORE_STEPS), ("fail_back", FAILBACK_STEPS)])
+def test_a_dag_explains_the_steps_there_are(dag: str, steps: tuple[str, ...]) -> None:
+    rows = table((REPOSITORY / "dags" / f"{dag}.py").read_text(), "step")
+    named = [name for row in rows for name in re.split(" … |, ", row)]
+    known = ["look", *tasks.CONFIRMATIONS, *steps]
+    assert [name for name in named if name not in known] == []
+    assert [known.index(name) for name in named] == sorted(known.index(name) for name in named)
+    assert named[-1] == steps[-1]
+
+
+@pytest.mark.parametrize("dag", ["recover", "fail_back", "back_up"])
+def test_a_refusal_is_final(dag: str) -> None:
+    assert '"retry_policy": REFUSALS_ARE_FINAL' in (REPOSITORY / "dags" / f"{dag}.py").read_text()
 
 
 def test_the_form_offers_every_fault() -> None:
-    assert rehearsal_params()["fault"].schema["enum"] == list(faults.FAULTS)
+    assert rehearsal_params()["fault"].schema["enum"] == list(Fault)
 
 
 def test_what_the_command_prints_is_returned_and_its_progress_logged(
@@ -90,7 +112,7 @@ def test_a_bad_snapshot_reaches_the_task_with_its_bad_files(
     problems: tuple[str, ...], command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command prints one document, its report, in which the error is too."""
-    report = verify.Report(files=3, size=12, problems=problems)
+    report = verify.VerificationReport(files=3, size=12, problems=problems)
     monkeypatch.setattr(verify, "verify", lambda *_, **__: report)
     monkeypatch.setattr("recovery.vault.vault.Vault.of", lambda _s: None)
     monkeypatch.setattr("recovery.vault.catalog.Catalog.named", lambda *_: SimpleNamespace(id="s000001"))

@@ -44,7 +44,7 @@ async def run():
     return [event.payload async for event in again.run()]
 
 events = asyncio.run(run())
-triggers.SILENCE = -1
+triggers.LEDGER_SILENCE_LIMIT_S = -1
 again.look = lambda: 1 / 0
 silent = asyncio.run(run())
 approval = ReleaseApproval(task_id="approval")

@@ -13,7 +13,7 @@ from monitoring.canary_policy import CanaryPolicy
 from monitoring.guardrails import Outcomes, Tally
 from releases.overview import Overview, Subject
 from releases.rollout.canary_record import Memory
-from releases.rollout.region import Readiness
+from releases.rollout.region import EngineReadiness
 from releases.rollout.routing_wait import Beat
 from serving.edge.edge import TrafficSplit
 
@@ -64,8 +64,8 @@ def running(state: State = "canary_25", *, share: int = 25, **counts: Any) -> Ov
         at=NOW, region="primary", source="shop", champion=CHAMPION, former=FORMER,
         split=TrafficSplit() if over else arms,
         engines={
-            "champion": Readiness(serves=CHAMPION), "control": Readiness(serves=CHAMPION),
-            "canary": Readiness(serves=CANARY), "former": Readiness(reason="no answer (ConnectError)"),
+            "champion": EngineReadiness(serves=CHAMPION), "control": EngineReadiness(serves=CHAMPION),
+            "canary": EngineReadiness(serves=CANARY), "former": EngineReadiness(reason="no answer (ConnectError)"),
         },
         beat=Beat(at=NOW.timestamp() - 0.4, doing=f"{state}: hold"),
         frozen=None,

@@ -15,7 +15,7 @@ from caravan.cli.release.canary_frame import bar, frame
 from contracts.release import NOTES
 from contracts.settings import Settings
 from releases.overview import Overview, let_by
-from releases.rollout.region import Readiness
+from releases.rollout.region import EngineReadiness
 from releases.rollout.routing_wait import Beat
 from serving.edge.edge import TrafficSplit
 from tests.cli import frames
@@ -73,7 +73,7 @@ def test_a_freeze_and_a_silent_controller_are_seen_first() -> None:
 
 def test_before_anything_there_is_a_page_too() -> None:
     nothing = {
-        slot: Readiness(reason="no answer (ConnectError)") for slot in ("champion", "control", "canary", "former")
+        slot: EngineReadiness(reason="no answer (ConnectError)") for slot in ("champion", "control", "canary", "former")
     }
     empty = Overview(
         at=frames.NOW, region="primary", source="shop", champion=None, former=None, split=None, engines=nothing,
@@ -97,7 +97,7 @@ def test_no_line_is_longer_than_the_terminal(width: int, share: int) -> None:
 
 def test_an_engines_refusal_is_told() -> None:
     seen = frames.running()
-    engines = {**seen.engines, "canary": Readiness(refused=frames.CANARY, reason="its signature does not fit")}
+    engines = {**seen.engines, "canary": EngineReadiness(refused=frames.CANARY, reason="its signature does not fit")}
     text = shown(frame(replace(seen, engines=engines)))
     assert "canary refuses beef01222222" in text
     assert "its signature does not fit" in text

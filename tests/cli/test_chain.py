@@ -66,7 +66,7 @@ class FakeAirflow:
 def shown(monkeypatch: pytest.MonkeyPatch) -> Console:
     console = Console(record=True, width=200, force_terminal=False, quiet=False)
     monkeypatch.setattr(nightly, "console", console)
-    monkeypatch.setattr(nightly, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(nightly, "POLL_INTERVAL_S", 0.0)
     return console
 
 
@@ -155,7 +155,7 @@ def test_a_night_of_which_nothing_landed_says_so_with_the_remedy(
 
 
 def test_a_night_that_has_to_wait_says_for_which_one(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
-    monkeypatch.setattr(nightly, "QUEUED", 0.0)
+    monkeypatch.setattr(nightly, "QUEUED_RUN_NOTICE_S", 0.0)
     airflow = FakeAirflow([{"train": "success"}])
     airflow.queued = 3
     start(monkeypatch, airflow)
@@ -173,7 +173,7 @@ def test_following_outlives_an_airflow_that_is_away_for_a_while(
 
 
 def test_an_airflow_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch, shown: Console) -> None:
-    monkeypatch.setattr(nightly, "SILENCE", 0.0)
+    monkeypatch.setattr(nightly, "AIRFLOW_SILENCE_LIMIT_S", 0.0)
     with pytest.raises(StackError):
         start(monkeypatch, FakeAirflow([{"train": "running"}, StackError("away")]))
 

@@ -61,7 +61,7 @@ class FakeAirflow:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nightly, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(nightly, "POLL_INTERVAL_S", 0.0)
     monkeypatch.setattr(nightly, "console", Console(quiet=True))
 
 

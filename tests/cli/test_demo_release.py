@@ -184,7 +184,7 @@ def test_a_frozen_shop_says_who_froze_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_controller_that_gives_no_sign_of_life_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "SILENCE", 0.0)
+    monkeypatch.setattr(rollout, "SILENCE_LIMIT_S", 0.0)
     with pytest.raises(StackError, match="the controller has been silent"):
         bring(Region("shadow", asked=False), monkeypatch)
 
@@ -200,7 +200,7 @@ def test_enough_people_come_for_an_arm_of_one_percent_and_known_ones_first(shopp
 def test_shoppers_leave_when_the_demo_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
 
-    class Quiet(rollout.Shoppers):
+    class Quiet(rollout.DemoShoppers):
         def __init__(self) -> None:
             self._stop, self.report = threading.Event(), None
 

@@ -8,7 +8,7 @@ from caravan.cli.recovery.forget import _end, _regions
 from caravan.cli.recovery.forget import forget as command
 from contracts.errors import ErasureUnfinished, SettingsError
 from contracts.settings import Settings
-from recovery.erasure.forget import Report
+from recovery.erasure.forget import ErasureReport
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,15 @@ def test_each_region_that_has_a_home_is_meant(tmp_path: object) -> None:
 
 
 def test_what_is_left_is_an_error_that_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    done = Report(region="primary", found={"event log": 3}, left={}, unreached={})
+    done = ErasureReport(region="primary", found={"event log": 3}, left={}, unreached={})
     _end([done], as_json=False)
     assert "event log" in capsys.readouterr().out
     with pytest.raises(ErasureUnfinished, match="online store: it does not answer") as caught:
         _end(
-            [done, Report(region="standby", found={}, left={}, unreached={"online store": "it does not answer"})],
+            [
+                done,
+                ErasureReport(region="standby", found={}, left={}, unreached={"online store": "it does not answer"}),
+            ],
             as_json=False,
         )
     assert "--again" in caught.value.remedy

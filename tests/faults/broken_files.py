@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from contracts.errors import CaravanError
-from ingestion.landing.land import FileReport, land
+from ingestion.landing.land import land
+from ingestion.landing.report import FileReport
 from tests.ingestion.builders import KEY, NOW, csv_bytes, json_bytes, lake, parquet, rows
 
 PAYLOADS = (

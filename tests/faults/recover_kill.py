@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 import psutil
-from caravan_airflow.recovery.tasks import STEPS
 
 from caravan.stack.supervision import supervisor
+from contracts.recovery import RESTORE_STEPS
 from contracts.settings import Settings
 from recovery.drills.report import write_score
 from recovery.restore import resume
@@ -43,7 +43,12 @@ class Killer:
     """
 
     def __init__(
-        self, s: Settings, draw: random.Random, *, inside: Sequence[str] = STEPS, after: Sequence[str] = STEPS[:-1]
+        self,
+        s: Settings,
+        draw: random.Random,
+        *,
+        inside: Sequence[str] = RESTORE_STEPS,
+        after: Sequence[str] = RESTORE_STEPS[:-1],
     ) -> None:
         self._s = s
         self._draw = draw
@@ -53,7 +58,9 @@ class Killer:
     @property
     def left(self) -> list[str]:
         """What was not killed: it was over before."""
-        return [name for name in STEPS if name in self._inside] + [f"after {n}" for n in STEPS if n in self._after]
+        return [name for name in RESTORE_STEPS if name in self._inside] + [
+            f"after {n}" for n in RESTORE_STEPS if n in self._after
+        ]
 
     def look(self) -> None:
         """Kill inside a step whose command runs, unless that was done."""
@@ -63,7 +70,7 @@ class Killer:
 
     def __call__(self, tasks: Sequence[dict[str, Any]]) -> None:
         states = {task["task_id"]: task["state"] for task in tasks}
-        for name in STEPS:
+        for name in RESTORE_STEPS:
             if states.get(name) == "success" and name in self._after:
                 self._after.discard(name)
                 self._kill_scheduler()
@@ -73,7 +80,7 @@ class Killer:
     def _kill_inside(self, name: str, command: psutil.Process) -> None:
         way = self._draw.choice(WAYS)
         standby = self._s.of_region("standby")
-        while name in INTO and _runs(command) and getattr(resume.read(standby), "now", "") != name:
+        while name in INTO and _runs(command) and getattr(resume.read_state(standby), "now", "") != name:
             time.sleep(0.02)
         time.sleep(self._draw.uniform(0, INTO.get(name, ON_THE_WAY)))
         with suppress(psutil.NoSuchProcess):

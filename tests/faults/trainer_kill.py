@@ -26,7 +26,7 @@ RECIPE = builders.recipe(max_epochs=6, patience=6, batch_tokens=60, learning_rat
 
 
 def lay(folder: Path) -> Path:
-    return job.write(folder, RECIPE, builders.data(count=400), key="trainer-kill")
+    return job.write_job(folder, RECIPE, builders.data(count=400), key="trainer-kill")
 
 
 @cache

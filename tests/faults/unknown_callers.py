@@ -20,7 +20,7 @@ from monitoring.canary_judge import CanaryVerdict, Decision, advance, begin, jud
 from monitoring.canary_policy import CanaryPolicy, CanaryStep
 from monitoring.guardrails import Outcomes
 from monitoring.outcomes import OutcomeReader, Watched
-from monitoring.shadow import Comparison, ShadowReader
+from monitoring.shadow import ShadowComparison, ShadowReader
 from tests.faults.outcome import Outcome
 
 WATCHED = Watched(canary="b" * 64, champion="a" * 64, since=0.0, budget_ms=150, deadline_ms=1000, catalog={"a", "b"})
@@ -51,7 +51,7 @@ class Judged:
 
     outcomes: tuple[Outcomes, ...]
     verdicts: tuple[CanaryVerdict, ...]
-    shadow: Comparison
+    shadow: ShadowComparison
 
 
 def run(seed: int, count: int) -> Outcome:

@@ -102,7 +102,7 @@ def test_a_wrong_password_is_an_error(own_redis: OwnRedis) -> None:
         read(s, "u")
 
 
-@pytest.mark.parametrize("source", ["shop; DROP SCHEMA x; --", "Shop", "", "../x", "shop\n"])
+@pytest.mark.parametrize("source", ["shop; DROP SCHEMA x; --", "Shop", "", "../x", "shop\n", "a_shop", "s" * 42])
 def test_what_is_no_name_of_a_source_reaches_no_statement(source: str) -> None:
     with pytest.raises(SettingsError, match="no name for a shop"):
         online.project_name(source)

@@ -173,7 +173,7 @@ def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkey
     monkeypatch.setattr("recovery.restore.steps.answering_parts", lambda *_: [])
     monkeypatch.setattr(fencing.RegionLease, "of", lambda _s: SimpleNamespace(look=lambda: None, close=lambda: None))
     s.paths.home.mkdir(parents=True)
-    fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
+    fence.write_right(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
 
     def look(*, although_active: bool = False, **about: Any) -> str:
         options = RestoreOptions(although_active=although_active)
@@ -185,7 +185,7 @@ def test_the_active_region_is_not_replaced_unless_it_is_said(s: Settings, monkey
     assert look(although_active=True)
     assert look(plan={"epoch": 2})  # a restore that began this epoch itself is gone on with
     assert look(epoch_before=2)
-    fence.write(s, Right(region="standby", epoch=2, standing="passive", until=0.0, boot=""))
+    fence.write_right(s, Right(region="standby", epoch=2, standing="passive", until=0.0, boot=""))
     assert look()
 
 
@@ -193,7 +193,7 @@ def test_the_lease_says_who_is_active_and_not_what_a_lost_region_was_told(
     s: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s.paths.home.mkdir(parents=True)
-    fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
+    fence.write_right(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
     held = SimpleNamespace(region="primary", epoch=3)
     lease = SimpleNamespace(look=lambda: held, close=lambda: None)
     monkeypatch.setattr(fencing.RegionLease, "of", lambda _s: lease)
@@ -202,7 +202,7 @@ def test_the_lease_says_who_is_active_and_not_what_a_lost_region_was_told(
     assert fencing.active_epoch(s) == 3
     # in the middle of a planned switch it is told that it drains, while the other one still holds the lease
     held.region = "primary"
-    fence.write(s, Right(region="standby", epoch=3, standing="draining", until=0.0, boot=""))
+    fence.write_right(s, Right(region="standby", epoch=3, standing="draining", until=0.0, boot=""))
     assert fencing.active_epoch(s) is None
 
 
@@ -213,7 +213,7 @@ def test_without_control_it_counts_what_the_region_was_told(s: Settings, monkeyp
     monkeypatch.setattr(fencing.RegionLease, "of", silent)
     s.paths.home.mkdir(parents=True)
     assert fencing.active_epoch(s) is None
-    fence.write(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
+    fence.write_right(s, Right(region="standby", epoch=2, standing="active", until=0.0, boot=""))
     assert fencing.active_epoch(s) == 2
 
 

@@ -91,7 +91,7 @@ class SmallRegion:
         return digest
 
     def look(self, known: objects.Inventory | None = None) -> objects.Inventory:
-        return objects.look({"caravan": self.store}, self.vault, known or {}, self.folder)
+        return objects.list_buckets({"caravan": self.store}, self.vault, known or {}, self.folder)
 
     def snapshot(self, database: bytes = b"rows", events: tuple[Segment, ...] = ()) -> Snapshot:
         """Take one as recovery.snapshots.create does, except the database."""

@@ -25,9 +25,9 @@ from contracts.release import CANARY_SHARE
 from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, CanaryStep, ShadowPolicy
 from releases import registration
-from releases.approval.approval import Answer, Rules, answer
+from releases.approval.approval import ApprovalAnswer, Rules, answer
 from releases.rollout.controller import Controller
-from releases.rollout.region import Readiness
+from releases.rollout.region import EngineReadiness
 from serving.edge import edge
 from serving.edge.edge import TrafficSplit
 from serving.events.ingest import format_time
@@ -99,14 +99,14 @@ class FolderRegion:
     routed: list[TrafficSplit] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 
-    def readiness(self) -> Mapping[str, Readiness]:
+    def readiness(self) -> Mapping[str, EngineReadiness]:
         found = {}
         for slot in SLOTS:
             digest = self.pointer(slot)
             if digest in self.refuses:
-                found[slot] = Readiness(refused=digest, reason="it is broken")
+                found[slot] = EngineReadiness(refused=digest, reason="it is broken")
             else:
-                found[slot] = Readiness(serves=None if slot in self.unready else digest)
+                found[slot] = EngineReadiness(serves=None if slot in self.unready else digest)
         return found
 
     def pointer(self, slot: str) -> str | None:
@@ -208,7 +208,7 @@ def gated(ledger: Ledger, source: str, digest: str, *, author: str = "nightly") 
 
 def approved(ledger: Ledger, source: str, digest: str, person: str = "reviewer") -> str:
     gated(ledger, source, digest)
-    given = Answer(
+    given = ApprovalAnswer(
         source=source, digest=digest, named=digest, person=person, door="command line", approves=True, reason="good"
     )
     answer(ledger, RULES, given)

@@ -15,7 +15,7 @@ from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import registration
 from releases.approval import approval
-from releases.approval.approval import Answer, ApprovalOutcome, Door, Rules
+from releases.approval.approval import ApprovalAnswer, ApprovalOutcome, Door, Rules
 from tests.fakes import GATE
 from tests.releases.own_ledger import move_release
 
@@ -46,10 +46,12 @@ class Case:
     def ask(self, rules: Rules = RULES, now: datetime | None = None) -> Move:
         return approval.ask(self.ledger, rules, self.source, self.digest, actor="nightly", now=now)
 
-    def says(self, person: str, *, approves: bool = True, named: str = "", reason: str = "looks right") -> Answer:
+    def says(
+        self, person: str, *, approves: bool = True, named: str = "", reason: str = "looks right"
+    ) -> ApprovalAnswer:
         door: Door = "command line"
         named = named or self.digest[:12]
-        return Answer(
+        return ApprovalAnswer(
             source=self.source, digest=self.digest, named=named, person=person, door=door, approves=approves,
             reason=reason,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from artifacts.ledger import Ledger
-from releases.approval.approval import Answer, Rules, answer
+from releases.approval.approval import ApprovalAnswer, Rules, answer
 from releases.approval.preview import preview
 from tests.caravan_airflow.ledger_rows import DIGEST, RowLedger
 
@@ -15,8 +15,8 @@ ONE = Rules(reviewers=frozenset({"admin", "reviewer", "oncall"}))
 TWO = Rules(reviewers=ONE.reviewers, required=2)
 
 
-def says(person: str = "reviewer", *, approves: bool = True, reason: str = "looks right") -> Answer:
-    return Answer(
+def says(person: str = "reviewer", *, approves: bool = True, reason: str = "looks right") -> ApprovalAnswer:
+    return ApprovalAnswer(
         source="shop", digest=DIGEST, named=DIGEST[:12], person=person, door="command line", approves=approves,
         reason=reason,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.release import State
-from releases.progress import ROAD, evidence, look, says
+from releases.progress import ROAD, evidence, read_progress, says
 from tests.caravan_airflow.ledger_rows import START, rows
 
 UNTIL = {"until": "2099-01-01T00:00:00+00:00"}
@@ -44,13 +44,13 @@ GATED = ("built", "gated")
     ],
 )  # fmt: skip
 def test_a_step_is_read_from_the_ledger(road: tuple[str, ...], step: State, outcome: str) -> None:
-    assert look(rows(*road), step).outcome == outcome
+    assert read_progress(rows(*road), step).outcome == outcome
 
 
 @given(reached=st.integers(0, len(ROAD)), end=st.sampled_from(["", "rolled_back"]))
 def test_at_any_time_the_steps_before_are_passed_and_those_after_are_not(reached: int, end: str) -> None:
     moves = rows(*GATED, *ROAD[:reached], *([end] if end and 0 < reached < len(ROAD) else []))
-    outcomes = [look(moves, step).outcome for step in ROAD]
+    outcomes = [read_progress(moves, step).outcome for step in ROAD]
     passed = reached if reached in (0, 1, len(ROAD)) else reached - 1
     passed = 1 if reached == 1 and not end else passed
     if not end or reached in (0, len(ROAD)):

@@ -19,7 +19,7 @@ from contracts.release import State
 from contracts.settings import Settings, read_settings
 from monitoring import alerts
 from releases.rollback import JUST_NOW, foresee, just_now, rollback, stop, stoppable
-from releases.rollout.region import Readiness
+from releases.rollout.region import EngineReadiness
 from releases.rollout.routing_wait import await_release, last_beat
 from serving.edge.edge import TrafficSplit
 from tests.releases.own_ledger import ROAD, move_release, walk
@@ -141,8 +141,8 @@ class FakeRegion:
         self.now: TrafficSplit | None = TrafficSplit()
         self.routed: list[TrafficSplit] = []
 
-    def readiness(self) -> Mapping[str, Readiness]:
-        return {slot: Readiness(serves=digest, reason="warming up") for slot, digest in self.serves.items()}
+    def readiness(self) -> Mapping[str, EngineReadiness]:
+        return {slot: EngineReadiness(serves=digest, reason="warming up") for slot, digest in self.serves.items()}
 
     def split(self) -> TrafficSplit | None:
         return self.now

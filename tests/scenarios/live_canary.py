@@ -28,7 +28,7 @@ from contracts.settings import Settings
 from monitoring.canary_policy import CanaryPolicy, CanaryStep, ShadowPolicy
 from monitoring.guardrails import GUARDRAILS
 from releases import registration
-from releases.approval.approval import Answer, Rules, answer
+from releases.approval.approval import ApprovalAnswer, Rules, answer
 from releases.rollout.controller import Controller
 from releases.rollout.region import LiveRegion
 from serving import reach
@@ -116,7 +116,7 @@ class LiveCanary:
         return digest
 
     def approve(self, digest: str) -> None:
-        given = Answer(
+        given = ApprovalAnswer(
             source=self.source, digest=digest, named=digest[:12], person="reviewer", door="command line",
             approves=True, reason="a test",
         )  # fmt: skip

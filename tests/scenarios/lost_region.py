@@ -34,7 +34,7 @@ from feature_repo.tables import build
 from ingestion.pseudonymize import Pseudonymizer
 from recovery.drills.probe_queries import answer_of, ask_in_parallel
 from releases import registration
-from releases.approval.approval import Answer, Rules, answer
+from releases.approval.approval import ApprovalAnswer, Rules, answer
 from serving.reach import as_shop, shop_headers
 from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
@@ -79,7 +79,7 @@ class Shop:
         registration.gated(
             ledger, self.source, self.digest, version=version, evidence={}, decision=GATE, author="admin"
         )
-        given = Answer(
+        given = ApprovalAnswer(
             source=self.source, digest=self.digest, named=self.digest[:12], person="reviewer", door="command line",
             approves=True, reason="a test",
         )  # fmt: skip

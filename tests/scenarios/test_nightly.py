@@ -16,7 +16,7 @@ from artifacts.registry import Registry
 from caravan.cli.airflow_api import Airflow
 from contracts.errors import CaravanError
 from contracts.settings import Settings
-from releases.approval.approval import Answer, Rules, answer
+from releases.approval.approval import ApprovalAnswer, Rules, answer
 from serving import reach
 from tests.scenarios.nights import complaints, ended
 from tests.scenarios.snapshot import snapshot
@@ -90,7 +90,7 @@ def engine(s: Settings) -> str | None:
 def test_the_released_model_answers_at_the_edge(stack: Settings, source: str, backfilled: list[dict[str, Any]]) -> None:
     ledger, champion = Ledger.of(stack), Registry.of(stack).versions(source)[0]
     if ledger.state(source, champion.digest) == "gated":  # another shop serves here: this one has to be asked about
-        given = Answer(
+        given = ApprovalAnswer(
             source=source, digest=champion.digest, named=champion.digest, person="reviewer", door="command line",
             approves=True, reason="a test",
         )  # fmt: skip

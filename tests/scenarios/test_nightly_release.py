@@ -15,7 +15,7 @@ import pytest
 from artifacts.ledger import Ledger
 from artifacts.registry import Registry
 from caravan.cli.airflow_api import Airflow
-from caravan.cli.demo.rollout import Shoppers
+from caravan.cli.demo.rollout import DemoShoppers
 from contracts.settings import Settings
 from ingestion.sources.shop import MadeShop
 from tests.browser import pages
@@ -72,8 +72,8 @@ def story(s: Settings, source: str, digest: str, door: str) -> None:
     )
 
 
-def shopping(s: Settings, shop: MadeShop) -> Shoppers:
-    return Shoppers(s, shop.events[-3:], rate=25.0, fresh_shoppers=True)
+def shopping(s: Settings, shop: MadeShop) -> DemoShoppers:
+    return DemoShoppers(s, shop.events[-3:], rate=25.0, fresh_shoppers=True)
 
 
 def release_run(airflow: Airflow, source: str, digest: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from caravan_airflow.release.answers import Caller, take
+from caravan_airflow.release.answers import AskingTask, take
 from caravan_airflow.service import Service
 
 from artifacts.ledger import Ledger
@@ -23,7 +23,7 @@ from caravan.stack.keys import credentials
 from contracts.errors import CaravanError, NotApproved
 from contracts.release import State
 from contracts.settings import Settings
-from releases.approval.approval import Answer, Rules, answer, ask
+from releases.approval.approval import ApprovalAnswer, Rules, answer, ask
 from tests.scenarios import made_release
 from tests.waiting import until
 
@@ -104,7 +104,7 @@ def respond(
 ) -> int:
     """Answer the request through Airflow's API, signed in as `user`; the status code."""
     with httpx.Client(base_url=s.airflow_address, timeout=60, trust_env=False) as client:
-        login = {"username": user, "password": credentials.read(s, f"airflow_{user}_password")}
+        login = {"username": user, "password": credentials.read_secret(s, f"airflow_{user}_password")}
         token = client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
         answered = client.patch(
             f"/api/v2/dags/release/dagRuns/{case.run}/taskInstances/approval/-1/hitlDetails",
@@ -136,11 +136,11 @@ def test_a_request_can_be_forged_by_no_task(stack: Settings, cases: dict[str, Ca
     asked = case.request()["task_instance"]
     about = {"source": case.source, "digest": case.digest, "run": case.run}
     forged = {
-        "only the approval": Caller(dag="nightly", task="offer", id="1", **about),
-        "no signed-in person": Caller(dag="release", task="approval", id=str(asked["id"]), **about),
-        "another attempt": Caller(dag="release", task="approval", id="1", **about),
-        "no such request": Caller(dag="release", task="approval", id="1", **{**about, "run": "made-up"}),
-        "another release": Caller(
+        "only the approval": AskingTask(dag="nightly", task="offer", id="1", **about),
+        "no signed-in person": AskingTask(dag="release", task="approval", id=str(asked["id"]), **about),
+        "another attempt": AskingTask(dag="release", task="approval", id="1", **about),
+        "no such request": AskingTask(dag="release", task="approval", id="1", **{**about, "run": "made-up"}),
+        "another release": AskingTask(
             dag="release", task="approval", id=str(asked["id"]), **{**about, "run": cases["reject"].run}
         ),
     }
@@ -221,7 +221,7 @@ def test_an_answer_elsewhere_closes_the_request(stack: Settings, cases: dict[str
     case = cases["elsewhere"]
     case.wait("approval", "awaiting_input")
     case.wait("approved", "deferred")
-    given = Answer(
+    given = ApprovalAnswer(
         source=case.source, digest=case.digest, named=case.digest, person="admin", door="command line", approves=True,
         reason="seen",
     )  # fmt: skip

@@ -60,5 +60,5 @@ def primary_again(s: Settings) -> Settings:
 
 
 def _active(s: Settings) -> bool:
-    right = fence.read(s)
+    right = fence.read_right(s)
     return right is not None and right.standing == "active"

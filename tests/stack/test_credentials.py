@@ -65,7 +65,7 @@ def test_the_public_key_belongs_to_the_signing_key(home: Path) -> None:
 
 def test_a_stack_that_never_ran_has_no_secrets(home: Path) -> None:
     with pytest.raises(SettingsError, match="caravan up"):
-        credentials.read(Settings(home=home), "airflow_admin_password")
+        credentials.read_secret(Settings(home=home), "airflow_admin_password")
 
 
 def test_a_password_of_somebodys_own_is_one_in_a_url_too() -> None:

@@ -38,7 +38,7 @@ def silent(s: Settings) -> Iterator[None]:
 def test_a_supervisor_that_hangs_is_not_waited_for_for_ever(
     s: Settings, silent: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "PATIENCE", 0.1)
+    monkeypatch.setattr(supervisor, "CALL_TIMEOUT_S", 0.1)
     assert not supervisor.runs(s)
     with pytest.raises(StackError, match="does not answer"):
         supervisor.order(s, "stopProcess", "standby:standby-redis", wait=True)
@@ -98,10 +98,10 @@ def test_only_processes_of_the_region_are_ended_when_the_supervisor_died(s: Sett
         found = processes.within(s.paths.home, processes.of_stack(s.home, None))
         assert started["standby"].pid in {p.pid for p in found}
         assert started["primary"].pid not in {p.pid for p in found}
-        processes.end(found)
+        processes.end_processes(found)
         assert started["standby"].poll() is not None
         assert started["primary"].poll() is None
     finally:
         for process in started.values():
-            processes.end(processes.of_stack(s.home, None))
+            processes.end_processes(processes.of_stack(s.home, None))
             process.wait(5)

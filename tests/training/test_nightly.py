@@ -137,7 +137,7 @@ def test_weights_are_carried_into_another_catalog(night: Night, evaluation: str)
 def read_day(night: Night, **changes: object) -> tuple[inputs.Inputs, recipes.Recipe]:
     recipe = replace(recipes.get("small"), **changes)
     which = inputs.partitions(night.lake, night.days[-1])
-    return inputs.read(night.lake, night.days[-1], recipe, which), recipe
+    return inputs.read_inputs(night.lake, night.days[-1], recipe, which), recipe
 
 
 def test_nothing_from_the_held_out_days_is_trained_on(night: Night) -> None:

@@ -111,7 +111,7 @@ class Inputs:
         return Sequences(self.known.items[keep], self.known.times[keep], offsets, self.known.keys, self.known.dropped)
 
 
-def read(lake: Lake, day: str, recipe: Recipe, which: Partitions) -> Inputs:
+def read_inputs(lake: Lake, day: str, recipe: Recipe, which: Partitions) -> Inputs:
     """Read the partitions and cut off the days to hold out. Raises NotEnoughData."""
     tables = [
         pq.read_table(lake.fetch("events", d) / DATA, columns=EVENTS.names, schema=EVENTS) for d in sorted(which.events)

@@ -6,7 +6,7 @@ import re
 
 import pyarrow as pa
 
-from feature_repo.item_text import PARTS, SEPARATOR, Part
+from feature_repo.item_text import PARTS, SEPARATOR, TextPart
 
 
 def texts_of(catalog: pa.Table) -> list[str] | None:
@@ -24,7 +24,7 @@ def item_texts(catalog: pa.Table) -> list[str]:
     return [SEPARATOR.join(filter(None, said)) for said in zip(*columns, strict=True)]
 
 
-def _said(value: str | None, part: Part) -> str:
+def _said(value: str | None, part: TextPart) -> str:
     text = value or ""
     if part.replaced is not None:
         text = text.replace(*part.replaced)

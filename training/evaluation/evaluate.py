@@ -55,7 +55,7 @@ def evaluate(
     model_folder = fetch(lake.store, model_digest, s.cache / "objects")
     about = json.loads((model_folder / INPUTS).read_text())
     recipe = Recipe.from_dict(about["recipe"])
-    read = inputs.read(lake, about["day"], recipe, inputs.Partitions.from_dict(about["partitions"]))
+    read = inputs.read_inputs(lake, about["day"], recipe, inputs.Partitions.from_dict(about["partitions"]))
     with tempfile.TemporaryDirectory(prefix="caravan-evaluation-") as name:
         out = Path(name)
         _export(model_folder, out)

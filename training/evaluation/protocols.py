@@ -21,7 +21,7 @@ from retrieval import metrics
 from training.data.texts import texts_of
 from training.data.training_data import TrainingData
 from training.evaluation import splits
-from training.evaluation.splits import Split
+from training.evaluation.splits import DataSplit
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def sessions(
 
 
 def _measure(
-    s: Settings, split: Split, catalog: pa.Table, recipe: Recipe, *, started: float, encode: EncodeTexts | None,
+    s: Settings, split: DataSplit, catalog: pa.Table, recipe: Recipe, *, started: float, encode: EncodeTexts | None,
     say: Say | None,
 ) -> Report:  # fmt: skip
     """Train the recipe, rank everything for every question, and report on it."""
@@ -105,7 +105,7 @@ def _measure(
     }
 
 
-def _train(s: Settings, split: Split, data: TrainingData, recipe: Recipe, say: Say | None) -> _Trained:
+def _train(s: Settings, split: DataSplit, data: TrainingData, recipe: Recipe, say: Say | None) -> _Trained:
     """Train in a process of its own, and answer the test with the exported program."""
     from training.fitting import launch
     from training.jobs import job
@@ -114,7 +114,7 @@ def _train(s: Settings, split: Split, data: TrainingData, recipe: Recipe, say: S
 
     with tempfile.TemporaryDirectory(prefix="caravan-protocol-") as name:
         folder = Path(name)
-        result = launch.run(s, job.write(folder, recipe, data, key=split.protocol), say=say)
+        result = launch.run(s, job.write_job(folder, recipe, data, key=split.protocol), say=say)
         ended = time.monotonic()
         export.export(export.load_model(result, data.text), folder / "bundle")
         program = export.encoder(folder / "bundle" / files.SEQUENCE_PROGRAM)
@@ -128,7 +128,7 @@ def _train(s: Settings, split: Split, data: TrainingData, recipe: Recipe, say: S
         )
 
 
-def _baselines(split: Split) -> dict[str, Ranking]:
+def _baselines(split: DataSplit) -> dict[str, Ranking]:
     from training.evaluation import baselines
     from training.models.ranking import rank
 
@@ -141,7 +141,7 @@ def _baselines(split: Split) -> dict[str, Ranking]:
     return {name: rank(score, split.test, exclude_seen=split.exclude_seen) for name, score in scores.items()}
 
 
-def _summary(ranking: Ranking, split: Split, seed: int) -> Report:
+def _summary(ranking: Ranking, split: DataSplit, seed: int) -> Report:
     interval = metrics.bootstrap_interval(metrics.headline(ranking.ranks), seed, groups=split.groups)
     return {
         **metrics.summarize(ranking.ranks, KS),
@@ -150,7 +150,7 @@ def _summary(ranking: Ranking, split: Split, seed: int) -> Report:
     }
 
 
-def _counts(split: Split, data: TrainingData, catalog_items: int) -> dict[str, int]:
+def _counts(split: DataSplit, data: TrainingData, catalog_items: int) -> dict[str, int]:
     """Count what was trained on and asked."""
     return {
         "items": len(split.item_ids),

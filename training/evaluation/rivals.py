@@ -59,7 +59,7 @@ def choose(s: Settings, source: str, day: str, recipe_name: str) -> Rivals:
     ref = f"rivals/{source}/{inputs.key_of(source, day, recipe, which)}"
     chosen = resolve(lake.store, ref)
     if chosen is None:
-        cutoff = inputs.read(lake, day, recipe, which).cutoff
+        cutoff = inputs.read_inputs(lake, day, recipe, which).cutoff
         found = among(Ledger.of(s).history(source), lambda digest: _lineage(lake, digest), cutoff, day, recipe)
         with tempfile.TemporaryDirectory(prefix="caravan-rivals-") as name:
             (Path(name) / FILE).write_bytes(job.to_json(asdict(found)))

@@ -18,7 +18,7 @@ TEST_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class DataSplit:
     """Events of one vocabulary, divided by a protocol.
 
     sequences: all that the protocol counts, with the interactions it dropped; groups int64 [E] names the session of
@@ -35,7 +35,7 @@ class Split:
     exclude_seen: bool
 
 
-def leave_one_out(events: pa.Table, catalog: pa.Table) -> Split:
+def leave_one_out(events: pa.Table, catalog: pa.Table) -> DataSplit:
     """Keep each shopper's last item for the test and the one before it for validation.
 
     A shopper with fewer than three interactions only trains. When that leaves no two items in a row to learn from (no
@@ -51,13 +51,13 @@ def leave_one_out(events: pa.Table, catalog: pa.Table) -> Split:
     learned = _concatenate(asked.head(2), others)
     if learned.lengths.max() < 2:
         learned = _concatenate(asked.head(1), others)
-    return Split(
+    return DataSplit(
         protocol="leave-one-out", item_ids=ids, sequences=shoppers, learned=learned,
         validation=last_items(asked, drop=1), test=last_items(asked), groups=None, exclude_seen=True,
     )  # fmt: skip
 
 
-def sessions(events: pa.Table, catalog: pa.Table, recipe: Recipe, *, test_events: pa.Table | None = None) -> Split:
+def sessions(events: pa.Table, catalog: pa.Table, recipe: Recipe, *, test_events: pa.Table | None = None) -> DataSplit:
     """Ask every prefix of the test sessions: `test_events`, or the last tenth of sessions in time.
 
     Some of the latest training sessions are questions for early stopping instead. Raises NotEnoughData when there is
@@ -75,7 +75,7 @@ def sessions(events: pa.Table, catalog: pa.Table, recipe: Recipe, *, test_events
     questions = every_prefix(test)
     if not len(questions) or not len(held) or learned.lengths.max(initial=0) < 2:
         raise NotEnoughData("there are too few sessions of two items", remedy="bring more events, or use leave-one-out")
-    return Split(
+    return DataSplit(
         protocol="sessions", item_ids=ids, sequences=learned, learned=learned,
         validation=every_prefix(train.take(held)), test=questions,
         groups=np.repeat(np.arange(len(test)), np.maximum(test.lengths - 1, 0)), exclude_seen=False,

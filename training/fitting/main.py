@@ -74,7 +74,7 @@ class Reporter:
         """Tell of every epoch that has ended since the last call; the curve is written first, to be read then."""
         if len(progress.curve) == self._epochs_told:
             return
-        checkpoint.write(self._folder / job.CURVE, job.to_json(progress.curve), allowed=self._claim.demand)
+        checkpoint.write_file(self._folder / job.CURVE, job.to_json(progress.curve), allowed=self._claim.demand)
         for entry in progress.curve[self._epochs_told :]:
             ended = EpochEnded.of(entry)
             self._bar.say(ended.to_json() if self._records else str(ended))
@@ -86,7 +86,7 @@ class Reporter:
 
 def train(path: Path, where: DistributedRank, claim: Claim | None, *, records: bool) -> None:
     """Run the job at `path` to its end and write its result; the first of several processes has the `claim`."""
-    recipe, data, key = job.read(path)
+    recipe, data, key = job.read_job(path)
     folder = path.parent
     if claim is None:
         Trainer(recipe, data, folder, key=key, place=where).fit(lambda *_: None)
@@ -120,9 +120,9 @@ def _write_result(trainer: Trainer, folder: Path, claim: Claim) -> None:
     result = folder / f".{job.RESULT}-{claim.number}"
     result.mkdir(exist_ok=True)
     weights = {name: value.cpu().contiguous() for name, value in trainer.best.items()}
-    checkpoint.write(result / job.WEIGHTS, to_bytes(weights))
-    checkpoint.write(result / job.CONFIG, job.to_json(trainer.model.config.to_dict()))
-    checkpoint.write(result / job.CURVE, job.to_json(progress.curve))
+    checkpoint.write_file(result / job.WEIGHTS, to_bytes(weights))
+    checkpoint.write_file(result / job.CONFIG, job.to_json(trainer.model.config.to_dict()))
+    checkpoint.write_file(result / job.CURVE, job.to_json(progress.curve))
     metrics = {
         job.VALIDATION: progress.best_metric,
         "best_epoch": progress.best_epoch + 1,
@@ -135,7 +135,7 @@ def _write_result(trainer: Trainer, folder: Path, claim: Claim) -> None:
         "full_softmax": float(trainer.full),
         "events_per_second": len(trainer.data.items) * progress.epoch / max(1e-9, progress.seconds),
     }
-    checkpoint.write(result / job.METRICS, job.to_json(metrics))
+    checkpoint.write_file(result / job.METRICS, job.to_json(metrics))
     claim.demand()
     shutil.rmtree(folder / job.RESULT, ignore_errors=True)
     result.rename(folder / job.RESULT)
@@ -171,7 +171,7 @@ def main() -> int:
         if not (path.parent / job.RESULT / job.METRICS).exists():  # it may have come while this one waited
             train(path, where, claim, records=given.records)
     except CaravanError as error:
-        checkpoint.write(failure_file(path.parent, attempt), ErrorRecord.of(error).to_json().encode())
+        checkpoint.write_file(failure_file(path.parent, attempt), ErrorRecord.of(error).to_json().encode())
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     finally:

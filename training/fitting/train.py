@@ -69,14 +69,14 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
     if done is not None:
         log.info("the same inputs were trained before: model %s", done[:12])
         return done
-    read = inputs.read(lake, day, asked.recipe, asked.which)
+    read = inputs.read_inputs(lake, day, asked.recipe, asked.which)
     data, origin = _prepare(asked, read, cache=s.cache / "objects")
     folder = s.paths.training / source / asked.key
     for other in _half_done(folder):
         log.info(
             "does not go on with the half-done training in %s: it has other inputs, or is of an earlier version", other
         )
-    path = job.write(folder, asked.recipe, data, key=asked.key)
+    path = job.write_job(folder, asked.recipe, data, key=asked.key)
     run = _track(s, asked, read)
     try:
         result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)

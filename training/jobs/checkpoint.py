@@ -43,7 +43,7 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)  # one entry per epoch
 
 
-def write(path: Path, body: bytes, *, allowed: Callable[[], object] = lambda: None) -> None:
+def write_file(path: Path, body: bytes, *, allowed: Callable[[], object] = lambda: None) -> None:
     """Replace `path` by `body`: on disk as a whole, or not at all. `allowed` is asked last, and may raise."""
     try:
         atomic_write(path, body, durable=True, allowed=allowed)
@@ -67,7 +67,7 @@ def save(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write(path, to_bytes(plain, metadata={"progress": json.dumps(asdict(progress)), "key": key}), allowed=allowed)
+    write_file(path, to_bytes(plain, metadata={"progress": json.dumps(asdict(progress)), "key": key}), allowed=allowed)
 
 
 def load(path: Path, *, key: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:

@@ -40,7 +40,7 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path:
+def write_job(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path:
     """Write a job into `folder` and return the path of its job.json; the same job again changes nothing."""
     from safetensors.numpy import save as to_bytes
 
@@ -61,15 +61,15 @@ def write(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> Path
     if data.text is not None and recipe.text:
         arrays["text"] = data.text
     arrays |= {START + name: array for name, array in data.start.items()}
-    checkpoint.write(folder / DATA, to_bytes({name: array.copy() for name, array in arrays.items()}))
+    checkpoint.write_file(folder / DATA, to_bytes({name: array.copy() for name, array in arrays.items()}))
     about = {
         "key": key, "recipe": recipe.to_dict(), "item_count": data.item_count, "exclude_seen": data.exclude_seen,
     }  # fmt: skip
-    checkpoint.write(path, to_json(about))
+    checkpoint.write_file(path, to_json(about))
     return path
 
 
-def read(path: Path) -> tuple[Recipe, TrainingData, str]:
+def read_job(path: Path) -> tuple[Recipe, TrainingData, str]:
     """Read (recipe, data, key) of the job at `path`. Raises TrainingError when it is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

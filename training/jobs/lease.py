@@ -62,7 +62,7 @@ class Holder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundClaim:
     """The newest claim of a folder, and its last sign of life: 0 when it was given back."""
 
     number: int
@@ -132,12 +132,12 @@ def take(
         time.sleep(min(LOOK_EVERY_S, lasts / 5))
 
 
-def newest(folder: Path) -> Found | None:
+def newest(folder: Path) -> FoundClaim | None:
     """Read the newest claim of `folder`, of any process; None where there is none."""
     while numbers := _numbers(folder):
         path = _path(folder, numbers[-1])
         with suppress(FileNotFoundError):  # a newer one has just come, and removed it: look again
-            return Found(
+            return FoundClaim(
                 number=numbers[-1], holder=Holder(**json.loads(path.read_text())), sign=path.stat().st_mtime_ns
             )
     return None

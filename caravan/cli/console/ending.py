@@ -1,4 +1,4 @@
-"""How a command ends with one of our errors: two lines, JSON where it was asked for, and the exit code."""
+"""Ends a command with one of our errors: two lines, JSON where it was asked for, and the exit code."""
 
 from __future__ import annotations
 

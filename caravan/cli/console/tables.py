@@ -1,4 +1,4 @@
-"""How tables and times look at the command line: at most 80 columns, no boxes."""
+"""Draws tables and times at the command line: at most 80 columns, no boxes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plain(*titles: str, title: str = "") -> Table:
 
 
 def one_line(markup: str) -> Text:
-    """Text that is cut where the line ends, so that a row stays a row."""
+    """Return text that is cut where the line ends, so that a row stays a row."""
     text = Text.from_markup(markup)
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
@@ -74,7 +74,7 @@ def banner(held: Move, now: datetime) -> str:
 
 
 def time_left(end: datetime, now: datetime) -> str:
-    """How long it is until `end`, in words."""
+    """Say how long it is until `end`."""
     minutes = max(0, round((end - now).total_seconds() / 60))
     if minutes < 120:
         return f"{minutes} min"

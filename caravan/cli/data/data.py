@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,16 +12,15 @@ import typer
 
 from contracts.errors import SettingsError
 from contracts.exit_codes import REFUSED
-from contracts.settings import settings
+from contracts.settings import SOURCE_NAME, settings
 from contracts.text import printable
 
 if TYPE_CHECKING:
-    from ingestion.landing.land import LandingReport
+    from ingestion.landing.report import LandingReport
 
 shop = typer.Typer(help="A synthetic shop of any size, from a seed.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-_SHOP = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
 def ingest(
@@ -164,7 +162,7 @@ def _ingest_files(events: list[Path], catalog: Path, judgments: Path, name: str 
 
 
 def _shop_name(name: str) -> str:
-    if not _SHOP.fullmatch(name):
+    if not SOURCE_NAME.fullmatch(name):
         raise SettingsError(f"{name!r} is no name for a shop", remedy="use small letters, digits and '-', at most 41")
     return name
 

@@ -1,1 +1,1 @@
-"""The demo: a generated shop, two nights, and the rollout of a release."""
+"""Shows a generated shop, two nights, and the rollout of a release."""

@@ -68,7 +68,7 @@ def demo(
 
 
 def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tuple[DemoHome, bool]:
-    """All stages; where the shop lives, and whether its second night's release was refused."""
+    """Go through all stages; return the shop's home, and whether its second night's release was refused."""
     from artifacts.ledger import Ledger
     from caravan.cli.airflow_api import Airflow
     from caravan.cli.demo import generated_shop, rollout, sample_answers
@@ -81,7 +81,7 @@ def _run(console: Any, heading: Callable[[str], None], wanted: DemoShop) -> tupl
     s, shop = settings(), place.shop
     with hold(place.home / "demo" / "lock", _another_demo):
         heading(f"2 of 5  a shop of {shop.shoppers:,} shoppers and {shop.items:,} items, {shop.opening} to {shop.end}")
-        airflow = Airflow.of(s, patience=rollout.SILENCE)
+        airflow = Airflow.of(s, patience=rollout.SILENCE_LIMIT_S)
         airflow.ensure_ready("nightly")
         nights = Nights(airflow, s, lambda text: console.print(text, soft_wrap=True, highlight=False))
         if generated_shop.kept(place.home) is None:
@@ -219,7 +219,7 @@ def _day_of(s: Settings, digest: str) -> str:
 
 
 def addresses(s: Settings) -> list[tuple[str, str]]:
-    """Pages to open after a demo: what each is, and where."""
+    """Return the pages to open after a demo: what each is, and its address."""
     from artifacts.registry import mlflow_page
 
     return [
@@ -230,7 +230,7 @@ def addresses(s: Settings) -> list[tuple[str, str]]:
 
 
 def _show_addresses(console: Any, s: Settings) -> None:
-    """Plain lines, never cut: they are there to be copied."""
+    """Print plain lines, never cut: they are there to be copied."""
     secrets = s.home / "secrets"
     doors = {
         "Airflow": f"user admin, password in {secrets / 'airflow_admin_password'}",

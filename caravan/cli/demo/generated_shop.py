@@ -1,4 +1,4 @@
-"""Which shop a demo shows, and where it lives: the home that has this shop, a new one, or a home of its own.
+"""Chooses the home of the shop that a demo shows: the one that has this shop, a new one, or one of its own.
 
 A region serves one shop. So the demo remembers in `<home>/demo/shop.json` which shop its home has. The same demo on a
 later day lets that shop go on; another one gets a home below `<home>/demo/homes`, with ports of its own.
@@ -63,7 +63,7 @@ class DemoShop:
 
     @property
     def plan(self) -> ShopPlan:
-        """From the opening on: so the days that were there before have the same bytes."""
+        """Return the plan from the opening on, so that the days that were there before have the same bytes."""
         from ingestion.sources.shop_world import ShopPlan
 
         return ShopPlan(
@@ -86,7 +86,7 @@ class DemoShop:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoHome:
-    """Where the demo's shop lives. `own`: beside another shop, in a home that only this demo knows."""
+    """The home of the demo's shop. `own`: beside another shop, in a home that only this demo knows."""
 
     home: Path
     port_offset: int
@@ -95,7 +95,7 @@ class DemoHome:
 
     @property
     def variables(self) -> str:
-        """What makes every command speak to this home."""
+        """Return the variables that make every command use this home."""
         return f"CARAVAN_HOME={self.home} CARAVAN_PORT_OFFSET={self.port_offset}"
 
     def enter(self) -> None:
@@ -159,7 +159,10 @@ def keep(place: DemoHome) -> None:
 def place_of(
     s: Settings, wanted: DemoShop, *, taken: Callable[[Settings], bool], usable: Callable[[Path, int], bool]
 ) -> DemoHome:
-    """Where `wanted` is shown. `taken`: whether a home without a demo's shop has another one; `usable`: see below."""
+    """Choose the home that shows `wanted`.
+
+    `taken`: whether a home without a demo's shop has another one; `usable`: as `can_listen`. Raises SettingsError.
+    """
     here = kept(s.home)
     if here is None and not taken(s):
         return DemoHome(home=s.home, port_offset=s.port_offset, shop=wanted)
@@ -174,7 +177,7 @@ def place_of(
 
 
 def can_listen(home: Path, offset: int) -> bool:
-    """Whether a stack in this home can have the ports at `offset`: it has them already, or nobody has."""
+    """Check whether a stack in this home can have the ports at `offset`: it has them already, or they are free."""
     from caravan.stack.supervision import supervisor
     from caravan.stack.supervision.processes import check_ports
 
@@ -189,7 +192,7 @@ def can_listen(home: Path, offset: int) -> bool:
 
 
 def has_another_shop(s: Settings) -> bool:
-    """Whether something that no demo made has landed for the region's shop, or serves. Asks the running stack."""
+    """Ask the running stack whether something that no demo made has landed for the region's shop, or serves."""
     from artifacts.lake import Lake
     from artifacts.ledger import Ledger
 

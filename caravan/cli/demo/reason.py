@@ -1,4 +1,4 @@
-"""What the demo's script writes as the reviewer's reason: what the release's own reports say, good or bad."""
+"""Writes the reviewer's reason in a demo, from what the release's own reports say, good or bad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second half of `caravan demo`: a release is approved, meets replayed shoppers, and becomes champion."""
+"""Rolls a release out in the second half of `caravan demo`: approval, replayed shoppers, promotion."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from serving.replay.sessions import Session
 
 #: Steps of shoppers per second; each is a question and what the shopper does then.
-RATE = 80.0
+SHOPPER_STEPS_PER_S = 80.0
 #: Shoppers who are in the shop at a time.
 CROWD = 800
 #: People who come at least, so that even an arm of one percent has some: in a small shop, guests after the shoppers.
 PEOPLE = 1_000
 #: Seconds between two lines that say what is waited for.
-EVERY = 15.0
+WAIT_LINE_INTERVAL_S = 15.0
 #: Seconds after which something that gives no sign of life is given up. What lives may take its time: a busy machine
 #: is no fault, and the policy has its own limits, after which the controller ends a release.
-SILENCE = 180.0
+SILENCE_LIMIT_S = 180.0
 #: The hurried policy that the demo's releases are judged by.
 POLICY = "demo"
 #: How often the reviewer lets the release go on: a controller that sends it back may have met a machine that hung.
@@ -40,10 +40,12 @@ CHANCES = 2
 _AGAIN = "`caravan status`, then `caravan demo` again: it goes on from here"
 
 
-class Shoppers:
+class DemoShoppers:
     """Recorded sessions, replayed through the edge until somebody says stop."""
 
-    def __init__(self, s: Settings, events: list[Path], *, rate: float = RATE, fresh_shoppers: bool = False) -> None:
+    def __init__(
+        self, s: Settings, events: list[Path], *, rate: float = SHOPPER_STEPS_PER_S, fresh_shoppers: bool = False
+    ) -> None:
         from serving.replay.plan import ReplayPlan
         from serving.replay.sessions import read_sessions
 
@@ -57,7 +59,7 @@ class Shoppers:
         self._stop = threading.Event()
 
     @contextmanager
-    def shopping(self) -> Iterator[Shoppers]:
+    def shopping(self) -> Iterator[DemoShoppers]:
         thread = threading.Thread(target=self._run, name="replay", daemon=True)
         thread.start()
         try:
@@ -90,14 +92,18 @@ def release(console: Any, s: Settings, digest: str, events: list[Path]) -> None:
     from artifacts.ledger import Ledger
     from caravan.cli.airflow_api import Airflow
 
-    ledger, reviewer, admin = Ledger.of(s), Airflow.of(s, "reviewer", patience=SILENCE), Airflow.of(s, patience=SILENCE)
+    ledger, reviewer, admin = (
+        Ledger.of(s),
+        Airflow.of(s, "reviewer", patience=SILENCE_LIMIT_S),
+        Airflow.of(s, patience=SILENCE_LIMIT_S),
+    )
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False)
 
     try:
         _refuse_when_frozen(ledger)
-        with Shoppers(s, events).shopping() as shoppers:
+        with DemoShoppers(s, events).shopping() as shoppers:
             for other in ledger.releases(s.shop, among=IN_FLIGHT):
                 if other.digest != digest:
                     make_room(say, s, ledger, other)
@@ -143,7 +149,7 @@ def _policy(ledger: Ledger, place: CurrentRelease) -> str:
 def bring(
     say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str, *, reviewer: Airflow, admin: Airflow
 ) -> None:
-    """From where the release is to champion; ReleaseError, saying what to do, where that is not possible."""
+    """Bring the release to champion from its present state. Raises ReleaseError with a remedy where it cannot be."""
     chances = CHANCES
     while (state := ledger.state(s.shop, digest)) != "champion":
         if state in IN_FLIGHT:
@@ -167,7 +173,7 @@ def bring(
 def approve(
     say: Callable[[str], None], ledger: Ledger, s: Settings, digest: str, *, reviewer: Airflow, admin: Airflow
 ) -> str | None:
-    """Answer the request about the release, have it put where nobody was asked, and wait until the ledger knows.
+    """Answer the request about the release, have it put where none was made, and wait until the ledger knows.
 
     The id of the request's run; None when somebody else was faster. Raises ReleaseError for an answer that was not
     taken, StackError when nothing moves for long.
@@ -193,11 +199,13 @@ def approve(
                 asked = True
         if (refused := _newest_refusal(ledger, s, digest)) != since and refused is not None:
             raise ReleaseError(f"the answer of {refused.actor} was not taken: {refused.reason}", remedy=_AGAIN)
-        if now - spoke > EVERY:
+        if now - spoke > WAIT_LINE_INTERVAL_S:
             spoke = now
             say(f"  {_awaited(ledger, s, digest, answered)}: {s.airflow_address}/dags/release")
-        if now - heard > SILENCE:
-            raise StackError(f"nothing has come of the request about {digest[:12]} for {SILENCE:.0f} s", remedy=_AGAIN)
+        if now - heard > SILENCE_LIMIT_S:
+            raise StackError(
+                f"nothing has come of the request about {digest[:12]} for {SILENCE_LIMIT_S:.0f} s", remedy=_AGAIN
+            )
         time.sleep(1)
     return answered
 
@@ -232,14 +240,14 @@ def follow(say: Callable[[str], None], s: Settings, ledger: Ledger, digest: str)
             return
         _refuse_when_frozen(ledger)
         beat = last_beat(s)
-        if beat is not None and time.time() - beat.at < EVERY:
+        if beat is not None and time.time() - beat.at < WAIT_LINE_INTERVAL_S:
             heard = time.monotonic()
-            if time.monotonic() - spoke > EVERY:
+            if time.monotonic() - spoke > WAIT_LINE_INTERVAL_S:
                 spoke = time.monotonic()
                 say(f"  {time.monotonic() - began:4.0f} s  {beat.doing}")
-        if time.monotonic() - heard > SILENCE:
+        if time.monotonic() - heard > SILENCE_LIMIT_S:
             raise StackError(
-                f"the controller has been silent for {SILENCE:.0f} s",
+                f"the controller has been silent for {SILENCE_LIMIT_S:.0f} s",
                 remedy=_AGAIN,
             )
         time.sleep(0.5)

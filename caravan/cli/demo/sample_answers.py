@@ -1,4 +1,4 @@
-"""The end of the demo: one shopper's history beside what the shop shows them, and one search."""
+"""Ends the demo: one shopper's history beside what the shop shows them, and one search."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 #: How many interactions of the shopper's history are shown, and how many recommendations.
 SHOWN = 8
 #: Longest wait until the edge answers with the champion, in seconds.
-PATIENCE = 60.0
+CHAMPION_ANSWER_TIMEOUT_S = 60.0
 
 
 def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
-    """One shopper's history beside their recommendations, and one search of that shop."""
+    """Print one shopper's history beside their recommendations, and one search of that shop."""
     import pyarrow.parquet as pq
     from rich.table import Table
 
@@ -55,7 +55,7 @@ def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
 
 def answer_of(ask: Callable[[], Any], champion: str, *, patience: float | None = None) -> dict[str, Any]:
     """Return the champion's answer; the edge may take a moment to lead everybody to a new one."""
-    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+    deadline = time.monotonic() + (CHAMPION_ANSWER_TIMEOUT_S if patience is None else patience)
     while True:
         answer = ask()
         if answer.status_code == 200 and answer.json()["release"] == champion:
@@ -70,7 +70,7 @@ def answer_of(ask: Callable[[], Any], champion: str, *, patience: float | None =
 
 
 def belongs(items: list[dict[str, Any]], titles: dict[str, str]) -> None:
-    """DataError when an item, or its title, is not of the shop whose histories are shown."""
+    """Raise DataError when an item, or its title, is not of the shop whose histories are shown."""
     for item in items:
         if titles.get(str(item["item_id"])) != str(item["title"]):
             raise DataError(

@@ -1,4 +1,4 @@
-"""The demo's nights in Airflow: never a second one beside one that runs, and never silently behind another.
+"""Runs the demo's nights in Airflow: never a second one beside one that runs, and never silently behind another.
 
 `nightly` runs one night at a time. What the demo finds before its own: its own run of an interrupted demo is followed;
 a night that the schedule began for this shop makes way, because the demo's own does its work in a tenth of the time;
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from contracts.settings import Settings
 
 #: Longest wait for the schedule's own run in an Airflow that has just started, in seconds.
-SCHEDULE_PATIENCE = 60.0
+SCHEDULED_RUN_TIMEOUT_S = 60.0
 #: Seconds between two lines that say what is waited for.
-EVERY = 15.0
+WAIT_LINE_INTERVAL_S = 15.0
 MADE_WAY = "Stopped: the demo's own night goes first. `caravan nightly --day {day}` runs this one."
 
 
@@ -68,7 +68,7 @@ class Nights:
         It finds nothing of yesterday in a new shop and ends. Were the day there already, it would train the long
         recipe; so it is waited for before the shop's files land.
         """
-        today, deadline = datetime.now(UTC).date().isoformat(), time.monotonic() + SCHEDULE_PATIENCE
+        today, deadline = datetime.now(UTC).date().isoformat(), time.monotonic() + SCHEDULED_RUN_TIMEOUT_S
         newest = {"run_type": "scheduled", "order_by": "-run_after", "limit": 1}
         while time.monotonic() < deadline:
             runs = self._airflow.call("GET", f"/dags/{nightly.DAG}/dagRuns", params=newest)["dag_runs"]
@@ -102,13 +102,13 @@ class Nights:
                 self._tell(name, f"behind another night, started by {who}, which ends first: {self._page(name)}")
 
     def _active(self) -> list[dict[str, Any]]:
-        """Nights that run or wait for their turn, the one that began first at the head."""
+        """Return the nights that run or wait for their turn, the one that began first at the head."""
         params = {"state": ["running", "queued"], "order_by": "run_after", "limit": 100}
         return list(self._airflow.call("GET", f"/dags/{nightly.DAG}/dagRuns", params=params)["dag_runs"])
 
     def _tell(self, about: str, line: str) -> None:
         """Say it now and then, not with every look."""
-        if time.monotonic() - self._told.get(about, float("-inf")) >= EVERY:
+        if time.monotonic() - self._told.get(about, float("-inf")) >= WAIT_LINE_INTERVAL_S:
             self._told[about] = time.monotonic()
             self._say(line)
 
@@ -117,6 +117,6 @@ class Nights:
 
 
 def _is(run: dict[str, Any], conf: dict[str, str]) -> bool:
-    """Whether this run does what `conf` asks for."""
+    """Check whether this run does what `conf` asks for."""
     given = run.get("conf") or {}
     return all(given.get(name) == value for name, value in conf.items())

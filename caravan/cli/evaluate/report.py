@@ -1,4 +1,4 @@
-"""Where a command puts its report: found out to be writable before the work, not after it."""
+"""Checks that a command can write its report, before the work and not after it."""
 
 from __future__ import annotations
 

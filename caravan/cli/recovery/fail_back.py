@@ -41,9 +41,9 @@ def fail_back(
             progress=lambda step, what, seconds: board(step, f"{seconds:6.1f} s  {what}"),
         )  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(state))
+        typer.echo(json.dumps(state.to_dict()))
         return
     if through:
-        typer.echo(f"{through}: {state['steps'][through]['said']}")
+        typer.echo(f"{through}: {state.steps[through]['said']}")
         return
-    typer.echo(f"{region} is the active region again; {state['steps']['reconcile']['said']}")
+    typer.echo(f"{region} is the active region again; {state.steps['reconcile']['said']}")

@@ -16,7 +16,7 @@ from contracts.region import RegionName, named
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from recovery.erasure.forget import Report
+    from recovery.erasure.forget import ErasureReport
 
 
 def forget(
@@ -87,7 +87,7 @@ def _board(quiet: bool) -> Any:
     return nullcontext(lambda _place, _what: None) if quiet else StepBoard()
 
 
-def _end(reports: list[Report], *, as_json: bool) -> None:
+def _end(reports: list[ErasureReport], *, as_json: bool) -> None:
     """Show what was done; an error when it is not all."""
     _show(reports, as_json=as_json, foreseen=False)
     wrong = [f"{r.region} {place}: {why}" for r in reports for place, why in r.unreached.items()]
@@ -104,7 +104,7 @@ def _end(reports: list[Report], *, as_json: bool) -> None:
         raise error
 
 
-def _show(reports: list[Report], *, as_json: bool, foreseen: bool) -> None:
+def _show(reports: list[ErasureReport], *, as_json: bool, foreseen: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(r) | {"removed": r.removed, "finished": r.finished} for r in reports], indent=2))
         return

@@ -28,7 +28,7 @@ def region(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             held, history = active.look(), active.history()
     except StoreUnavailable:
         held, history = None, []
-    rights = {name: fence.read(s.of_region(name)) for name in get_args(RegionName)}
+    rights = {name: fence.read_right(s.of_region(name)) for name in get_args(RegionName)}
     if as_json:
         found = {
             "active": asdict(held) if held else None,

@@ -11,6 +11,7 @@ import typer
 from caravan.cli.console.ending import error_facts, tell
 from contracts.errors import RecoveryError, SettingsError
 from contracts.exit_codes import code_of
+from contracts.recovery import Fault
 from contracts.region import named, other
 from contracts.settings import settings
 
@@ -28,10 +29,10 @@ def rehearse(
     fault: Annotated[
         str,
         typer.Option(
-            help="What is broken meanwhile: newest-overwritten, newest-corrupt, slow-store, database-down or "
-            "object-store-down; with edge-cut-off and region-down no shopper gets an answer until it is over."
+            help=f"What is broken meanwhile: {', '.join(Fault)}. With {Fault.EDGE_CUT_OFF} and {Fault.REGION_DOWN} no "
+            "shopper gets an answer until it is over."
         ),
-    ] = "nothing",
+    ] = Fault.NOTHING.value,
     questions: Annotated[int, typer.Option(min=1, max=10_000, help="Recorded questions to compare.")] = 200,
     human_actions: Annotated[int, typer.Option(hidden=True)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -39,11 +40,10 @@ def rehearse(
     """Restore the passive region, compare its answers with the active one's, write a page. Exit code 1: not well."""
     from caravan.cli.console.step_board import StepBoard
     from caravan.stack.machine import EmbeddedMachine
-    from recovery.drills.faults import FAULTS
     from recovery.drills.rehearsal import rehearse as carry_out
 
-    if fault not in FAULTS:
-        raise SettingsError(f"there is no fault {fault}", remedy=f"use one of {', '.join(FAULTS)}")
+    if fault not in set(Fault):
+        raise SettingsError(f"there is no fault {fault}", remedy=f"use one of {', '.join(Fault)}")
     target = settings().of_region(named(region))
     others = EmbeddedMachine(target.of_region(other(target.region)))
     signal.signal(signal.SIGTERM, end)

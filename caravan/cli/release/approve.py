@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifacts.ledger import Ledger
-    from releases.approval.approval import Answer, ApprovalOutcome, Rules
+    from releases.approval.approval import ApprovalAnswer, ApprovalOutcome, Rules
 
 Digest = Annotated[str, typer.Argument(help="The digest, or 12 digits or more of its beginning.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a few words; it stays in the ledger.")]
@@ -44,14 +44,14 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
     from artifacts.ledger import Ledger
     from caravan.cli.release import sign_in
     from releases.approval import approval
-    from releases.approval.approval import Answer, Rules
+    from releases.approval.approval import ApprovalAnswer, Rules
     from releases.rollback import serving_source
 
     s = settings()
     ledger, rules = Ledger.of(s), Rules.of(s)
     source, found = resolve(ledger, digest)
     name = user.strip() if dry_run else sign_in.person(s, user, password_file=password_file)
-    given = Answer(
+    given = ApprovalAnswer(
         source=source, digest=found, named=digest, person=name, door="command line", approves=approves, reason=reason
     )
     if dry_run:
@@ -81,7 +81,7 @@ def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
     return found[0]
 
 
-def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
+def _foresee(ledger: Ledger, rules: Rules, given: ApprovalAnswer) -> None:
     """Print what would happen; nothing is written, and no password is asked for."""
     from releases.approval.preview import preview
     from releases.rollback import serving_source
@@ -99,7 +99,9 @@ def _foresee(ledger: Ledger, rules: Rules, given: Answer) -> None:
     typer.echo(_next(found.outcome, given, rules, found.approvers_after, serving=serving_source(ledger)))
 
 
-def _next(outcome: ApprovalOutcome, given: Answer, rules: Rules, people: Sequence[str], *, serving: str | None) -> str:
+def _next(
+    outcome: ApprovalOutcome, given: ApprovalAnswer, rules: Rules, people: Sequence[str], *, serving: str | None
+) -> str:
     """Say what follows an answer; `serving` is the shop whose champion serves the region."""
     if outcome.missing:
         others = sorted(rules.reviewers - {given.person} - set(people))

@@ -35,14 +35,16 @@ def watch(
     from artifacts.database import engine
     from artifacts.ledger import Ledger
     from caravan.cli.release.canary_frame import frame
-    from releases.overview import look
+    from releases.overview import gather_overview
     from releases.rollout.region import LiveRegion
 
     s = settings()
     ledger, region = Ledger.of(s), LiveRegion(s)
     console = Console()
     try:
-        follow(console, lambda: frame(look(s, ledger, engine(s), region, source=source)), once=once, every=every)
+        follow(
+            console, lambda: frame(gather_overview(s, ledger, engine(s), region, source=source)), once=once, every=every
+        )
     finally:
         region.close()
 

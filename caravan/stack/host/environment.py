@@ -1,4 +1,4 @@
-"""What the programs of the stack inherit: settings as variables, and nothing that leads them elsewhere."""
+"""Makes the environment of the stack's programs: settings as variables, and nothing that leads them elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def base(s: Settings) -> dict[str, str]:
 
 
 def of_settings(s: Settings) -> dict[str, str]:
-    """`s` as CARAVAN_ variables. Secrets stay in their files, except those that only the environment holds."""
+    """Return `s` as CARAVAN_ variables. Secrets stay in their files, except those that only the environment holds."""
     variables = {"CARAVAN_HOME": str(s.home), "CARAVAN_REGION": s.region, "PYTHONPATH": str(REPOSITORY)}
     for name, field in type(s).model_fields.items():
         value = getattr(s, name)

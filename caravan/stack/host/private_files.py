@@ -1,4 +1,4 @@
-"""Files that only their owner can read."""
+"""Writes files that only their owner can read."""
 
 from __future__ import annotations
 

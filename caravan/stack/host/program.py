@@ -1,4 +1,4 @@
-"""One program of the local stack: what to run, where it listens, and how to tell that it answers."""
+"""Describes one program of the local stack: what to run, where it listens, and how to tell that it answers."""
 
 from __future__ import annotations
 

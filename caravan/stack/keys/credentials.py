@@ -1,4 +1,4 @@
-"""Secrets of the local stack: generated at first start, one file each, mode 0600, in a folder of mode 0700.
+"""Keeps the secrets of the local stack: generated at first start, one file each, mode 0600, in a folder of mode 0700.
 
 A file `caravan_<name>` is read by `contracts.settings` as the setting `<name>`; the others belong to one
 service alone. A secret that the environment already gives is not generated. No secret is ever printed.
@@ -21,7 +21,7 @@ from contracts.errors import SettingsError
 from contracts.region import RegionName
 from contracts.settings import Settings, secrets_folder
 
-#: Users of the Airflow pages and their roles there; `caravan` is nobody: our own tasks sign in as it.
+#: Users of the Airflow pages and their roles there; `caravan` is no person: our own tasks sign in as it.
 AIRFLOW_USERS = {"admin": "Admin", "reviewer": "User", "oncall": "Op", "viewer": "Viewer", "caravan": "Service"}
 #: Users of the MLflow pages beside the service account; all of them read, and reviewers may answer.
 MLFLOW_USERS = ("reviewer", "oncall", "viewer")
@@ -127,7 +127,7 @@ def ensure(s: Settings, tell: Callable[[str], None] = _quiet) -> Settings:
 
 
 def known(s: Settings) -> Settings:
-    """`s` with the secrets there are; nothing is made. Raises SettingsError as `ensure` does."""
+    """Return `s` with the secrets there are; nothing is made. Raises SettingsError as `ensure` does."""
     _refuse_gaps(s)
     return s.model_copy(update=_of_files(s))
 
@@ -160,7 +160,7 @@ def _refuse_gaps(s: Settings) -> None:
 
 
 def _makers(s: Settings) -> dict[str, Callable[[], str]]:
-    """How each file is made; the key of the shop has the shop's name, because its own servers hold a copy."""
+    """Return how to make each file; the key of the shop has the shop's name, because its own servers hold a copy."""
     own = {f"caravan_{name}": make for name, make in OF_SETTINGS.items()}
     return {**own, **OF_SERVICES, f"shop_key_{s.shop}": _token}
 
@@ -181,7 +181,7 @@ def _of_files(s: Settings) -> dict[str, SecretStr]:
     return {name: SecretStr(text) for name, text in texts.items() if text and getattr(s, name) is None}
 
 
-def read(s: Settings, name: str) -> str:
+def read_secret(s: Settings, name: str) -> str:
     """Read a secret of a service by its file name. Raises SettingsError when the stack never ran."""
     try:
         return (directory(s) / name).read_text().strip()

@@ -1,4 +1,4 @@
-"""Which keys a home was made with: names and fingerprints, signed, beside the data and apart from the keys themselves.
+"""Records the keys of a home: names and fingerprints, signed, beside the data and apart from the keys themselves.
 
 A key that is missing later would otherwise be made again without a word: every shopper would get another pseudonym,
 snapshots could not be opened, engines would refuse every release.
@@ -35,7 +35,7 @@ IRREPLACEABLE = frozenset({
 
 
 def required(s: Settings) -> frozenset[str]:
-    """Names of the keys that this home cannot do without: none while there are no data."""
+    """List the keys that this home cannot do without: none while there are no data."""
     recorded = _names(s)
     if recorded is not None:
         return recorded
@@ -47,7 +47,7 @@ def is_recorded(s: Settings) -> bool:
 
 
 def has_data(s: Settings) -> bool:
-    """Whether a database or an object store of this home has ever run."""
+    """Check whether a database or an object store of this home has ever run."""
     places = (
         "regions/*/postgres/data/PG_VERSION",
         "control/postgres/data/PG_VERSION",

@@ -1,4 +1,4 @@
-"""The control group: Airflow, a PostgreSQL of its own, and the edge in front of the regions.
+"""Describes the control group: Airflow, a PostgreSQL of its own, and the edge in front of the regions.
 
 A restore replaces a region's whole database, so the thing that conducts it cannot keep its memory there.
 Airflow's settings go into an `airflow.cfg` of mode 0600: with `AIRFLOW_HOME=<home>/control/airflow` every
@@ -37,17 +37,17 @@ def airflow_home(s: Settings) -> Path:
 
 
 def cluster(s: Settings) -> Cluster:
-    """Airflow's own PostgreSQL."""
+    """Describe Airflow's own PostgreSQL."""
     return Cluster(
         folder=s.home / "control" / "postgres",
         host=s.host,
         port=s.control_ports.airflow_postgres,
-        superuser_password=credentials.read(s, "postgres_superuser_password"),
+        superuser_password=credentials.read_secret(s, "postgres_superuser_password"),
     )
 
 
 def programs(s: Settings) -> list[Program]:
-    """PostgreSQL, api-server, scheduler, dag-processor and triggerer, and the global edge."""
+    """Describe PostgreSQL, api-server, scheduler, dag-processor and triggerer, and the global edge."""
     server = cluster(s)
 
     def finish() -> None:
@@ -70,13 +70,13 @@ def programs(s: Settings) -> list[Program]:
 
 
 def ensure_control_databases(server: Cluster, s: Settings) -> None:
-    """Airflow's, and the one that says which region is the active one, which the regions' keepers ask."""
-    ensure_databases(server, "airflow", credentials.read(s, "airflow_database_password"), ["airflow"])
+    """Create Airflow's database, and the one that names the active region, which the regions' keepers ask."""
+    ensure_databases(server, "airflow", credentials.read_secret(s, "airflow_database_password"), ["airflow"])
     ensure_databases(server, "caravan", s.secret("postgres_password"), ["control"])
 
 
 def _global_edge(s: Settings) -> Program:
-    """Leads shoppers to the active region."""
+    """Describe the edge that leads shoppers to the active region."""
     folder = s.home / "control" / "edge"
 
     def prepare() -> None:
@@ -115,7 +115,7 @@ def _airflow(
 
 
 def _beats(health: str, component: str) -> Callable[[float], bool]:
-    """Ready when the component's heartbeat, as the API server sees it, is younger than its start."""
+    """Check whether the component's heartbeat, as the API server sees it, is younger than its start."""
 
     def ready(since: float) -> bool:
         about = probe.http_json(health).get(component) or {}
@@ -138,7 +138,7 @@ def airflow_environment(s: Settings) -> dict[str, str]:
 def configuration(s: Settings) -> dict[str, dict[str, object]]:
     """Return the sections of airflow.cfg that differ from Airflow's own defaults."""
     home, ports = airflow_home(s), s.control_ports
-    secret = credentials.read(s, "airflow_database_password")
+    secret = credentials.read_secret(s, "airflow_database_password")
     database = f"{s.host}:{ports.airflow_postgres}/airflow"
     return {
         "core": {
@@ -151,7 +151,7 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
             "load_examples": False,
             "auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
             "execution_api_server_url": f"http://{s.host}:{ports.airflow}/execution/",
-            "fernet_key": credentials.read(s, "airflow_fernet_key"),
+            "fernet_key": credentials.read_secret(s, "airflow_fernet_key"),
             "hostname_callable": "socket.gethostname",
             "test_connection": "Disabled",
         },
@@ -174,12 +174,12 @@ def configuration(s: Settings) -> dict[str, dict[str, object]]:
             "port": ports.airflow,
             "base_url": s.airflow_address,
             "workers": 1,
-            "secret_key": credentials.read(s, "airflow_api_key"),
+            "secret_key": credentials.read_secret(s, "airflow_api_key"),
             "expose_config": False,
             "expose_stacktrace": False,
             "instance_name": "Caravan",
         },
-        "api_auth": {"jwt_secret": credentials.read(s, "airflow_jwt_key")},
+        "api_auth": {"jwt_secret": credentials.read_secret(s, "airflow_jwt_key")},
         # what a killed scheduler or task leaves is taken up again within a minute or two, not after five each
         "scheduler": {
             "scheduler_idle_sleep_time": 0.5,
@@ -210,7 +210,7 @@ def _airflow_password(s: Settings, user: str) -> str:
     """Return a user's password; that of our own tasks is a setting, because they read it."""
     if user == "caravan":
         return s.secret("airflow_password")
-    return credentials.read(s, f"airflow_{user}_password")
+    return credentials.read_secret(s, f"airflow_{user}_password")
 
 
 def set_up_airflow(s: Settings) -> None:

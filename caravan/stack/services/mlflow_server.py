@@ -1,4 +1,4 @@
-"""The MLflow server of a region, and the people who sign in there."""
+"""Runs the MLflow server of a region, and knows the people who sign in there."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def mlflow(s: Settings) -> Program:
             **environment.of_settings(s),
             "MLFLOW_BACKEND_STORE_URI": s.database_url("mlflow"),
             "MLFLOW_AUTH_CONFIG_PATH": str(basic_auth),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": credentials.read(s, "mlflow_flask_key"),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": credentials.read_secret(s, "mlflow_flask_key"),
             "MLFLOW_S3_ENDPOINT_URL": s.s3_url,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -82,7 +82,7 @@ def ensure_people(s: Settings) -> None:
     try:
         with httpx.Client(base_url=s.mlflow_address, timeout=30.0, trust_env=False) as client:
             for user in credentials.MLFLOW_USERS:
-                password = credentials.read(s, f"mlflow_{user}_password")
+                password = credentials.read_secret(s, f"mlflow_{user}_password")
                 if client.get(f"{_USERS}/current", auth=(user, password)).is_success:
                     continue
                 body = {"username": user, "password": password}

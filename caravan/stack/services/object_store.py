@@ -31,7 +31,7 @@ def program(s: Settings) -> Program:
         # one volume file per bucket is enough for one machine; the default lays out seven
         (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         inner_tls.make(folder / "tls", s.host)
-        write_private(folder / "security.toml", _security(credentials.read(s, "s3_internal_key")))
+        write_private(folder / "security.toml", _security(credentials.read_secret(s, "s3_internal_key")))
 
     grpc = {"master": ports.weed_master_grpc, "volume": ports.weed_volume_grpc, "filer": ports.weed_filer_grpc}
     sockets = [Path(f"/tmp/seaweedfs-{role}-grpc-{port}.sock") for role, port in {**grpc, "s3": ports.s3_grpc}.items()]  # noqa: S108
@@ -170,8 +170,8 @@ def ensure_buckets(s: Settings) -> None:
 
 
 def store_administrator(s: Settings) -> tuple[str, str]:
-    """Access key and secret of the administrator of this region's object store. Raises SettingsError without them."""
+    """Return access key and secret of the object store's administrator. Raises SettingsError without them."""
     access, secret = (
-        credentials.read(s, f"{s.region}_store_administrator_{half}") for half in ("access_key", "secret_key")
+        credentials.read_secret(s, f"{s.region}_store_administrator_{half}") for half in ("access_key", "secret_key")
     )
     return access, secret

@@ -1,4 +1,4 @@
-"""PostgreSQL 18 on loopback, with scram passwords and no unix socket.
+"""Runs PostgreSQL 18 on loopback, with scram passwords and no unix socket.
 
 PostgreSQL refuses to run as root. When the stack is root's, the server and `initdb` run as the owner of the data
 folder (at first start: the system's `postgres` or `nobody`). That user may not be able to walk down to a folder
@@ -103,7 +103,7 @@ def prepare(cluster: Cluster) -> None:
 
 
 def server_user(data: Path) -> pwd.struct_passwd | None:
-    """As whom PostgreSQL runs: None means as ourselves, because we are not root."""
+    """Return the user PostgreSQL runs as: None means ours, because we are not root."""
     if os.geteuid() != 0:
         return None
     if data.exists() and data.stat().st_uid != 0:

@@ -1,4 +1,4 @@
-"""The programs of one region: PostgreSQL, Redis, SeaweedFS, MLflow, the serving engine and Envoy."""
+"""Describes the programs of one region: PostgreSQL, Redis, SeaweedFS, MLflow, the serving engine and Envoy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATABASES = ("caravan", "mlflow", "mlflow_auth", "feast")
 
 
 def programs(s: Settings) -> list[Program]:
-    """All programs of the region `s.region`. Needs the secrets to exist."""
+    """Describe all programs of the region `s.region`. Needs the secrets to exist."""
     engines = [_engine(s, slot) for slot in SLOTS]
     daemons = [
         # moves releases on and back, and makes engines and edge follow the ledger
@@ -41,7 +41,7 @@ def cluster(s: Settings) -> Cluster:
         folder=s.paths.postgres,
         host=s.host,
         port=s.ports.postgres,
-        superuser_password=credentials.read(s, "postgres_superuser_password"),
+        superuser_password=credentials.read_secret(s, "postgres_superuser_password"),
         is_saved=True,
     )
 
@@ -87,7 +87,7 @@ def _redis(s: Settings) -> Program:
 
 
 def _engine(s: Settings, slot: str) -> Program:
-    """One engine per slot; what each serves is the controller's matter."""
+    """Describe one slot's engine; what it serves is the controller's matter."""
     address = s.engine_address_of(slot)
     return Program(
         group=s.region,
@@ -104,7 +104,7 @@ def _engine(s: Settings, slot: str) -> Program:
 
 
 def _daemon(s: Settings, service: str, module: str, *after: str, silence: float = 30.0) -> Program:
-    """One of our own that works on its own; it runs while its heartbeat is younger than `silence` seconds."""
+    """Describe a daemon of our own; it counts as ready while its heartbeat is younger than `silence` seconds."""
     heartbeat = s.paths.heartbeat(service)
     return Program(
         group=s.region,

@@ -1,6 +1,6 @@
-"""The folders of a stack: nobody but its owner looks into them, or reads a file.
+"""Makes the folders of a stack: only its owner can look into them or read a file.
 
-Shoppers' data lie in files of many programs (Redis, the object store, logs). New ones are private by the umask of the
+Shoppers' data are in files of many programs (Redis, the object store, logs). New ones are private by the umask of the
 supervisor and of the commands; those that an earlier version made are closed at the next `up`.
 """
 

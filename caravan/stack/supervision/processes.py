@@ -1,4 +1,4 @@
-"""Which processes belong to a stack, also when their supervisor is gone, and who listens on a port.
+"""Finds the processes that belong to a stack, also when their supervisor is gone, and what listens on a port.
 
 A process is ours when its environment carries the stack's marker, or when it lives in the session that the
 supervisor opened (programs that rewrite their title lose the environment; those that open a session keep it),
@@ -20,7 +20,7 @@ from contracts.errors import PortTaken, StackError
 
 
 def of_stack(home: Path, session: tuple[int, float] | None) -> list[psutil.Process]:
-    """Every live process of the stack at `home`; `session` is the supervisor's session id and when it began."""
+    """Return every live process of the stack at `home`; `session` is the supervisor's session id and when it began."""
     everything = list(psutil.process_iter(["pid", "ppid", "create_time", "status"]))
     ours = _with_children({p.pid for p in everything if _marked(p, home) or _in_session(p, session)}, everything)
     # whoever asks may run inside the stack itself, as a task of Airflow does
@@ -29,7 +29,7 @@ def of_stack(home: Path, session: tuple[int, float] | None) -> list[psutil.Proce
 
 
 def within(folder: Path, ours: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those of `of_stack` that work in `folder` or below it, and their descendants."""
+    """Return those of `of_stack` that work in `folder` or below it, and their descendants."""
     chosen = _with_children({p.pid for p in ours if _works_in(p, folder)}, ours)
     return [p for p in ours if p.pid in chosen]
 
@@ -67,7 +67,7 @@ def _in_session(process: psutil.Process, session: tuple[int, float] | None) -> b
         return False
 
 
-def end(processes: Iterable[psutil.Process], *, patience: float = 5.0) -> None:
+def end_processes(processes: Iterable[psutil.Process], *, patience: float = 5.0) -> None:
     """Terminate, wait `patience` seconds, kill. Raises StackError when one stays."""
     remaining = list(processes)
     for process in remaining:
@@ -93,7 +93,7 @@ def _signal(process: psutil.Process, *, kill: bool) -> None:
 
 
 def memory_of(pid: int) -> int:
-    """Bytes that the process and its descendants hold, shared pages divided among their sharers (PSS)."""
+    """Return the bytes that the process and its descendants hold, shared pages divided among their sharers (PSS)."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""Starting and stopping programs: all at once, each when those it needs are ready."""
+"""Starts and stops programs: all at once, each when those it needs are ready."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def start(s: Settings, wanted: list[Program], progress: Progress) -> None:
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
-            failed.set()  # what starts goes on by itself, nobody waits for it; the next `up` completes it
+            failed.set()  # what starts goes on by itself, nothing waits for it; the next `up` completes it
             raise
     for future in futures:
         future.result()

@@ -1,7 +1,7 @@
-"""The supervisor daemon of one stack: its configuration, its life, and the questions we ask it.
+"""Runs the supervisor daemon of one stack: its configuration, its life, and the questions we ask it.
 
 Each group of programs has a file of its own, so a second region joins while the first one runs. The daemon opens
-a session of its own, which it writes down: whatever stays in that session is found again after it is killed.
+a session of its own, which it writes down: what stays in that session is found again after it is killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from contracts.settings import Settings
 from contracts.sockets import socket_path as socket_for
 
 #: Seconds until a daemon that says nothing counts as gone; stopping a database may take the most of them.
-PATIENCE = 120.0
+CALL_TIMEOUT_S = 120.0
+DAEMON_START_TIMEOUT_S = 30.0
 #: Faults that say that it is so already: not running, already started.
 _ALREADY = {70, 60}
 
@@ -89,7 +90,7 @@ def groups(s: Settings) -> list[str]:
 
 
 def session(s: Settings) -> tuple[int, float] | None:
-    """Session id of the newest daemon and when it began (seconds since 1970), if this boot has seen one."""
+    """Return the session id of the newest daemon and when it began (seconds since 1970), if this boot has seen one."""
     try:
         written = json.loads((run_folder(s) / "session.json").read_text())
     except (FileNotFoundError, ValueError):
@@ -137,7 +138,7 @@ def start(s: Settings) -> None:
         cwd=folder,
         check=False,
     )
-    deadline = began + 30
+    deadline = began + DAEMON_START_TIMEOUT_S
     while done.returncode == 0 and time.time() < deadline:
         if runs(s):
             about = {"session": call(s, "getPID"), "began": began, "boot": psutil.boot_time()}
@@ -152,7 +153,7 @@ class _Door(http.client.HTTPConnection):
     """HTTP to the daemon's socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("127.0.0.1", timeout=PATIENCE)
+        super().__init__("127.0.0.1", timeout=CALL_TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
@@ -171,7 +172,7 @@ class _Transport(xmlrpc.client.Transport):
 
 
 def call(s: Settings, method: str, *arguments: Any) -> Any:
-    """One XML-RPC call, for example `call(s, "getState")`. Raises OSError or xmlrpc.client.Fault."""
+    """Send one XML-RPC call, for example `call(s, "getState")`. Raises OSError or xmlrpc.client.Fault."""
     server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=_Transport(socket_path(s)))
     try:
         return getattr(server.supervisor, method)(*arguments)
@@ -197,7 +198,7 @@ def order(s: Settings, method: str, process: str, *, wait: bool) -> None:
 
 
 def runs(s: Settings) -> bool:
-    """Whether the daemon answers."""
+    """Check whether the daemon answers."""
     try:
         return bool(call(s, "getState")["statename"] == "RUNNING")
     except (OSError, xmlrpc.client.Error, EOFError):

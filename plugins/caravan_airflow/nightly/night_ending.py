@@ -1,4 +1,4 @@
-"""How a night ended: a release, a refusal, nothing landed, or a crash. Said on its run, and as alerts."""
+"""Says how a night ended (a release, a refusal, nothing landed, a crash), on its run and as alerts."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ def end(context: Mapping[str, Any]) -> Ending:
 
 def _note(run_id: str, run: Run, found: Ending) -> None:
     from caravan_airflow.active import here
-    from caravan_airflow.service import NOTE, Service
+    from caravan_airflow.service import NOTE_MAX_CHARS, Service
 
     tail = f"\n{run.source}, {run.day}, recipe {run.recipe}; started by {run.author}"
     try:
         with Service.of(here()) as service:
-            service.note_run(run_id, found.note[: NOTE - len(tail)] + tail, DAG)
+            service.note_run(run_id, found.note[: NOTE_MAX_CHARS - len(tail)] + tail, DAG)
             if found.kind == "refused":
                 service.note(run_id, found.task, found.says, DAG)
     except CaravanError as error:  # a night does not fail for a line on a page
@@ -98,7 +98,7 @@ def _note(run_id: str, run: Run, found: Ending) -> None:
 
 
 def _alert(run: Run, found: Ending) -> None:
-    """Nights of other sources and backfills are somebody's work at that moment; that somebody sees how they end."""
+    """Alert only on the region's own nights: whoever runs another source or a backfill sees how it ends."""
     from artifacts.ledger import Ledger
     from artifacts.object_store import ObjectStore
     from caravan_airflow.active import here
@@ -113,5 +113,5 @@ def _alert(run: Run, found: Ending) -> None:
     try:
         champion = Ledger.of(s).champion(run.source)
         nights.watch_nights(s, ObjectStore.of(s), run.source, run.day, champion.digest if champion else None)
-    except CaravanError as error:  # what is away made the night crash, and that has been told
-        log.warning("nobody could be told of earlier nights: %s", error)
+    except CaravanError as error:  # what is away made the night crash, and that was alerted
+        log.warning("earlier nights could not be checked for alerts: %s", error)

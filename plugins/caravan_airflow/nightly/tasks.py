@@ -1,4 +1,4 @@
-"""The steps of the nightly chain: each wires rooms together for one day of one source, and says what it did.
+"""Runs the steps of the nightly chain: each wires rooms together for one day of one source, and says what it did.
 
 Plain functions of a Run (`features.__wrapped__(run, ...)`), callable and tested without Airflow. Imports of the
 rooms are inside, so that a task process loads only what it uses. What they return are identifiers.
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @step
 def validate(run: Run) -> Outcome:
-    """Landed events and catalog -> clean partitions; digests of both."""
+    """Make clean partitions of landed events and catalog; digests of both."""
     from artifacts.lake import Lake
     from contracts.errors import NothingLanded
     from ingestion.validation.validate import validate_day
@@ -45,7 +45,7 @@ def validate(run: Run) -> Outcome:
 
 @step
 def features(run: Run, clean: dict[str, str]) -> Outcome:
-    """Clean events -> the feature tables of the day; digest of each by its name."""
+    """Build the feature tables of the day from clean events; digest of each by its name."""
     from artifacts.lake import Lake
     from feature_repo.tables import build
     from retrieval.encoder import TextEncoder
@@ -66,7 +66,7 @@ def features(run: Run, clean: dict[str, str]) -> Outcome:
 
 @step
 def materialize(run: Run, tables: dict[str, str]) -> Outcome:
-    """Feature tables -> the online store, up to the end of the day and not beyond; the tables' digests again."""
+    """Load feature tables into the online store, up to the end of the day and not beyond; the tables' digests again."""
     from feature_repo import store
 
     report = store.materialize(here(), run.source, run.day)
@@ -78,7 +78,7 @@ def materialize(run: Run, tables: dict[str, str]) -> Outcome:
 
 @step
 def train(run: Run, tables: dict[str, str]) -> Outcome:
-    """Features and events -> a trained model, through torchrun in a child process; its digest.
+    """Train a model on features and events, through torchrun in a child process; its digest.
 
     Whom it will meet, and whether it starts from the champion, is chosen here once and remembered.
     """
@@ -98,7 +98,7 @@ def train(run: Run, tables: dict[str, str]) -> Outcome:
 
 @step
 def evaluate(run: Run, model: str) -> Outcome:
-    """Challenger against the champion it meets on the same later days; digest of the evaluation.
+    """Compare the challenger with the champion on the same later days; digest of the evaluation.
 
     The rivals were chosen before training: running the day again, after other releases have become champion, repeats
     this comparison instead of making another one.
@@ -130,7 +130,7 @@ def evaluate(run: Run, model: str) -> Outcome:
 
 @step
 def gate(run: Run, evaluation: str) -> Outcome:
-    """Whether the challenger becomes a release; digest of the verdict, and the task that comes next."""
+    """Decide whether the challenger becomes a release; digest of the verdict, and the task that comes next."""
     from artifacts.lake import Lake
     from monitoring import nights
     from training.gate import gate as decide
@@ -213,7 +213,7 @@ def offer(run: Run, release: str) -> Outcome:
 
 
 def report(context: Mapping[str, Any], evaluation: str | None, release: str | None) -> Any:
-    """How the night ended, on its run and as alerts; then the drift of the day."""
+    """Say how the night ended, on its run and as alerts; then measure the drift of the day."""
     from caravan_airflow.nightly import night_ending
 
     night_ending.end(context)
@@ -222,7 +222,7 @@ def report(context: Mapping[str, Any], evaluation: str | None, release: str | No
 
 @step
 def drift(run: Run, evaluation: str | None, release: str | None) -> Outcome:
-    """Drift of the day's features and scores against the champion that was serving; digest of the report.
+    """Measure drift of the day's features and scores against the champion that was serving; digest of the report.
 
     Without an earlier champion (the first release of a source) the reference is the release's own window.
     """

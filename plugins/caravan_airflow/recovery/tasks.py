@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from caravan_airflow.active import here
 from caravan_airflow.recovery.commands import caravan
 from contracts.errors import RestoreRefused
+from contracts.recovery import RESTORE_STEPS
 from contracts.region import other
 
 if TYPE_CHECKING:
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The steps of a restore, as `caravan recover` has them; a test holds the two against each other.
-STEPS = (
-    "preflight", "choose", "keys", "fence", "database", "artifacts", "erasures", "registry", "features", "engines",
-    "probe", "edge", "open",
-)  # fmt: skip
-#: The steps of a failback.
-FAILBACK = ("look", "reconcile", "copy", "drain", "last_copy", *STEPS, "protect")
 #: Tasks that ask two people, when the region that is to be replaced still answers.
 CONFIRMATIONS = ("first_person", "second_person")
 
@@ -34,7 +28,7 @@ def look(context: Mapping[str, Any]) -> list[str]:
     plan = caravan(*_where(params), "--dry-run", *(["--although-alive"] if params["although_alive"] else []))
     for name, value in plan.items():
         log.info("%-14s %s", name, value)
-    return list(CONFIRMATIONS) if plan["alive"] else [STEPS[0]]
+    return list(CONFIRMATIONS) if plan["alive"] else [RESTORE_STEPS[0]]
 
 
 def two_people(context: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ class Requests(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Caller:
+class AskingTask:
     """The task that says it brings an answer, and the release it says the answer is about."""
 
     dag: str
@@ -45,7 +45,7 @@ class Caller:
     digest: str
 
     @classmethod
-    def of(cls, context: Any) -> Caller:
+    def of(cls, context: Any) -> AskingTask:
         ti, params = context["ti"], context["params"]
         return cls(
             dag=ti.dag_id, run=ti.run_id, task=ti.task_id, id=str(ti.id),
@@ -53,13 +53,13 @@ class Caller:
         )  # fmt: skip
 
 
-def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> ApprovalOutcome:
+def take(ledger: Ledger, rules: Rules, requests: Requests, caller: AskingTask) -> ApprovalOutcome:
     """Record the answer to the request of `caller`. Raises NotApproved if it does not count; that is recorded too."""
-    from releases.approval.approval import Answer, answer
+    from releases.approval.approval import ApprovalAnswer, answer
 
     detail = _answered(ledger, requests, caller)
     said: dict[str, Any] = detail.get("params_input") or {}
-    given = Answer(
+    given = ApprovalAnswer(
         source=caller.source,
         digest=caller.digest,
         named=_text(said.get("digest")),
@@ -72,7 +72,7 @@ def take(ledger: Ledger, rules: Rules, requests: Requests, caller: Caller) -> Ap
     return answer(ledger, rules, given)
 
 
-def unrecorded(ledger: Ledger, requests: Requests, caller: Caller) -> bool:
+def unrecorded(ledger: Ledger, requests: Requests, caller: AskingTask) -> bool:
     """Say whether a person has answered the request and the ledger does not know it."""
     from releases.approval.approval import approvers
 
@@ -91,7 +91,7 @@ def unrecorded(ledger: Ledger, requests: Requests, caller: Caller) -> bool:
     )
 
 
-def _answered(ledger: Ledger, requests: Requests, caller: Caller) -> dict[str, Any]:
+def _answered(ledger: Ledger, requests: Requests, caller: AskingTask) -> dict[str, Any]:
     """Return the answered request behind `caller`, as the API server has it; a forged one is refused."""
     if (caller.dag, caller.task) != (DAG, TASK):
         raise _forged(ledger, caller, "only the approval of a release run brings answers")
@@ -109,11 +109,11 @@ def _answered(ledger: Ledger, requests: Requests, caller: Caller) -> dict[str, A
     return detail
 
 
-def _forged(ledger: Ledger, caller: Caller, why: str) -> NotApproved:
-    from releases.approval.approval import Answer, refuse
+def _forged(ledger: Ledger, caller: AskingTask, why: str) -> NotApproved:
+    from releases.approval.approval import ApprovalAnswer, refuse
 
     if DIGEST.match(caller.digest) and ledger.state(caller.source, caller.digest) is not None:
-        given = Answer(
+        given = ApprovalAnswer(
             source=caller.source, digest=caller.digest, named="", person=f"task {caller.dag}.{caller.task}"[:128],
             door="airflow", approves=True, reason="",
         )  # fmt: skip

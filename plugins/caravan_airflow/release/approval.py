@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from artifacts.ledger import Ledger
-    from caravan_airflow.release.answers import Caller
+    from caravan_airflow.release.answers import AskingTask
     from releases.approval.approval import Rules
 
 #: Attempts to answer, all of one request together.
@@ -71,7 +71,7 @@ class ReleaseApproval(ApprovalOperator):
         source, digest = str(context["params"]["source"]), str(context["params"]["digest"])
         ledger, rules = Ledger.of(s), Rules.of(s)
         state = ledger.state(source, digest)
-        if _left_behind(self, ledger, rules, answers.Caller.of(context)):
+        if _left_behind(self, ledger, rules, answers.AskingTask.of(context)):
             state = ledger.state(source, digest)
             if state not in AWAITING:
                 self.log.info("recorded: the release is %s", state)
@@ -96,7 +96,7 @@ class ReleaseApproval(ApprovalOperator):
         from releases.approval.approval import AWAITING, Rules, expire, unsettled
 
         s = here()
-        ledger, rules, caller = Ledger.of(s), Rules.of(s), answers.Caller.of(context)
+        ledger, rules, caller = Ledger.of(s), Rules.of(s), answers.AskingTask.of(context)
         if "error" in event:
             if not expire(ledger, rules, caller.source, caller.digest):
                 raise NotApproved(
@@ -124,7 +124,7 @@ class ReleaseApproval(ApprovalOperator):
         self.log.info("recorded: the release is %s", outcome.state)
 
 
-def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller: Caller) -> bool:
+def _left_behind(operator: ReleaseApproval, ledger: Ledger, rules: Rules, caller: AskingTask) -> bool:
     """Record an answer that an attempt before this one was given and did not live to record; True if there was one.
 
     Airflow kills an attempt that is answered in the very second in which it began to wait.

@@ -142,9 +142,9 @@ def close_request(context: Mapping[str, Any], *, timeout: float = CLOSE_REQUEST_
 
 def why_closed(moves: list[Move]) -> str:
     """Say that this run asks no more, and what came of the approval by the ledger."""
-    from releases.progress import look, says
+    from releases.progress import read_progress, says
 
-    found = look(moves, "approved").move
+    found = read_progress(moves, "approved").move
     return f"This run asks no more. The ledger says: {says(found) if found else 'nothing of this release'}"
 
 

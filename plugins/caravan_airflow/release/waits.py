@@ -36,7 +36,7 @@ class LedgerWait(BaseOperator):
         ledger = Ledger.of(here())
         if self.step == "approved":
             _expire(ledger, source, digest)
-        found = progress.look(ledger.history(source, digest), self.step)
+        found = progress.read_progress(ledger.history(source, digest), self.step)
         if found.outcome == "waiting":
             self._wait(source, digest, progress.now_at(ledger, source, digest, here()))
         self.log.info("%s", progress.says(found.move) if found.move else "the ledger does not know this release")

@@ -1,4 +1,4 @@
-"""The shop's API as a page of Airflow: its OpenAPI document, for people who are signed in.
+"""Shows the shop's API as a page of Airflow: its OpenAPI document, for people who are signed in.
 
 Nothing is tried out from the page: a browser may not ask another host's API with this page's rights, and the edge
 takes no request in the name of a web page. The document shows commands instead.
@@ -50,7 +50,7 @@ def application() -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        """Somebody who opens the page and is not signed in yet comes back to it afterwards."""
+        """Lead to the sign-in, and back to the page afterwards."""
         if error.status_code == 401 and request.url.path.endswith("/"):
             return RedirectResponse(get_auth_manager().get_url_login(next_url=str(request.url)))
         return await http_exception_handler(request, error)

@@ -1,22 +1,17 @@
-"""The form of a nightly run: what a person may choose, typed, so that the UI draws it and Airflow checks it."""
+"""Defines the forms of runs: what a person may choose, typed, so that the UI draws it and Airflow checks it."""
 
 from __future__ import annotations
 
 from airflow.sdk import Param
 
-from caravan_airflow.step import RECIPES, ROLLOUTS, SOURCE_PATTERN
+from caravan_airflow.step import RECIPES, ROLLOUTS
+from contracts.recovery import Fault
 from contracts.release import DIGEST
-from contracts.settings import settings
-
-#: What a rehearsal may break; recovery/drills/faults.py has them, and a test holds the two against each other.
-FAULTS = (
-    "nothing", "newest-overwritten", "newest-corrupt", "slow-store", "database-down", "object-store-down",
-    "edge-cut-off", "region-down",
-)  # fmt: skip
+from contracts.settings import SOURCE_NAME, settings
 
 
 def nightly_params() -> dict[str, Param]:
-    """Day, source, recipe and rollout, with titles and explanations."""
+    """Return day, source, recipe and rollout, with titles and explanations."""
     return {
         "day": Param(
             None,
@@ -51,7 +46,7 @@ def nightly_params() -> dict[str, Param]:
 
 
 def release_params() -> dict[str, Param]:
-    """Which release a run of `release` is about."""
+    """Return the source and digest of the release to decide on."""
     return {
         "source": _source("The shop whose release it is, as named at `caravan ingest`."),
         "digest": Param(
@@ -64,7 +59,7 @@ def release_params() -> dict[str, Param]:
 
 
 def recover_params() -> dict[str, Param]:
-    """Which region takes over, to which point, and why."""
+    """Return the region that takes over, the point to restore to, and the reason."""
     return {
         "region": _region("standby", "The region that takes over; everything in it is replaced."),
         "to": Param(
@@ -92,12 +87,12 @@ def recover_params() -> dict[str, Param]:
 
 
 def fail_back_params() -> dict[str, Param]:
-    """Which region serves again, and why."""
+    """Return the region that serves again, and the reason."""
     return {"region": _region("primary", "The region that is rebuilt and serves again."), "reason": _reason()}
 
 
 def back_up_params() -> dict[str, Param]:
-    """How a snapshot is taken."""
+    """Return the options of a snapshot."""
     return {
         "full": Param(
             False,
@@ -113,9 +108,9 @@ def rehearsal_params() -> dict[str, Param]:
     """Ask what is broken before the restore, and how much is compared."""
     return {
         "fault": Param(
-            "nothing",
+            Fault.NOTHING.value,
             type="string",
-            enum=list(FAULTS),
+            enum=[fault.value for fault in Fault],
             title="Fault",
             description="`nothing`: the active region as if it were lost. `newest-overwritten`: the newest snapshot's "
             "manifest is written over by its writer. `newest-corrupt`: it is none, in any version; an older one must "
@@ -132,7 +127,7 @@ def _source(description: str) -> Param:
     return Param(
         settings().shop,
         type="string",
-        pattern=SOURCE_PATTERN,
+        pattern=SOURCE_NAME.pattern,
         maxLength=41,
         title="Data source",
         description=description,

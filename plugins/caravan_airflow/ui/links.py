@@ -1,4 +1,4 @@
-"""Buttons on a task's page that open what the task made."""
+"""Adds buttons to a task's page that open what the task made."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainingRunLink(_LeftLink):
 
 
 class DriftReportLink(_LeftLink):
-    """The drift report, as it lies with the MLflow run."""
+    """The drift report, as kept with the MLflow run."""
 
     name = "Drift report"
     left_as = "report"

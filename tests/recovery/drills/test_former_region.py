@@ -31,7 +31,7 @@ class FakeLease:
 @pytest.fixture
 def s(tmp_path: Path) -> Settings:
     s = settings().model_copy(update={"home": tmp_path, "region": "primary"})
-    fence.write(s, Right(region="primary", epoch=2, standing="passive", until=0.0, boot=fence.boot()))
+    fence.write_right(s, Right(region="primary", epoch=2, standing="passive", until=0.0, boot=fence.boot()))
     return s
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.errors import SettingsError, StoreUnavailable, Tampered
 from ingestion.pseudonymize import Pseudonymizer
-from recovery.erasure.forget import Report, _go, subject_of
+from recovery.erasure.forget import ErasureReport, _go, subject_of
 from recovery.erasure.list_of_erased import AHEAD, Erasure, ErasureList, checked_reason, latest, pseudonym_of
 from recovery.erasure.rows import ErasureSubject
 from recovery.vault.encryption import Sealer
@@ -133,7 +133,7 @@ class Stubborn:
         self.rows = self.stay
 
 
-def go(*places: Stubborn, rounds: int = 3) -> Report:
+def go(*places: Stubborn, rounds: int = 3) -> ErasureReport:
     return _go("primary", places, ErasureSubject({NAME: AT}), lambda _p, _w: None, rounds=rounds)  # type: ignore[arg-type]
 
 

@@ -56,9 +56,9 @@ def write(home: Path, name: str, *lines: bytes) -> Path:
 
 
 def erase(home: Path, whom: ErasureSubject) -> dict[str, int]:
-    found = logs.look(home, whom)
+    found = logs.find_lines(home, whom)
     logs.blank(home, found)
-    assert not any(logs.look(home, whom).lines.values())
+    assert not any(logs.find_lines(home, whom).lines.values())
     return dict(found.lines)
 
 
@@ -112,7 +112,7 @@ def test_an_engine_that_writes_meanwhile_loses_nothing(tmp_path: Path) -> None:
     thread.start()
     whom = ErasureSubject({ANNA: datetime.now(UTC) + timedelta(days=1)})
     for number in range(21):
-        logs.blank(tmp_path, logs.look(tmp_path, whom))
+        logs.blank(tmp_path, logs.find_lines(tmp_path, whom))
         until(lambda so_far=number: len(written) > so_far, 30)
     stop.set()
     thread.join()
@@ -187,13 +187,13 @@ def test_begun_and_killed_it_is_ended_by_the_next_look(tmp_path: Path, monkeypat
             real(file, data[: len(data) // 2], offset)
         raise OSError("the power went")
 
-    found = logs.look(tmp_path, ErasureSubject(WHOM))
+    found = logs.find_lines(tmp_path, ErasureSubject(WHOM))
     monkeypatch.setattr(os, "pwrite", dies)
     with pytest.raises(OSError, match="power"):
         logs.blank(tmp_path, found)
     monkeypatch.setattr(os, "pwrite", real)
     assert b"{" not in path.read_bytes()[:20]
-    assert not logs.look(tmp_path, ErasureSubject(WHOM)).lines["event log"]
+    assert not logs.find_lines(tmp_path, ErasureSubject(WHOM)).lines["event log"]
     assert path.read_bytes().split(b"\n")[1] + b"\n" == lines[1]
     assert path.read_bytes().split() == lines[1].split()
     assert not list(tmp_path.glob(".erasing*"))

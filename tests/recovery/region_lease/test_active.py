@@ -147,7 +147,7 @@ def test_without_the_control_group_the_right_runs_out(tmp_path: Path) -> None:
         keeper.once()
     Fence(s).demand()  # it never had one
     right = fence.Right(region="primary", epoch=1, standing="active", until=fence.boottime() + 0.2, boot=fence.boot())
-    fence.write(s, right)
+    fence.write_right(s, right)
     until(lambda: fence.boottime() > right.until, 5)
     with pytest.raises(StoreUnavailable):
         keeper.once()
@@ -161,6 +161,6 @@ def test_a_region_that_went_on_without_control_keeps_its_epoch(
     first, second = region(tmp_path, "primary"), region(tmp_path, "standby")
     active.claim("primary", 1, actor="keeper", reason="first")
     right = fence.Right(region="standby", epoch=2, standing="active", until=fence.boottime() + 9e6, boot=fence.boot())
-    fence.write(second, right)
+    fence.write_right(second, right)
     assert LeaseDaemon(second, RegionLease(control, 3.0), control).once() == "active, epoch 2"
     assert LeaseDaemon(first, RegionLease(control, 3.0), control).once().startswith("passive: standby")

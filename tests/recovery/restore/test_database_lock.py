@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from contracts.errors import RecoveryError
-from recovery.machine import Cluster
+from recovery.machine import DatabaseCluster
 from recovery.restore import database
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Cluster:
+def cluster(tmp_path: Path) -> DatabaseCluster:
     (tmp_path / "data").mkdir()
-    return Cluster(data=tmp_path / "data", host="127.0.0.1", port=1, prefix=(), owner=None)
+    return DatabaseCluster(data=tmp_path / "data", host="127.0.0.1", port=1, prefix=(), owner=None)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def machine(tmp_path: Path, exit_code: int) -> Any:
 
 
 def test_a_lock_that_a_dead_server_left_goes_and_nobody_is_signalled(
-    cluster: Cluster, tmp_path: Path, stranger: subprocess.Popen[bytes]
+    cluster: DatabaseCluster, tmp_path: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
     (cluster.data / "postmaster.pid").write_text(f"{stranger.pid}\n{cluster.data}\n")
     database._stop(machine(tmp_path, 0), cluster)
@@ -48,7 +48,7 @@ def test_a_lock_that_a_dead_server_left_goes_and_nobody_is_signalled(
 
 
 def test_a_server_that_can_not_be_stopped_keeps_its_lock(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: DatabaseCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "server_holds", lambda _lock: True)
     (cluster.data / "postmaster.pid").write_text("1\n")

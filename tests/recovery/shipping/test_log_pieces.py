@@ -129,7 +129,7 @@ def test_what_no_version_of_unseals_is_told(region: SmallRegion) -> None:
 
 def test_a_note_that_was_written_over_is_read_as_it_was(region: SmallRegion) -> None:
     entry = Entry(bucket="caravan", key="refs/x.json", size=1, etag="e", sha256="a" * 64)
-    journal.write(region.vault, region.s, "7", AT, [entry])
+    journal.write_journal(region.vault, region.s, "7", AT, [entry])
     tampered(region, "journal/", hidden=False)
     found = journal.since(region.vault, region.s, "7", datetime(2026, 1, 1, tzinfo=UTC), None)
     assert found == {("caravan", "refs/x.json"): entry}
@@ -140,7 +140,7 @@ def noted(region: SmallRegion, at: datetime, content: bytes) -> str:
     sha256 = hashlib.sha256(content).hexdigest()
     region.vault.keep(sha256, content)
     entry = Entry(bucket="caravan", key=f"blobs/{sha256}", size=len(content), etag="e", sha256=sha256)
-    journal.write(region.vault, region.s, "7", at, [entry])
+    journal.write_journal(region.vault, region.s, "7", at, [entry])
     return object_key(sha256)
 
 
@@ -189,7 +189,7 @@ def test_an_object_that_only_the_newest_snapshot_has_costs_that_snapshot_and_no_
     assert before == first
     at = first.at + timedelta(seconds=10)
     fresh = objects.changed(objects.read_inventory(region.vault, first.objects.inventory), after)
-    journal.write(region.vault, region.s, "7", at, fresh)
+    journal.write_journal(region.vault, region.s, "7", at, fresh)
     second = region.snapshot()
     doomed = next(entry for entry in fresh if entry.key.startswith("blobs/"))
     region.memory.remove(object_key(doomed.sha256))

@@ -41,7 +41,7 @@ def base(region: SmallRegion, parent: Snapshot | None, *, deep: bool, told: list
 
 
 def mended(region: SmallRegion, found: ParentCheck) -> objects.Inventory:
-    return objects.look({"caravan": region.store}, region.vault, found.objects, region.folder)
+    return objects.list_buckets({"caravan": region.store}, region.vault, found.objects, region.folder)
 
 
 def whole(region: SmallRegion, one: Snapshot) -> bool:

@@ -47,7 +47,7 @@ class Door:
 
     def call(self, user: str | None, method: str, path: str, **options: Any) -> httpx.Response:
         name = "caravan_mlflow_password" if user == "caravan" else f"mlflow_{user}_password"
-        auth = (user, credentials.read(self._settings, name)) if user else None
+        auth = (user, credentials.read_secret(self._settings, name)) if user else None
         return self.client.request(method, path, auth=auth, **options)
 
     def tag(self, user: str | None, case: Case, value: str, *, key: str = TAG, **about: str) -> httpx.Response:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from artifacts.ledger import Ledger
 from monitoring.canary_policy import CanaryPolicy, without_waiting
-from releases.approval.approval import Answer, answer
+from releases.approval.approval import ApprovalAnswer, answer
 from releases.rollback import stop
 from releases.rollout import canary_record
 from releases.rollout.controller import Controller
@@ -40,7 +40,7 @@ def test_a_rolled_back_release_needs_a_fresh_approval_and_starts_anew(
     to_canary(controller, ledger, region)
     meet(region, 60, code=500)
     ticks(controller, 2)
-    given = Answer(
+    given = ApprovalAnswer(
         source="shop", digest=B, named=B, person="admin", door="command line", approves=True, reason="engine mended"
     )
     answer(ledger, RULES, given)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from artifacts.ledger import Ledger
-from releases.approval.approval import Answer, answer
+from releases.approval.approval import ApprovalAnswer, answer
 from releases.rollout.controller import Controller
 from tests.releases.fake_region import QUICK, RULES, FolderRegion, approved
 from tests.releases.rollout.canary import A, B, ticks
@@ -63,7 +63,7 @@ def test_what_the_canarys_engine_could_not_load_is_tried_again_after_a_new_appro
     assert ledger.state("shop", B) == "rolled_back"
     assert region.pointer("canary") == A  # an engine forgives what it refused when its pointer moves
     region.refuses, region.unready = set(), set()
-    given = Answer(
+    given = ApprovalAnswer(
         source="shop", digest=B, named=B, person="admin", door="command line", approves=True, reason="file mended"
     )
     answer(ledger, RULES, given)

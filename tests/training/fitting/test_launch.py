@@ -40,7 +40,7 @@ def test_one_node_stands_alone_and_several_meet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_training_opens_no_port_to_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    path = job.write(tmp_path / "job", builders.recipe(max_epochs=2), builders.data(count=50), key="ports")
+    path = job.write_job(tmp_path / "job", builders.recipe(max_epochs=2), builders.data(count=50), key="ports")
     seen, reached = 0, set()
 
     def look(_line: str) -> None:
@@ -60,7 +60,7 @@ def test_training_opens_no_port_to_the_network(tmp_path: Path, monkeypatch: pyte
 def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     recipe = builders.recipe(max_epochs=3, learning_rate=0.02, batch_tokens=100)
-    path = job.write(tmp_path / "job", recipe, builders.data(count=200), key="two")
+    path = job.write_job(tmp_path / "job", recipe, builders.data(count=200), key="two")
     lines: list[str] = []
     result = launch.run(read_settings(home=tmp_path, training_processes=2), path, say=lines.append)
     assert any("2 process(es)" in line for line in lines)
@@ -73,7 +73,7 @@ def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 def test_the_childs_error_reaches_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    path = job.write(tmp_path / "job", builders.recipe(), builders.data(), key="broken")
+    path = job.write_job(tmp_path / "job", builders.recipe(), builders.data(), key="broken")
     (tmp_path / "job" / job.DATA).write_bytes(b"not safetensors")
     with pytest.raises(TrainingError, match=r"job.json cannot be read"):
         launch.run(read_settings(home=tmp_path), path, say=lambda _: None)

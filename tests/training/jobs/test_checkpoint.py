@@ -95,12 +95,12 @@ def test_overfitting_beyond_chance_ends_training_with_the_best_epoch(
 @pytest.mark.slow
 def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
-    checkpoint.write(path, b"old")
+    checkpoint.write_file(path, b"old")
     script = (
         "import resource, signal, sys; from pathlib import Path; from training.jobs import checkpoint;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
-        "checkpoint.write(Path(sys.argv[1]), b'new' * 10_000)"
+        "checkpoint.write_file(Path(sys.argv[1]), b'new' * 10_000)"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
     assert ended.returncode != 0

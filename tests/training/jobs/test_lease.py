@@ -164,7 +164,7 @@ def end(pid: int) -> None:
 def test_a_stopped_trainer_is_replaced_and_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(launch, "SILENCE_LIMIT_LEASES", 10_000)  # its own starter does not give it up
-    path = job.write(tmp_path / "job", LONG, builders.data(count=50), key="stopped")
+    path = job.write_job(tmp_path / "job", LONG, builders.data(count=50), key="stopped")
     folder, saved = path.parent, path.parent / "checkpoint.safetensors"
     first, second = Training(path, tmp_path), Training(path, tmp_path)
     first.start()
@@ -197,7 +197,7 @@ def test_a_stopped_trainer_is_replaced_and_publishes_nothing(tmp_path: Path, mon
 @pytest.mark.slow
 def test_a_trainer_that_stays_silent_is_ended_by_its_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    path = job.write(tmp_path / "job", LONG, builders.data(count=50), key="silent")
+    path = job.write_job(tmp_path / "job", LONG, builders.data(count=50), key="silent")
     training = Training(path, tmp_path)
     monkeypatch.setattr(launch, "SILENCE_LIMIT_LEASES", 10_000)
     training.start()
@@ -215,7 +215,7 @@ def test_a_trainer_that_stays_silent_is_ended_by_its_starter(tmp_path: Path, mon
 @pytest.mark.slow
 def test_a_result_of_another_attempt_is_not_taken_for_ones_own(tmp_path: Path) -> None:
     """The late starter: its trainer had ended well, but another one has begun since."""
-    path = job.write(tmp_path / "job", builders.recipe(max_epochs=1), builders.data(count=20), key="late")
+    path = job.write_job(tmp_path / "job", builders.recipe(max_epochs=1), builders.data(count=20), key="late")
     s = read_settings(home=tmp_path)
 
     def another(line: str) -> None:
