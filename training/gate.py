@@ -24,7 +24,9 @@ from contracts.settings import DEFAULT_GATE_MARGIN, Settings
 MIN_QUESTIONS = 30
 #: Share of the nights of an unchanging shop that all checks together may refuse, and how the checks divide it.
 RATE = 0.01
-_CHAMPION, _ANCHOR, _POPULARITY = 0.5 * RATE, 0.4 * RATE, 0.1 * RATE
+_CHAMPION, _ANCHOR, _POPULARITY, _PARTS = 0.5 * RATE, 0.4 * RATE, 0.05 * RATE, 0.025 * RATE
+#: Share of the best part's figure that all parts together may lose against it by chance.
+PARTS_MARGIN = 0.02
 #: The anchor's margin stays below this loss, and a margin above it is said to be wide.
 WIDE = 0.10
 NO_CHAMPION = (
@@ -75,7 +77,7 @@ def decide(report: dict[str, Any], evaluation: str = "", *, margin: float = DEFA
     checks = [_numbers(report)]
     if checks[0].passed:
         checks += [_enough(report), _beats_popularity(report), _no_regression(report, margin)]
-        checks += [_anchored(report, margin), _neighbours(report)]
+        checks += [_anchored(report, margin), _best_source(report), _neighbours(report)]
     return GateDecision(evaluation=evaluation, checks=tuple(checks))
 
 
@@ -209,19 +211,34 @@ def _anchored(report: dict[str, Any], margin: float) -> Check:
     )
 
 
+def _best_source(report: dict[str, Any]) -> Check:
+    """Check against the best part, as chosen on earlier days: what is put together must not be worse than it."""
+    best = report.get("ranker", {}).get("best_source")
+    if best is None or best not in report["differences"]:
+        return Check(name="best source", passed=True, sentence="No source was measured alone.")
+    return _not_below(report, best, name="best source", words=f"the best of its sources alone, {best}")
+
+
 def _neighbours(report: dict[str, Any]) -> Check:
-    """Compare with the neighbours of the last item; this is shown, and refuses nothing yet."""
+    """Check against the neighbours of the last item, which need no model."""
     name = "last_item_neighbours"
     if name not in report["differences"] or PER_SHOPPER not in report["rankers"].get(name, {}):
         return Check(name="neighbours", passed=True, sentence="Neighbours were not measured.")
-    difference, theirs = report["differences"][name], float(report["rankers"][name][PER_SHOPPER])
+    return _not_below(report, name, name="neighbours", words="the neighbours of the last item")
+
+
+def _not_below(report: dict[str, Any], other: str, *, name: str, words: str) -> Check:
+    """Refuse what is below `other` by more than PARTS_MARGIN and more than chance."""
+    difference, theirs = report["differences"][other], float(report["rankers"][other][PER_SHOPPER])
     low, high = difference["interval"]
+    beyond = max(PARTS_MARGIN * theirs, _reach(1, _PARTS) * float(difference["standard_error"]))
+    passed = float(difference["mean"]) >= -beyond
     word = "worse than" if high < 0 else "better than" if low > 0 else "not clearly better or worse than"
     return Check(
-        name="neighbours",
-        passed=True,
-        sentence=f"The challenger is {word} the neighbours of the last item, {theirs:.4f} ({_interval(difference)}); "
-        "this is shown and refuses nothing.",
+        name=name,
+        passed=passed,
+        sentence=f"The challenger is {word} {words}, {theirs:.4f} ({_interval(difference)})"
+        + (f"; it may lose {beyond / theirs:.1%} by chance." if not passed else "."),
     )
 
 

@@ -18,6 +18,8 @@ from contracts import release as files
 from contracts.errors import CaravanError, ReleaseRefused
 from retrieval.bm25 import BM25Index
 from retrieval.encoder import MODEL, QUERY_MODEL, TextEncoder
+from retrieval.ranker import RankerProgram
+from retrieval.sources import SourceData
 from serving.bundle.programs import SequenceProgram
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class Release:
     popular: dict[str, Indexes]  # "all", and one list per category, best first
     bm25: BM25Index
     encoder: TextEncoder | None
+    sources: SourceData | None = None  # with a ranker only: releases of earlier versions have the sequence model alone
+    ranker: RankerProgram | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -117,6 +121,7 @@ def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Re
     if not len(popular.get("all", ())):
         raise _refusal(digest, f"{files.POPULAR} has no list `all` with items of the catalog")
 
+    ranked = (directory / files.RANKER_ABOUT).exists()
     return Release(
         digest=digest,
         source=source,
@@ -129,6 +134,8 @@ def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Re
         popular=popular,
         bm25=bm25,
         encoder=encoder,
+        sources=SourceData.load(directory / files.SOURCES, size) if ranked else None,
+        ranker=RankerProgram(directory) if ranked else None,
         meta=meta,
     )
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval import sources as retrieval_sources
 from serving.bundle.release import Floats, Indexes
 
 
@@ -25,7 +26,7 @@ class Fallback(StrEnum):
 
 
 #: Sources, by the code that `Candidates.source` holds.
-SOURCES = ("sequence", "popular")
+SOURCES = retrieval_sources.SOURCES
 
 _NONE = np.empty(0, dtype=np.int64)
 

@@ -6,7 +6,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.bundle.release import Floats, Items, Release
+import numpy as np
+
+from retrieval.ranker import RankerProgram
+from retrieval.sources import SourceData, name_candidates
+from serving.bundle.release import Floats, Indexes, Items, Release
 from serving.pipeline.candidates import SOURCES, Candidates, Fallback, Query
 from serving.pipeline.filters import FILTERS
 from serving.pipeline.hydrators import Shoppers, hydrate_candidates, hydrate_query
@@ -71,15 +75,14 @@ def _from_depth(
     release: Release, query: Query, vector: Floats | None, depth: int, watch: StageWatch
 ) -> tuple[Candidates, dict[str, int]]:
     """Rank `depth` candidates per source; return the chosen ones, and how many each filter removed."""
-    popular = take_from_popular(release, query.category, depth)
-    if vector is None:
-        index, origin = popular, popular * 0 + SOURCES.index("popular")
+    if vector is not None and release.sources is not None and release.ranker is not None:
+        candidates = rank_named(release, release.sources, release.ranker, query, vector, depth, watch)
+        ranked = True
     else:
-        index, origin = merge(take_from_sequence(release, vector, depth), popular[: query.k])
-    watch.lap("sources")
-
-    candidates = hydrate_candidates(release, index, origin)
-    watch.lap("hydrate_candidates")
+        index, origin = _name(release, query, vector, depth)
+        watch.lap("sources")
+        candidates, ranked = hydrate_candidates(release, index, origin), False
+        watch.lap("hydrate_candidates")
 
     removed: dict[str, int] = {}
     for name, apply in FILTERS.items():
@@ -87,12 +90,38 @@ def _from_depth(
         removed[name] = len(out)
     watch.lap("filters")
 
-    candidates = score_by_order(candidates) if vector is None else score_by_sequence(release, vector, candidates)
-    watch.lap("scorers")
+    if not ranked:
+        candidates = score_by_order(candidates) if vector is None else score_by_sequence(release, vector, candidates)
+        watch.lap("scorers")
 
     chosen = select(candidates, query.k, query.max_per_category)
     watch.lap("selector")
     return chosen, removed
+
+
+def rank_named(
+    release: Release, sources: SourceData, ranker: RankerProgram, query: Query, vector: Floats, depth: int,
+    watch: StageWatch,
+) -> Candidates:  # fmt: skip
+    """Name candidates by every source and score them by the ranker; `source` is the one that carries an item most."""
+    scores = release.vectors @ vector + release.offset
+    named = name_candidates(sources, query.history, scores, depth)
+    watch.lap("sources")
+    parts = ranker.parts(named)
+    watch.lap("scorers")
+    candidates = hydrate_candidates(release, named.index, parts.argmax(axis=1)).with_score(parts.sum(axis=1))
+    watch.lap("hydrate_candidates")
+    return candidates
+
+
+def _name(release: Release, query: Query, vector: Floats | None, depth: int) -> tuple[Indexes, Indexes]:
+    """Name candidates where there is no ranker, or no history for one: (items, the code of each one's source)."""
+    popular = take_from_popular(release, query.category, depth)
+    codes = np.array([SOURCES.index("sequence"), SOURCES.index("popular")])
+    if vector is None:
+        return popular, np.full(len(popular), codes[1])
+    index, origin = merge(take_from_sequence(release, vector, depth), popular[: query.k])
+    return index, codes[origin]
 
 
 def describe_chosen(release: Release, chosen: Candidates) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from training.evaluation import compare, noise
 from training.evaluation.questions import Activity, Questions
 from training.fitting.train import INPUTS
 from training.jobs import job
+from training.ranker.pipeline import Pipeline
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="caravan-evaluation-") as name:
         out = Path(name)
         _export(model_folder, out)
+        _add_sources(read, model_folder, out)
         rivals = {digest: fetch(lake.store, digest, s.cache / "objects") for digest in dict.fromkeys(anchors)}
         champion = fetch(lake.store, champion_digest, s.cache / "objects") if champion_digest else None
         report = measure(read, recipe, out, champion, activity, anchors=rivals)
@@ -113,6 +115,7 @@ def measure(
         "shoppers": len(np.unique(shopper)),
         "first_actions_not_asked": int(((read.known.times >= read.cutoff) & _firsts(read)).sum()),
         "anchor": anchor,
+        "ranker": json.loads((bundle / files.RANKER_ABOUT).read_text()),
         "items_ranked": int(questions.available.sum()),
         "train_interactions": len(read.train.items),
         "rankers": {name: compare.summary(r, counts, recipe.seed, shopper) for name, r in rankings.items()},
@@ -130,12 +133,16 @@ def _without_releases(read: Inputs, recipe: Recipe, bundle: Path, questions: Que
     from training.evaluation import baselines
 
     counts, neighbours = questions.counts, baselines.neighbours(read.train, read.item_count)
+    parts = questions.rank_parts(bundle, recipe)
     scores = {
-        "challenger": compare.open_bundle(bundle, recipe.max_length).score,
         "popularity": baselines.popularity_score(counts),
         "last_item_neighbours": baselines.neighbours_score(neighbours, counts),
     }
-    return {name: questions.rank(score) for name, score in scores.items()}
+    return {
+        "challenger": parts.pop("ranker"),
+        **{name: questions.rank(score) for name, score in scores.items()},
+        **{name: ranking for name, ranking in parts.items() if name != "popular" and ranking.top.any()},
+    }
 
 
 def _best_anchor(
@@ -196,6 +203,17 @@ def _export(model_folder: Path, out: Path) -> None:
     export.export(export.load_model(model_folder, text), out)
 
 
+def _add_sources(read: Inputs, model_folder: Path, out: Path) -> None:
+    """Learn the sources again, up to the cut-off, and put the ranker beside them."""
+    from training.sources.learn import category_codes, learn, reads_like
+
+    sources = learn(read.train, category_codes(read.items), read.available, reads_like(read.text))
+    sources.save(out / files.SOURCES)
+    for name in (files.RANKER, files.RANKER_ABOUT):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model_folder / name, out / name)
+
+
 def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
     """Write the score of each shopper's best item by the challenger, as shoppers stood at the cut-off."""
     from artifacts.lake import write_table
@@ -205,12 +223,14 @@ def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
     seen = np.flatnonzero(train.lengths > 0)
     seen = seen[sampled(len(seen), REFERENCE_SHOPPERS, recipe.seed)]
     examples = Examples(train.items, train.offsets[:-1][seen], train.offsets[1:][seen], np.ones_like(seen))
-    score = compare.open_bundle(out, recipe.max_length).score
-    best = [np.zeros(0)]
-    for start in range(0, len(seen), 512):
-        index = np.arange(start, min(start + 512, len(seen)))
-        best.append(score(examples, index).max(dim=1).values.numpy().astype(np.float64))
-    write_table(pa.table({"top_score": pa.array(np.concatenate(best))}), out / files.REFERENCE_SCORES)
+    bundle = compare.open_bundle(out, recipe.max_length)
+    pipeline = Pipeline.open(out, bundle.item_ids, bundle.score)
+    best = [
+        float(pipeline.ranker.parts(one).sum(axis=1).max())
+        for one in pipeline.named(examples, read.available)
+        if pipeline.ranker is not None and len(one.index)
+    ]
+    write_table(pa.table({"top_score": pa.array(best, pa.float64())}), out / files.REFERENCE_SCORES)
 
 
 def _track(s: Settings, run_id: str, report: dict[str, Any], path: Path) -> None:

@@ -18,6 +18,8 @@ from training.data import inputs
 from training.data.datasets import Examples, Ints
 from training.data.inputs import Inputs
 from training.evaluation import compare
+from training.ranker import program
+from training.ranker.pipeline import Pipeline, in_vocabulary
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -76,7 +78,17 @@ class Questions:
     def rank_release(self, folder: Path, recipe: Recipe) -> Ranking:
         """Rank by the release directory `folder`, which may have another vocabulary and another longest history."""
         longest = int(json.loads((folder / files.MODEL_CONFIG).read_text()).get("max_length", recipe.max_length))
-        return self.rank(compare.translated(compare.open_bundle(folder, longest), self.examples, self.item_ids))
+        bundle = compare.open_bundle(folder, longest)
+        if program.fits(folder / files.RANKER_ABOUT):
+            pipeline = Pipeline.open(folder, bundle.item_ids, bundle.score)
+            return in_vocabulary(pipeline, self.examples, self.item_ids, self.available, top=max(compare.KS))
+        return self.rank(compare.translated(bundle, self.examples, self.item_ids))
+
+    def rank_parts(self, folder: Path, recipe: Recipe) -> dict[str, Ranking]:
+        """Rank by the release directory `folder`, whose vocabulary this is, as "ranker"; and by each source alone."""
+        bundle = compare.open_bundle(folder, recipe.max_length)
+        pipeline = Pipeline.open(folder, bundle.item_ids, bundle.score)
+        return pipeline.rankings(self.examples, self.available, top=max(compare.KS))
 
     def level(self, ranking: Ranking) -> float:
         """Return the mean headline of one ranker, shoppers weighing alike."""

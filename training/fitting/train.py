@@ -19,18 +19,21 @@ from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
 from training import recipes
 from training.data import inputs
-from training.data.datasets import Examples, Sequences
 from training.data.inputs import Inputs, Partitions
 from training.data.training_data import TrainingData
 from training.fitting import launch, warm_start
+from training.fitting.first_stage import FirstStage, data_of, learn_ranker
 from training.fitting.tracking import TrackedRun
 from training.jobs import checkpoint, job
+from training.ranker import program
 from training.recipes import Recipe
 
 log = logging.getLogger(__name__)
 
 #: In a model artifact, beside weights.safetensors, config.json, curve.json and metrics.json.
 INPUTS = "inputs.json"
+#: In a training's folder: the job of the first stage, and the ranker.
+FIRST, RANKER = "first", "ranker-made"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +74,38 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
         return done
     read = inputs.read_inputs(lake, day, asked.recipe, asked.which)
     data, origin = _prepare(asked, read, cache=s.cache / "objects")
+    first = FirstStage()
     folder = s.paths.training / source / asked.key
     for other in _half_done(folder):
         log.info(
             "does not go on with the half-done training in %s: it has other inputs, or is of an earlier version", other
         )
-    path = job.write_job(folder, asked.recipe, data, key=asked.key)
     run = _track(s, asked, read)
+    ranker = folder / RANKER
+
+    def first_job(path: Path) -> Path:
+        return launch.run(s, path, say=lambda line: log.info("first stage: %s", line))
+
     try:
+        if origin["start_from"] is None:
+            first = learn_ranker(read, asked.recipe, folder / FIRST, first_job, ranker, key=asked.key)
+            if first.start:  # the last days are learned too, from the weights of the days before
+                data = replace(data_of(read, read.train, data.validation, asked.recipe), start=first.start)
+        else:
+            _keep_ranker(fetch(lake.store, origin["start_from"], s.cache / "objects"), ranker)
+        path = job.write_job(folder, asked.recipe, data, key=asked.key)
         result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)
     except TakenOver:  # the other process decides what becomes of the run
         raise
     except TrainingError:
         run.finish("FAILED")
         raise
+    if first.figures:  # the questions that watch for overfitting were unseen in the first stage alone
+        figures = json.loads((result / job.METRICS).read_text())
+        figures[job.VALIDATION] = first.figures[job.VALIDATION]
+        (result / job.METRICS).write_bytes(job.to_json(figures))
     run.metrics({k: v for k, v in json.loads((result / job.METRICS).read_text()).items() if k != "events_per_second"})
-    digest = _publish(asked, read, result, origin, run_id=run.run_id)
+    digest = _publish(asked, read, result, ranker, origin, run_id=run.run_id)
     point(lake.store, asked.ref, digest, expected=None)  # Conflict for one that wakes up when another has published
     run.finish()
     shutil.rmtree(folder, ignore_errors=True)
@@ -108,6 +127,9 @@ def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData,
     release = fetch(asked.lake.store, asked.start_from, cache)
     text_dim = 0 if data.text is None or not recipe.text else data.text.shape[1]
     start = warm_start.read_weights(release, read.items["item_id"].combine_chunks(), recipe, text_dim)
+    if start and not program.fits(release / files.RANKER_ABOUT):
+        log.info("release %s has no ranker of this version: trained from nothing", asked.start_from[:12])
+        return data, from_nothing
     if not start:
         log.info(
             "the model of %s has another shape than recipe %s: trained from nothing", asked.start_from[:12], recipe.name
@@ -116,14 +138,6 @@ def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData,
     lineage = json.loads((release / files.LINEAGE).read_text())
     full_training_day = lineage.get("full_training_day", lineage["day"])
     return replace(data, start=start), {"start_from": asked.start_from, "full_training_day": full_training_day}
-
-
-def data_of(read: Inputs, learned: Sequences, questions: Examples, recipe: Recipe) -> TrainingData:
-    """Put together what a training job learns from; see training.data.training_data.TrainingData."""
-    return TrainingData(
-        item_count=read.item_count, items=learned.items, offsets=learned.offsets,
-        validation=questions.sample(recipe.validation_examples, recipe.seed), exclude_seen=False, text=read.text,
-    )  # fmt: skip
 
 
 def _half_done(folder: Path) -> list[Path]:
@@ -141,12 +155,20 @@ def _track(s: Settings, asked: _Asked, read: Inputs) -> TrackedRun:
     return run
 
 
-def _publish(asked: _Asked, read: Inputs, result: Path, origin: dict[str, Any], *, run_id: str) -> str:
-    """Publish weights, vocabulary and what they were made from as one artifact of kind "model"; return its digest."""
+def _keep_ranker(release: Path, out: Path) -> None:
+    """Copy the ranker of the release that a training goes on from: it is learned again with the next full one."""
+    for name in (files.RANKER, files.RANKER_ABOUT):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(release / name, out / name)
+
+
+def _publish(asked: _Asked, read: Inputs, result: Path, ranker: Path, origin: dict[str, Any], *, run_id: str) -> str:
+    """Publish weights, ranker, vocabulary and what they were made from as one artifact of kind "model"; return its digest."""
     with tempfile.TemporaryDirectory(prefix="caravan-model-") as name:
         out = Path(name)
         for part in (job.WEIGHTS, job.CONFIG, job.CURVE, job.METRICS):
             shutil.copyfile(result / part, out / part)
+        _keep_ranker(ranker, out)
         write_table(read.items, out / files.ITEMS)
         if read.text is not None:
             np.save(out / files.ITEM_TEXT_VECTORS, read.text, allow_pickle=False)

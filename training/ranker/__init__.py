@@ -1,0 +1,1 @@
+"""Learns how the sources are put together: whom to believe, for which question."""

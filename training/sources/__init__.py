@@ -1,0 +1,1 @@
+"""Learns the sources that need no network: lists of items, and what is popular."""
