@@ -19,7 +19,8 @@ from retrieval.topk import top_k
 SOURCES = ("sequence", "follows", "neighbours", "content", "repeat", "affinity", "here", "popular")
 #: Most candidates that one source names.
 DEPTH = {
-    "sequence": 100, "follows": 60, "neighbours": 60, "content": 40, "repeat": 30, "affinity": 30, "here": 20, "popular": 40,
+    "sequence": 100, "follows": 60, "neighbours": 60, "content": 40, "repeat": 30, "affinity": 30, "here": 20,
+    "popular": 40,
 }  # fmt: skip
 #: Newest different items of a history that lists are read for, and how much less each older one counts.
 RECENT, DECAY = 12, 0.8
@@ -29,6 +30,7 @@ CATEGORIES = 3
 PEAK = 100
 #: Sources that are lists of items.
 LISTS = ("follows", "neighbours", "content")
+_NOTHING, _NO_SCORES = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
 _POPULARITY, _CATEGORY = "popularity.npy", "category.npy"
 
 
@@ -105,71 +107,79 @@ def name_candidates(data: SourceData, history: Indexes, scores: Floats | None, d
     scores float32 [N]: of the sequence model, -inf for an item that may not be shown; None without a model's answer.
     The model names `depth` items where that is more than DEPTH: shares stay the same.
     """
-    size = len(data)
     recent, strength = recent_items(history)
-    named = [data.ranked[: DEPTH["popular"]]]
-    dense: dict[str, Floats] = {}
     last = history[-1:]
-    for name, rows, weights in (
-        ("follows", last, np.ones(len(last), dtype=np.float32)),
-        ("neighbours", recent, strength),
-        ("content", recent, strength),
-    ):
-        lists = data.lists.get(name)
-        if lists is None:
-            continue
-        items, found = lists.gather(rows, weights)
-        if not len(items):
-            continue
-        dense[name] = np.bincount(items, weights=found, minlength=size).astype(np.float32)
-        unique = items if len(rows) == 1 else np.flatnonzero(dense[name])
-        named.append(_best(unique, dense[name], DEPTH[name]))
-    mix = _mix(data, recent, strength)
-    if mix is not None:
-        top = np.argsort(-mix, kind="stable")[:CATEGORIES]
-        for category in top[mix[top] > 0].tolist():
-            start = data.offsets[category]
-            named.append(data.members[start : min(start + DEPTH["affinity"], data.offsets[category + 1])])
-    here = int(data.category[last[0]]) if len(last) else -1
-    if here >= 0:
-        start = data.offsets[here]
-        named.append(data.members[start : min(start + DEPTH["here"], data.offsets[here + 1])])
-    named.append(recent[: DEPTH["repeat"]])
-    top_scores: Floats = np.empty(0, dtype=np.float32)
+    mix, here = _mix(data, recent, strength), int(data.category[last[0]]) if len(last) else -1
+    lists, named = _read_lists(data, last, recent, strength)
+    named += [data.ranked[: DEPTH["popular"]], recent[: DEPTH["repeat"]], *_of_categories(data, mix, here)]
+    best, peak = _NOTHING, _NO_SCORES
     if scores is not None:
-        best, top_scores = top_k(scores, max(DEPTH["sequence"], depth))
-        named.append(best)
-    mask = np.zeros(size, dtype=bool)
-    mask[np.concatenate(named)] = True
+        best, peak = top_k(scores, max(DEPTH["sequence"], depth))
+    mask = np.zeros(len(data), dtype=bool)
+    mask[np.concatenate([*named, best])] = True
     index = np.flatnonzero(mask)
 
     shares = np.zeros((len(index), len(SOURCES)), dtype=np.float32)
     column = {name: shares[:, place] for place, name in enumerate(SOURCES)}
-    if len(top_scores):
-        whole = float(np.exp(top_scores[:PEAK] - top_scores[0]).sum())
-        column["sequence"][:] = np.exp(np.minimum(scores[index] - top_scores[0], 0)) / whole
-    for name, values in dense.items():
+    if scores is not None and len(peak):
+        whole = float(np.exp(peak[:PEAK] - peak[0]).sum())
+        column["sequence"][:] = np.exp(np.minimum(scores[index] - peak[0], 0)) / whole
+    for name, values in lists.items():
         column[name][:] = values[index] / max(float(values.sum()), 1e-12)
     if len(recent):
-        place = np.searchsorted(index, recent)
-        column["repeat"][place] = strength / strength.sum()
+        column["repeat"][np.searchsorted(index, recent)] = strength / strength.sum()
     codes = data.category[index]
     if mix is not None:
         column["affinity"][:] = np.where(codes >= 0, mix[codes], 0) * data.within[index]
     if here >= 0:
         column["here"][:] = (codes == here) * data.within[index]
     column["popular"][:] = data.popularity[index]
-    context = np.array(
-        [
-            1.0,
-            min(np.log1p(len(history)) / 4, 1.5),
-            1 - len(recent) / max(1, min(len(history), RECENT)),
-            np.log1p(_support(data, last)) / 8,
-            *(float(column[name].max(initial=0)) for name in ("sequence", "follows", "neighbours")),
-        ],
-        dtype=np.float32,
-    )
-    return Named(index, shares, context)
+    return Named(index, shares, _context(data, history, recent, column))
+
+
+def _read_lists(
+    data: SourceData, last: Indexes, recent: Indexes, strength: Floats
+) -> tuple[dict[str, Floats], list[Indexes]]:
+    """Add up the lists of a history: (weights float32 [N] by source, the items that each of them names)."""
+    found: dict[str, Floats] = {}
+    named: list[Indexes] = []
+    one = np.ones(len(last), dtype=np.float32)
+    for name, rows, weights in (
+        ("follows", last, one),
+        ("neighbours", recent, strength),
+        ("content", recent, strength),
+    ):
+        lists = data.lists.get(name)
+        items, values = lists.gather(rows, weights) if lists is not None else (_NOTHING, _NO_SCORES)
+        if len(items):
+            found[name] = np.bincount(items, weights=values, minlength=len(data)).astype(np.float32)
+            unique = items if len(rows) == 1 else np.flatnonzero(found[name])
+            named.append(_best(unique, found[name], DEPTH[name]))
+    return found, named
+
+
+def _of_categories(data: SourceData, mix: Floats | None, here: int) -> list[Indexes]:
+    """Name the popular items of a history's foremost categories, and of the one where it ended."""
+    wanted: list[tuple[int, int]] = []
+    if mix is not None:
+        top = np.argsort(-mix, kind="stable")[:CATEGORIES]
+        wanted += [(category, DEPTH["affinity"]) for category in top[mix[top] > 0].tolist()]
+    if here >= 0:
+        wanted.append((here, DEPTH["here"]))
+    bounds = [(data.offsets[category], data.offsets[category + 1], depth) for category, depth in wanted]
+    return [data.members[start : min(start + depth, stop)] for start, stop, depth in bounds]
+
+
+def _context(data: SourceData, history: Indexes, recent: Indexes, column: dict[str, Floats]) -> Floats:
+    """Describe the question itself, float32 [K], by CONTEXT."""
+    values = [
+        1.0,
+        min(np.log1p(len(history)) / 4, 1.5),
+        1 - len(recent) / max(1, min(len(history), RECENT)),
+        np.log1p(_support(data, history[-1:])) / 8,
+        *(float(column[name].max(initial=0)) for name in ("sequence", "follows", "neighbours")),
+    ]
+    return np.array(values, dtype=np.float32)
 
 
 def recent_items(history: Indexes) -> tuple[Indexes, Floats]:
@@ -191,7 +201,8 @@ def _mix(data: SourceData, recent: Indexes, strength: Floats) -> Floats | None:
     if not known.any():
         return None
     mix = np.bincount(codes[known], weights=strength[known], minlength=len(data.offsets) - 1)
-    return (mix / mix.sum()).astype(np.float32)
+    shares: Floats = (mix / mix.sum()).astype(np.float32)
+    return shares
 
 
 def _support(data: SourceData, last: Indexes) -> float:

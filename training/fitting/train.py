@@ -163,7 +163,7 @@ def _keep_ranker(release: Path, out: Path) -> None:
 
 
 def _publish(asked: _Asked, read: Inputs, result: Path, ranker: Path, origin: dict[str, Any], *, run_id: str) -> str:
-    """Publish weights, ranker, vocabulary and what they were made from as one artifact of kind "model"; return its digest."""
+    """Publish weights, ranker, vocabulary and what they were made from as an artifact "model"; return its digest."""
     with tempfile.TemporaryDirectory(prefix="caravan-model-") as name:
         out = Path(name)
         for part in (job.WEIGHTS, job.CONFIG, job.CURVE, job.METRICS):
