@@ -25,18 +25,21 @@ GOOD: dict[str, Any] = {
     "rankers": {
         "challenger": {NDCG: 0.297, f"{NDCG}_interval": [0.28, 0.31]},
         "popularity": {NDCG: 0.05},
-        "last_item_neighbours": {NDCG: 0.35},
+        "last_item_neighbours": {NDCG: 0.25},
+        "follows": {NDCG: 0.27},
         "champion": {NDCG: 0.30},
         "anchor": {NDCG: 0.301},
     },
     "differences": {
         "popularity": against(0.247),
         "champion": against(-0.003),
-        "last_item_neighbours": against(-0.053),
+        "last_item_neighbours": against(0.047),
+        "follows": against(0.027),
         "anchor": against(-0.004),
     },
     "anchor": {"asked": 4, "release": "a" * 64, "better": ["a" * 64]},
     "noise": {"training": 0.015, "nights": 3},
+    "ranker": {"ranks": "ranker", "best_source": "follows"},
 }
 
 
@@ -55,7 +58,8 @@ def test_a_good_challenger_passes_though_a_little_below_within_chance() -> None:
     assert not decision.reasons
     text = str(decision)
     assert "Against the champion's 0.3000 the difference is -1.0%" in text
-    assert "worse than the neighbours of the last item, 0.3500" in text  # shown, and refuses nothing yet
+    assert "better than the neighbours of the last item, 0.2500" in text
+    assert "better than the best of its sources alone, follows, 0.2700" in text
 
 
 def test_without_a_champion_there_is_nothing_to_regress_from() -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from contracts import release as files
 from retrieval.sources import SOURCES
 from training.data import inputs
+from training.data.datasets import Examples, Sequences
 from training.data.inputs import Inputs
 from training.data.training_data import TrainingData
 from training.jobs import job
@@ -25,6 +26,8 @@ from training.sources.learn import category_codes, learn, reads_like
 
 log = logging.getLogger(__name__)
 
+#: What is said of a ranker that nothing was learned for.
+NOT_ASKED: dict[str, Any] = {"ranks": "sequence", "best_source": "sequence", "questions": 0, "figures": {}}
 #: job.json of a training -> the folder of its result
 RunJob = Callable[[Path], Path]
 
@@ -48,8 +51,7 @@ def learn_ranker(read: Inputs, recipe: Recipe, folder: Path, run: RunJob, out: P
     split = inputs.ranker_split(read.train, read.available, recipe)
     if split is None:
         log.info("the last days ask too few questions to learn from: the sequence model alone ranks")
-        about = {"ranks": "sequence", "best_source": "sequence", "questions": 0, "figures": {}}
-        program.write(OneSource(len(SOURCES), SOURCES.index("sequence")).eval(), about, out)
+        program.write(OneSource(len(SOURCES), SOURCES.index("sequence")).eval(), dict(NOT_ASKED), out)
         return FirstStage()
     before, asked, shopper = split
     learned, questions = inputs.validation_split(before, recipe)
@@ -74,7 +76,7 @@ def learn_ranker(read: Inputs, recipe: Recipe, folder: Path, run: RunJob, out: P
 
 
 def _pipeline(
-    read: Inputs, before: inputs.Sequences, result: Path, data: TrainingData, bundle: Path, recipe: Recipe
+    read: Inputs, before: Sequences, result: Path, data: TrainingData, bundle: Path, recipe: Recipe
 ) -> Pipeline:
     """Open the first stage's model with the sources that learned from the same days."""
     from training.models import export
@@ -87,7 +89,7 @@ def _pipeline(
     return Pipeline(read.items["item_id"].combine_chunks(), score, sources)
 
 
-def data_of(read: Inputs, learned: inputs.Sequences, questions: inputs.Examples, recipe: Recipe) -> TrainingData:
+def data_of(read: Inputs, learned: Sequences, questions: Examples, recipe: Recipe) -> TrainingData:
     """Put together what a training job learns from; see training.data.training_data.TrainingData."""
     return TrainingData(
         item_count=read.item_count, items=learned.items, offsets=learned.offsets,

@@ -35,4 +35,4 @@ def fits(about: Path) -> bool:
     if not about.exists():
         return False
     found = json.loads(about.read_text())
-    return found.get("sources") == list(SOURCES) and found.get("context") == list(CONTEXT)
+    return bool(found.get("sources") == list(SOURCES) and found.get("context") == list(CONTEXT))

@@ -18,7 +18,7 @@ def content(vectors: npt.NDArray[np.float32]) -> ItemLists:
     """Return the items whose text vectors [N, E] (unit length; zeros: no text) are nearest to each item's."""
     count = len(vectors)
     longest = min(LONGEST, max(0, count - 1))
-    textless = ~vectors.any(axis=1)
+    textless: npt.NDArray[np.bool_] = ~np.any(vectors != 0, axis=1)
     rows, items, weights = [], [], []
     for start in range(0, count, CHUNK):
         own = np.arange(start, min(start + CHUNK, count))

@@ -37,7 +37,7 @@ def learn(
 
 
 def category_codes(items: pa.Table) -> npt.NDArray[np.int32]:
-    """Number the categories of a CATALOG's items, int32 [N]; -1 where an item has none."""
+    """Return a number for the category of each item of a CATALOG, int32 [N]; -1 where it has none."""
     encoded = items["category"].combine_chunks().cast("string").dictionary_encode()
     return np.array([-1 if code is None else code for code in encoded.indices.to_pylist()], dtype=np.int32)
 
