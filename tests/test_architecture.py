@@ -30,6 +30,8 @@ FLOORS: dict[str, list[set[str]]] = {
         {"data"},
         {"jobs"},
         {"models"},
+        {"sources"},
+        {"ranker"},
         {"fitting"},
         {"evaluation"},
         {"gate"},

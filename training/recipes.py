@@ -61,7 +61,7 @@ class Recipe:
     # ranker
     ranker_questions: int = 4_000  # of the last days before the cut-off, which the sources have not seen
     ranker_steps: int = 300
-    ranker_least: int = 200  # fewer questions teach nothing: the sequence model alone ranks
+    ranker_least: int = 30  # fewer questions tell nothing: the sequence model alone ranks
 
     # safety
     checkpoint_seconds: float = 30.0
@@ -127,7 +127,7 @@ def tiny() -> Recipe:
     return replace(
         default(), name="tiny", dim=16, layers=1, heads=1, max_length=20, batch_tokens=512, epoch_steps=1, max_epochs=3,
         patience=3, learning_rate=5e-3, warmup_steps=5, validation_examples=500,
-        evaluation_examples=500, checkpoint_seconds=1.0, ranker_questions=300, ranker_steps=40, ranker_least=100,
+        evaluation_examples=500, checkpoint_seconds=1.0, ranker_questions=300, ranker_steps=60,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from artifacts.signature import verify
 from contracts import release as files
 from contracts.errors import GateRefused, NotEnoughData, NotFound
 from retrieval.bm25 import BM25Index
+from retrieval.sources import SourceData
 from tests.training import builders
 from tests.training.conftest import Night
 from training import recipes
@@ -166,6 +167,9 @@ def test_a_release_of_another_catalog_can_be_champion(night: Night, evaluation: 
     items = pq.read_table(champion / files.ITEMS)
     pq.write_table(items.slice(0, 30), champion / files.ITEMS)
     np.save(champion / files.ITEM_VECTORS, np.load(champion / files.ITEM_VECTORS)[:30])
+    sources = SourceData.load(champion / files.SOURCES, len(items))
+    shutil.rmtree(champion / files.SOURCES)
+    SourceData({}, sources.popularity[:30], sources.category[:30]).save(champion / files.SOURCES)
     report = measure(read, recipe, evaluated, champion)
     assert report["rankers"]["champion"]["ndcg_at_10"] < report["rankers"]["challenger"]["ndcg_at_10"]
     assert np.isfinite(report["rankers"]["champion"]["mrr"])
