@@ -38,6 +38,17 @@ class FirstStage:
 
     start: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def write_figures(self, result: Path) -> None:
+        """Put this stage's figures and curve into the result of the training that went on from it.
+
+        Steps and seconds are those of both.
+        """
+        later = json.loads((result / job.METRICS).read_text())
+        both = {name: self.figures[name] + later[name] for name in ("steps", "train_seconds")}
+        (result / job.METRICS).write_bytes(job.to_json({**self.figures, **both}))
+        (result / job.CURVE).write_bytes(job.to_json(self.curve))
 
 
 def learn_ranker(read: Inputs, recipe: Recipe, folder: Path, run: RunJob, out: Path, *, key: str) -> FirstStage:
@@ -72,6 +83,7 @@ def learn_ranker(read: Inputs, recipe: Recipe, folder: Path, run: RunJob, out: P
     return FirstStage(
         start={name: np.asarray(value, dtype=np.float32) for name, value in load_file(result / job.WEIGHTS).items()},
         figures=json.loads((result / job.METRICS).read_text()),
+        curve=json.loads((result / job.CURVE).read_text()),
     )
 
 

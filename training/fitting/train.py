@@ -84,7 +84,7 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
     ranker = folder / RANKER
 
     def first_job(path: Path) -> Path:
-        return launch.run(s, path, say=lambda line: log.info("first stage: %s", line))
+        return launch.run(s, path, say=lambda line: log.info("first stage: %s", line), on_curve=run.curve)
 
     try:
         if origin["start_from"] is None:
@@ -94,16 +94,15 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
         else:
             _keep_ranker(fetch(lake.store, origin["start_from"], s.cache / "objects"), ranker)
         path = job.write_job(folder, asked.recipe, data, key=asked.key)
-        result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=run.curve)
+        follow = (lambda _: None) if first.start else run.curve  # the second stage's questions are learned already
+        result = launch.run(s, path, say=lambda line: log.info("%s", line), on_curve=follow)
     except TakenOver:  # the other process decides what becomes of the run
         raise
     except TrainingError:
         run.finish("FAILED")
         raise
-    if first.figures:  # the questions that watch for overfitting were unseen in the first stage alone
-        figures = json.loads((result / job.METRICS).read_text())
-        figures[job.VALIDATION] = first.figures[job.VALIDATION]
-        (result / job.METRICS).write_bytes(job.to_json(figures))
+    if first.start:
+        first.write_figures(result)
     run.metrics({k: v for k, v in json.loads((result / job.METRICS).read_text()).items() if k != "events_per_second"})
     digest = _publish(asked, read, result, ranker, origin, run_id=run.run_id)
     point(lake.store, asked.ref, digest, expected=None)  # Conflict for one that wakes up when another has published
