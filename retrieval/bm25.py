@@ -100,6 +100,10 @@ class BM25Index:
             tokenizer=tokenizer,
         )
 
+    def has_words(self, query: str) -> bool:
+        """Tell whether `query` has a word or a number at all, known here or not."""
+        return bool(self.tokenizer.document(query))
+
     def terms(self, query: str) -> list[str]:
         """Return the terms of `query` that the index knows, in order; none says that nothing here fits its words.
 

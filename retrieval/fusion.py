@@ -13,6 +13,8 @@ Scores = NDArray[np.float32]
 
 #: Share of the dense score in the sum.
 DENSE_WEIGHT = 0.4
+#: The cosine that the best item must have where no word speaks for any; of MiniLM, measured (docs/search.md).
+DENSE_FLOOR = 0.4
 
 
 def fuse(lexical: Scores, dense: Scores, weight: float = DENSE_WEIGHT) -> Scores:
@@ -25,3 +27,12 @@ def fuse(lexical: Scores, dense: Scores, weight: float = DENSE_WEIGHT) -> Scores
     words = lexical / highest if highest > 0 else lexical
     fused: Scores = np.float32(1.0 - weight) * words + np.float32(weight) * dense
     return fused
+
+
+def fits(lexical: Scores, dense: Scores, floor: float = DENSE_FLOOR) -> bool:
+    """Tell whether anything fits the query: a word of it is in some text, or a vector is close enough.
+
+    Vectors find something for every string. Without a floor a shopper who types nonsense would see a page of it, and
+    the shop would never learn what it was asked for and has not.
+    """
+    return bool(lexical.max(initial=0.0) > 0 or dense.max(initial=-1.0) >= floor)
