@@ -64,9 +64,7 @@ class BM25Index:
         return self.size
 
     @classmethod
-    def build(
-        cls, texts: Iterable[str], *, k1: float = K1, b: float = B, tokenizer: Tokenizer = CURRENT
-    ) -> BM25Index:
+    def build(cls, texts: Iterable[str], *, k1: float = K1, b: float = B, tokenizer: Tokenizer = CURRENT) -> BM25Index:
         """Index `texts`; a text's number is its position."""
         first_seen: dict[str, int] = {}
         terms: list[int] = []
@@ -141,7 +139,13 @@ class BM25Index:
     def save(self, directory: Path) -> None:
         """Write the index into `directory`, which may exist. The same index gives the same bytes."""
         directory.mkdir(parents=True, exist_ok=True)
-        config = {"format": FORMAT, "tokenizer": self.tokenizer.version, "k1": self.k1, "b": self.b, "documents": self.size}
+        config = {
+            "format": FORMAT,
+            "tokenizer": self.tokenizer.version,
+            "k1": self.k1,
+            "b": self.b,
+            "documents": self.size,
+        }
         (directory / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
         (directory / "vocabulary.json").write_text(
             json.dumps(list(self.vocabulary), ensure_ascii=False, separators=(",\n", ":")), encoding="utf-8"

@@ -1,6 +1,6 @@
 """Makes terms of words with letters and digits: quantities in parts, model numbers whole and in parts.
 
-    18v -> 18 v     2x4 -> 2 x 4     AB-1234 -> ab1234 ab 1234     WH-1000XM5 -> wh1000xm5 1000xm5 wh 1000 xm 5
+18v -> 18 v     2x4 -> 2 x 4     AB-1234 -> ab1234 ab 1234     WH-1000XM5 -> wh1000xm5 1000xm5 wh 1000 xm 5
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ _BEFORE = str.maketrans({"\u00b4": "'", "\u00ad": None, "\u200b": " "})
 _THIN_BLANK = regex.compile(r"(?<=\d)[\u00a0\u2007\u2009\u202f](?=\p{Nd}{3}(?!\p{Nd}))")
 _AFTER: dict[int, str | None] = {
     # letters that Unicode does not take apart
-    **str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}),
+    **str.maketrans(
+        {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+    ),
     # apostrophes and marks of length
     **dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u2032\u05f3`"), "'"),
     **dict.fromkeys(map(ord, "\u201c\u201d\u201f\u2033\u05f4"), '"'),
@@ -27,7 +29,11 @@ _AFTER: dict[int, str | None] = {
     # Arabic and Persian letters that are exchanged, as in Lucene's normalizers
     **str.maketrans({"ى": "ي", "ی": "ي", "ے": "ي", "ک": "ك", "ة": "ه", "ۀ": "ه", "ہ": "ه", "ھ": "ه", "ٱ": "ا"}),
     **dict.fromkeys((0x0640, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF), None),  # lengthening, joiners, directions
-    **{number: str(unicodedata.decimal(chr(number))) for number in range(128, sys.maxunicode + 1) if chr(number).isdecimal()},
+    **{
+        number: str(unicodedata.decimal(chr(number)))
+        for number in range(128, sys.maxunicode + 1)
+        if chr(number).isdecimal()
+    },
 }
 _FOLDED_MARKS = regex.compile(
     r"(?<=[\p{Latin}\p{Greek}]\p{M}*)\p{Mn}"  # é, ά, ở

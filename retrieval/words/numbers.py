@@ -35,7 +35,7 @@ UNITS = {
 def spell_numbers(text: str) -> str:
     """Return folded `text` with each number in one spelling, and marks of length as words.
 
-        1,000 -> 1000   .5 -> 0.5   0,5 -> 0.5   2.50 -> 2.5   6'2" -> 6 ft 2 in
+    1,000 -> 1000   .5 -> 0.5   0,5 -> 0.5   2.50 -> 2.5   6'2" -> 6 ft 2 in
     """
     if "'" in text:
         text = _SWISS_THOUSANDS.sub(r"\1", _DECADE.sub("", text))

@@ -1,6 +1,6 @@
 """Splits text as releases with tokenizer 2 were indexed; for their indexes alone, and never changed.
 
-    12-Gauge Men's Angles, 1 1/2"   ->   12 gauge men angle 1 1/2 in
+12-Gauge Men's Angles, 1 1/2"   ->   12 gauge men angle 1 1/2 in
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from retrieval.words.numbers import UNITS, spell_numbers
 from retrieval.words.plurals import singular
 
 _NUMBER = r"\d+(?:[./]\d+)*"
-_LETTERS = rf"[\p{{L}}\p{{N}}--\p{{Nd}}--[{unspaced.SCRIPTS}ー]][\p{{L}}\p{{M}}\p{{N}}--\p{{Nd}}--[{unspaced.SCRIPTS}ー]]*"
+_LETTERS = (
+    rf"[\p{{L}}\p{{N}}--\p{{Nd}}--[{unspaced.SCRIPTS}ー]][\p{{L}}\p{{M}}\p{{N}}--\p{{Nd}}--[{unspaced.SCRIPTS}ー]]*"
+)
 _RUN = rf"[[{unspaced.SCRIPTS}ー]&&[\p{{L}}\p{{N}}]][[{unspaced.SCRIPTS}ー\p{{M}}]&&[\p{{L}}\p{{M}}\p{{N}}]]*"
 _PART = regex.compile(rf"{_NUMBER}|{_LETTERS}", regex.V1)
 _WORD = regex.compile(rf"({_RUN})|(?:{_NUMBER}|{_LETTERS})(?:[-_]?(?:{_NUMBER}|{_LETTERS}))*", regex.V1)

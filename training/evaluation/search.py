@@ -70,7 +70,7 @@ def evaluate_search(items: pa.Table, judged: pa.Table, options: SearchOptions, p
         "counts": counts,
         "settings": {
             "seed": options.seed, "depth": DEPTH, "relevant_above": 0.0, "dense_weight": fusion.DENSE_WEIGHT,
-            "dense_floor": fusion.DENSE_FLOOR, "tokenizer": index.tokenizer.version,
+            "dense_floor": fusion.chance(len(texts)), "tokenizer": index.tokenizer.version,
             "k1": index.k1, "b": index.b, "encoder": encoder.config["version"], "threads": options.threads,
         },
         "catalog_vectors_remembered": remembered,
