@@ -15,7 +15,7 @@ _VULGAR_FRACTION = regex.compile("(?=[\u00bc-\u00be\u2150-\u215e])")  # else 1½
 #: Characters that change before NFKC, which makes a blank and a mark of the acute accent, and a blank of all blanks.
 _BEFORE = str.maketrans({"\u00b4": "'", "\u00ad": None, "\u200b": " "})
 _THIN_BLANK = regex.compile(r"(?<=\d)[\u00a0\u2007\u2009\u202f](?=\p{Nd}{3}(?!\p{Nd}))")
-_AFTER: dict[int, str | None] = {
+_AFTER: dict[int, int | str | None] = {
     # letters that Unicode does not take apart
     **str.maketrans(
         {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}

@@ -1,7 +1,7 @@
 """Makes terms of scripts that put no blank between words: characters, and pairs of neighbours.
 
-A pair needs no dictionary, so neither a word that one lacks nor a cut that one gets wrong loses a match: 蓝牙耳机 is found
-in 无线蓝牙耳机 and so is 牙耳. A character is one with its marks (Thai vowels and tones, kana with voicing).
+A pair needs no dictionary, so neither a word that one lacks nor a cut that one gets wrong loses a match: 蓝牙耳机 is
+found in 无线蓝牙耳机 and so is 牙耳. A character is one with its marks (Thai vowels and tones, kana with voicing).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def terms_of_text(run: str) -> list[str]:
 
 
 def terms_of_query(run: str, known: Container[str]) -> list[str]:
-    """Return what to ask for `run`: its pairs, and an ideograph or a syllable of Hangul none of whose pairs is known."""
+    """Return what to ask for `run`: its known pairs, and ideographs or syllables of Hangul that are in none of them."""
     characters = _CHARACTER.findall(run)
     if len(characters) == 1:
         return characters
