@@ -15,25 +15,20 @@ _VULGAR_FRACTION = regex.compile("(?=[\u00bc-\u00be\u2150-\u215e])")  # else 1½
 #: Characters that change before NFKC, which makes a blank and a mark of the acute accent, and a blank of all blanks.
 _BEFORE = str.maketrans({"\u00b4": "'", "\u00ad": None, "\u200b": " "})
 _THIN_BLANK = regex.compile(r"(?<=\d)[\u00a0\u2007\u2009\u202f](?=\p{Nd}{3}(?!\p{Nd}))")
-_AFTER: dict[int, int | str | None] = {
-    # letters that Unicode does not take apart
-    **str.maketrans(
-        {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
-    ),
+#: Letters that Unicode does not take apart.
+_STROKES = {**dict(zip("łøđðħŧı", "loddhti", strict=True)), "æ": "ae", "œ": "oe", "þ": "th"}
+#: Arabic and Persian letters that are exchanged, as in Lucene's normalizers.
+_ARABIC = dict(zip("ىیےکةۀہھٱ", "ييي\u0643هههه\u0627", strict=True))
+_AFTER: dict[int, str | None] = {
+    **{ord(letter): folded for letter, folded in (_STROKES | _ARABIC).items()},
     # apostrophes and marks of length
     **dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u2032\u05f3`"), "'"),
     **dict.fromkeys(map(ord, "\u201c\u201d\u201f\u2033\u05f4"), '"'),
     # signs of numbers, hyphens
     **{0x2044: "/", 0x066B: ".", 0x066C: ","},
     **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-"),
-    # Arabic and Persian letters that are exchanged, as in Lucene's normalizers
-    **str.maketrans({"ى": "ي", "ی": "ي", "ے": "ي", "ک": "ك", "ة": "ه", "ۀ": "ه", "ہ": "ه", "ھ": "ه", "ٱ": "ا"}),
     **dict.fromkeys((0x0640, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF), None),  # lengthening, joiners, directions
-    **{
-        number: str(unicodedata.decimal(chr(number)))
-        for number in range(128, sys.maxunicode + 1)
-        if chr(number).isdecimal()
-    },
+    **{n: str(unicodedata.decimal(chr(n))) for n in range(128, sys.maxunicode + 1) if chr(n).isdecimal()},
 }
 _FOLDED_MARKS = regex.compile(
     r"(?<=[\p{Latin}\p{Greek}]\p{M}*)\p{Mn}"  # é, ά, ở
@@ -56,4 +51,4 @@ def fold(text: str) -> str:
     text = _PARTED.sub(" ", text.translate(_AFTER)).replace(_JOINER, "")
     text = _FOLDED_MARKS.sub("", unicodedata.normalize("NFD", text))
     text = unicodedata.normalize("NFC", text)
-    return _NASAL.sub("\u0902", text)  # हिन्दी and हिंदी, चाँद and चांद
+    return str(_NASAL.sub("\u0902", text))  # हिन्दी and हिंदी, चाँद and चांद
