@@ -22,13 +22,13 @@ _CHARACTER = regex.compile(r"\X")
 
 def terms_of_text(run: str) -> list[str]:
     """Return the characters of `run` and the pairs of neighbours."""
-    characters = _CHARACTER.findall(run)
+    characters = _characters(run)
     return characters + [a + b for a, b in pairwise(characters)]
 
 
 def terms_of_query(run: str, known: Container[str]) -> list[str]:
     """Return what to ask for `run`: its known pairs, and ideographs or syllables of Hangul that are in none of them."""
-    characters = _CHARACTER.findall(run)
+    characters = _characters(run)
     if len(characters) == 1:
         return characters
     pairs = [a + b for a, b in pairwise(characters)]
@@ -36,3 +36,7 @@ def terms_of_query(run: str, known: Container[str]) -> list[str]:
     beside = zip([False, *have], [*have, False], strict=True)
     alone = [c for c, found in zip(characters, beside, strict=True) if not any(found) and _MEANS_A_WORD.match(c)]
     return [pair for pair, found in zip(pairs, have, strict=True) if found] + alone
+
+
+def _characters(run: str) -> list[str]:
+    return [str(character) for character in _CHARACTER.findall(run)]
