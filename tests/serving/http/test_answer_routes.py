@@ -146,6 +146,22 @@ class Encoder:
         return np.array([self.vector] * len(texts))
 
 
+async def test_a_search_that_nothing_fits_has_no_items(http: httpx.AsyncClient, parts: Parts) -> None:
+    release = parts.engine.current
+    assert release is not None
+    assert release.text_vectors is not None
+    far = np.zeros(384, dtype=np.float32)  # close to no text, as the vector of a random string
+    parts.engine.current = replace(release, encoder=Encoder(far))  # type: ignore[arg-type]
+    for nonsense in ("zxqvkjwpf", "8f3a9c1e77", "550e8400-e29b-41d4-a716-446655440000", "qwrtp lkjhg"):
+        answer = (await http.get("/search", params={"q": nonsense})).json()
+        assert (answer["items"], answer["fallback"]) == ([], False), nonsense
+    assert (await http.get("/search", params={"q": "zxqvkjwpf lamp"})).json()["items"]
+    parts.engine.current = replace(release, encoder=Encoder(release.text_vectors[59]))  # type: ignore[arg-type]
+    for wordless in ("\U0001f381", "---", "\u3000!"):
+        assert (await http.get("/search", params={"q": wordless})).json()["items"] == []
+    assert (await http.get("/search", params={"q": "bzzgrmpf"})).json()["items"]  # its meaning is close
+
+
 async def test_search_fuses_words_and_meaning_and_remembers_queries(http: httpx.AsyncClient, parts: Parts) -> None:
     release = parts.engine.current
     assert release is not None
