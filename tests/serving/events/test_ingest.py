@@ -35,7 +35,7 @@ async def test_each_event_has_its_own_verdict(tmp_path: Path, bundle: Path) -> N
     events = [
         event(1),
         event(2, kind="bought"),
-        event(3, event_time="2026-01-05T12:00:00"),
+        event(3, event_time="11/05/2026 12:00"),
         event(4, event_time=ahead),
         event(5, item_id=None),
         event(6, kind="search", item_id=None, query=" "),
@@ -54,18 +54,19 @@ async def test_each_event_has_its_own_verdict(tmp_path: Path, bundle: Path) -> N
         answer = response.json()
     assert response.status_code == 200
     verdicts = [v["status"] for v in answer["verdicts"]]
-    assert verdicts == ["accepted"] + ["rejected"] * 6 + ["duplicate", "rejected", "accepted", "rejected", "rejected"]
-    assert (answer["accepted"], answer["duplicates"], answer["rejected"]) == (2, 1, 9)
+    assert verdicts == ["accepted"] + ["rejected"] * 6 + ["duplicate", "rejected", "accepted", "rejected", "accepted"]
+    assert (answer["accepted"], answer["duplicates"], answer["rejected"]) == (3, 1, 8)
     assert all(v["reason"] for v in answer["verdicts"] if v["status"] == "rejected")
     assert answer["online"] is True
     rows = [orjson.loads(line) for line in logged(tmp_path)]
-    assert [row["event_id"] for row in rows] == ["e-1", "e-8"]
+    assert [row["event_id"] for row in rows] == ["e-1", "e-8", "e-10"]
+    assert answer["verdicts"][-1]["left_out"] == ["surprise"]
     assert rows[0]["event_time"] == "2026-01-05T11:00:00.123456Z"
     assert rows[0]["source"] == "shop"
     assert rows[1]["query"] == "lamp for [email]"
     assert b"example.org" not in b"".join(logged(tmp_path))
     assert b"visit-1" not in b"".join(logged(tmp_path))
-    assert [pushed["event_id"] for pushed in online.pushed] == ["e-1"]  # a search is no interaction
+    assert [pushed["event_id"] for pushed in online.pushed] == ["e-1", "e-10"]  # a search is no interaction
     assert online.pushed[0]["user_id"].startswith("u_")
 
 
@@ -75,7 +76,7 @@ async def test_only_bad_events_are_a_422(tmp_path: Path, bundle: Path) -> None:
         async with client(parts) as http:
             response = await http.post("/events", json={"events": [event(1, kind="?")]})
     assert response.status_code == 422
-    assert response.json()["verdicts"][0]["reason"].startswith("kind: ")
+    assert response.json()["verdicts"][0]["reason"].startswith("unknown_kind: ")
     assert response.json()["remedy"]
 
 
