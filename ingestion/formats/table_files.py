@@ -66,7 +66,7 @@ def read_raw(
                 raise UnreadableFile(
                     f"{name} is {what}", remedy="give Parquet, CSV or JSON lines in UTF-8, plain or gzipped"
                 )
-        data = data.removeprefix(b"\xef\xbb\xbf")
+        data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\n\xef\xbb\xbf", b"\n")  # of files put together, too
         if _is_json_lines(data, {*(columns or ()), *required}):
             raw = RawFile.of_text(name, "jsonl", parse_json_lines(data, columns))
         elif data[:_SNIFFED].lstrip().startswith(b"["):
