@@ -94,9 +94,10 @@ def _misfit(
     least_known: float,
 ) -> UnknownItems | None:
     """Return why a catalog does not fit the day's interactions, or None."""
-    if _known(looked_at, ids) < least_known * len(looked_at):
-        return _refusal(lake, day, looked_at, ids, why, least_known)
-    return _respelled(lake, day, fit) if fit.is_export_broken else None
+    if fit.is_export_broken:  # the cause, where it is one, of the catalog knowing few
+        return _respelled(lake, day, fit)
+    enough = _known(looked_at, ids) >= least_known * len(looked_at)
+    return None if enough else _refusal(lake, day, looked_at, ids, why, least_known)
 
 
 def _respelled(lake: Lake, day: str, fit: KnownItems) -> UnknownItems:
