@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from contracts.events import MAX_ID, MAX_QUERY
+from ingestion.rules.nobody import is_nobody
 from serving.bundle.release import Release
 from serving.callers import Caller
 from serving.events.answer_log import AnswerRecord, RequestOrigin, log_answer
@@ -65,8 +66,10 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
     caller = Caller.of(request)
     if caller.kind == "shopper" and not caller.may_speak_for(body.user_id):
         raise HTTPException(403, "user_id: not the shopper of the token")
-    # an unknown caller gets what does not depend on any shopper, whichever one the request names
-    user = parts.identifiers.hash(body.user_id) if caller.is_known else None
+    # an unknown caller gets what does not depend on any shopper, whichever one the request names; so does a request
+    # for "guest", whose history would be that of thousands
+    named = caller.is_known and not is_nobody(body.user_id)
+    user = parts.identifiers.hash(body.user_id) if named else None
     if caller.kind != "shop":
         body = body.model_copy(update=DEFAULTS)
     result = await recommend(release, parts.shoppers, user, body, watch)

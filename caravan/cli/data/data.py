@@ -183,7 +183,9 @@ def _show(report: LandingReport, *, as_json: bool) -> None:
         total = {"read": report.read, "kept": report.kept, "quarantined": report.quarantined}
         files = [asdict(f) for f in report.files]
         days = list(report.days)
-        typer.echo(json.dumps({"source": report.source, **total, "days": days, "files": files}, indent=2))
+        explained = _explained(report)
+        found = {"source": report.source, **total, "explained": explained, "days": days, "files": files}
+        typer.echo(json.dumps(found, indent=2))
         return
     rows = [
         [
@@ -199,8 +201,18 @@ def _show(report: LandingReport, *, as_json: bool) -> None:
     ]
     head = ["file", "", "read", "kept", "quarantined", "days", "columns left out"]
     _table(f"{report.source}: {report.read:,} rows read, {report.kept:,} kept", head, rows)
+    for reason, meaning in _explained(report).items():
+        typer.secho(f"{report.quarantined[reason]:,} x {reason}: {meaning}", err=True)
     for file in report.refused:
         typer.secho(f"refused {file.reason}", fg=typer.colors.RED, err=True)
+
+
+def _explained(report: LandingReport) -> dict[str, str]:
+    """Return what each reason of quarantined rows means, with a value that would do."""
+    from ingestion.rules.reasons import CATALOG_REASONS, EVENT_REASONS, JUDGMENT_REASONS
+
+    meanings = JUDGMENT_REASONS | CATALOG_REASONS | EVENT_REASONS
+    return {reason: meanings[reason] for reason in report.quarantined if reason in meanings}
 
 
 def _reasons(found: dict[str, int]) -> str:

@@ -60,20 +60,22 @@ def show(
 ) -> None:
     """Print what is known online about a shopper, as JSON."""
     from feature_repo.reader import OnlineReader, ShopperFeatures
-    from ingestion.pseudonymize import Pseudonymizer
+    from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
 
     s = settings()
-    hashed = user.startswith("u_") and len(user) == 34
-    user_id = user if hashed else Pseudonymizer(s.secret("pseudonym_key")).hash(user)
+    name = Pseudonymizer(s.secret("pseudonym_key")).hash(user)
 
-    async def read() -> ShopperFeatures:
+    async def read(user_id: str) -> ShopperFeatures:
         reader = OnlineReader(s, source or s.shop)
         try:
             return await reader.shopper(user_id, s.request_deadline)
         finally:
             await reader.close()
 
-    typer.echo(json.dumps({"user_id": user_id, **asdict(asyncio.run(read()))}, default=str, indent=2))
+    found = asyncio.run(read(name))
+    if not found.known and PSEUDONYM.match(user):  # a shop's own identifiers may look so, too: they come first
+        name, found = user, asyncio.run(read(user))
+    typer.echo(json.dumps({"user_id": name, **asdict(found)}, default=str, indent=2))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

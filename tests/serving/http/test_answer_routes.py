@@ -47,6 +47,18 @@ async def test_options_of_the_caller_are_kept(http: httpx.AsyncClient) -> None:
     assert "i-00010" in {item["item_id"] for item in again["items"]}
 
 
+@pytest.mark.parametrize(
+    "user", ["undefined", "null", "NaN", "[object Object]", "0", "guest", "Anonymous", "ゲスト", "-"]
+)
+async def test_nobody_has_no_history(http: httpx.AsyncClient, reader: FakeReader, user: str) -> None:
+    reader.know(user, ["i-00005", "i-00010"])  # what thousands of guests looked at
+    answer = await recommend(http, user)
+    assert (answer["fallback_reason"], reader.reads) == ("unknown-shopper", 0)
+    assert {item["source"] for item in answer["items"]} == {"popular"}
+    here = await recommend(http, user, context={"items": ["i-00005"]})
+    assert "fallback_reason" not in here  # what is on the page is a start for anyone
+
+
 async def test_an_unknown_shopper_gets_what_is_popular_and_it_says_so(http: httpx.AsyncClient, bundle: Path) -> None:
     answer = await recommend(http, "nobody")
     assert (answer["fallback"], answer["fallback_reason"]) == (True, "unknown-shopper")
