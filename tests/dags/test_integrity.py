@@ -101,6 +101,13 @@ def test_every_parameter_is_typed_and_explained(path: Path, facts: Any) -> None:
         assert bounded, f"{name} takes anything"
 
 
+def test_every_form_is_known_where_unknown_names_are_refused(path: Path, facts: Any) -> None:
+    from caravan_airflow.conf import PARAMETERS
+
+    assert set(PARAMETERS) == {dag.stem for dag in DAGS}
+    assert set(PARAMETERS[path.stem]) == set(facts(path)["dags"][path.stem]["params"])
+
+
 def test_parameters_never_reach_a_template(path: Path, facts: Any) -> None:
     for name, task in facts(path)["dags"][path.stem]["tasks"].items():
         assert task["templated"] == [], name
