@@ -155,7 +155,7 @@ def make_routes(split: TrafficSplit, s: Settings) -> Yaml:
     ]
     for route in found:
         route["metadata"] = {"filter_metadata": {"envoy.filters.http.lua": {"salt": split.salt}}}
-    found.append(origins.make_preflight_route())
+    found += origins.make_preflight_routes(s, probe)
     found += [_refuse(path, method, split.salt) for path, method in METHODS.items()]
     found.append(
         {

@@ -50,15 +50,24 @@ def make_origin_policy(s: Settings) -> Yaml:
     return {"envoy.filters.http.cors": policy}
 
 
-def make_preflight_route() -> Yaml:
-    """Make the route of preflights that the filter did not answer: their origin is none of the shop's."""
+def make_preflight_routes(s: Settings, route: Yaml) -> list[Yaml]:
+    """Make the routes of preflights: the filter answers those of allowed origins, all others are refused here.
+
+    The filter looks only at requests that a `route` would lead somewhere; an answered one never goes there.
+    """
     asks = [
         {"name": ":method", "string_match": {"exact": "OPTIONS"}},
-        {"name": "origin", "present_match": True},
         {"name": "access-control-request-method", "present_match": True},
     ]
-    return {
-        "match": {"prefix": "/", "headers": asks},
+    allowed = [
+        {
+            "match": {"prefix": "/", "headers": [*asks, {"name": "origin", "string_match": {"exact": origin}}]},
+            "route": route,
+        }
+        for origin in read_origins(s)
+    ]
+    refused = {
+        "match": {"prefix": "/", "headers": [*asks, {"name": "origin", "present_match": True}]},
         "direct_response": {"status": 403, "body": {"inline_string": "pages of this origin may not ask here"}},
         "metadata": {
             "filter_metadata": make_remedy(
@@ -66,3 +75,4 @@ def make_preflight_route() -> Yaml:
             )
         },
     }
+    return [*allowed, refused]
