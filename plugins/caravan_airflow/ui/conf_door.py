@@ -22,7 +22,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _RUNS = re.compile(r"/api/v2/dags/([^/]+)/dagRuns/?$")
 _BACKFILLS = re.compile(r"/api/v2/backfills(/dry_run)?/?$")
-#: Bytes of a request that are looked at; what is larger is no form of ours.
+#: Bytes of a request that are looked at; what is larger is none of our forms.
 MAX_BODY = 1 << 20
 
 
