@@ -177,3 +177,23 @@ def test_airflow_loads_the_plugin_and_nothing_else(environment: dict[str, str]) 
     )  # fmt: skip
     assert done.stdout.strip().splitlines()[-1] == "['caravan'] {}"
     assert [path.name for path in Path(folder).glob("*.py")] == ["caravan_plugin.py"]
+
+
+def test_airflow_puts_the_check_of_parameters_around_its_api(environment: dict[str, str]) -> None:
+    script = (
+        "from airflow.api_fastapi.app import init_plugins\n"
+        "from fastapi import FastAPI\n"
+        "from fastapi.testclient import TestClient\n"
+        "app = FastAPI()\n"
+        "app.post('/api/v2/dags/{dag}/dagRuns')(lambda dag: dag)\n"
+        "init_plugins(app)\n"
+        "asked = TestClient(app).post\n"
+        "print([asked('/api/v2/dags/nightly/dagRuns', json={'conf': c}).status_code for c in ({'Day': 1}, {})])"
+    )
+    folder = str(REPOSITORY / "plugins" / "loaded_by_airflow")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY, env={**environment, "AIRFLOW__CORE__PLUGINS_FOLDER": folder}, capture_output=True, text=True,
+        timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip().splitlines()[-1] == "[422, 200]"
