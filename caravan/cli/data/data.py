@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from contracts.dates import read_day
 from contracts.errors import SettingsError
 from contracts.exit_codes import REFUSED
 from contracts.settings import SOURCE_NAME, settings
@@ -82,7 +83,7 @@ def validate(
     s = settings()
     report = validate_day(
         Lake.of(s, _shop_name(source or s.shop)),
-        day,
+        read_day(day).isoformat(),
         event_log=s.paths.event_log,
         accept_changes=accept_changes,
         max_quarantined=max_quarantined,
@@ -136,14 +137,14 @@ def generate_shop(
     from ingestion.sources.shop import generate
     from ingestion.sources.shop_world import ShopPlan
 
-    last = _day(end) if end else datetime.now(UTC).date() - timedelta(days=1)
+    last = read_day(end) if end else datetime.now(UTC).date() - timedelta(days=1)
     plan = ShopPlan(
         days=days,
         shoppers=shoppers,
         items=items,
         seed=seed,
         end=last,
-        opening=_day(opening) if opening else None,
+        opening=read_day(opening) if opening else None,
         drift=drift,
         bad_rows=bad_rows,
         missing_column=missing_column,
@@ -165,13 +166,6 @@ def _shop_name(name: str) -> str:
     if not SOURCE_NAME.fullmatch(name):
         raise SettingsError(f"{name!r} is no name for a shop", remedy="use small letters, digits and '-', at most 41")
     return name
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is not a day", remedy="give it as YYYY-MM-DD") from None
 
 
 def _say(line: str) -> None:

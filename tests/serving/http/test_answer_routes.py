@@ -203,6 +203,27 @@ async def test_similar_items(http: httpx.AsyncClient) -> None:
     assert answer["items"][0]["category"] == "kitchen/tea"
 
 
+@pytest.mark.parametrize(
+    "item_id",
+    [
+        "HW/34-NIP", "50% OFF#1", "two words", "..", ".", "Ünïcode-1", "🦊", "007", "7", "1" * 20, "<b>x</b>",
+        "a+b&c=d", "a?b", "//", "%2F", '"quoted"', "x" * 128, "日本語/サイズ", "a\u00a0b", "-", "C:\\parts\\1",
+    ],
+)  # fmt: skip
+async def test_every_identifier_of_the_contract_can_be_asked_for(
+    http: httpx.AsyncClient, parts: Parts, item_id: str
+) -> None:
+    release = parts.engine.current
+    assert release is not None
+    # two more names for two items: what a path loses or changes would find neither, or the other one
+    named = {**release.items.index, item_id: 7, {"007": "7", "7": "007"}.get(item_id, "another"): 9}
+    parts.engine.current = replace(release, items=replace(release.items, index=named))
+    for known, row in ((item_id, "i-00007"), ({"007": "7", "7": "007"}.get(item_id, "another"), "i-00009")):
+        answer = await http.get("/similar", params={"item_id": known, "k": 5})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["items"] == (await http.get(f"/similar/{row}", params={"k": 5})).json()["items"]
+
+
 async def test_metrics_tell_what_happened(http: httpx.AsyncClient, parts: Parts) -> None:
     await recommend(http, "nobody")
     text = (await http.get("/metrics")).text
