@@ -152,7 +152,7 @@ def is_pseudonym(
     why = f"{', '.join(silent_places)} cannot be asked" if silent_places and not meant else "both are found"
     raise SettingsError(
         f"the name can mean the shopper with this pseudonym, or the one whom the shop calls so ({why})",
-        remedy="say which with --pseudonym or --identifier",
+        remedy="say which: `caravan forget --pseudonym` or `caravan forget --identifier`",
     )
 
 
