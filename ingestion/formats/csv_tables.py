@@ -41,7 +41,7 @@ def parse_csv(
     table = _fast_csv(rest, header, kept, delimiter, multiline=multiline, quoted=quoted)
     refused: list[Refused] = []
     if table is not None:
-        numbers = pa.array(range(1, table.num_rows + 1), pa.int64())
+        numbers = pa.array(np.arange(1, table.num_rows + 1, dtype=np.int64))
     else:
         rows, listed, refused = _slow_csv(rest, len(header), delimiter, multiline=multiline, quoted=quoted)
         arrays = [pa.array([row[header.index(c)] or None for row in rows], pa.string()) for c in kept]

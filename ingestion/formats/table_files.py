@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence, Set
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -182,7 +183,7 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
         name=name,
         format="parquet",
         table=table,
-        numbers=pa.array(range(1, table.num_rows + 1), pa.int64()),
+        numbers=pa.array(np.arange(1, table.num_rows + 1, dtype=np.int64)),
         families={c: family(table.schema.field(c).type) for c in kept},
         dropped=tuple(c for c in names if c not in kept),
     )

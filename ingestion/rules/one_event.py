@@ -64,6 +64,15 @@ def _time(value: object, _: dict[str, Any], now: datetime) -> _Judged:
 
 
 def _identifier(value: object, column: str) -> _Judged:
+    if (
+        type(value) is str
+        and value.isprintable()
+        and len(value) <= MAX_ID
+        and "+" not in value
+        and value not in _MISSING
+        and value.strip()
+    ):  # nearly always; the same as what follows
+        return value, ""
     text = read_text(value, "shopper" if column == "user_id" else "identifier")
     if text is None:
         return None, ""
@@ -88,6 +97,8 @@ def _session_id(value: object, _: dict[str, Any], __: datetime) -> _Judged:
 
 
 def _kind(value: object, _: dict[str, Any], __: datetime) -> _Judged:
+    if type(value) is str and value in _KINDS:
+        return value, ""
     text = read_text(value, "words")
     if text is UNREADABLE:
         return None, "bad_kind"
@@ -100,7 +111,10 @@ def _item_id(value: object, event: dict[str, Any], _: datetime) -> _Judged:
 
 
 def _query(value: object, event: dict[str, Any], _: datetime) -> _Judged:
-    text, searches = read_text(value, "query"), event["kind"] == "search"
+    searches = event["kind"] == "search"
+    if value is None and not searches:
+        return None, ""
+    text = read_text(value, "query")
     if text is None:
         return None, "missing_query" if searches else ""
     if text in _MISSING and not searches:  # only who searches may mean the word itself
@@ -111,6 +125,8 @@ def _query(value: object, event: dict[str, Any], _: datetime) -> _Judged:
 
 
 def _position(value: object, _: dict[str, Any], __: datetime) -> _Judged:
+    if value is None:
+        return None, ""
     number = read_whole(value)
     fits = number is None or (number is not UNREADABLE and 0 <= number <= MAX_POSITION)
     return number, "" if fits else "bad_position"

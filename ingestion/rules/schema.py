@@ -30,7 +30,7 @@ from contracts.events import (
     MAX_QUERY,
     MAX_VALUE,
 )
-from ingestion.formats.columns import Column, Mask, mask
+from ingestion.formats.columns import Bytes, Column, Mask, bytes_of, holds_any, mask
 from ingestion.rules.nobody import somebody
 from ingestion.rules.reasons import CATALOG_REASONS, EVENT_REASONS, JUDGMENT_REASONS
 
@@ -115,12 +115,29 @@ def _between(low: float, high: float) -> Rule:
     return _or_null(lambda c: pc.and_(pc.greater_equal(c, low), pc.less_equal(c, high)))
 
 
-_identifier = _or_null(
-    lambda c: pc.and_(
-        pc.less_equal(pc.utf8_length(c), MAX_ID), pc.invert(pc.match_substring_regex(c, r"[\x00-\x1f\x7f]"))
-    )
-)
-_plain = _or_null(lambda c: pc.invert(pc.match_substring_regex(c, r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")))
+_CONTROL = bytes_of("".join(map(chr, [*range(0x20), 0x7F])))
+_CONTROL_IN_TEXT = bytes_of("".join(map(chr, [*range(9), 11, 12, *range(14, 0x20), 0x7F])))
+
+
+def _clean(which: Bytes, pattern: str) -> Rule:
+    """Return the rule that a text has none of the bytes `which`, as `pattern` says it for one text."""
+
+    def rule(column: Column) -> Column:
+        if not holds_any(column, which):  # nearly always
+            return pa.chunked_array([pa.array(np.ones(len(column), bool))])
+        return pc.fill_null(pc.invert(pc.match_substring_regex(column, pattern)), True)
+
+    return rule
+
+
+_no_control = _clean(_CONTROL, r"[\x00-\x1f\x7f]")
+_plain = _clean(_CONTROL_IN_TEXT, r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _identifier(column: Column) -> Column:
+    return pc.and_(_short(MAX_ID)(column), _no_control(column))
+
+
 _timely = _or_null(lambda c: pc.greater_equal(c, pa.scalar(EARLIEST, c.type)))
 
 

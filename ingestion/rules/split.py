@@ -99,13 +99,14 @@ def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: S
     Of events the earliest of each UTC day stays, however the rows are ordered and cut into files.
     """
     result = np.zeros(table.num_rows, bool)
-    rows = table.append_column("row#", pa.array(np.arange(table.num_rows))).filter(pa.array(candidates))
     keys = list(schema.key)
-    if rows.num_rows < 2 or rows.group_by(keys).aggregate([]).num_rows == rows.num_rows:
+    several = _repeated(table.select(keys).filter(pa.array(candidates)), keys)
+    if not several.num_rows:
         return result
-    sizes = rows.group_by(keys).aggregate([([], "count_all")])
-    several = sizes.filter(pc.greater(sizes.column("count_all"), 1)).select(keys)
-    rows = rows.join(several, keys, join_type="left semi")
+    rows = table.append_column("row#", pa.array(np.arange(table.num_rows)))
+    if len(keys) == 1:
+        candidates = candidates & mask(pc.is_in(table.column(keys[0]), several.column(keys[0]).combine_chunks()))
+    rows = rows.filter(pa.array(candidates)).join(several, keys, join_type="left semi")
     events = schema.name == "events"
     if events:  # by content, so that the order in which files came does not matter
         if stored is not None:
@@ -124,3 +125,11 @@ def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: S
         same[1:] &= np.asarray(pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False), bool)
     result[rows.column("row#").to_numpy()[same]] = True
     return result
+
+
+def _repeated(rows: pa.Table, keys: list[str]) -> pa.Table:
+    """Return the keys that several rows have."""
+    sizes = rows.combine_chunks().group_by(keys).aggregate([([], "count_all")])
+    if sizes.num_rows == rows.num_rows:
+        return rows.slice(0, 0)
+    return sizes.filter(pc.greater(sizes.column("count_all"), 1)).select(keys)
