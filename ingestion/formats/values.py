@@ -98,11 +98,14 @@ def read_moment(value: object) -> datetime | Unreadable | None:
         if found is None and _says_nothing(value):
             return None
     elif isinstance(value, datetime):
-        found = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        try:
+            found = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError:  # the first or the last hours that there are
+            return UNREADABLE
     elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        if value != value:  # NaN
+        if _is_nan(value):
             return None
-        if math.isfinite(value):
+        if isinstance(value, int) or math.isfinite(value):  # no float holds a number of 400 digits
             # a whole number is what its digits say: 20261125 is a date
             digits = number_as_text(value) if not isinstance(value, Decimal) else f"{value:f}"
             found = read_time(digits) if isinstance(digits, str) else read_epoch(value)
@@ -122,11 +125,12 @@ def read_number(value: object) -> float | Unreadable | None:
         return None if _says_nothing(text) else UNREADABLE
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return UNREADABLE
+    if _is_nan(value):
+        return None
     try:
-        number = float(value)
+        return _finite(float(value))
     except OverflowError:
         return UNREADABLE
-    return None if math.isnan(number) else _finite(number)
 
 
 def read_whole(value: object) -> int | Unreadable | None:
@@ -149,6 +153,11 @@ def read_yes_or_no(value: object) -> bool | Unreadable | None:
         return UNREADABLE
     found = _YES_OR_NO.get(value.strip().lower())
     return found if found is not None else None if _says_nothing(value) else UNREADABLE
+
+
+def _is_nan(value: float | Decimal) -> bool:
+    """Say whether a number is none; asking a signaling NaN whether it equals itself would raise."""
+    return value.is_nan() if isinstance(value, Decimal) else value != value
 
 
 def _says_nothing(text: str) -> bool:

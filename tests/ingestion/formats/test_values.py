@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from contracts.errors import UnreadableFile
-from contracts.events import TIMESTAMP
+from contracts.events import EVENTS, TIMESTAMP
 from ingestion.formats.columns import convert
 from ingestion.formats.values import (
     MISSING,
@@ -23,6 +26,7 @@ from ingestion.formats.values import (
     read_yes_or_no,
 )
 from ingestion.landing.table_reader import read_file
+from ingestion.rules.one_event import judge_event
 from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from ingestion.rules.split import split_rows
 from tests.ingestion.builders import NOW, csv_bytes, parquet, rows, write
@@ -254,3 +258,25 @@ def test_blanks_are_the_same_for_columns_and_for_one_value() -> None:
     assert [text for text, value in zip(every, blank.to_pylist(), strict=True) if value is None] == [
         text for text in every if read_text(text, "words") is None
     ]
+
+
+#: What some program may send as a number, a time or a text, and Python trips over.
+MONSTERS = [
+    10**19, 10**400, -(10**400), 10**5000, Decimal("1e999999"), Decimal("-1e999999"), Decimal("NaN"), Decimal("sNaN"),
+    Decimal("Infinity"), math.inf, -math.inf, 1e308, 5e-324, "9" * 5000, "-" + "9" * 400, "1e999999",
+    "1" * 400 + ".5", "\ud800", "\u0663" * 300, dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=14))),
+    dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-14))), [], {}, b"x", object(), "2026-W99-1", "2026-366",
+    "0000-01-01", "9999-12-31T24:00:00Z",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("read", [read_moment, read_number, read_whole, read_yes_or_no])
+@pytest.mark.parametrize("value", MONSTERS, ids=lambda value: type(value).__name__)
+def test_no_value_is_so_large_that_a_reader_gives_up(read: Callable[[object], object], value: object) -> None:
+    read(value)  # an exception would be a 500 at one door and a stopped night at another
+
+
+@pytest.mark.parametrize("value", MONSTERS, ids=lambda value: type(value).__name__)
+def test_no_event_is_so_odd_that_the_judge_gives_up(value: object) -> None:
+    for name in EVENTS.names:
+        judge_event({name: value}, NOW)
