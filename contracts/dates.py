@@ -1,7 +1,8 @@
-"""Reads days and moments as people write them: one reader for commands, forms and files, and one refusal for each.
+"""Reads days and moments as people write them: one reader for commands, forms and tasks, and one refusal for each.
 
 A day is a day in UTC and is written YYYY-MM-DD. A moment is ISO 8601; without an offset it is in UTC. Blanks around
 either are forgiven. What could mean two things is refused with what to write instead.
+The many forms in which files write a time are read by `ingestion.formats.times`.
 """
 
 from __future__ import annotations

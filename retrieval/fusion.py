@@ -7,9 +7,13 @@ Reciprocal rank fusion, which knows only the order, does worse. That and the wei
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from retrieval.bm25 import BM25Index
 
 Scores = NDArray[np.float32]
 
@@ -30,6 +34,16 @@ def fuse(lexical: Scores, dense: Scores, weight: float = DENSE_WEIGHT) -> Scores
     words = lexical / highest if highest > 0 else lexical
     fused: Scores = np.float32(1.0 - weight) * words + np.float32(weight) * dense
     return fused
+
+
+def fuse_what_fits(index: BM25Index, query: str, lexical: Scores, dense: Scores) -> Scores | None:
+    """Return the fused scores; None where nothing fits, or `query` has neither a letter nor a digit.
+
+    A query of which a word was found has one: it is not split a second time.
+    """
+    if not fits(lexical, dense) or not (lexical.any() or index.has_words(query)):
+        return None
+    return fuse(lexical, dense)
 
 
 def chance(items: int) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.fusion import fits, fuse
+from retrieval.fusion import fuse_what_fits
 from retrieval.topk import top_k
 from serving.bundle.release import Floats, Indexes, Release
 
@@ -31,10 +31,10 @@ def search(release: Release, query: str, k: int, vector: Floats | None) -> Searc
     if vector is None or release.text_vectors is None:
         found = np.where(lexical > 0, lexical, -np.inf)
     else:
-        dense = release.text_vectors @ vector
-        if not release.bm25.has_words(query) or not fits(lexical, dense):
+        fused = fuse_what_fits(release.bm25, query, lexical, release.text_vectors @ vector)
+        if fused is None:
             return _NOTHING
-        found = fuse(lexical, dense)
+        found = fused
     index, score = top_k(np.where(release.items.available, found, -np.inf), k)
     return SearchRanking(index=index, score=score)
 

@@ -93,8 +93,9 @@ def _search_all(
         dense = vectors @ asked.encode([query])[0]
         _best(lists["dense"], row, dense)
         took["dense"][row] = meaning = stop.lap("meaning")
-        if index.has_words(query) and fusion.fits(lexical, dense):  # as serving.pipeline.search does
-            _best(lists["fused"], row, fusion.fuse(lexical, dense))
+        fused = fusion.fuse_what_fits(index, query, lexical, dense)
+        if fused is not None:
+            _best(lists["fused"], row, fused)
         took["fused"][row] = words + meaning + stop.lap("fuse")
         done(1)
     return lists, took
