@@ -1,16 +1,16 @@
 """Defines one shopper event and one product as they travel: the contract of docs/data-contract.md.
 
-Two shapes: `Event` is what a shop sends over HTTP (identifiers of persons in the clear, never stored so);
-`EVENTS` and its siblings are the Arrow schemas of what is in the lake, pseudonymous, in microseconds UTC.
+`EVENTS` and its siblings are the Arrow schemas of what is in the lake, pseudonymous, in microseconds UTC. The limits
+hold at every door; `ingestion.rules` judges by them.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, get_args
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import StringConstraints
 
 Kind = Literal["search", "impression", "view", "click", "add_to_cart", "purchase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -19,6 +19,10 @@ INTERACTIONS: tuple[Kind, ...] = ("view", "click", "add_to_cart", "purchase")
 
 MAX_ID = 128
 MAX_QUERY = 256
+MAX_POSITION = 100_000
+MAX_VALUE = 1e9
+#: An event dated before is from a clock that was never set.
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 #: How far ahead of our own clock a shop's clock may run: an event dated later than that is refused.
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -64,19 +68,3 @@ JUDGMENTS = pa.schema(
         pa.field("relevance", pa.float64(), nullable=False),
     ]
 )
-
-
-class Event(BaseModel):
-    """One event as a shop sends it to `POST /events`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    event_id: Identifier
-    event_time: datetime = Field(description="Time zone aware; stored in UTC, microseconds.")
-    user_id: Identifier
-    session_id: Identifier | None = None
-    kind: Kind
-    item_id: Identifier | None = None
-    query: Annotated[str, StringConstraints(max_length=MAX_QUERY)] | None = None
-    position: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    value: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     request_deadline: float = Field(default=1.0, gt=0, description="Longest time one answer may take.")
     online_read_deadline: float = Field(default=0.05, gt=0, description="Longest wait for the online store.")
     feature_age_limit: float = Field(default=3 * 86400.0, gt=0, description="Oldest feature served as fresh.")
+    allowed_origins: str = Field(
+        default="", description="Origins whose web pages may ask the edge (CORS), by commas; empty: none."
+    )
     reviewers: str = Field(default="admin,reviewer", description="Signed-in names that may approve, by commas.")
     approvers_required: int = Field(default=1, ge=1, le=5, description="Different people who must approve.")
     approval_timeout: float = Field(default=86400.0, gt=0, description="Longest wait for an answer; then: rejected.")

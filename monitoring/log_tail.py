@@ -13,8 +13,11 @@ Line = dict[str, Any]
 
 
 def is_counted(line: Line) -> bool:
-    """Say whether a line of either log is of a shopper whom the shop or a token names; older lines have no `caller`."""
-    return line.get("caller", "shop") in ("shop", "shopper")
+    """Say whether a line of either log is of a shopper whom the shop or a token names; older lines have no `caller`.
+
+    An id that the edge `minted` for that very request is nobody's yet: who keeps no cookie gets one for each.
+    """
+    return line.get("caller", "shop") in ("shop", "shopper") and line.get("minted") in (None, "", "-")
 
 
 #: Bytes read at once; a backlog is worked off in pieces, so memory stays bounded.

@@ -122,7 +122,7 @@ class OutcomeReader:
     def _is_exposure(self, line: Line) -> bool:
         """Say whether a line of the edge is of a known shopper's question that an engine had its time to answer."""
         flags = str(line.get("flags"))
-        if not str(line.get("path")).startswith(("/recommend", "/search", "/similar/")):
+        if not str(line.get("path")).startswith(("/recommend", "/search", "/similar")):
             return False
         if not is_counted(line):
             return False  # a caller whom neither the shop nor a token names decides on no release

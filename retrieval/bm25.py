@@ -3,7 +3,7 @@
 The folder holds plain arrays and JSON (`np.load` without pickle, memory-mapped), so nothing in it can run code,
 and the same texts give the same bytes:
 
-    config.json       format, tokenizer version, k1, b, documents
+    config.json       format, tokenizer version (older ones are asked by their own tokenizer), k1, b, documents
     vocabulary.json   the terms, sorted; position = term number
     offsets.npy       int64 [V + 1]  where each term's postings begin
     documents.npy     int32 [P]      document numbers, rising within a term
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import UnreadableFile
-from retrieval import tokenize
 from retrieval.spelling import Speller
+from retrieval.tokenize import CURRENT, Tokenizer, tokenizer
 from retrieval.topk import top_k
 
 FORMAT = 1
@@ -47,6 +47,7 @@ class BM25Index:
         size: int,
         k1: float,
         b: float,
+        tokenizer: Tokenizer = CURRENT,
     ) -> None:
         self.vocabulary = vocabulary
         self.offsets = offsets
@@ -55,20 +56,21 @@ class BM25Index:
         self.size = size
         self.k1 = k1
         self.b = b
+        self.tokenizer = tokenizer
         found = np.diff(offsets).tolist()
-        self._speller = Speller({term: found[number] for term, number in vocabulary.items()})
+        self._speller = Speller({term: found[number] for term, number in vocabulary.items()}, tokenizer.is_word)
 
     def __len__(self) -> int:
         return self.size
 
     @classmethod
-    def build(cls, texts: Iterable[str], *, k1: float = K1, b: float = B) -> BM25Index:
+    def build(cls, texts: Iterable[str], *, k1: float = K1, b: float = B, tokenizer: Tokenizer = CURRENT) -> BM25Index:
         """Index `texts`; a text's number is its position."""
         first_seen: dict[str, int] = {}
         terms: list[int] = []
         lengths: list[int] = []
         for text in texts:
-            found = tokenize.tokens(text)
+            found = tokenizer.document(text)
             terms.extend([first_seen.setdefault(term, len(first_seen)) for term in found])
             lengths.append(len(found))
         size, width = len(lengths), len(first_seen)
@@ -93,15 +95,21 @@ class BM25Index:
             size=size,
             k1=k1,
             b=b,
+            tokenizer=tokenizer,
         )
 
+    def has_words(self, query: str) -> bool:
+        """Tell whether `query` has a word or a number at all, known here or not."""
+        return bool(self.tokenizer.document(query))
+
     def terms(self, query: str) -> list[str]:
-        """Return the terms of `query` that the index knows, in order.
+        """Return the terms of `query` that the index knows, in order; none says that nothing here fits its words.
 
         Misspelled words are corrected and unknown ones left out. Behind them come neighbours that are also one word
         here ("door bell": doorbell).
         """
-        asked = tokenize.tokens(query)[:MAX_TERMS]
+        is_word = self.tokenizer.is_word
+        asked = self.tokenizer.query(query, self.vocabulary)[:MAX_TERMS]
         known: list[str] = []
         corrections = 0
         for term in asked:
@@ -110,7 +118,7 @@ class BM25Index:
             elif corrections < MAX_CORRECTIONS:
                 corrections += 1
                 known.extend(self._speller.correct(term))
-        joined = (a + b for a, b in pairwise(asked) if a.isalpha() and b.isalpha())
+        joined = (a + b for a, b in pairwise(asked) if is_word(a) and is_word(b))
         return known + [term for term in joined if term in self.vocabulary]
 
     def scores(self, query: str) -> NDArray[np.float32]:
@@ -131,7 +139,13 @@ class BM25Index:
     def save(self, directory: Path) -> None:
         """Write the index into `directory`, which may exist. The same index gives the same bytes."""
         directory.mkdir(parents=True, exist_ok=True)
-        config = {"format": FORMAT, "tokenizer": tokenize.VERSION, "k1": self.k1, "b": self.b, "documents": self.size}
+        config = {
+            "format": FORMAT,
+            "tokenizer": self.tokenizer.version,
+            "k1": self.k1,
+            "b": self.b,
+            "documents": self.size,
+        }
         (directory / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
         (directory / "vocabulary.json").write_text(
             json.dumps(list(self.vocabulary), ensure_ascii=False, separators=(",\n", ":")), encoding="utf-8"
@@ -149,8 +163,8 @@ class BM25Index:
                 np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 for name in ("offsets", "documents", "weights")
             )
-            if (config["format"], config["tokenizer"]) != (FORMAT, tokenize.VERSION):
-                raise ValueError("it was built with another format or tokenizer")
+            if config["format"] != FORMAT:
+                raise ValueError(f"its format is {config['format']}, not {FORMAT}")
             index = cls(
                 {word: number for number, word in enumerate(words)},
                 np.asarray(offsets),
@@ -159,6 +173,7 @@ class BM25Index:
                 size=int(config["documents"]),
                 k1=float(config["k1"]),
                 b=float(config["b"]),
+                tokenizer=tokenizer(config["tokenizer"]),
             )
             index._check()
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:

@@ -6,7 +6,7 @@ which letters they have, then the few that are left by edit distance, so a word 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,14 @@ SHORTEST_PART = 3
 class Speller:
     """Corrects words against a vocabulary; of equally near words the more frequent one wins."""
 
-    def __init__(self, frequency: Mapping[str, int]) -> None:
-        """Prepare the known words; `frequency` is the number of documents that have each."""
+    def __init__(self, frequency: Mapping[str, int], is_word: Callable[[str], bool] = str.isalpha) -> None:
+        """Prepare the known words; `frequency` is the number of documents that have each.
+
+        `is_word` tells which terms can be misspelled; it is the tokenizer's.
+        """
         self._frequency = frequency
-        self._words = [word for word in frequency if word.isalpha() and SHORTEST - 1 <= len(word) <= LONGEST]
+        self._is_word = is_word
+        self._words = [word for word in frequency if is_word(word) and SHORTEST - 1 <= len(word) <= LONGEST]
         self._lengths = np.array([len(word) for word in self._words], dtype=np.int16)
         self._letters = np.array([_letters(word) for word in self._words], dtype=np.uint64)
 
@@ -31,7 +35,7 @@ class Speller:
         """Return the known words meant by `word`: itself, its nearest neighbour, its two parts, or none."""
         if word in self._frequency:
             return [word]
-        if not word.isalpha() or not SHORTEST <= len(word) <= LONGEST:
+        if not self._is_word(word) or not SHORTEST <= len(word) <= LONGEST:
             return []
         near = self._nearest(word, 1)
         if near is not None:

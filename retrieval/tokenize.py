@@ -1,71 +1,53 @@
-"""Splits text into search terms; the one tokenizer of index and query.
+"""Splits text into search terms: the one interface of index, query, speller and evaluation.
 
-    12-Gauge Men's Angles, 1 1/2"   ->   12 gauge men angle 1 1/2 in
-
-Letters and digits part ("18v" is 18 v, "1-gal." is 1 gal), fractions and decimals stay whole, a unit behind a number
-has one spelling, plurals lose their s. What each step is worth was measured; see docs/search.md.
+An index remembers the version of its tokenizer, and is asked by that one for as long as a release can be served.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections.abc import Container
+from typing import Protocol
 
-#: Rises whenever the same text could give other terms: an index remembers it and refuses another.
-VERSION = 2
-
-_VULGAR_FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215e]")
-_APOSTROPHE = re.compile(r"(?<=[^\W\d_])['\u2019](?=[^\W\d_])")
-_INCH_MARK = re.compile("(?<=\\d)\\s*(?:\"|''|[\u201d\u2033])")
-_FOOT_MARK = re.compile("(?<=\\d)\\s*['\u2019\u2032]")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_TERM = re.compile(r"\d+(?:[./]\d+)*|[^\W\d_]+")
-
-#: Units as catalogs write them; only behind a number, since "square" and "volt" are also words.
-UNITS = {
-    "inch": "in",
-    "foot": "ft",
-    "feet": "ft",
-    "gallon": "gal",
-    "pound": "lb",
-    "ounce": "oz",
-    "volt": "v",
-    "watt": "w",
-    "amp": "a",
-    "ampere": "a",
-    "square": "sq",
-    "cubic": "cu",
-}
+from retrieval.words.version_2 import Version2
+from retrieval.words.version_3 import Version3
 
 
-def normalize(text: str) -> str:
-    """Bring `text` into one spelling: compatibility forms, accents and case folded, marks of length as words."""
-    if not text.isascii():
-        text = _VULGAR_FRACTION.sub(r" \g<0>", text)  # else 1½ would fold to 11/2
-        text = unicodedata.normalize("NFKD", text).replace("\u2044", "/")
-        text = unicodedata.normalize("NFC", "".join(c for c in text if not unicodedata.combining(c)))
-    text = _APOSTROPHE.sub("", text.casefold())
-    text = _FOOT_MARK.sub(" ft ", _INCH_MARK.sub(" in ", text))
-    return _THOUSANDS.sub("", text)
+class Tokenizer(Protocol):
+    """Makes the terms of an item's text, and those to ask an index for; both by the same rules."""
+
+    @property
+    def version(self) -> int:
+        """Return a number that rises whenever the same text could give other terms."""
+
+    def normalize(self, text: str) -> str:
+        """Bring `text` into the spelling in which equal questions are equal."""
+
+    def document(self, text: str) -> list[str]:
+        """Return the terms under which `text` is found, repeats kept."""
+
+    def query(self, text: str, known: Container[str]) -> list[str]:
+        """Return the terms to ask for, of an index that has those in `known`; others are for the speller."""
+
+    def is_word(self, term: str) -> bool:
+        """Tell whether `term` is a word that can be misspelled, and not a number, a code or a pair of characters."""
 
 
-def singular(word: str) -> str:
-    """Take the s of a plural off `word`, but never below three letters."""
-    if len(word) <= 3 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
-        return word
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("sses", "shes", "ches", "xes", "zes")):
-        return word[:-2]
-    return word[:-1]
+CURRENT: Tokenizer = Version3()
+_ALL: dict[int, Tokenizer] = {2: Version2(), CURRENT.version: CURRENT}
+
+
+def tokenizer(version: int) -> Tokenizer:
+    """Return the tokenizer of that version. Raises ValueError."""
+    if version not in _ALL:
+        raise ValueError(f"it was built with tokenizer {version}; this engine has {', '.join(map(str, sorted(_ALL)))}")
+    return _ALL[version]
 
 
 def tokens(text: str) -> list[str]:
-    """Return the search terms of `text`, in order, repeats kept."""
-    terms: list[str] = []
-    after_number = False
-    for word in _TERM.findall(normalize(text)):
-        term = singular(word)
-        terms.append(UNITS.get(term, term) if after_number else term)
-        after_number = word[0].isdigit()
-    return terms
+    """Return the terms of `text` by the current tokenizer."""
+    return CURRENT.document(text)
+
+
+def normalize(text: str) -> str:
+    """Bring `text` into one spelling by the current tokenizer."""
+    return CURRENT.normalize(text)

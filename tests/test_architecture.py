@@ -84,6 +84,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"main"},
     ],
     "caravan_airflow": [
+        {"conf"},
         {"active", "assets", "retries", "service", "step", "scheduler", "set_up"},
         {"triggers", "ui", "recovery"},
         {"nightly", "release"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from caravan.cli.airflow_api import ENDED, Airflow
+from contracts.dates import read_day
 from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError, SettingsError, StackError
 from contracts.exit_codes import DONE, FAULT, NOTHING, REFUSED, worst
@@ -47,7 +48,7 @@ def nightly(
 ) -> None:
     """Run the nightly chain for one day, through Airflow."""
     s = settings()
-    chosen = _day(day) if day else datetime.now(UTC).date() - timedelta(days=1)
+    chosen = read_day(day, over=True) if day.strip() else datetime.now(UTC).date() - timedelta(days=1)
     source, rollout = source or s.shop, rollout or s.canary_policy
     _check(recipe, rollout)
     airflow = Airflow.of(s)
@@ -85,7 +86,7 @@ def backfill(
 ) -> None:
     """Run the nightly chain for a range of days, oldest first, with Airflow's own backfill."""
     s = settings()
-    start, stop = _day(first), _day(last)
+    start, stop = read_day(first, over=True), read_day(last, over=True)
     if stop < start:
         raise SettingsError(f"--to {stop} is before --from {start}", remedy="swap them")
     source, rollout = source or s.shop, rollout or s.canary_policy
@@ -283,10 +284,3 @@ def _day_of(run: dict[str, Any]) -> str:
 
 def _page(s: Settings, run_id: str) -> str:
     return f"{s.airflow_address}/dags/{DAG}/runs/{run_id}"
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is not a day", remedy="write it as YYYY-MM-DD") from None

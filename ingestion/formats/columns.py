@@ -1,14 +1,14 @@
 """Converts a column as it came in to one of the contract; what cannot be converted is marked, never guessed.
 
-A conversion returns the new column and a mask of the rows that held something but nothing usable. Files of
-text (CSV, JSON lines) arrive as strings, Parquet as the type that its writer chose.
+What a value means is said in `ingestion.formats.values`; here are the quick ways to the same for millions. A
+conversion returns the new column and a mask of the rows that held something but nothing usable. Files of text (CSV,
+JSON lines) arrive as strings, Parquet as the type that its writer chose.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,20 +16,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.events import TIMESTAMP
+from ingestion.formats.values import (
+    INEXACT,
+    LONGEST_MISSING,
+    MISSING,
+    MISSING_QUERIES,
+    SHORTENED,
+    UNREADABLE,
+    Meaning,
+    read_moment,
+    read_number,
+    read_yes_or_no,
+)
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 #: pa.Array or pa.ChunkedArray; pyarrow has no types
 Column: TypeAlias = Any
 
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]"
-_DAY_ONLY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_ZONED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
-#: fromisoformat takes more than ISO 8601, such as a zone of +02:60.
-_MOMENT = re.compile(r"^.{10}[T ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}(\.[0-9]+)?)?)?(Z|[+-][0-9]{2}(:?[0-5][0-9])?)\Z")
+#: Numbers that Arrow reads as `read_number` does; what looks otherwise is read value by value.
 _WHOLE_DECIMAL = r"^(0E-[0-9]+|-?[0-9]+(\.0+)?)$"
-_NUMBER = r"^[+-]?([0-9]{1,18}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?$"
-_TRUE = ("true", "1", "yes", "t", "y")
-_FALSE = ("false", "0", "no", "f", "n")
+_SIMPLE_NUMBER = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+#: What a column of numbers with a gap becomes when pandas writes it: 7.0.
+_FLOATED = r"^-?(0|[1-9][0-9]{0,30})\.0+$"
+#: Whole numbers of so many digits are all different floats.
+_EXACT_DIGITS = 15
+#: Values that are read in one go, so that an odd one slows its neighbours alone.
+_CHUNK = 8_192
 #: The years 1 to 9999 in seconds since 1970.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
@@ -53,36 +66,77 @@ def family(kind: pa.DataType) -> str:
         return "text"
     if pa.types.is_boolean(kind):
         return "boolean"
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if _is_number(kind):
         return "number"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return "time"
     return "other"
 
 
-def convert(raw: Column, target: pa.DataType) -> ConvertedColumn:
-    """Return `raw` as `target`: string, timestamp, int32, float64 or bool."""
+def convert(raw: Column, target: pa.DataType, meaning: Meaning = "words") -> ConvertedColumn:
+    """Return `raw` as `target` (string, timestamp, int32, float64 or bool); `meaning` says what text in it is."""
     if isinstance(raw, pa.ChunkedArray):
         raw = raw.combine_chunks() if raw.num_chunks != 1 else raw.chunk(0)
     if pa.types.is_dictionary(raw.type):
         raw = raw.cast(raw.type.value_type)
-    if _is_text(raw.type) and raw.type != pa.string():
-        raw = raw.cast(pa.string())
-    if raw.type == pa.string():  # an empty cell is no value
-        raw = pc.if_else(pc.equal(raw, ""), pa.scalar(None, pa.string()), raw)
+    if _is_text(raw.type):
+        raw = raw if raw.type == pa.string() else raw.cast(pa.string())
+        raw = _where(pc.not_equal(raw, ""), raw)  # an empty cell is no value
+    elif pa.types.is_floating(raw.type):  # nor is what pandas puts where there is none
+        raw = _where(pc.invert(pc.is_nan(raw)), raw)
     if pa.types.is_null(raw.type):
-        column = pa.nulls(len(raw), target)
+        return ConvertedColumn(pa.nulls(len(raw), target), np.zeros(len(raw), bool))
+    if pa.types.is_string(target):
+        raw = _present(raw, meaning) if raw.type == pa.string() else raw
+        column = _text(raw, meaning)
+    elif target == TIMESTAMP and (pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type)):
+        raw = raw.cast(pa.timestamp("ms")) if pa.types.is_date(raw.type) else raw
+        column = _of_calendar(raw).cast(TIMESTAMP, safe=False)
     elif target == TIMESTAMP:
-        column = _time(raw)
-    elif pa.types.is_string(target):
-        column = _text(raw)
+        return _times(raw)
     elif pa.types.is_boolean(target):
-        column = _boolean(raw)
-    elif pa.types.is_integer(target):
-        column = _whole(raw, target)
+        return _each(raw, read_yes_or_no, target)
     else:
-        column = _number(raw)
+        return _whole_numbers(raw, target) if pa.types.is_integer(target) else _numbers(raw)
     return ConvertedColumn(column, mask(pc.and_(pc.is_valid(raw), pc.is_null(column))))
+
+
+def without_floats(raw: Column) -> tuple[Column, Mask]:
+    """Return the identifiers of a CSV column in which floats wrote each (7.0 is 7), and the rows that no float holds.
+
+    That is so where every value is a whole number with `.0`; in another column `7.0` is a name, and stays as it is.
+    """
+    nowhere = np.zeros(len(raw), bool)
+    floated = pc.fill_null(pc.match_substring_regex(raw, _FLOATED), False)
+    if not pc.any(floated).as_py():
+        return raw, nowhere
+    others = pc.drop_null(raw.filter(pc.invert(floated)))
+    known = pc.or_(pc.is_in(others, pa.array([*MISSING, ""])), pc.match_substring_regex(others, SHORTENED))
+    if not pc.all(known).as_py() and len(others):
+        return raw, nowhere
+    digits = pc.replace_substring_regex(raw, r"\.0+$", "")
+    rounded = pc.and_(floated, pc.greater(pc.binary_length(digits), _EXACT_DIGITS))
+    return pc.if_else(pc.and_(floated, pc.invert(rounded)), digits, raw), mask(rounded)
+
+
+def holds_any(column: Column, which: Bytes) -> bool:
+    """Say whether any of the column's texts has one of the bytes `which`; much quicker than asking each of them."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    for chunk in chunks:
+        _, offsets, data = chunk.buffers()
+        if data is None or not len(chunk):
+            continue
+        first, last = np.frombuffer(offsets, np.int32)[[chunk.offset, chunk.offset + len(chunk)]]
+        if which[np.frombuffer(data, np.uint8)[first:last]].any():
+            return True
+    return False
+
+
+def bytes_of(characters: str) -> Bytes:
+    """Return a table of 256 that is true for these ASCII characters, for `holds_any`."""
+    table = np.zeros(256, bool)
+    table[list(characters.encode("ascii"))] = True
+    return table
 
 
 def mask(values: Column) -> Mask:
@@ -97,15 +151,35 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
 def _where(keep: pa.Array, values: pa.Array) -> pa.Array:
     return pc.if_else(pc.fill_null(keep, False), values, pa.scalar(None, values.type))
 
 
-def _text(raw: pa.Array) -> pa.Array:
-    if raw.type == pa.string():
+_PLUS = bytes_of("+")
+
+
+def _present(raw: pa.Array, meaning: Meaning) -> pa.Array:
+    """Set to null what says that there is no value; see `ingestion.formats.values.read_text`."""
+    raw = _where(pc.invert(pc.utf8_is_space(raw)), raw)
+    if meaning == "shopper" or (pc.min(pc.binary_length(raw)).as_py() or 0) > LONGEST_MISSING:
         return raw
+    missing = pc.is_in(raw, pa.array(MISSING_QUERIES if meaning == "query" else MISSING))
+    return _where(pc.invert(missing), raw) if pc.any(missing).as_py() else raw
+
+
+def _text(raw: pa.Array, meaning: Meaning) -> pa.Array:
+    if raw.type == pa.string():
+        if meaning not in ("identifier", "shopper"):
+            return raw
+        if not holds_any(raw, _PLUS):
+            return raw
+        return _where(pc.invert(pc.match_substring_regex(raw, SHORTENED)), raw)
     if pa.types.is_floating(raw.type):  # identifiers that passed through a nullable pandas column: 7.0
-        whole = pc.and_(pc.is_finite(raw), pc.and_(pc.equal(raw, pc.floor(raw)), pc.less(pc.abs(raw), 2.0**53)))
+        whole = pc.and_(pc.is_finite(raw), pc.and_(pc.equal(raw, pc.floor(raw)), pc.less(pc.abs(raw), float(INEXACT))))
         return _where(whole, raw).cast(pa.int64()).cast(pa.string())
     if pa.types.is_integer(raw.type):
         return raw.cast(pa.string())
@@ -116,43 +190,57 @@ def _text(raw: pa.Array) -> pa.Array:
     return pa.nulls(len(raw), pa.string())
 
 
-def _time(raw: pa.Array) -> pa.Array:
-    """Convert ISO 8601 or a timestamp; a time without a zone is taken as UTC."""
-    if pa.types.is_date(raw.type):
-        raw = raw.cast(pa.timestamp("ms"))
-    if pa.types.is_timestamp(raw.type):
-        return _of_calendar(raw).cast(TIMESTAMP, safe=False)
+def _times(raw: pa.Array) -> ConvertedColumn:
+    """Convert text, or numbers since 1970; the way of Arrow where it takes all of them, else one by one."""
     if raw.type != pa.string():
-        return pa.nulls(len(raw), TIMESTAMP)
-    for attempt in (TIMESTAMP, pa.timestamp("us")):  # all rows with a zone, or none: the fast way
+        return _each(raw, read_moment, TIMESTAMP)
+    for attempt in (TIMESTAMP, pa.timestamp("us")):  # all rows with a zone, or none
         try:
-            return _of_calendar(raw.cast(attempt).cast(TIMESTAMP))
+            column = _of_calendar(raw.cast(attempt).cast(TIMESTAMP))
+            return ConvertedColumn(column, mask(pc.and_(pc.is_valid(raw), pc.is_null(column))))
         except pa.ArrowInvalid:
             continue
-    import pandas as pd
-
-    # every row gets its zone here: pandas lends a row without one the offset of the row before
-    day, zoned = pc.match_substring_regex(raw, _DAY_ONLY), pc.match_substring_regex(raw, _ZONED)
-    raw = pc.case_when(
-        pc.make_struct(day, zoned, pc.match_substring_regex(raw, _DATE)),
-        pc.binary_join_element_wise(raw, "T00:00:00Z", ""),
-        raw,
-        pc.binary_join_element_wise(raw, "Z", ""),
-    )
-    # pandas counts nanoseconds, which begin in 1677 and end in 2262: years beyond are read one by one
-    year = pc.utf8_slice_codeunits(raw, 0, 4)
-    far = pc.fill_null(pc.or_(pc.less(year, "1678"), pc.greater(year, "2261")), False)
-    times = pd.to_datetime(_where(pc.invert(far), raw).to_pandas(), errors="coerce", utc=True, format="ISO8601")
-    found = pa.array(times.astype("datetime64[us, UTC]"), TIMESTAMP, from_pandas=True)
-    moments = [_moment(text) for text in raw.filter(far).to_pylist()]
-    return pc.replace_with_mask(found, far, pa.array(moments, TIMESTAMP))
+    if len(raw) <= _CHUNK:
+        return _each(raw, read_moment, TIMESTAMP)
+    parts = [_times(raw.slice(at, _CHUNK)) for at in range(0, len(raw), _CHUNK)]
+    return ConvertedColumn(pa.concat_arrays([p.column for p in parts]), np.concatenate([p.invalid for p in parts]))
 
 
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if _MOMENT.match(text) else None
-    except (ValueError, OverflowError):  # no such day, or not in the years 1 to 9999 in UTC
-        return None
+def _numbers(raw: pa.Array) -> ConvertedColumn:
+    if raw.type == pa.string():
+        simple = pc.fill_null(pc.match_substring_regex(raw, _SIMPLE_NUMBER), True)
+        column = _where(simple, raw).cast(pa.float64())
+        odd = pc.invert(simple)
+        if not pc.any(odd).as_py():
+            return ConvertedColumn(column, np.zeros(len(raw), bool))
+        read = _each(raw.filter(odd), read_number, pa.float64())
+        invalid = mask(odd)
+        invalid[invalid] = read.invalid
+        return ConvertedColumn(pc.replace_with_mask(column, odd, read.column), invalid)
+    if not _is_number(raw.type):
+        return ConvertedColumn(pa.nulls(len(raw), pa.float64()), mask(pc.is_valid(raw)))
+    values = raw.cast(pa.float64(), safe=False)
+    column = _where(pc.is_finite(values), values)
+    return ConvertedColumn(column, mask(pc.and_(pc.is_valid(raw), pc.is_null(column))))
+
+
+def _whole_numbers(raw: pa.Array, target: pa.DataType) -> ConvertedColumn:
+    found = _numbers(raw)
+    values = found.column
+    fits = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**31))
+    column = _where(fits, values).cast(target)
+    return ConvertedColumn(column, found.invalid | mask(pc.and_(pc.is_valid(values), pc.is_null(column))))
+
+
+def _each(raw: pa.Array, read: Callable[[Any], Any], target: pa.DataType) -> ConvertedColumn:
+    """Read every different value of `raw` by the rule for one."""
+    if not (_is_text(raw.type) or _is_number(raw.type) or pa.types.is_boolean(raw.type)):
+        return ConvertedColumn(pa.nulls(len(raw), target), mask(pc.is_valid(raw)))
+    encoded = raw.dictionary_encode()
+    found = [read(value) for value in encoded.dictionary.to_pylist()]
+    values = pa.array([None if value is UNREADABLE else value for value in found], target)
+    unreadable = pa.array([value is UNREADABLE for value in found], pa.bool_())
+    return ConvertedColumn(values.take(encoded.indices), mask(unreadable.take(encoded.indices)))
 
 
 def _of_calendar(times: pa.Array) -> pa.Array:
@@ -166,32 +254,3 @@ def _of_calendar(times: pa.Array) -> pa.Array:
     if ends["min"] is None or (low <= ends["min"] and ends["max"] <= high):
         return times
     return _where(pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)), times)
-
-
-def _number(raw: pa.Array) -> pa.Array:
-    if raw.type == pa.string():
-        raw = _where(pc.match_substring_regex(raw, _NUMBER), raw)
-        return raw.cast(pa.float64())
-    if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type) or pa.types.is_decimal(raw.type):
-        values = raw.cast(pa.float64(), safe=False)
-        return _where(pc.is_finite(values), values)
-    return pa.nulls(len(raw), pa.float64())
-
-
-def _whole(raw: pa.Array, target: pa.DataType) -> pa.Array:
-    values = _number(raw)
-    fits = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**31))
-    return _where(fits, values).cast(target)
-
-
-def _boolean(raw: pa.Array) -> pa.Array:
-    if pa.types.is_boolean(raw.type):
-        return raw
-    if raw.type == pa.string():
-        word = pc.utf8_lower(raw)
-    elif pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
-        word = _text(raw.cast(pa.float64(), safe=False))
-    else:
-        return pa.nulls(len(raw), pa.bool_())
-    true, false = pc.is_in(word, pa.array(_TRUE)), pc.is_in(word, pa.array(_FALSE))
-    return _where(pc.or_(true, false), true)

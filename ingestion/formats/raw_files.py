@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Any, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -22,9 +24,26 @@ class Refused:
     size: int
 
 
+Rows: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
+
+
+@dataclass(frozen=True)
+class ParsedText:
+    """What a text file holds: rows of strings with the number of each, records that are none, columns left out."""
+
+    table: pa.Table
+    numbers: pa.Array
+    refused: list[Refused]
+    dropped: tuple[str, ...]
+    wrong: dict[str, Rows] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RawFile:
-    """One file, read. `table` has the contract's columns that the file has, `numbers` the record of each row."""
+    """One file, read. `table` has the contract's columns that the file has, `numbers` the record of each row.
+
+    `wrong`: column -> rows in which it held a value of a kind that cannot be there, such as true for an identifier.
+    """
 
     name: str
     format: str
@@ -33,6 +52,21 @@ class RawFile:
     refused: tuple[Refused, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    wrong: dict[str, Rows] = field(default_factory=dict)
+
+    @classmethod
+    def of_text(cls, name: str, kind: str, parsed: ParsedText) -> Self:
+        """Return the rows of a text file, whose values have no types."""
+        return cls(
+            name=name,
+            format=kind,
+            table=parsed.table,
+            numbers=parsed.numbers,
+            refused=tuple(parsed.refused),
+            families=dict.fromkeys(parsed.table.column_names, "any"),
+            dropped=parsed.dropped,
+            wrong=parsed.wrong,
+        )
 
     @property
     def read(self) -> int:

@@ -12,14 +12,16 @@ import zlib
 from collections.abc import Sequence, Set
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.errors import UnreadableFile
 from ingestion.formats.columns import family
+from ingestion.formats.csv_tables import parse_csv
+from ingestion.formats.json_lines import parse_json_lines
 from ingestion.formats.raw_files import RawFile, printable
-from ingestion.formats.text_tables import parse_csv, parse_json_lines
 
 #: Largest file that is read at once, in bytes after decompression; and most rows of one Parquet file.
 FILE_MAX_BYTES = 4 << 30
@@ -65,24 +67,13 @@ def read_raw(
                 raise UnreadableFile(
                     f"{name} is {what}", remedy="give Parquet, CSV or JSON lines in UTF-8, plain or gzipped"
                 )
-        data = data.removeprefix(b"\xef\xbb\xbf")
+        data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\n\xef\xbb\xbf", b"\n")  # of files put together, too
         if _is_json_lines(data, {*(columns or ()), *required}):
-            table, numbers, refused, dropped = parse_json_lines(data, columns)
-            kind = "jsonl"
+            raw = RawFile.of_text(name, "jsonl", parse_json_lines(data, columns))
         elif data[:_SNIFFED].lstrip().startswith(b"["):
             raise UnreadableFile(f"{name} is a JSON array", remedy="write one JSON object per line instead")
         else:
-            table, numbers, refused, dropped = parse_csv(data, name, columns, multiline=multiline, quoted=quoted)
-            kind = "csv"
-        raw = RawFile(
-            name=name,
-            format=kind,
-            table=table,
-            numbers=numbers,
-            refused=tuple(refused),
-            families=dict.fromkeys(table.column_names, "any"),
-            dropped=dropped,
-        )
+            raw = RawFile.of_text(name, "csv", parse_csv(data, name, columns, multiline=multiline, quoted=quoted))
     missing = [c for c in required if c not in raw.table.column_names]
     if missing and (raw.table.num_rows or not raw.refused):
         raise UnreadableFile(
@@ -192,7 +183,7 @@ def _parquet(data: bytes, name: str, columns: Sequence[str] | None, max_bytes: i
         name=name,
         format="parquet",
         table=table,
-        numbers=pa.array(range(1, table.num_rows + 1), pa.int64()),
+        numbers=pa.array(np.arange(1, table.num_rows + 1, dtype=np.int64)),
         families={c: family(table.schema.field(c).type) for c in kept},
         dropped=tuple(c for c in names if c not in kept),
     )

@@ -25,6 +25,7 @@ from ingestion.formats.raw_files import RawFile
 from ingestion.landing.manifests import LandedDay, LandedFile, LandedSegment
 from ingestion.pseudonymize import PERSONAL, redact
 from ingestion.rules.quarantine import QUARANTINE, QUARANTINED, counts, ordered, quarantine_records, quarantine_rows
+from ingestion.rules.reasons import FOR_LATER, HARMLESS
 from ingestion.rules.split import QuarantineSplit
 
 EVENTS_TABLE = "landing-events"
@@ -122,8 +123,11 @@ def publish_batch(
     kept = kept.drop_columns("day#").combine_chunks()
     aside = np.asarray(pc.fill_null(batch.days, np.iinfo(np.int32).min).to_numpy(zero_copy_only=False), np.int32)
     days = [int(d) for d in np.union1d(np.unique(numbers), np.unique(aside)) if d != np.iinfo(np.int32).min]
+    undated = batch.quarantined.filter(pa.array(aside == np.iinfo(np.int32).min))
+    shares = _shares(undated, [int((numbers == d).sum() + (aside == d).sum()) for d in days])
 
-    def write(day: int) -> None:
+    def write(at: int) -> None:
+        day = days[at]
         low, high = np.searchsorted(numbers, [day, day + 1])
         rows = kept.slice(low, high - low)
         bad = batch.quarantined.filter(pa.array(aside == day))
@@ -134,11 +138,12 @@ def publish_batch(
             values={n: rows.num_rows - rows.column(n).null_count for n in EVENTS.names},
             read=rows.num_rows + bad.num_rows,
             kept=rows.num_rows,
+            undated=shares[at],
         )
         publish_tables(lake, EVENTS_TABLE, f"{day_name(day)}/{partition}", rows, bad, landed.to_meta())
 
     with ThreadPoolExecutor(_WRITERS) as pool:
-        list(pool.map(write, days))
+        list(pool.map(write, range(len(days))))
     entry = LandedFile(
         file=batch.name,
         read=batch.read,
@@ -149,10 +154,26 @@ def publish_batch(
     )
     if log_bytes is not None:
         entry = LandedSegment(**entry.to_meta(), bytes=log_bytes)
-    undated = batch.quarantined.filter(pa.array(aside == np.iinfo(np.int32).min))
     listed = pa.table({"day": pa.array(entry.days, pa.string())})
     publish_tables(lake, FILES_TABLE, partition, listed, undated, entry.to_meta())
     return entry
+
+
+def _shares(undated: pa.Table, rows: list[int]) -> list[dict[str, int]]:
+    """Split the rows without a usable day over a file's days as its other rows lie, so that each day counts its part.
+
+    Rows of a time to come are not lost, and no part of this.
+    """
+    shares: list[dict[str, int]] = [{} for _ in rows]
+    ends = np.concatenate([[0], np.cumsum(rows)])
+    for reason, number in counts(undated.column("reason")).items():
+        if reason in (*FOR_LATER, *HARMLESS) or not rows:
+            continue
+        parts = np.diff(number * ends // ends[-1])
+        for share, part in zip(shares, parts.tolist(), strict=True):
+            if part:
+                share[reason] = part
+    return shares
 
 
 def publish_tables(

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.lake import Lake
+from ingestion.formats.json_lines import parse_json_lines
 from ingestion.formats.raw_files import RawFile
-from ingestion.formats.text_tables import parse_json_lines
 from ingestion.landing import batches
 from ingestion.landing.manifests import LandedSegment
 from ingestion.landing.report import FileReport, report_of
-from ingestion.pseudonymize import PERSONAL, PSEUDONYM
+from ingestion.pseudonymize import PERSONAL, PSEUDONYM, keep_pseudonym
 from ingestion.rules.schema import EVENT_SCHEMA
 from ingestion.rules.split import QuarantineSplit, split_rows
 
@@ -54,20 +54,12 @@ def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
     data = data[: data.rfind(b"\n") + 1]
     if known is not None and known.bytes == len(data):
         return report_of(known, EVENT_SCHEMA.name, name, "known")
-    table, numbers, refused, dropped = parse_json_lines(_of_source(data, lake.source), EVENT_SCHEMA.arrow.names)
-    if not table.num_rows and not refused:
+    parsed = parse_json_lines(_of_source(data, lake.source), EVENT_SCHEMA.arrow.names)
+    if not parsed.table.num_rows and not parsed.refused:
         return None
-    raw = RawFile(
-        name=name,
-        format="jsonl",
-        table=table,
-        numbers=numbers,
-        refused=tuple(refused),
-        families=dict.fromkeys(table.column_names, "any"),
-        dropped=dropped,
-    )
+    raw = RawFile.of_text(name, "jsonl", parsed)
     split = _only_pseudonyms(split_rows(raw, EVENT_SCHEMA, now=now))
-    batch = batches.batch_of(raw, split, None, lambda _: "[not hashed]")
+    batch = batches.batch_of(raw, split, None, keep_pseudonym)
     entry = batches.publish_batch(lake, batch, partition, origin="log", log_bytes=len(data))
     return report_of(entry, EVENT_SCHEMA.name, name, "landed")
 

@@ -230,7 +230,8 @@ class _Lander:
             raw = given.read()
             stored = partial(batches.as_stored, hash_column=hash_column)
             split = split_rows(raw, given.schema, now=self.now if events else None, stored=stored)
-            if not split.kept.num_rows:
+            nobodys = bool(split.typed.num_rows) and set(split.reasons.to_pylist()) == {"nobody"}
+            if not split.kept.num_rows and not nobodys:  # a file of guests alone is a whole one
                 raise no_usable_row(raw, split.reasons)
             return batches.batch_of(raw, split, hash_column, self.pseudonymizer.hash)
         except CaravanError:

@@ -6,7 +6,7 @@ A manifest holds more than its record (the lake adds its own fields), and one of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 
@@ -60,3 +60,9 @@ class LandedDay(_Meta):
     values: dict[str, int]  # column -> rows that have a value in it
     read: int
     kept: int
+    #: This day's part of the file's records that have no usable day, by reason: a share like that of its other rows.
+    undated: dict[str, int] = field(default_factory=dict)
+
+    def to_meta(self) -> dict[str, Any]:
+        meta = super().to_meta()
+        return meta if self.undated else {name: value for name, value in meta.items() if name != "undated"}

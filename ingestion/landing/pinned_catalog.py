@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ from artifacts.lake import DATA, Lake
 from contracts.errors import EmptyPartition, SchemaChanged, UnknownItems
 from contracts.events import CATALOG, INTERACTIONS
 from ingestion.landing import batches
+from ingestion.landing.known_items import KnownItems, compare_items
 from ingestion.landing.manifests import LandedTable
 
 CATALOG_TABLE = "catalog"
@@ -21,21 +23,47 @@ FEW_ITEMS = 20
 ACCEPTED = "unknown_items_accepted"
 
 
-def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: float, events: str) -> tuple[str, int]:
+def pin_catalog(
+    lake: Lake, day: str, *, accept_changes: bool, least_known: float, events: str
+) -> tuple[str, int, KnownItems]:
     """Pin the catalog as that day's run sees it: the last one landed when it first ran, without later items.
 
+    Returns its digest, its number of items, and how it fits the day's interactions.
+
     `events`: the table of clean events, published for this day. Raises UnknownItems when the catalog knows a smaller
-    share than `least_known` of the items that were looked at; nothing is pinned then. `accept_changes` pins the newest
-    catalog however few it knows.
+    share than `least_known` of the items that were looked at, or has too many of them in another spelling; nothing is
+    pinned then. `accept_changes` pins the newest catalog however few it knows.
     """
     looked_at = _looked_at(lake, events, day)
     if lake.digest(CATALOG_TABLE, day) is not None:
         pinned = lake.manifest(CATALOG_TABLE, day)
         ids = pq.read_table(lake.fetch(CATALOG_TABLE, day) / DATA, columns=["item_id"]).column("item_id")
-        if pinned.meta.get(ACCEPTED) or _known(looked_at, ids) >= least_known * len(looked_at):
-            return pinned.digest, int(pinned.meta["kept"])
+        fit = compare_items(lake, events, day, ids)
+        wrong = None
+        if not pinned.meta.get(ACCEPTED):
+            why = "this day keeps the catalog it began with"
+            wrong = _misfit(lake, day, looked_at, ids, fit, why, least_known)
+        if wrong is None:
+            return pinned.digest, int(pinned.meta["kept"]), fit
         if not accept_changes:
-            raise _refusal(lake, day, looked_at, ids, "this day keeps the catalog it began with", least_known)
+            raise wrong
+    newest, made, table, rows = _newest_catalog(lake, day, accept_changes=accept_changes)
+    ids = rows.column("item_id")
+    fit = compare_items(lake, events, day, ids)
+    later = _known(looked_at, table.column("item_id")) >= least_known * len(looked_at)
+    why = "others have a later `created_at`" if later else f"it comes from {newest.file}"
+    wrong = _misfit(lake, day, looked_at, ids, fit, why, least_known)
+    if wrong is not None:
+        if not accept_changes:
+            raise wrong
+        made[ACCEPTED] = True
+    return batches.publish_tables(lake, CATALOG_TABLE, day, rows, None, made), rows.num_rows, fit
+
+
+def _newest_catalog(
+    lake: Lake, day: str, *, accept_changes: bool
+) -> tuple[LandedTable, dict[str, Any], pa.Table, pa.Table]:
+    """Return the catalog that landed last: its entry, what is kept with it, all its items, and those of `day`."""
     landed = lake.partitions(batches.CATALOG_TABLE)
     if not landed:
         raise EmptyPartition(
@@ -53,14 +81,31 @@ def pin_catalog(lake: Lake, day: str, *, accept_changes: bool, least_known: floa
             f"no item of the catalog existed on {day}", remedy="check `created_at`, or choose a later day"
         )
     made = {"columns": newest.families, "landed": landed[-1], "read": table.num_rows, "kept": rows.num_rows}
-    least = least_known * len(looked_at)
-    if _known(looked_at, rows.column("item_id")) < least:
-        if not accept_changes:
-            later = _known(looked_at, table.column("item_id")) >= least
-            why = "others have a later `created_at`" if later else f"it comes from {newest.file}"
-            raise _refusal(lake, day, looked_at, rows.column("item_id"), why, least_known)
-        made[ACCEPTED] = True
-    return batches.publish_tables(lake, CATALOG_TABLE, day, rows, None, made), rows.num_rows
+    return newest, made, table, rows
+
+
+def _misfit(
+    lake: Lake,
+    day: str,
+    looked_at: pa.Array,
+    ids: pa.ChunkedArray,
+    fit: KnownItems,
+    why: str,
+    least_known: float,
+) -> UnknownItems | None:
+    """Return why a catalog does not fit the day's interactions, or None."""
+    if fit.is_export_broken:  # the cause, where it is one, of the catalog knowing few
+        return _respelled(lake, day, fit)
+    enough = _known(looked_at, ids) >= least_known * len(looked_at)
+    return None if enough else _refusal(lake, day, looked_at, ids, why, least_known)
+
+
+def _respelled(lake: Lake, day: str, fit: KnownItems) -> UnknownItems:
+    return UnknownItems(
+        f"{fit} on {day}",
+        remedy="export `item_id` as text, the same in events and catalog, and land it with `caravan ingest --replace`; "
+        f"or let it pass with `caravan validate {day} --source {lake.source} --accept-changes`",
+    )
 
 
 def _refuse_lost_columns(lake: Lake, day: str, newest: LandedTable) -> None:

@@ -17,6 +17,7 @@ from contracts.errors import UnreadableFile
 from ingestion.formats.raw_files import RawFile
 from ingestion.formats.table_files import read_raw
 from ingestion.rules.quarantine import counts
+from ingestion.rules.reasons import CATALOG_REASONS, EVENT_REASONS, JUDGMENT_REASONS
 from ingestion.rules.schema import CATALOG_SCHEMA, EVENT_SCHEMA, JUDGMENT_SCHEMA, TableSchema
 from ingestion.rules.split import duplicates, split_rows
 
@@ -66,8 +67,11 @@ def no_usable_row(raw: RawFile, reasons: pa.Array) -> UnreadableFile:
     found = counts(reasons.drop_null())
     for record in raw.refused:
         found[record.reason] = found.get(record.reason, 0) + 1
-    why = ", ".join(f"{n} x {reason}" for reason, n in sorted(found.items(), key=lambda p: -p[1])[:3])
+    worst = sorted(found.items(), key=lambda p: -p[1])[:3]
+    why = ", ".join(f"{n} x {reason}" for reason, n in worst)
+    meanings = CATALOG_REASONS | JUDGMENT_REASONS | EVENT_REASONS
+    explained = "; ".join(meanings[reason] for reason, _ in worst[:1] if reason in meanings)
     return UnreadableFile(
         f"none of the {raw.read:,} rows of {raw.name} can be used ({why or 'it has none'})",
-        remedy="docs/data-contract.md explains each reason",
+        remedy=(f"{explained}; " if explained else "") + "docs/data-contract.md explains each reason",
     )

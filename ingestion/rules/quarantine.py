@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.formats.raw_files import Refused
-from ingestion.pseudonymize import EMAIL_PATTERN, PERSONAL, PSEUDONYM, REDACTED
+from ingestion.pseudonymize import PERSONAL, redact_text
 
 #: File of a partition with the rows that were set aside.
 QUARANTINED = "quarantine.parquet"
@@ -86,9 +86,9 @@ def _as_json(row: dict[str, object], hash_identifier: Callable[[str], str]) -> s
             continue
         text = value if isinstance(value, str) else str(value)
         if name in PERSONAL:
-            shown[name] = text if PSEUDONYM.match(text) else hash_identifier(text)
+            shown[name] = hash_identifier(text)
         elif isinstance(value, bool | int | float) and abs(value) < 2**53:
             shown[name] = value
         else:
-            shown[name] = EMAIL_PATTERN.sub(REDACTED, text[: 4 * _MAX_SHOWN])[:_MAX_SHOWN]
+            shown[name] = redact_text(text[: 4 * _MAX_SHOWN])[:_MAX_SHOWN]
     return orjson.dumps(shown, option=orjson.OPT_SORT_KEYS).decode()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -18,25 +17,26 @@ import pandera.pandas as pandera
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts.events import CATALOG, CATALOG_REQUIRED, EVENTS, EVENTS_REQUIRED, JUDGMENTS, KINDS, MAX_ID, MAX_QUERY
-from ingestion.formats.columns import Column, Mask, mask
+from contracts.events import (
+    CATALOG,
+    CATALOG_REQUIRED,
+    EARLIEST,
+    EVENTS,
+    EVENTS_REQUIRED,
+    JUDGMENTS,
+    KINDS,
+    MAX_ID,
+    MAX_POSITION,
+    MAX_QUERY,
+    MAX_VALUE,
+)
+from ingestion.formats.columns import Bytes, Column, Mask, bytes_of, holds_any, mask
+from ingestion.rules.nobody import somebody
+from ingestion.rules.reasons import CATALOG_REASONS, EVENT_REASONS, JUDGMENT_REASONS
 
-EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
-MAX_POSITION: Final = 100_000
-MAX_VALUE: Final = 1e9
 MAX_TITLE: Final = 1_000
 MAX_TEXT: Final = 100_000
 MAX_NAME: Final = 512
-
-#: Why a record did not become a row of any table.
-LINE_REASONS: Final[dict[str, str]] = {
-    "not_utf8": "the line is not UTF-8",
-    "unparseable_line": "the line is no record: a stray quote, cut off, not JSON",
-    "wrong_column_count": "the line has more or fewer values than the header",
-    "not_an_object": "the JSON line is not an object",
-    "nested_value": "a value is a list or an object, or `attributes` are nested too deep",
-    "empty_session": "a session of a public data set without a single event, or with counts that cannot be",
-}
 
 Rule = Callable[[Any], Column]
 
@@ -115,12 +115,29 @@ def _between(low: float, high: float) -> Rule:
     return _or_null(lambda c: pc.and_(pc.greater_equal(c, low), pc.less_equal(c, high)))
 
 
-_identifier = _or_null(
-    lambda c: pc.and_(
-        pc.less_equal(pc.utf8_length(c), MAX_ID), pc.invert(pc.match_substring_regex(c, r"[\x00-\x1f\x7f]"))
-    )
-)
-_plain = _or_null(lambda c: pc.invert(pc.match_substring_regex(c, r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")))
+_CONTROL = bytes_of("".join(map(chr, [*range(0x20), 0x7F])))
+_CONTROL_IN_TEXT = bytes_of("".join(map(chr, [*range(9), 11, 12, *range(14, 0x20), 0x7F])))
+
+
+def _clean(which: Bytes, pattern: str) -> Rule:
+    """Return the rule that a text has none of the bytes `which`, as `pattern` says it for one text."""
+
+    def rule(column: Column) -> Column:
+        if not holds_any(column, which):  # nearly always
+            return pa.chunked_array([pa.array(np.ones(len(column), bool))])
+        return pc.fill_null(pc.invert(pc.match_substring_regex(column, pattern)), True)
+
+    return rule
+
+
+_no_control = _clean(_CONTROL, r"[\x00-\x1f\x7f]")
+_plain = _clean(_CONTROL_IN_TEXT, r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _identifier(column: Column) -> Column:
+    return pc.and_(_short(MAX_ID)(column), _no_control(column))
+
+
 _timely = _or_null(lambda c: pc.greater_equal(c, pa.scalar(EARLIEST, c.type)))
 
 
@@ -142,32 +159,11 @@ EVENT_SCHEMA: Final = TableSchema(
     arrow=EVENTS,
     required=EVENTS_REQUIRED,
     key=("event_id",),
-    reasons={
-        **LINE_REASONS,
-        "bad_event_time": "`event_time` is no ISO 8601 time or timestamp",
-        "missing_event_time": "`event_time` is empty",
-        "event_time_in_future": "`event_time` is later than the clock at landing (five minutes are allowed)",
-        "event_time_too_old": "`event_time` is before 1990",
-        "bad_event_id": "`event_id` is longer than 128 characters, holds control characters, or is no text or number",
-        "missing_event_id": "`event_id` is empty",
-        "bad_user_id": "`user_id` is longer than 128 characters, holds control characters, or is no text or number",
-        "missing_user_id": "`user_id` is empty",
-        "not_pseudonymous": "an engine's event log holds an identifier that is not hashed",
-        "bad_session_id": "`session_id` is longer than 128 characters, or holds control characters",
-        "bad_kind": "`kind` is not text",
-        "unknown_kind": "`kind` is empty or none of " + ", ".join(f"`{k}`" for k in KINDS),
-        "bad_item_id": "`item_id` is longer than 128 characters, or holds control characters",
-        "missing_item_id": "every kind but `search` needs an `item_id`",
-        "bad_query": "`query` is longer than 256 characters, or holds control characters",
-        "missing_query": "a `search` needs a `query`",
-        "bad_position": "`position` is not a whole number from 0 to 100,000",
-        "bad_value": "`value` is not a number from 0 to 1,000,000,000",
-        "duplicate_event_id": "another row of the day has this `event_id`; the earliest one is kept",
-    },
+    reasons=EVENT_REASONS,
     rules={
         "event_id": [("missing_event_id", pc.is_valid), ("bad_event_id", _identifier)],
         "event_time": [("missing_event_time", pc.is_valid), ("event_time_too_old", _timely)],
-        "user_id": [("missing_user_id", pc.is_valid), ("bad_user_id", _identifier)],
+        "user_id": [("missing_user_id", pc.is_valid), ("bad_user_id", _identifier), ("nobody", somebody)],
         "session_id": [("bad_session_id", _identifier)],
         "kind": [("unknown_kind", lambda c: pc.is_in(c, pa.array(KINDS)))],
         "item_id": [("bad_item_id", _identifier)],
@@ -191,22 +187,7 @@ CATALOG_SCHEMA: Final = TableSchema(
     arrow=CATALOG,
     required=CATALOG_REQUIRED,
     key=("item_id",),
-    reasons={
-        **LINE_REASONS,
-        "bad_item_id": "`item_id` is longer than 128 characters, holds control characters, or is no text or number",
-        "missing_item_id": "`item_id` is empty",
-        "bad_title": "`title` is longer than 1,000 characters, or holds control characters",
-        "missing_title": "`title` is empty or blank",
-        "bad_description": "`description` is longer than 100,000 characters, or holds control characters",
-        "bad_brand": "`brand` is longer than 512 characters, or holds control characters",
-        "bad_category": "`category` is longer than 512 characters, or holds control characters",
-        "bad_price": "`price` is not a number from 0 to 1,000,000,000",
-        "bad_currency": "`currency` is not three capital letters",
-        "bad_available": "`available` is neither true nor false",
-        "bad_created_at": "`created_at` is no ISO 8601 time or timestamp",
-        "bad_attributes": "`attributes` is not a JSON object",
-        "duplicate_item_id": "a later row of the file has this `item_id`; the last one is kept",
-    },
+    reasons=CATALOG_REASONS,
     rules={
         "item_id": [("missing_item_id", pc.is_valid), ("bad_item_id", _identifier)],
         "title": [
@@ -228,16 +209,7 @@ JUDGMENT_SCHEMA: Final = TableSchema(
     arrow=JUDGMENTS,
     required=tuple(JUDGMENTS.names),
     key=("query", "item_id"),
-    reasons={
-        **LINE_REASONS,
-        "bad_query": "`query` is longer than 256 characters, or holds control characters",
-        "missing_query": "`query` is empty",
-        "bad_item_id": "`item_id` is longer than 128 characters, holds control characters, or is no text or number",
-        "missing_item_id": "`item_id` is empty",
-        "bad_relevance": "`relevance` is not a number from 0 to 1,000,000,000",
-        "missing_relevance": "`relevance` is empty",
-        "duplicate_judgment": "a later row of the file judges the same pair; the last one is kept",
-    },
+    reasons=JUDGMENT_REASONS,
     rules={
         "query": [("missing_query", pc.is_valid), ("bad_query", _short(MAX_QUERY)), ("bad_query", _plain)],
         "item_id": [("missing_item_id", pc.is_valid), ("bad_item_id", _identifier)],

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.events import CLOCK_SKEW
-from ingestion.formats.columns import Mask, convert
+from ingestion.formats.columns import Mask, convert, mask, without_floats
 from ingestion.formats.raw_files import RawFile
+from ingestion.formats.values import MISSING, meaning_of
 from ingestion.rules.schema import TableSchema
 
 #: pa.Table -> pa.Table: rows as the lake holds them, identifiers hashed.
@@ -34,22 +35,35 @@ class QuarantineSplit:
         return pc.indices_nonzero(pc.is_valid(self.reasons))
 
 
-def typed_table(raw: pa.Table, schema: TableSchema) -> tuple[pa.Table, dict[str, Mask]]:
+def typed_table(raw: RawFile, schema: TableSchema) -> tuple[pa.Table, dict[str, Mask]]:
     """Return `raw` in the contract's types, and reason -> rows whose value did not convert. Absent columns are null."""
     arrays, failed = [], {}
     for field in schema.arrow:
-        if field.name not in raw.column_names:
-            arrays.append(pa.nulls(raw.num_rows, field.type))
+        if field.name not in raw.table.column_names:
+            arrays.append(pa.nulls(raw.table.num_rows, field.type))
             continue
-        converted = convert(raw.column(field.name), field.type)
+        column, meaning = raw.table.column(field.name), meaning_of(field.name)
+        invalid = raw.wrong.get(field.name, np.zeros(raw.table.num_rows, bool))
+        if raw.format == "csv" and meaning in ("identifier", "shopper"):
+            column, rounded = without_floats(column)
+            invalid = invalid | rounded
+        converted = convert(column, field.type, meaning)
         arrays.append(converted.column)
-        if converted.invalid.any():
-            failed[f"bad_{field.name}"] = converted.invalid
+        invalid = invalid | converted.invalid
+        if invalid.any():
+            failed[f"bad_{field.name}"] = invalid
     nullable = pa.schema([pa.field(f.name, f.type) for f in schema.arrow])
     table = pa.table(arrays, schema=nullable)
     if "available" in table.column_names:  # a product that says nothing can be bought
         at = table.column_names.index("available")
         table = table.set_column(at, nullable.field(at), pc.fill_null(table.column(at), True))
+    if schema.name == "events":  # only who searches may mean the word itself
+        at, query = table.column_names.index("query"), table.column("query")
+        nothing = pc.and_(
+            pc.is_in(query, pa.array(MISSING)), pc.fill_null(pc.not_equal(table.column("kind"), "search"), True)
+        )
+        if pc.any(nothing).as_py():
+            table = table.set_column(at, nullable.field(at), pc.if_else(nothing, pa.scalar(None, pa.string()), query))
     return table, failed
 
 
@@ -61,12 +75,12 @@ def split_rows(
     `stored` makes of rows what the lake will hold: which of two at the same time stays is decided by that, here as
     later between files.
     """
-    table, failed = typed_table(raw.table, schema)
+    table, failed = typed_table(raw, schema)
     for reason, rows in schema.failures(table).items():
         failed[reason] = failed[reason] | rows if reason in failed else rows
     if now is not None and "event_time" in table.column_names:
         limit = pa.scalar(now + CLOCK_SKEW, table.schema.field("event_time").type)
-        failed["event_time_in_future"] = _mask(pc.greater(table.column("event_time"), limit))
+        failed["event_time_in_future"] = mask(pc.greater(table.column("event_time"), limit))
     names = list(schema.reasons)
     codes = np.full(table.num_rows, -1, np.int16)
     for code in range(len(names) - 1, -1, -1):
@@ -85,13 +99,14 @@ def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: S
     Of events the earliest of each UTC day stays, however the rows are ordered and cut into files.
     """
     result = np.zeros(table.num_rows, bool)
-    rows = table.append_column("row#", pa.array(np.arange(table.num_rows))).filter(pa.array(candidates))
     keys = list(schema.key)
-    if rows.num_rows < 2 or rows.group_by(keys).aggregate([]).num_rows == rows.num_rows:
+    several = _repeated(table.select(keys).filter(pa.array(candidates)), keys)
+    if not several.num_rows:
         return result
-    sizes = rows.group_by(keys).aggregate([([], "count_all")])
-    several = sizes.filter(pc.greater(sizes.column("count_all"), 1)).select(keys)
-    rows = rows.join(several, keys, join_type="left semi")
+    rows = table.append_column("row#", pa.array(np.arange(table.num_rows)))
+    if len(keys) == 1:
+        candidates = candidates & mask(pc.is_in(table.column(keys[0]), several.column(keys[0]).combine_chunks()))
+    rows = rows.filter(pa.array(candidates)).join(several, keys, join_type="left semi")
     events = schema.name == "events"
     if events:  # by content, so that the order in which files came does not matter
         if stored is not None:
@@ -112,5 +127,9 @@ def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: S
     return result
 
 
-def _mask(values: pa.ChunkedArray) -> Mask:
-    return np.asarray(pc.fill_null(values, False).to_numpy(), bool)
+def _repeated(rows: pa.Table, keys: list[str]) -> pa.Table:
+    """Return the keys that several rows have."""
+    sizes = rows.combine_chunks().group_by(keys).aggregate([([], "count_all")])
+    if sizes.num_rows == rows.num_rows:
+        return rows.slice(0, 0)
+    return sizes.filter(pc.greater(sizes.column("count_all"), 1)).select(keys)

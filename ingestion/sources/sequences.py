@@ -53,7 +53,7 @@ class RecordedSequences(Source):
             rows,
             event_id=event_ids(self.name, raw.numbers),
             event_time=timestamps(spread(users, positions)),
-            user_id=users,
+            user_id=_named(users),
             kind=pa.array(["purchase"] * rows, pa.string()),
             item_id=items,
         )
@@ -64,6 +64,11 @@ class RecordedSequences(Source):
             read_files.append(about)
             catalog = _catalog(about.table)
         return ConvertedDataset(events=events, catalog=with_unlisted(catalog, items), skipped=skipped(*read_files))
+
+
+def _named(users: pa.Array) -> pa.Array:
+    """Name the shopper whom such a file numbers 0: in a shop's own events that number stands for nobody."""
+    return pc.if_else(pc.equal(users, "0"), "user-0", users)
 
 
 def _catalog(about: pa.Table) -> pa.Table:

@@ -33,10 +33,12 @@ class PublishedDay:
     read: int
     kept: int
     quarantined: dict[str, int]
+    undated: dict[str, int] = field(default_factory=dict)  # of its files' records without a usable day, its part
 
     def to_meta(self) -> dict[str, Any]:
         """Return it under the names that it has at rest."""
-        return asdict(self)
+        meta = asdict(self)
+        return meta if self.undated else {name: value for name, value in meta.items() if name != "undated"}
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> Self:
@@ -48,6 +50,7 @@ class PublishedDay:
             read=meta["read"],
             kept=meta["kept"],
             quarantined=meta["quarantined"],
+            undated=meta.get("undated") or {},
         )
 
 

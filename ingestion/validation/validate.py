@@ -7,6 +7,7 @@ landed batches has nothing to do, and one that is made again has the same bytes.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,9 +19,11 @@ from contracts.errors import DataError, EmptyPartition, SchemaChanged
 from contracts.settings import settings
 from ingestion.landing import batches
 from ingestion.landing.event_log import collect
+from ingestion.landing.known_items import KnownItems
 from ingestion.landing.manifests import LandedDay
 from ingestion.landing.pinned_catalog import pin_catalog
 from ingestion.rules.quarantine import counts
+from ingestion.rules.reasons import EVENT_REASONS, HARMLESS, describe
 from ingestion.validation.merge import merge
 from ingestion.validation.survey import (
     EVENTS_TABLE,
@@ -53,6 +56,8 @@ class DayReport:
     kept: int
     quarantined: dict[str, int]
     written: bool
+    undated: dict[str, int] = field(default_factory=dict)
+    items: KnownItems = field(default_factory=KnownItems)
     catalog_digest: str = ""
     catalog_items: int = 0
     caught_up: tuple[DayReport, ...] = ()
@@ -60,11 +65,21 @@ class DayReport:
     collected: int = 0
 
     def __str__(self) -> str:
-        reasons = ", ".join(f"{n} {r}" for r, n in self.quarantined.items()) or "none"
+        reasons = _listed(self.quarantined) or "none"
         lines = [
             f"events/{self.day} {self.digest[:12]} {'written' if self.written else 'unchanged'}: "
             f"{self.read} read, {self.kept} kept, {self.read - self.kept} quarantined ({reasons})"
         ]
+        if self.undated:
+            lines.append(f"and rows of its files without a usable day: {_listed(self.undated)}")
+        if nobodys := self.quarantined.get("nobody"):
+            lines.append(
+                f"{nobodys} of {self.read} rows ({nobodys / self.read:.0%}) are nobody's (guests, `undefined`): "
+                "no history, no training"
+            )
+        lines += [f"{n} x {describe(r)}" for r, n in (self.quarantined | self.undated).items() if r not in HARMLESS]
+        if self.items.unknown:
+            lines.append(str(self.items))
         if self.catalog_digest:
             lines.append(f"catalog/{self.day} {self.catalog_digest[:12]}: {self.catalog_items} items")
         if self.collected:
@@ -120,11 +135,14 @@ def validate_day(
         own = _report(day, found.published[day], found.digests[day], written=False)
     if least_known is None:
         least_known = settings().catalog_known
-    digest, items = pin_catalog(lake, day, accept_changes=accept_changes, least_known=least_known, events=EVENTS_TABLE)
+    digest, items, fit = pin_catalog(
+        lake, day, accept_changes=accept_changes, least_known=least_known, events=EVENTS_TABLE
+    )
     return replace(
         own,
         catalog_digest=digest,
         catalog_items=items,
+        items=fit,
         caught_up=tuple(r for d, r in made.items() if d != day and isinstance(r, DayReport) and r.written),
         skipped=skipped,
         collected=sum(f.status == "landed" for f in collected),
@@ -197,22 +215,38 @@ def _publish_day(
     for name in () if accept_changes else ESSENTIAL:
         if kept.column(name).null_count == kept.num_rows:
             raise SchemaChanged(f"{name} is empty in every row of {day}", remedy=_REMEDY.format(day=day))
-    if read >= _FEW and aside.num_rows > max_quarantined * read:
-        top = max(counts(aside.column("reason")).items(), key=lambda p: p[1])
-        raise DataError(
-            f"{aside.num_rows} of {read} rows of {day} are quarantined, mostly {top[0]} ({top[1]})",
-            remedy="repair the export and land it with `caravan ingest --replace`, or allow more with "
-            f"`caravan validate {day} --max-quarantined SHARE` (now {max_quarantined})",
-        )
+    undated = dict(sum((Counter(p.undated) for p in parts), Counter[str]()))
+    _refuse_bad_rows(day, kept.num_rows, counts(aside.column("reason")), undated, max_quarantined)
     published = PublishedDay(
         batches=found.landed[day],
         columns=columns,
         read=read,
         kept=kept.num_rows,
         quarantined=counts(aside.column("reason")),
+        undated=undated,
     )
     digest = batches.publish_tables(lake, EVENTS_TABLE, day, kept, aside, published.to_meta())
     return _report(day, published, digest, written=found.digests.get(day) != digest)
+
+
+def _refuse_bad_rows(
+    day: str, kept: int, quarantined: dict[str, int], undated: dict[str, int], max_quarantined: float
+) -> None:
+    """Raise DataError when too many rows are bad; those of its files that have no usable day count like its own."""
+    bad = Counter({r: n for r, n in quarantined.items() if r not in HARMLESS}) + Counter(undated)
+    total = kept + bad.total()
+    if total < _FEW or bad.total() <= max_quarantined * total:
+        return
+    top, number = bad.most_common(1)[0]
+    raise DataError(
+        f"{bad.total()} of {total} rows of {day} are quarantined, mostly {top} ({number}): {EVENT_REASONS[top]}",
+        remedy="repair the export and land it with `caravan ingest --replace`, or allow more with "
+        f"`caravan validate {day} --max-quarantined SHARE` (now {max_quarantined})",
+    )
+
+
+def _listed(found: dict[str, int]) -> str:
+    return ", ".join(f"{n} {r}" for r, n in found.items())
 
 
 def _report(day: str, published: PublishedDay, digest: str, *, written: bool) -> DayReport:
@@ -222,6 +256,7 @@ def _report(day: str, published: PublishedDay, digest: str, *, written: bool) ->
         read=published.read,
         kept=published.kept,
         quarantined=published.quarantined,
+        undated=published.undated,
         written=written,
     )
 

@@ -10,10 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
+from caravan_airflow.conf import demand_known
+from contracts.dates import read_day
 from contracts.error_record import ErrorRecord
 from contracts.errors import CaravanError, SettingsError
 from contracts.settings import SOURCE_NAME
@@ -80,6 +82,7 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
     """
     now = now or datetime.now(UTC)
     params, dag_run = context["params"], context["dag_run"]
+    demand_known("nightly", params)
     source, recipe, wanted = str(params["source"]), str(params["recipe"]), params.get("day")
     rollout = str(params.get("rollout", ROLLOUTS[0]))
     if not SOURCE_NAME.fullmatch(source) or recipe not in RECIPES or rollout not in ROLLOUTS:
@@ -91,14 +94,7 @@ def chosen(context: Mapping[str, Any], *, now: datetime | None = None) -> Run:
     if wanted and kind == "backfill":
         raise SettingsError("this backfill also names a day", remedy="leave Day empty: a backfill's dates are its days")
     start = dag_run.data_interval_start
-    try:
-        day = date.fromisoformat(wanted) if wanted else (start or dag_run.run_after - timedelta(days=1)).date()
-    except ValueError:
-        raise SettingsError(f"{wanted!r} is not a day", remedy="write it as YYYY-MM-DD") from None
-    if day >= now.date():
-        raise SettingsError(
-            f"{day} is not over yet", remedy=f"choose {now.date() - timedelta(days=1)} or an earlier day"
-        )
+    day = read_day(wanted or (start or dag_run.run_after - timedelta(days=1)).date(), now=now, over=True)
     person = getattr(dag_run, "triggering_user_name", None)
     author = str(person or ("schedule" if kind == "scheduled" else kind))
     return Run(day=day.isoformat(), source=source, recipe=recipe, rollout=rollout, author=author, kind=kind)

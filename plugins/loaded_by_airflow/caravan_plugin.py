@@ -1,4 +1,4 @@
-"""The plugin Airflow loads: links from its menu to the other pages of the stack, and the page of the shop's API."""
+"""The plugin Airflow loads: links in its menu, the page of the shop's API, and the check of a run's parameters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+from caravan_airflow.ui.conf_door import ConfDoor
 
 from artifacts.registry import mlflow_page
 from contracts.settings import API_PAGE, settings
@@ -29,6 +30,7 @@ class CaravanPlugin(AirflowPlugin):
     fastapi_apps = [  # noqa: RUF012 - an instance variable where Airflow declares it
         {"app": shop_api, "url_prefix": f"/{API_PAGE}", "name": "The shop's API"},
     ]
+    fastapi_root_middlewares = [{"middleware": ConfDoor, "name": "Parameters of a run"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {"name": "MLflow", "href": mlflow_page(_s, "experiments"), "destination": "nav", "category": "browse"},
         {

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from artifacts.object_store import ObjectStore
-from contracts.errors import CaravanError, ErasureUnfinished
+from contracts.errors import CaravanError, ErasureUnfinished, SettingsError
 from contracts.region import RegionName
 from contracts.settings import Settings
+from ingestion.pseudonymize import PSEUDONYM
 from recovery.erasure.list_of_erased import Erasure, ErasureList, checked_reason, latest, pseudonym_of
 from recovery.erasure.places import ErasurePlace, places
 from recovery.erasure.rows import ErasureSubject
@@ -116,25 +117,56 @@ def open_list(s: Settings, *, without_vault: bool = False) -> tuple[ErasureList,
 
 
 def plan_erasure(
-    s: Settings, regions: Sequence[RegionName], shopper: str, *, progress: Progress = silent
+    s: Settings,
+    regions: Sequence[RegionName],
+    shopper: str,
+    *,
+    hashed: bool | None = None,
+    progress: Progress = silent,
 ) -> list[ErasureReport]:
     """Return the dry run: what these regions hold of one shopper. Nothing is removed and nothing is recorded."""
-    entry = Erasure(pseudonym=pseudonym_of(shopper, s), at=datetime.now(UTC), by="", reason="", region=s.region)
+    entry = Erasure(
+        pseudonym=pseudonym_of(shopper, s, hashed=hashed), at=datetime.now(UTC), by="", reason="", region=s.region
+    )
     whom = subject_of([entry], shopper)
     return [find_rows(s.of_region(region), whom, progress=_named(progress, region)) for region in regions]
 
 
+def is_pseudonym(
+    s: Settings, regions: Sequence[RegionName], shopper: str, *, progress: Progress = silent
+) -> bool | None:
+    """Find out what a name in the shape of a pseudonym is; None for any other name, or where it finds nothing.
+
+    A shop's own identifier may have that shape, and then finds nobody as a pseudonym. Raises SettingsError where it
+    finds somebody as either: they are two persons.
+    """
+    if not PSEUDONYM.match(shopper):
+        return None
+    plans = {h: plan_erasure(s, regions, shopper, hashed=h, progress=progress) for h in (True, False)}
+    meant = [hashed for hashed, reports in plans.items() if any(report.found for report in reports)]
+    if len(meant) == 1:
+        return meant[0]
+    silent_places = sorted({place for reports in plans.values() for report in reports for place in report.unreached})
+    if not meant and not silent_places:
+        return None
+    why = f"{', '.join(silent_places)} cannot be asked" if silent_places and not meant else "both are found"
+    raise SettingsError(
+        f"the name can mean the shopper with this pseudonym, or the one whom the shop calls so ({why})",
+        remedy="say which: `caravan forget --pseudonym` or `caravan forget --identifier`",
+    )
+
+
 def erase_shopper(
     s: Settings, regions: Sequence[RegionName], shopper: str, *, by: str, reason: str, without_vault: bool = False,
-    progress: Progress = silent,
+    hashed: bool | None = None, progress: Progress = silent,
 ) -> list[ErasureReport]:  # fmt: skip
     """Erase one shopper from these regions; return one report per region.
 
-    The shopper is named by the shop's identifier or by pseudonym. The erasure is recorded before anything is removed;
-    running it again finishes what could not be reached. Raises SettingsError before anything is recorded,
+    The shopper is named by the shop's identifier or by pseudonym (`hashed`). The erasure is recorded before anything is
+    removed; running it again finishes what could not be reached. Raises SettingsError before anything is recorded,
     ErasureUnfinished without a vault, Conflict while a snapshot is being taken.
     """
-    pseudonym, reason = pseudonym_of(shopper, s), checked_reason(reason, shopper)
+    pseudonym, reason = pseudonym_of(shopper, s, hashed=hashed), checked_reason(reason, shopper)
     listed, vault = open_list(s, without_vault=without_vault)
     with hold_vault_lock(vault, s):
         entry = Erasure(pseudonym=pseudonym, at=datetime.now(UTC), by=by, reason=reason, region=s.region)

@@ -112,11 +112,16 @@ def latest(entries: Iterable[Erasure]) -> dict[str, datetime]:
     return found
 
 
-def pseudonym_of(shopper: str, s: Settings) -> str:
-    """Return the pseudonym of an identifier; a pseudonym is returned as it is. Raises SettingsError."""
+def pseudonym_of(shopper: str, s: Settings, *, hashed: bool | None = None) -> str:
+    """Return the pseudonym of an identifier; a pseudonym is returned as it is. Raises SettingsError.
+
+    `hashed` says which of the two it is; without it, the shape does, though a shop's identifier may have it too.
+    """
     if not shopper:
         raise SettingsError("no shopper is named", remedy="give the identifier as the shop sends it, or a pseudonym")
-    return shopper if PSEUDONYM.match(shopper) else Pseudonymizer(s.secret("pseudonym_key")).hash(shopper)
+    if PSEUDONYM.match(shopper) if hashed is None else hashed:
+        return shopper
+    return Pseudonymizer(s.secret("pseudonym_key")).hash(shopper)
 
 
 def checked_reason(reason: str, shopper: str) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from contracts.errors import NoRecoveryPoint, NotFound, RecoveryError, Tampered
+from contracts.dates import compact_day, names_zone, read_moment
+from contracts.errors import NoRecoveryPoint, NotFound, RecoveryError, SettingsError, Tampered
+from contracts.events import CLOCK_SKEW
 from contracts.settings import Settings
 from recovery.shipping import journal, wal
 from recovery.vault.catalog import Catalog
 from recovery.vault.manifest import Snapshot
 from recovery.vault.vault import Vault
+
+#: A snapshot as people name it: its id, or its number alone.
+_SNAPSHOT = re.compile(r"s[0-9]{1,8}|[0-9]{1,8}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +30,41 @@ class Point:
     at: datetime | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Point:
-        """Parse 'newest', a snapshot's id, or an ISO 8601 time (UTC unless it says otherwise). Raises RecoveryError."""
-        if text == "newest":
-            return cls(asked=text)
-        if text.removeprefix("s").isdigit():
-            return cls(asked=text, snapshot=text)
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
+    def parse(cls, text: str, *, now: datetime | None = None) -> Point:
+        """Parse 'newest', a snapshot's id, or an ISO 8601 time (UTC unless it says otherwise), blanks around forgiven.
+
+        Raises RecoveryError for what is none, for what could be two of them, and for a moment that has not been.
+        """
+        asked, now = text.strip(), now or datetime.now(UTC)
+        if asked == "newest":
+            return cls(asked=asked)
+        if day := compact_day(asked):
             raise RecoveryError(
-                f"{text!r} is no recovery point", remedy="newest, an id of `caravan snapshot list`, or 2026-01-31T02:17"
+                f"{asked} can be a day or the number of a snapshot",
+                remedy=f"write {day}T00:00 (UTC) for the moment, or s{asked} for the snapshot",
+            )
+        if _SNAPSHOT.fullmatch(asked):
+            return cls(asked=asked, snapshot=asked)
+        try:
+            at = read_moment(asked)
+        except SettingsError as error:
+            raise RecoveryError(
+                f"{text!r} is no recovery point",
+                remedy=f"newest, an id of `caravan snapshot list`, or a moment: {error.remedy}",
             ) from None
-        return cls(asked=text, at=(at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC))
+        if at > now + CLOCK_SKEW:
+            raise RecoveryError(
+                f"{asked} has not been yet: it is {now:%Y-%m-%d %H:%M} UTC",
+                remedy="`newest` is all there is; or name a moment that is past, in UTC or with its offset",
+            )
+        return cls(asked=asked, at=at)
+
+    def describe(self) -> str:
+        """Describe what was asked for, in words that leave no doubt about the zone."""
+        if self.at is None:
+            return f"snapshot {self.snapshot}, exactly" if self.snapshot else "newest: all there is"
+        assumed = "" if names_zone(self.asked) else "; no offset was given, so it is taken as UTC"
+        return f"{self.at:%Y-%m-%d %H:%M:%S} UTC (asked: {self.asked}{assumed})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +98,14 @@ def choose(
         sound(snapshot)
         return Chosen(snapshot=snapshot, exact=True, at=None, log_end=snapshot.cut)
     passed: list[str] = []
+    oldest: Snapshot | None = None
     for one in catalog.newest_first():
         if isinstance(one, Snapshot):
-            if one.region == s.region or (point.at is not None and one.at > point.at):
-                continue  # the target's own past, or after the moment
+            if one.region == s.region:
+                continue  # the target's own past
+            if point.at is not None and one.at > point.at:
+                oldest = one  # after the moment
+                continue
             try:
                 sound(one)
             except (Tampered, NotFound) as error:
@@ -88,8 +120,14 @@ def choose(
             passed.append(f"s{one[0]:06d}: {one[1]}")
         tell(f"passed over: {passed[-1]}; going on with an older one")
     more = f" ({'; '.join(passed[:3])})" if passed else ""
+    if oldest is not None and not passed:
+        raise NoRecoveryPoint(
+            f"no snapshot is as old as {point.describe()}: "
+            f"the oldest is {oldest.id} of {oldest.at:%Y-%m-%d %H:%M:%S} UTC",
+            remedy=f"--to {oldest.id} restores that one, to its own moment; a moment after it is reached by the log",
+        )
     raise NoRecoveryPoint(
-        f"no valid snapshot reaches {point.asked}{more}",
+        f"no valid snapshot reaches {point.describe()}{more}",
         remedy="name one of `caravan snapshot list`: it is restored to its own moment, without what came after it",
     )
 

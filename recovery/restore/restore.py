@@ -116,14 +116,18 @@ def plan_restore(s: Settings, machine: Machine, point: Point, options: RestoreOp
     )  # fmt: skip
     found = [look_first(run), decide(run), check_keys(run)]
     snapshot = run.choice.snapshot
-    return as_plan(run.choice) | {
-        "target": s.region,
-        "alive": answering_parts(s, other(s.region)),
-        "preflight": "; ".join(found),
-        "tables": {table.name: table.rows for table in snapshot.tables},
-        "objects": snapshot.objects.count,
-        "bytes": snapshot.objects.size + sum(part.size for part in snapshot.parts()),
-    }
+    return (
+        {"asked": point.describe()}
+        | as_plan(run.choice)
+        | {
+            "target": s.region,
+            "alive": answering_parts(s, other(s.region)),
+            "preflight": "; ".join(found),
+            "tables": {table.name: table.rows for table in snapshot.tables},
+            "objects": snapshot.objects.count,
+            "bytes": snapshot.objects.size + sum(part.size for part in snapshot.parts()),
+        }
+    )
 
 
 def _up_to(through: str, names: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ Weighted clusters hash on a header that only the edge sets. Without the salt the
 
 from __future__ import annotations
 
+from contracts.events import MAX_ID
 from serving.callers import PSEUDONYM_HEADER
 
 #: The opaque id that splits hash on: a shop's server may send it, for browsers the edge keeps it in a cookie.
@@ -25,12 +26,16 @@ SHADOW_HOST = SHADOW.replace("-", "%-")
 #: Set by the engine: the release that answered. For the access log alone: from it a client would learn its arm.
 RELEASE_HEADER = "x-caravan-release"
 COOKIE_DAYS = 365
+#: Names in the access log the id that the edge made for this very request, as none came: one request is no shopper.
+MINTED = "minted"
+#: What a shop's server may send as its shopper's id: it is logged, so every character must be one of a log's.
+SHOPPER_ID = f"1 to {MAX_ID} visible ASCII characters, without blanks"
 
 #: Gives every request the shopper header: the shop's own or that of a token, else the cookie's, else a new id that goes
 #: into the cookie.
 ASSIGN_ARM = f"""
 local function clean(id)
-  if id ~= nil and #id <= 128 and string.find(id, "^[%w._%-]+$") then return id end
+  if id ~= nil and #id <= {MAX_ID} and string.find(id, "^[!-~]+$") then return id end
   return nil
 end
 function envoy_on_request(handle)
@@ -38,15 +43,19 @@ function envoy_on_request(handle)
   headers:remove("{ARM_HEADER}")
   handle:streamInfo():dynamicMetadata():set("caravan", "{READ}", "1")
   if string.find(headers:get(":authority") or "", "{SHADOW_HOST}%f[:%z]") then
-    handle:respond({{[":status"] = "400"}}, "this host name is kept for copies")
-    return
+    return refuse(handle, "400", "this host name is kept for copies", "ask under the name that the address has")
   end
   local caller = caller_of(handle)
   if caller == nil then return end
   local salt = handle:metadata():get("salt") or ""
   local id = nil
   if caller == "shop" then
-    id = clean(headers:get("{SHOPPER_HEADER}"))
+    local given = headers:get("{SHOPPER_HEADER}")
+    id = clean(given)
+    if given ~= nil and given ~= "" and (id == nil or headers:getNumValues("{SHOPPER_HEADER}") > 1) then
+      return refuse(handle, "400", "{SHOPPER_HEADER}: it is not an id that keeps a shopper's arm",
+        "send one header with {SHOPPER_ID}: percent-encode or hash anything else")
+    end
   elseif caller == "shopper" then
     id = clean(headers:get("{PSEUDONYM_HEADER}"))
     headers:replace("{SHOPPER_HEADER}", id or "")
@@ -56,11 +65,11 @@ function envoy_on_request(handle)
     return
   end
   for name, value in string.gmatch(headers:get("cookie") or "", "([%w_]+)=([^;]*)") do
-    if name == "{SHOPPER_COOKIE}" then id = clean(value) end
+    if name == "{SHOPPER_COOKIE}" and string.find(value, "^[%w._%-]+$") then id = clean(value) end
   end
   if id == nil then
     id = headers:get("x-request-id")
-    handle:streamInfo():dynamicMetadata():set("caravan", "minted", id)
+    handle:streamInfo():dynamicMetadata():set("caravan", "{MINTED}", id)
   end
   headers:replace("{SHOPPER_HEADER}", id)
   headers:replace("{SPLIT_HEADER}", salt .. ":" .. id)
@@ -73,8 +82,8 @@ function envoy_on_response(handle)
     headers:remove("{RELEASE_HEADER}")
   end
   local found = handle:streamInfo():dynamicMetadata():get("caravan")
-  if found ~= nil and found["minted"] ~= nil then
-    handle:headers():add("set-cookie", "{SHOPPER_COOKIE}=" .. found["minted"]
+  if found ~= nil and found["{MINTED}"] ~= nil then
+    handle:headers():add("set-cookie", "{SHOPPER_COOKIE}=" .. found["{MINTED}"]
       .. "; Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Lax")
   end
 end

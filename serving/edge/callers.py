@@ -21,9 +21,28 @@ from serving.callers import (
 )
 from serving.edge import envoy
 from serving.edge.envoy import Yaml
+from serving.edge.replies import NAMESPACE, REMEDY
 
 #: Tokens that are minted per second without the shop's key, and the burst above that.
 MINTS_PER_S, MINT_BURST = 20, 200
+
+#: Lua: answers by itself, with a remedy that the edge's form of errors picks up.
+REFUSE = f"""
+local function refuse(handle, status, what, remedy)
+  handle:streamInfo():dynamicMetadata():set("{NAMESPACE}", "{REMEDY}", remedy)
+  handle:respond({{[":status"] = status}}, what)
+  return nil
+end
+"""
+#: Lua: headers that some servers take for others (x_a for x-a) are refused here, by name; Envoy itself cannot name one.
+_NAME_UNDERSCORES = """
+  for name in pairs(handle:headers()) do
+    if string.find(name, "_", 1, true) then
+      return refuse(handle, "400", string.sub(name, 1, 60) .. ": a header's name has no underscore here",
+        "leave it out, or write hyphens")
+    end
+  end
+"""
 
 
 def make_caller_filters(s: Settings) -> list[Yaml]:
@@ -31,7 +50,8 @@ def make_caller_filters(s: Settings) -> list[Yaml]:
     forget = "".join(
         f'  handle:headers():remove("{name}")\n' for name in (CALLER_HEADER, USER_HEADER, PSEUDONYM_HEADER)
     )
-    found = [envoy.make_lua_filter("forget-claims", f"function envoy_on_request(handle)\n{forget}end\n")]
+    script = f"{REFUSE}function envoy_on_request(handle)\n{_NAME_UNDERSCORES}{forget}end\n"
+    found = [envoy.make_lua_filter("forget-claims", script)]
     if s.token_key is None:
         return found
     key = base64.urlsafe_b64encode(s.secret("token_key").encode()).decode().rstrip("=")
@@ -68,9 +88,8 @@ local function caller_of(handle)
   local kind = "nobody"
   if given ~= nil then
     if shop_key == nil or given ~= shop_key then
-      handle:respond({{[":status"] = "401"}}, "the key is not this shop's: send authorization: Bearer with the "
-        .. "content of secrets/shop_key_{s.shop}, or no authorization at all")
-      return nil
+      return refuse(handle, "401", "authorization: the key is not this shop's",
+        "send authorization: Bearer with the content of secrets/shop_key_{s.shop}, or no authorization at all")
     end
     kind = "shop"
   elseif headers:get("{USER_HEADER}") ~= nil then

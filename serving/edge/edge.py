@@ -18,19 +18,22 @@ from contracts.errors import SettingsError
 from contracts.region import SLOTS
 from contracts.settings import Settings
 from contracts.sockets import SCHEME
-from serving.edge import callers, envoy
+from serving.edge import callers, envoy, origins
 from serving.edge.arm_assignment import ARM_HEADER, SPLIT_HEADER
 from serving.edge.envoy import TYPE, Yaml, make_address
 from serving.edge.listener import CLUSTERS, ROUTES, make_bootstrap
+from serving.edge.replies import make_remedy
 
 BOOTSTRAP = "envoy.yaml"
 #: The split as it was written last, for people and for the controller; Envoy reads the routes.
 SPLIT_FILE = "split.yaml"
 
 NO_ROUTE = (
-    "the routes are POST /recommend, POST /events, POST /shopper, GET /search, GET /similar/ITEM, GET /readyz, "
-    "GET /healthz"
+    "the routes are POST /recommend, POST /events, POST /shopper, GET /search, GET /similar?item_id=, "
+    "GET /similar/ITEM, GET /readyz, GET /healthz"
 )
+#: The method of each path that has one alone.
+METHODS = {"/recommend": "POST", "/events": "POST", "/shopper": "POST", "/search": "GET", "/similar": "GET"}
 #: Arms of a canary: when their engine is gone, their shoppers get the champion's answers.
 GUARDED_ARMS = ("control", "canary")
 
@@ -73,14 +76,16 @@ class TrafficSplit:
 def write_edge(directory: Path, s: Settings, *, logs: Path | None = None) -> Path:
     """Write Envoy's files below `directory`; return the path to start it with. Running it again is harmless.
 
-    Routes that exist stay: shoppers were routed by them when the edge stopped.
+    The split that was written last stays: shoppers were routed by it when the edge stopped. Its routes are made again,
+    since an older version, or other settings, may have made them.
     """
     directory.mkdir(parents=True, exist_ok=True)
     logs = logs or s.paths.logs
     logs.mkdir(parents=True, exist_ok=True)
     write_clusters(directory, {slot: s.engine_address_of(slot) for slot in SLOTS})
-    if not (directory / ROUTES).is_file():
-        write_routes(directory, TrafficSplit(), s)
+    split = read_split(directory)
+    if split is not None or not (directory / ROUTES).is_file():
+        write_routes(directory, split or TrafficSplit(), s)
     path = directory / BOOTSTRAP
     replace_file(path, make_bootstrap(directory.resolve(), s, logs.resolve()))
     return path
@@ -142,22 +147,41 @@ def make_routes(split: TrafficSplit, s: Settings) -> Yaml:
             "typed_per_filter_config": callers.make_mint_limit(),
         },
         {"match": {"path": "/search", "headers": [get]}, "route": retried},
+        {"match": {"path": "/similar", "headers": [get]}, "route": retried},
         {"match": {"prefix": "/similar/", "headers": [get]}, "route": retried},
         {"match": {"path": "/readyz", "headers": [get]}, "route": probe},
         {"match": {"path": "/healthz", "headers": [get]}, "route": probe},
         {"match": {"path": "/active", "headers": [get]}, "route": probe},
     ]
-    found += [
-        {"match": {"path": path}, "direct_response": {"status": 405, "body": {"inline_string": f"use {method} {path}"}}}
-        for method, path in (("POST", "/recommend"), ("POST", "/events"), ("POST", "/shopper"), ("GET", "/search"))
-    ]
     for route in found:
         route["metadata"] = {"filter_metadata": {"envoy.filters.http.lua": {"salt": split.salt}}}
-    found.append({"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": {"inline_string": NO_ROUTE}}})
+    found += origins.make_preflight_routes(s, probe)
+    found += [_refuse(path, method, split.salt) for path, method in METHODS.items()]
+    found.append(
+        {
+            "match": {"prefix": "/"},
+            "direct_response": {"status": 404, "body": {"inline_string": "there is no such route"}},
+            "metadata": {"filter_metadata": make_remedy(NO_ROUTE)},
+        }
+    )
+    host = {"name": "shop", "domains": ["*"], "routes": found, "typed_per_filter_config": origins.make_origin_policy(s)}
     return {
         "name": "caravan",
-        "virtual_hosts": [{"name": "shop", "domains": ["*"], "routes": found}],
+        "virtual_hosts": [host],
         "response_headers_to_remove": ["server", "x-envoy-upstream-service-time"],
+    }
+
+
+def _refuse(path: str, method: str, salt: str) -> Yaml:
+    """Make the route that answers every other method of a path."""
+    allow = {"header": {"key": "allow", "value": method}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {
+        "match": {"path": path},
+        "direct_response": {"status": 405, "body": {"inline_string": f"{path} does not take this method"}},
+        "response_headers_to_add": [allow],
+        "metadata": {
+            "filter_metadata": {"envoy.filters.http.lua": {"salt": salt}, **make_remedy(f"use {method} {path}")}
+        },
     }
 
 

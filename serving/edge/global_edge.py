@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from contracts.errors import SettingsError
 from contracts.region import RegionName
 from contracts.settings import Settings
-from serving.edge import admin, envoy
+from serving.edge import admin, envoy, replies
 from serving.edge.edge import replace_file
 from serving.edge.envoy import Yaml, make_address
 
@@ -49,6 +49,7 @@ def make_global_bootstrap(s: Settings) -> Yaml:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "common_http_protocol_options": {"idle_timeout": "60s", "max_headers_count": 64},
         "request_headers_timeout": "5s",
+        "local_reply_config": replies.make_local_replies(),
         "route_config": {"name": "regions", "virtual_hosts": [{"name": "shop", "domains": ["*"], "routes": [route]}]},
         "http_filters": [envoy.make_router()],
     }

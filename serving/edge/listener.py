@@ -6,9 +6,8 @@ from pathlib import Path
 
 from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings
-from serving.callers import HOW_TO_ASK
-from serving.edge import admin, callers, metrics
-from serving.edge.arm_assignment import ARM_HEADER, ASSIGN_ARM, READ, SHOPPER_HEADER
+from serving.edge import admin, callers, metrics, origins, replies
+from serving.edge.arm_assignment import ARM_HEADER, ASSIGN_ARM, MINTED, READ, SHOPPER_HEADER
 from serving.edge.envoy import (
     HTTP_FILTER,
     MANAGER,
@@ -76,52 +75,31 @@ def _make_manager(directory: Path, s: Settings, logs: Path) -> Yaml:
         "server_header_transformation": "PASS_THROUGH",
         "common_http_protocol_options": {
             "idle_timeout": "60s",
-            "max_headers_count": 64,
-            "headers_with_underscores_action": "REJECT_REQUEST",
+            "max_headers_count": replies.MAX_HEADERS,
+            # those are refused in Lua, which can say which one it is
+            "headers_with_underscores_action": "ALLOW",
         },
-        "max_request_headers_kb": 16,
+        "max_request_headers_kb": replies.MAX_HEADERS_KIB,
         "request_headers_timeout": "5s",
-        "request_timeout": "10s",
+        "request_timeout": f"{replies.REQUEST_TIMEOUT_S}s",
         "stream_idle_timeout": "15s",
         "rds": {"route_config_name": "caravan", "config_source": _watch_file(directory, ROUTES)},
         "access_log": [make_extension("envoy.access_loggers.file", _make_access_log(logs / ACCESS_LOG))],
-        "local_reply_config": {
-            "mappers": [
-                {
-                    "filter": {
-                        "status_code_filter": {
-                            "comparison": {"op": "EQ", "value": {"default_value": 401, "runtime_key": "unknown_caller"}}
-                        }
-                    },
-                    "body_format_override": _make_error_format(HOW_TO_ASK),
-                }
-            ],
-            "body_format": _make_error_format("see the documentation of the routes; after a 429 or 503 try again"),
-        },
+        "local_reply_config": replies.make_local_replies(),
         "http_filters": [
             make_extension(
                 "envoy.filters.http.local_ratelimit",
                 make_rate_limit("edge_rate", burst=EDGE_BURST, fill=EDGE_REQUESTS_PER_S // 10, every="0.1s"),
             ),
+            origins.make_origin_filter(),
             *callers.make_caller_filters(s),
-            make_lua_filter("envoy.filters.http.lua", callers.make_caller_script(s) + ASSIGN_ARM),
+            make_lua_filter("envoy.filters.http.lua", callers.REFUSE + callers.make_caller_script(s) + ASSIGN_ARM),
             make_extension(
                 "envoy.filters.http.buffer",
                 {"@type": f"{HTTP_FILTER}buffer.v3.Buffer", "max_request_bytes": MAX_BODY},
             ),
             make_router(),
         ],
-    }
-
-
-def _make_error_format(remedy: str) -> Yaml:
-    """Make the format of the edge's own errors: the same as the engine's."""
-    return {
-        "json_format": {
-            "error": "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
-            "remedy": remedy,
-            "request_id": "%REQ(X-REQUEST-ID)%",
-        }
     }
 
 
@@ -137,6 +115,7 @@ def _make_access_log(path: Path) -> Yaml:
                 "shopper": f"%REQ({SHOPPER_HEADER.upper()})%",
                 "arm": f"%REQ({ARM_HEADER.upper()})%",
                 "caller": "%DYNAMIC_METADATA(caravan:caller)%",
+                "minted": f"%DYNAMIC_METADATA(caravan:{MINTED})%",
                 "read": f"%DYNAMIC_METADATA(caravan:{READ})%",
                 "release": "%DYNAMIC_METADATA(caravan:release)%",
                 "method": "%REQ(:METHOD)%",

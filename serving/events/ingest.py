@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
-from pydantic import ValidationError
 
-from contracts.events import CLOCK_SKEW, INTERACTIONS, Event
-from ingestion.pseudonymize import EMAIL_PATTERN, REDACTED
+from contracts.events import INTERACTIONS
+from ingestion.formats.values import read_text
+from ingestion.pseudonymize import redact_text
+from ingestion.rules.one_event import judge_event, left_out
+from ingestion.rules.reasons import describe
 from serving.callers import SHOP, Caller
 from serving.events.event_log import EventLog
 from serving.events.pusher import Pusher
@@ -105,18 +107,23 @@ class Intake:
         """Give each event its verdict; the ids of fresh ones are known from now on."""
         delivery, now = _Delivery(), datetime.now(UTC)
         for raw in events:
-            event, problem = validate_event(raw, now)
-            if event is not None and not by.may_speak_for(event.user_id):
+            event, reason = judge_event(raw, now)
+            problem = describe(reason) if reason else ""
+            if event is not None and not by.may_speak_for(event["user_id"]):
                 event, problem = None, "user_id: not the shopper of the token"
             if event is None:
                 delivery.verdicts.append({"event_id": _id_of(raw), "status": "rejected", "reason": problem})
-            elif (first := self._known.get(event.event_id)) is not None:
+                continue
+            verdict = {"event_id": event["event_id"], "status": "accepted"}
+            if not raw.keys() <= event.keys():
+                verdict["left_out"] = left_out(raw)
+            if (first := self._known.get(event["event_id"])) is not None:
                 delivery.commits.add(first)  # "duplicate" must not be said before the first delivery is on disk
-                delivery.verdicts.append({"event_id": event.event_id, "status": "duplicate"})
+                verdict["status"] = "duplicate"
             else:
-                self._known[event.event_id] = _PENDING
+                self._known[event["event_id"]] = _PENDING
                 delivery.fresh.append(self._make_row(event))
-                delivery.verdicts.append({"event_id": event.event_id, "status": "accepted"})
+            delivery.verdicts.append(verdict)
         delivery.commits.discard(_PENDING)  # repeated within this request: they share its commit
         return delivery
 
@@ -144,17 +151,13 @@ class Intake:
         except TimeoutError:
             return False
 
-    def _make_row(self, event: Event) -> dict[str, Any]:
-        return {
-            "event_id": event.event_id,
-            "event_time": event.event_time.astimezone(UTC),
-            "user_id": self._hash(event.user_id),
-            "session_id": None if event.session_id is None else self._hash(event.session_id),
-            "kind": event.kind,
-            "item_id": event.item_id,
-            "query": None if event.query is None else EMAIL_PATTERN.sub(REDACTED, event.query),
-            "position": event.position,
-            "value": event.value,
+    def _make_row(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return the event as it may be kept: who did it, and in which session, only as hashes."""
+        session, query = event["session_id"], event["query"]
+        return event | {
+            "user_id": self._hash(event["user_id"]),
+            "session_id": None if session is None else self._hash(session),
+            "query": None if query is None else redact_text(query),
         }
 
     def _forget(self, rows: list[dict[str, Any]]) -> None:
@@ -164,38 +167,6 @@ class Intake:
 
 
 _PENDING: Future[None] = Future()
-
-
-def validate_event(raw: Any, now: datetime) -> tuple[Event | None, str]:
-    """Return the event in `raw`, or what is wrong with it; the reason never repeats what was sent."""
-    try:
-        event = Event.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:80]
-        return None, f"{where}: {first['msg']}" if where else first["msg"]
-    except (RecursionError, OverflowError) as error:
-        return None, type(error).__name__
-    problem = _time_problem(event, now) or _field_problem(event)
-    return (None, problem) if problem else (event, "")
-
-
-def _time_problem(event: Event, now: datetime) -> str | None:
-    try:
-        ahead = event.event_time.astimezone(UTC) - now if event.event_time.tzinfo else None
-    except OverflowError:
-        return "event_time: out of range"
-    if ahead is None:
-        return "event_time: it needs a time zone"
-    return "event_time: it is in the future" if ahead > CLOCK_SKEW else None
-
-
-def _field_problem(event: Event) -> str | None:
-    if event.kind in (*INTERACTIONS, "impression") and event.item_id is None:
-        return f"item_id: a {event.kind} is about an item"
-    if event.kind == "search" and not (event.query or "").strip():
-        return "query: a search has one"
-    return None
 
 
 def encode_line(row: dict[str, Any], source: str) -> bytes:
@@ -211,5 +182,5 @@ def format_time(time: datetime) -> str:
 
 
 def _id_of(raw: Any) -> str | None:
-    value = raw.get("event_id") if isinstance(raw, dict) else None
+    value = read_text(raw.get("event_id"), "identifier") if isinstance(raw, dict) else None
     return value[:128] if isinstance(value, str) and value.isprintable() else None

@@ -10,13 +10,15 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
+from serving.http.bodies import BodyRefused, read_body
 from serving.http.metrics import Meters
 from serving.pipeline.schemas import MAX_BODY
 
@@ -30,6 +32,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Longest time that a client may take to send its body.
 BODY_TIMEOUT_S = 5.0
+RETRY = {"retry-after": "1"}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -46,14 +49,6 @@ class Limits:
     body_bytes: int = MAX_BODY
     body_seconds: float = BODY_TIMEOUT_S
     deadline: float = 1.0
-
-
-class _BodyTooLarge(Exception):
-    pass
-
-
-class _BodyTooSlow(Exception):
-    pass
 
 
 class Gate:
@@ -85,18 +80,16 @@ class Gate:
         response = _Response(send, request_id)
         try:
             if scope["method"] in ("POST", "PUT", "PATCH"):
-                receive = await self._whole_body(scope, receive)
+                receive = await read_body(
+                    scope, receive, limit=self._limits.body_bytes, seconds=self._limits.body_seconds
+                )
             await self._admit(route, scope, receive, response)
         except TimeoutError:
-            await response.send_problem(503, f"no answer within {self._limits.deadline:g} s", "try again", retry=True)
-        except _BodyTooLarge:
             await response.send_problem(
-                413, f"the body is larger than {self._limits.body_bytes} bytes", "send less at once"
+                503, f"no answer within {self._limits.deadline:g} s", "try again", headers=RETRY
             )
-        except _BodyTooSlow:
-            await response.send_problem(
-                408, f"the body took longer than {self._limits.body_seconds:g} s", "send it faster"
-            )
+        except BodyRefused as refused:
+            await response.send_problem(refused.status, refused.what, refused.remedy, headers=refused.headers)
         except Exception:  # the last resort: no stack trace gets out, no request hangs
             log.exception("request %s failed", request_id)
             await response.send_problem(500, "the engine failed on this request", f"report request {request_id}")
@@ -108,7 +101,7 @@ class Gate:
             return
         if self._under_way[route] >= self._limits.in_flight[route]:
             self._meters.shed.labels(route).inc()
-            await response.send_problem(503, "too many requests are under way", "try again in a second", retry=True)
+            await response.send_problem(503, "too many requests are under way", "try again in a second", headers=RETRY)
             return
         self._under_way[route] += 1
         try:
@@ -116,39 +109,6 @@ class Gate:
                 await self._app(scope, receive, response.send)
         finally:
             self._under_way[route] -= 1
-
-    async def _whole_body(self, scope: Scope, receive: Receive) -> Receive:
-        """Read the body before anything else runs, within size and time; then replay it."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._limits.body_bytes:
-                raise _BodyTooLarge
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        break
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    if size > self._limits.body_bytes:
-                        raise _BodyTooLarge
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
-                        break
-        except TimeoutError:
-            raise _BodyTooSlow from None
-        body: bytes | None = b"".join(chunks)
-
-        async def replay() -> Message:
-            nonlocal body
-            if body is None:
-                return await receive()
-            whole, body = body, None
-            return {"type": "http.request", "body": whole, "more_body": False}
-
-        return replay
 
 
 class _Response:
@@ -169,16 +129,16 @@ class _Response:
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._id.encode())]
         await self._send(message)
 
-    async def send_problem(self, status: int, error: str, remedy: str, *, retry: bool = False) -> None:
+    async def send_problem(
+        self, status: int, error: str, remedy: str, *, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Answer with an error, unless an answer has begun already."""
         if self.begun:
             return
-        headers = [(b"content-type", b"application/json")]
-        if retry:
-            headers.append((b"retry-after", b"1"))
         body = orjson.dumps({"error": error, "remedy": remedy, "request_id": self._id})
-        headers.append((b"content-length", str(len(body)).encode()))
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        all_headers = {**headers, "content-type": "application/json", "content-length": str(len(body))}
+        told = [(name.encode(), value.encode()) for name, value in all_headers.items()]
+        await self.send({"type": "http.response.start", "status": status, "headers": told})
         await self.send({"type": "http.response.body", "body": body})
 
 

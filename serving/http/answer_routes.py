@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from contracts.events import MAX_ID, MAX_QUERY
+from ingestion.rules.nobody import is_nobody
 from serving.bundle.release import Release
 from serving.callers import Caller
 from serving.events.answer_log import AnswerRecord, RequestOrigin, log_answer
@@ -48,8 +49,22 @@ def add_answers(app: FastAPI, parts: Parts) -> None:
         del user_id  # part of the contract; this search is the same for everyone
         return await _answer_search(parts, request, q, k)
 
+    @app.get("/similar", tags=ASKED, response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like any item")
+    async def get_similar_by_query(
+        request: Request,
+        item_id: Annotated[
+            str, Query(min_length=1, max_length=MAX_ID, description="Any item_id, percent-encoded.", examples=["HW/34"])
+        ],
+        k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+    ) -> Response:
+        return await _answer_similar(parts, request, item_id, k)
+
     @app.get(
-        "/similar/{item_id}", tags=ASKED, response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like an item"
+        "/similar/{item_id}",
+        tags=ASKED,
+        response_model=Answer,
+        responses=_UNKNOWN_ITEM,
+        summary="Items like an item without a slash",
     )
     async def get_similar(
         request: Request,
@@ -65,8 +80,10 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
     caller = Caller.of(request)
     if caller.kind == "shopper" and not caller.may_speak_for(body.user_id):
         raise HTTPException(403, "user_id: not the shopper of the token")
-    # an unknown caller gets what does not depend on any shopper, whichever one the request names
-    user = parts.identifiers.hash(body.user_id) if caller.is_known else None
+    # an unknown caller gets what does not depend on any shopper, whichever one the request names; so does a request
+    # for "guest", whose history would be that of thousands
+    named = caller.is_known and not is_nobody(body.user_id)
+    user = parts.identifiers.hash(body.user_id) if named else None
     if caller.kind != "shop":
         body = body.model_copy(update=DEFAULTS)
     result = await recommend(release, parts.shoppers, user, body, watch)
@@ -94,7 +111,7 @@ async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Resp
     release = parts.serving_release()
     text = q.strip()
     if not text:
-        raise HTTPException(422, "q is empty")
+        raise HTTPException(422, "q: it is empty")
     loop = asyncio.get_running_loop()
     ranking, fallback = await loop.run_in_executor(parts.search_pool, _search_text, parts, release, text, k, watch)
     items = _describe_items(release, ranking)
@@ -108,7 +125,7 @@ async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) 
     release = parts.serving_release()
     row = release.items.index.get(item_id)
     if row is None:
-        raise HTTPException(404, "no such item in this release")
+        raise HTTPException(404, "item_id: no such item in this release")
     loop = asyncio.get_running_loop()
     ranking = await loop.run_in_executor(parts.search_pool, find_similar, release, row, k)
     watch.lap("rank")

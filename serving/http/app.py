@@ -28,7 +28,9 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         400: "The request cannot be read.",
         401: "The shop's key or a shopper's token is missing or wrong.",
         403: "The token is another shopper's.",
-        413: "The body is too large.",
+        408: "The body came too slowly.",
+        413: "The body is too large, as it is or decompressed.",
+        415: "The body is of a kind or a compression that is not read.",
         422: "A field is missing, wrong or out of range.",
         503: "Not ready, overloaded or out of time; try again.",
     }.items()
@@ -72,6 +74,7 @@ def make_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextMan
         lifespan=lifespan,
         docs_url=None,  # they load their scripts from elsewhere; the page is one of Airflow's
         redoc_url=None,
+        redirect_slashes=False,  # to an address that only the edge knows
         responses=_PROBLEMS,
     )
     add_answers(app, parts)

@@ -33,6 +33,10 @@ async def _take_events(parts: Parts, request: Request, body: EventsRequest) -> R
     watch = StageWatch()
     release = parts.serving_release()
     caller = _sender(parts, request, body.token)
+    if not caller.is_known and body.token is not None:
+        raise UnknownCaller(
+            "token: it is no token of this shop, or past its end", remedy="a new one comes from POST /shopper"
+        )
     if not caller.is_known:
         raise UnknownCaller(f"events are taken from shop {release.source}'s server, or from a shopper with a token")
     receipt = await parts.intake.take(body.events, release.source, watch, by=caller)

@@ -10,27 +10,27 @@ _RANGES = (
 )  # fmt: skip
 
 
-def describe_routes(document: dict[str, Any]) -> dict[tuple[str, str], str]:
-    """Return the fields of each route of an OpenAPI document, by method and path; with ranges, required ones marked."""
+def describe_routes(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, str]]:
+    """Return the fields of each route of an OpenAPI document, by method and path: words by name, with ranges."""
     schemas = document["components"]["schemas"]
     return {
-        (method.upper(), path): ", ".join(_describe_operation(operation, schemas))
+        (method.upper(), path): _describe_operation(operation, schemas)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
 
 
-def _describe_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
-    described = [
-        _describe_field(p["name"], p["schema"], required=p.get("required", False))
+def _describe_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, str]:
+    described = {
+        p["name"]: _describe_field(p["name"], p["schema"], required=p.get("required", False))
         for p in operation.get("parameters", ())
-    ]
+    }
     if "requestBody" in operation:
         body = schemas[operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]]
         needed = body.get("required", ())
-        described += [
-            _describe_field(name, schema, required=name in needed) for name, schema in body["properties"].items()
-        ]
+        described |= {
+            name: _describe_field(name, schema, required=name in needed) for name, schema in body["properties"].items()
+        }
     return described
 
 

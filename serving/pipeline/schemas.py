@@ -195,13 +195,21 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"error": "q is empty", "remedy": "send at least one character", "request_id": "0b9f6c1e"}]
+            "examples": [
+                {
+                    "error": "q: it is empty",
+                    "remedy": "GET /search takes q (required, 1 to 256 characters)",
+                    "request_id": "0b9f6c1e",
+                    "field": "q",
+                }
+            ]
         }
     )
 
     error: str
     remedy: str
     request_id: str
+    field: str | None = Field(default=None, description="The field that is wrong, where it is one of the request's.")
 
 
 class Readiness(BaseModel):

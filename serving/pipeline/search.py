@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.fusion import fuse
+from retrieval.fusion import fuse_what_fits
 from retrieval.topk import top_k
 from serving.bundle.release import Floats, Indexes, Release
 
@@ -19,13 +19,22 @@ class SearchRanking:
     score: Floats
 
 
+_NOTHING = SearchRanking(index=np.empty(0, dtype=np.int64), score=np.empty(0, dtype=np.float32))
+
+
 def search(release: Release, query: str, k: int, vector: Floats | None) -> SearchRanking:
-    """Return the k items that match `query` best: BM25, fused with text vectors where the query's `vector` is given."""
+    """Return the k items that match `query` best: BM25, fused with text vectors where the query's `vector` is given.
+
+    None where nothing fits, or where `query` has neither a letter nor a digit (an emoji, dashes).
+    """
     lexical = release.bm25.scores(query)
     if vector is None or release.text_vectors is None:
         found = np.where(lexical > 0, lexical, -np.inf)
     else:
-        found = fuse(lexical, release.text_vectors @ vector)
+        fused = fuse_what_fits(release.bm25, query, lexical, release.text_vectors @ vector)
+        if fused is None:
+            return _NOTHING
+        found = fused
     index, score = top_k(np.where(release.items.available, found, -np.inf), k)
     return SearchRanking(index=index, score=score)
 

@@ -42,7 +42,7 @@ def test_the_last_day_is_yesterday_in_utc_unless_it_is_named() -> None:
     [
         ("2026-03-29", "is not over yet: in UTC it is 2026-03-29"),
         ("2026-02-29", "is not a day"),
-        ("20260301", "is not a day"),
+        ("20260301", "is a day without hyphens"),
         ("yesterday", "is not a day"),
         ("", "is not a day"),
         ("1969-12-31", "too long ago"),

@@ -101,6 +101,13 @@ def test_every_parameter_is_typed_and_explained(path: Path, facts: Any) -> None:
         assert bounded, f"{name} takes anything"
 
 
+def test_every_form_is_known_where_unknown_names_are_refused(path: Path, facts: Any) -> None:
+    from caravan_airflow.conf import PARAMETERS
+
+    assert set(PARAMETERS) == {dag.stem for dag in DAGS}
+    assert set(PARAMETERS[path.stem]) == set(facts(path)["dags"][path.stem]["params"])
+
+
 def test_parameters_never_reach_a_template(path: Path, facts: Any) -> None:
     for name, task in facts(path)["dags"][path.stem]["tasks"].items():
         assert task["templated"] == [], name
@@ -170,3 +177,23 @@ def test_airflow_loads_the_plugin_and_nothing_else(environment: dict[str, str]) 
     )  # fmt: skip
     assert done.stdout.strip().splitlines()[-1] == "['caravan'] {}"
     assert [path.name for path in Path(folder).glob("*.py")] == ["caravan_plugin.py"]
+
+
+def test_airflow_puts_the_check_of_parameters_around_its_api(environment: dict[str, str]) -> None:
+    script = (
+        "from airflow.api_fastapi.app import init_plugins\n"
+        "from fastapi import FastAPI\n"
+        "from fastapi.testclient import TestClient\n"
+        "app = FastAPI()\n"
+        "app.post('/api/v2/dags/{dag}/dagRuns')(lambda dag: dag)\n"
+        "init_plugins(app)\n"
+        "asked = TestClient(app).post\n"
+        "print([asked('/api/v2/dags/nightly/dagRuns', json={'conf': c}).status_code for c in ({'Day': 1}, {})])"
+    )
+    folder = str(REPOSITORY / "plugins" / "loaded_by_airflow")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY, env={**environment, "AIRFLOW__CORE__PLUGINS_FOLDER": folder}, capture_output=True, text=True,
+        timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip().splitlines()[-1] == "[422, 200]"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.errors import UnreadableFile
 from retrieval.bm25 import BM25Index
-from retrieval.tokenize import tokens
+from retrieval.tokenize import tokenizer, tokens
 
 TITLES = [
     "Delta Vero 1-Handle Shower Faucet in Chrome",
@@ -114,6 +114,19 @@ def test_a_damaged_index_is_refused(tmp_path: Path, name: str, damage: object) -
     damage(tmp_path / name)  # type: ignore[operator]
     with pytest.raises(UnreadableFile, match=r"not usable.*build it again"):
         BM25Index.load(tmp_path)
+
+
+def test_an_index_of_an_older_tokenizer_answers_as_it_did(tmp_path: Path) -> None:
+    old = tokenizer(2)
+    titles = ["Zip hoodies", "Oak shelves", "ガラス", "Drill AB-1234", "Bit .5 in", "Men's caf\u00e9 chair"]
+    BM25Index.build(titles, tokenizer=old).save(tmp_path)
+    loaded = BM25Index.load(tmp_path)
+    assert loaded.tokenizer is old
+    assert loaded.vocabulary.keys() == {
+        *["zip", "hoody", "oak", "shelve", "カラス", "drill", "ab", "1234", "bit", "5", "in", "men", "cafe", "chair"]
+    }
+    assert loaded.terms("hoodies カラス ab1234 0.5 chiar") == ["hoody", "カラス", "ab", "1234", "chair"]
+    assert loaded.search("AB1234", 1)[0].tolist() == [3]
 
 
 def test_an_index_of_another_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def evaluate_search(items: pa.Table, judged: pa.Table, options: SearchOptions, p
         "counts": counts,
         "settings": {
             "seed": options.seed, "depth": DEPTH, "relevant_above": 0.0, "dense_weight": fusion.DENSE_WEIGHT,
+            "dense_floor": fusion.chance(len(texts)), "tokenizer": index.tokenizer.version,
             "k1": index.k1, "b": index.b, "encoder": encoder.config["version"], "threads": options.threads,
         },
         "catalog_vectors_remembered": remembered,
@@ -92,7 +93,9 @@ def _search_all(
         dense = vectors @ asked.encode([query])[0]
         _best(lists["dense"], row, dense)
         took["dense"][row] = meaning = stop.lap("meaning")
-        _best(lists["fused"], row, fusion.fuse(lexical, dense))
+        fused = fusion.fuse_what_fits(index, query, lexical, dense)
+        if fused is not None:
+            _best(lists["fused"], row, fused)
         took["fused"][row] = words + meaning + stop.lap("fuse")
         done(1)
     return lists, took

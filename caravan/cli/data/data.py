@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from contracts.dates import read_day
 from contracts.errors import SettingsError
 from contracts.exit_codes import REFUSED
 from contracts.settings import SOURCE_NAME, settings
@@ -82,7 +83,7 @@ def validate(
     s = settings()
     report = validate_day(
         Lake.of(s, _shop_name(source or s.shop)),
-        day,
+        read_day(day).isoformat(),
         event_log=s.paths.event_log,
         accept_changes=accept_changes,
         max_quarantined=max_quarantined,
@@ -136,14 +137,14 @@ def generate_shop(
     from ingestion.sources.shop import generate
     from ingestion.sources.shop_world import ShopPlan
 
-    last = _day(end) if end else datetime.now(UTC).date() - timedelta(days=1)
+    last = read_day(end) if end else datetime.now(UTC).date() - timedelta(days=1)
     plan = ShopPlan(
         days=days,
         shoppers=shoppers,
         items=items,
         seed=seed,
         end=last,
-        opening=_day(opening) if opening else None,
+        opening=read_day(opening) if opening else None,
         drift=drift,
         bad_rows=bad_rows,
         missing_column=missing_column,
@@ -167,13 +168,6 @@ def _shop_name(name: str) -> str:
     return name
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is not a day", remedy="give it as YYYY-MM-DD") from None
-
-
 def _say(line: str) -> None:
     typer.secho(f"  {line}", err=True, dim=True)
 
@@ -183,7 +177,9 @@ def _show(report: LandingReport, *, as_json: bool) -> None:
         total = {"read": report.read, "kept": report.kept, "quarantined": report.quarantined}
         files = [asdict(f) for f in report.files]
         days = list(report.days)
-        typer.echo(json.dumps({"source": report.source, **total, "days": days, "files": files}, indent=2))
+        explained = _explained(report)
+        found = {"source": report.source, **total, "explained": explained, "days": days, "files": files}
+        typer.echo(json.dumps(found, indent=2))
         return
     rows = [
         [
@@ -199,8 +195,18 @@ def _show(report: LandingReport, *, as_json: bool) -> None:
     ]
     head = ["file", "", "read", "kept", "quarantined", "days", "columns left out"]
     _table(f"{report.source}: {report.read:,} rows read, {report.kept:,} kept", head, rows)
+    for reason, meaning in _explained(report).items():
+        typer.secho(f"{report.quarantined[reason]:,} x {reason}: {meaning}", err=True)
     for file in report.refused:
         typer.secho(f"refused {file.reason}", fg=typer.colors.RED, err=True)
+
+
+def _explained(report: LandingReport) -> dict[str, str]:
+    """Return what each reason of quarantined rows means, with a value that would do."""
+    from ingestion.rules.reasons import CATALOG_REASONS, EVENT_REASONS, JUDGMENT_REASONS
+
+    meanings = JUDGMENT_REASONS | CATALOG_REASONS | EVENT_REASONS
+    return {reason: meanings[reason] for reason in report.quarantined if reason in meanings}
 
 
 def _reasons(found: dict[str, int]) -> str:

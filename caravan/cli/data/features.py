@@ -8,12 +8,11 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
-from datetime import date
 from typing import Annotated
 
 import typer
 
-from contracts.errors import SettingsError
+from contracts.dates import read_day
 from contracts.settings import settings
 
 app = typer.Typer(help="Feature tables, and the online store.", no_args_is_help=True)
@@ -30,7 +29,7 @@ def build(day: Day, source: Source = "") -> None:
     from retrieval.encoder import TextEncoder
     from training.models.text import encoder_directory
 
-    s, day = settings(), _day(day)
+    s, day = settings(), read_day(day).isoformat()
     encoder = TextEncoder.load(encoder_directory(s))
     lake = Lake.of(s, source or s.shop)
     for table, manifest in build_tables(lake, day, engine=s.feature_engine, encode=encoder.encode).items():
@@ -46,7 +45,7 @@ def materialize(
     """Bring the online store up to the end of a day, never into the future. A rerun writes nothing twice."""
     from feature_repo import store
 
-    s, day = settings(), _day(day)
+    s, day = settings(), read_day(day).isoformat()
     report = store.materialize(s, source or s.shop, day, force=force)
     for view, did in report.views.items():
         typer.echo(f"{view:17} {did.day or '-'}  {did.outcome}, {did.rows} rows")
@@ -60,20 +59,22 @@ def show(
 ) -> None:
     """Print what is known online about a shopper, as JSON."""
     from feature_repo.reader import OnlineReader, ShopperFeatures
-    from ingestion.pseudonymize import Pseudonymizer
+    from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
 
     s = settings()
-    hashed = user.startswith("u_") and len(user) == 34
-    user_id = user if hashed else Pseudonymizer(s.secret("pseudonym_key")).hash(user)
+    name = Pseudonymizer(s.secret("pseudonym_key")).hash(user)
 
-    async def read() -> ShopperFeatures:
+    async def read(user_id: str) -> ShopperFeatures:
         reader = OnlineReader(s, source or s.shop)
         try:
             return await reader.shopper(user_id, s.request_deadline)
         finally:
             await reader.close()
 
-    typer.echo(json.dumps({"user_id": user_id, **asdict(asyncio.run(read()))}, default=str, indent=2))
+    found = asyncio.run(read(name))
+    if not found.known and PSEUDONYM.match(user):  # a shop's own identifiers may look so, too: they come first
+        name, found = user, asyncio.run(read(user))
+    typer.echo(json.dumps({"user_id": name, **asdict(found)}, default=str, indent=2))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -88,10 +89,3 @@ def feast(context: typer.Context) -> None:
     path = os.pathsep.join(filter(None, (str(REPOSITORY.parent), os.environ.get("PYTHONPATH"))))
     environ = {**os.environ, **environment(s, s.shop), "CARAVAN_HOME": str(s.home), "PYTHONPATH": path}
     raise typer.Exit(subprocess.run(command, env=environ, check=False).returncode)
-
-
-def _day(text: str) -> str:
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise SettingsError(f"{text!r} is not a day", remedy="write it as YYYY-MM-DD") from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifacts.files import atomic_write
+from contracts.dates import read_day
 from contracts.errors import DataError, PortTaken, SettingsError
 from contracts.region import ControlPorts, RegionPorts
 from contracts.settings import Settings, read_settings, settings
@@ -30,7 +30,6 @@ HOMES = Path("demo") / "homes"
 LONGEST_PAUSE = timedelta(days=40)
 #: Days before this one are no time of an event.
 _FIRST = date(1990, 1, 1)
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,22 +106,13 @@ class DemoHome:
 
 def last_day(text: str | None, *, now: datetime | None = None) -> date:
     """Return the day that `--end` names, or yesterday. Raises SettingsError for what is no day, or not over yet."""
-    today = (now or datetime.now(UTC)).date()
-    yesterday = today - timedelta(days=1)
+    yesterday = (now or datetime.now(UTC)).date() - timedelta(days=1)
     if text is None:
         return yesterday
     try:
-        if not _DAY.fullmatch(text):
-            raise ValueError
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{text!r} is not a day of the calendar", remedy=f"write it as YYYY-MM-DD, for example --end {yesterday}"
-        ) from None
-    if day >= today:
-        raise SettingsError(
-            f"{day} is not over yet: in UTC it is {today}", remedy=f"--end {yesterday}, or an earlier day"
-        )
+        day = read_day(text, now=now, over=True)
+    except SettingsError as error:
+        raise SettingsError(error.what, remedy=f"{error.remedy}, as in --end {yesterday}") from None
     if day < _FIRST + timedelta(days=366):
         raise SettingsError(f"{day} is too long ago for a shop", remedy=f"--end {_FIRST.year + 2}-01-01, or later")
     return day

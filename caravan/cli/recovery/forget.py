@@ -31,6 +31,9 @@ def forget(
     without_vault: Annotated[
         bool, typer.Option("--without-vault", help="No region keeps snapshots: the list stays in this region's store.")
     ] = False,
+    hashed: Annotated[
+        bool | None, typer.Option("--pseudonym/--identifier", help="What u_… is; default: where something is found.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; needs --yes or --dry-run.")] = False,
 ) -> None:
     """Erase one shopper from lake, features, online store and logs, and from whatever is restored later."""
@@ -49,16 +52,26 @@ def forget(
         _end(reports, as_json=as_json)
         return
     checked_reason(reason, shopper)
+    if hashed is None:
+        with _board(as_json) as board:
+            hashed = forgetting.is_pseudonym(s, regions, shopper, progress=board)
     if dry_run or not yes:
         with _board(as_json) as board:
-            found = forgetting.plan_erasure(s, regions, shopper, progress=board)
+            found = forgetting.plan_erasure(s, regions, shopper, hashed=hashed, progress=board)
         _show(found, as_json=as_json, foreseen=True)
         if dry_run:
             return
         typer.confirm("Erase this shopper? It cannot be undone.", abort=True)
     with _board(as_json) as board:
         reports = forgetting.erase_shopper(
-            s, regions, shopper, by=_actor(), reason=reason, without_vault=without_vault, progress=board
+            s,
+            regions,
+            shopper,
+            by=_actor(),
+            reason=reason,
+            without_vault=without_vault,
+            hashed=hashed,
+            progress=board,
         )
     _end(reports, as_json=as_json)
 

@@ -14,7 +14,9 @@ from contracts.settings import settings
 
 def recover(
     reason: Annotated[str, typer.Option(help="Why, in a few words; it stays in the ledger.")] = "",
-    to: Annotated[str, typer.Option(help="newest, an id of `caravan snapshot list`, or a time (UTC).")] = "newest",
+    to: Annotated[
+        str, typer.Option(help="newest, an id of `caravan snapshot list`, or a time, in UTC or with its offset.")
+    ] = "newest",
     region: Annotated[str, typer.Option(help="The region that is restored.")] = "standby",
     although_alive: Annotated[
         bool, typer.Option("--although-alive", help="Go on although the other region still answers.")

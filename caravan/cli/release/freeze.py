@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from contracts.dates import read_moment
 from contracts.errors import SettingsError
 from contracts.settings import settings
 
@@ -62,13 +63,10 @@ def moment(text: str, now: datetime | None = None) -> datetime:
     at, text = now or datetime.now(UTC), text.strip()
     found = re.fullmatch(r"(\d{1,4})([mhd])", text)
     try:
-        if found:
-            end = at + timedelta(**{UNITS[found[2]]: int(found[1])})
-        else:
-            end = datetime.fromisoformat(text)
-            end = (end if end.tzinfo else end.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise SettingsError(f"{text!r} is not a time", remedy="write 2026-01-31T14:00, 2h or 3d") from None
+        end = at + timedelta(**{UNITS[found[2]]: int(found[1])}) if found else read_moment(text)
+    except (SettingsError, OverflowError) as error:
+        remedy = f"{getattr(error, 'remedy', '') or 'write 2026-01-31T14:00'}; or for how long: 2h, 3d"
+        raise SettingsError(f"{text!r} is not a time", remedy=remedy) from None
     if end > at + LONGEST_FREEZE:
         raise SettingsError(
             f"{text} is more than {LONGEST_FREEZE.days} days away", remedy="freeze again when it is over"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caravan.cli.release import approve, emergency, rollback
-from contracts.errors import IllegalMove, NotFound, SettingsError
+from contracts.dates import read_moment
+from contracts.errors import IllegalMove, NotFound
 from contracts.exit_codes import REFUSED
 from contracts.settings import settings
 
@@ -100,11 +101,7 @@ def history(
         else:
             _story(Console(), moves, title=f"Moves of {shop}", releases=True)
         return
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        raise SettingsError(f"{at!r} is not a time", remedy="write it as 2026-01-31T14:00") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = read_moment(at)
     move = ledger.served(moment)
     if move is None or source not in ("", move.source):
         served = f", but {move.digest[:12]} of {move.source}" if move else ""

@@ -32,6 +32,8 @@ CALL_TIMEOUT_S = 120.0
 DAEMON_START_TIMEOUT_S = 30.0
 #: Faults that say that it is so already: not running, already started.
 _ALREADY = {70, 60}
+#: The fault that says that a process ended as soon as it was started: its state tells that, and its log why.
+_ENDED_AT_ONCE = 50
 
 
 def run_folder(s: Settings) -> Path:
@@ -185,7 +187,7 @@ def order(s: Settings, method: str, process: str, *, wait: bool) -> None:
     try:
         call(s, method, process, wait)
     except xmlrpc.client.Fault as fault:
-        if fault.faultCode not in _ALREADY:
+        if fault.faultCode not in _ALREADY and (wait or fault.faultCode != _ENDED_AT_ONCE):
             raise StackError(
                 f"the supervisor refuses {method} of {process}: {fault.faultString}",
                 remedy=f"see {run_folder(s) / 'supervisord.log'}",

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from caravan_airflow.active import here
+from caravan_airflow.conf import demand_known
 from caravan_airflow.recovery.commands import caravan
 from contracts.errors import RestoreRefused
 from contracts.recovery import RESTORE_STEPS
@@ -25,6 +26,7 @@ CONFIRMATIONS = ("first_person", "second_person")
 def look(context: Mapping[str, Any]) -> list[str]:
     """Log what the restore would do; return the tasks that come next: two people, or the first step at once."""
     params = context["params"]
+    demand_known("recover", params)
     plan = caravan(*_where(params), "--dry-run", *(["--although-alive"] if params["although_alive"] else []))
     for name, value in plan.items():
         log.info("%-14s %s", name, value)
@@ -64,6 +66,7 @@ def step(context: Mapping[str, Any], name: str) -> str:
 def back(context: Mapping[str, Any], name: str) -> str:
     """One step of a failback. What it says it did."""
     params = context["params"]
+    demand_known("fail_back", params)
     where = ["--region", str(params["region"]), "--reason", str(params["reason"])]
     state = caravan("fail-back", *where, "--through", name)
     return str(state["steps"][name]["said"])
@@ -73,6 +76,7 @@ def back_up(context: Mapping[str, Any]) -> dict[str, Any]:
     """Take a snapshot of the active region; return its id, and whether it is a full one."""
     from airflow.sdk.exceptions import AirflowSkipException
 
+    demand_known("back_up", context["params"])
     s = here()
     if (missing := _no_other(s)) is not None:
         raise AirflowSkipException(missing)
@@ -88,6 +92,7 @@ def rehearse(context: Mapping[str, Any]) -> str:
     from artifacts.ledger import Ledger
 
     s, params = here(), context["params"]
+    demand_known("rehearse_recovery", params)
     if (missing := _no_other(s)) is not None:
         raise AirflowSkipException(missing)
     if Ledger.of(s).newest("champion") is None:

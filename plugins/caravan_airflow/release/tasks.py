@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from caravan_airflow.active import here
+from caravan_airflow.conf import demand_known
 from contracts.errors import CaravanError, NotApproved, StackError
 
 if TYPE_CHECKING:
@@ -187,4 +188,5 @@ def _await_drift(s: Settings, source: str, digest: str) -> None:
 
 
 def _about(context: Mapping[str, Any]) -> tuple[str, str]:
+    demand_known("release", context["params"])
     return str(context["params"]["source"]), str(context["params"]["digest"])

@@ -9,6 +9,12 @@ from contracts.recovery import Fault
 from contracts.release import DIGEST
 from contracts.settings import SOURCE_NAME, settings
 
+#: What the command takes, roughly: `Point.parse` decides, and says what is wrong.
+RECOVERY_POINT = (
+    r"^\s*(newest|s?[0-9]{1,8}|[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
+    r"([Tt ][0-9:.,]{4,18} ?(Z|z|UTC|GMT|[+-][0-9:]{2,5})?)?)\s*$"
+)
+
 
 def nightly_params() -> dict[str, Param]:
     """Return day, source, recipe and rollout, with titles and explanations."""
@@ -65,10 +71,10 @@ def recover_params() -> dict[str, Param]:
         "to": Param(
             "newest",
             type="string",
-            pattern=r"^(newest|s[0-9]{6}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{4,15}(Z|\+00:00)?)$",
+            pattern=RECOVERY_POINT,
             title="Recovery point",
-            description="`newest`: all there is. A snapshot (`s000012`): exactly that. A time in UTC "
-            "(`2026-03-01 02:17`): the state at that moment.",
+            description="`newest`: all there is. A snapshot (`s000012`): exactly that. A time, in UTC "
+            "(`2026-03-01 02:17`) or with its offset (`2026-03-01 03:17+01:00`): the state at that moment.",
         ),
         "reason": _reason(),
         "although_alive": Param(

@@ -63,7 +63,7 @@ BAD_LINES = [
     (b"a,2024-03-04T09:00:00Z,u,,search,," + b"q" * 300 + b",,", "bad_query"),
     (b"a,2024-03-04T09:00:00Z,u,,view,i,,-1,", "bad_position"),
     (b"a,2024-03-04T09:00:00Z,u,,view,i,,1.5,", "bad_position"),
-    (b"a,2024-03-04T09:00:00Z,u,,view,i,,,nan", "bad_value"),
+    (b"a,2024-03-04T09:00:00Z,u,,view,i,,,inf", "bad_value"),
     (b"a,2024-03-04T09:00:00Z,u,,view,i,,,1e400", "bad_value"),
     (b"a,2024-03-04T09:00:00Z,u,,view,i,,,-3", "bad_value"),
     (b"e-0-00000,2024-03-04T10:00:00Z,u,,view,i,,,", "duplicate_event_id"),

@@ -60,23 +60,19 @@ def test_long_numbers_are_identifiers_as_they_stand(tmp_path: Path) -> None:
     assert kept.column("user_id").to_pylist() == ["7"] * 3
 
 
-def test_numbers_that_differ_only_where_a_float_ends_stay_different(tmp_path: Path) -> None:
-    numbers = [
-        "1.00000000000000000001e22",
-        "1.00000000000000000002e22",
-        "9007199254740993.0",
-        "0.5",
-        "1" * 200,
-        "1" * 5000,
-    ]
-    text = "".join(f'{{"item_id": {number}, "title": "a", "price": 7.0}}\n' for number in numbers)
+def test_a_number_that_a_float_cannot_hold_names_no_item(tmp_path: Path) -> None:
+    numbers = ["1.00000000000000000001e22", "9007199254740993.0", "0.5", "true", "1e400", "1" * 200, "1" * 5000]
+    good = ["9007199254740993", "7.0", "-0.0", "1" * 100]
+    text = "".join(f'{{"item_id": {number}, "title": "a", "price": 7.0}}\n' for number in [*numbers, *good])
     text += '{"item_id": 1e30, "title": "a", "attributes": ' + "[" * 1000 + "]" * 1000 + "}\n"
     raw = read_file(write(tmp_path / "c.jsonl", text.encode()), CATALOG_SCHEMA)
     split = split_rows(raw, CATALOG_SCHEMA)
-    assert split.kept.column("item_id").to_pylist() == numbers[:4]
+    assert split.kept.column("item_id").to_pylist() == ["9007199254740993", "7", "0", "1" * 100]
     assert split.kept.column("price").to_pylist() == [7.0] * 4
-    assert split.reasons.drop_null().to_pylist() == ["bad_item_id"]
-    assert [r.reason for r in raw.refused] == ["unparseable_line", "nested_value"]
+    found = split.reasons.drop_null().to_pylist()
+    assert set(found) == {"bad_item_id"}
+    assert len(found) + raw.read - raw.table.num_rows == len(numbers) + 1  # some lines are not read at all
+    assert "nested_value" in {r.reason for r in raw.refused}
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.errors import SettingsError, StoreUnavailable, Tampered
 from ingestion.pseudonymize import Pseudonymizer
+from recovery.erasure import forget
 from recovery.erasure.forget import ErasureReport, _go, subject_of
 from recovery.erasure.list_of_erased import AHEAD, Erasure, ErasureList, checked_reason, latest, pseudonym_of
 from recovery.erasure.rows import ErasureSubject
@@ -97,10 +98,36 @@ def test_pruning_leaves_the_list(tmp_path: Path) -> None:
     assert listed.entries() == [entry()]
 
 
+@pytest.mark.parametrize(
+    ("found", "meant"),
+    [
+        ({"u_": 3}, False), ({"as it is": 3}, True), ({}, None), ({"u_": 1, "as it is": 1}, "both are found"),
+        ({"down": 1}, "cannot be asked"), ({"down": 1, "u_": 2}, False),
+    ],
+)  # fmt: skip
+def test_an_identifier_in_the_shape_of_a_pseudonym_is_looked_for_as_both(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, int], meant: bool | str | None
+) -> None:
+    def plan(*_: object, hashed: bool, **__: object) -> list[ErasureReport]:
+        rows = found.get("as it is" if hashed else "u_", 0)
+        unreached = {"online store": "it does not answer"} if "down" in found else {}
+        return [ErasureReport(region="primary", found={"events": rows} if rows else {}, left={}, unreached=unreached)]
+
+    monkeypatch.setattr(forget, "plan_erasure", plan)
+    like = "u_" + "c6" * 16
+    assert forget.is_pseudonym(settings(), ["primary"], "anna") is None
+    if isinstance(meant, str):
+        with pytest.raises(SettingsError, match=meant):
+            forget.is_pseudonym(settings(), ["primary"], like)
+    else:
+        assert forget.is_pseudonym(settings(), ["primary"], like) is meant
+
+
 def test_a_shopper_is_named_by_identifier_or_pseudonym() -> None:
     s = settings().model_copy(update={"pseudonym_key": type(settings().signing_key)("a key that only tests know")})
     hashed = Pseudonymizer("a key that only tests know").hash("anna")
     assert pseudonym_of("anna", s) == hashed == pseudonym_of(hashed, s)
+    assert pseudonym_of(hashed, s, hashed=False) == Pseudonymizer("a key that only tests know").hash(hashed)
     with pytest.raises(SettingsError):
         pseudonym_of("", s)
     assert subject_of([entry(hashed)], "anna").clear == {"anna": hashed}

@@ -41,7 +41,7 @@ def test_the_edge_says_who_asks_whatever_a_client_claims(running: Edge) -> None:
 def test_a_wrong_key_or_token_is_refused_with_what_to_do(running: Edge) -> None:
     wrong = running.http.get("/search?q=a", headers={"authorization": "Bearer wrong"})
     assert wrong.status_code == 401
-    assert "secrets/shop_key_shop" in wrong.json()["error"]
+    assert "secrets/shop_key_shop" in wrong.json()["remedy"]
     other, old = Tokens("o" * 43).mint("anna", str), Tokens(TOKEN_KEY).mint("anna", str, now=1.0)
     assert other is not None
     assert old is not None

@@ -47,6 +47,18 @@ async def test_options_of_the_caller_are_kept(http: httpx.AsyncClient) -> None:
     assert "i-00010" in {item["item_id"] for item in again["items"]}
 
 
+@pytest.mark.parametrize(
+    "user", ["undefined", "null", "NaN", "[object Object]", "0", "guest", "Anonymous", "ゲスト", "-"]
+)
+async def test_nobody_has_no_history(http: httpx.AsyncClient, reader: FakeReader, user: str) -> None:
+    reader.know(user, ["i-00005", "i-00010"])  # what thousands of guests looked at
+    answer = await recommend(http, user)
+    assert (answer["fallback_reason"], reader.reads) == ("unknown-shopper", 0)
+    assert {item["source"] for item in answer["items"]} == {"popular"}
+    here = await recommend(http, user, context={"items": ["i-00005"]})
+    assert "fallback_reason" not in here  # what is on the page is a start for anyone
+
+
 async def test_an_unknown_shopper_gets_what_is_popular_and_it_says_so(http: httpx.AsyncClient, bundle: Path) -> None:
     answer = await recommend(http, "nobody")
     assert (answer["fallback"], answer["fallback_reason"]) == (True, "unknown-shopper")
@@ -146,6 +158,22 @@ class Encoder:
         return np.array([self.vector] * len(texts))
 
 
+async def test_a_search_that_nothing_fits_has_no_items(http: httpx.AsyncClient, parts: Parts) -> None:
+    release = parts.engine.current
+    assert release is not None
+    assert release.text_vectors is not None
+    far = np.zeros(384, dtype=np.float32)  # close to no text, as the vector of a random string
+    parts.engine.current = replace(release, encoder=Encoder(far))  # type: ignore[arg-type]
+    for nonsense in ("zxqvkjwpf", "8f3a9c1e77", "550e8400-e29b-41d4-a716-446655440000", "qwrtp lkjhg"):
+        answer = (await http.get("/search", params={"q": nonsense})).json()
+        assert (answer["items"], answer["fallback"]) == ([], False), nonsense
+    assert (await http.get("/search", params={"q": "zxqvkjwpf lamp"})).json()["items"]
+    parts.engine.current = replace(release, encoder=Encoder(release.text_vectors[59]))  # type: ignore[arg-type]
+    for wordless in ("\U0001f381", "---", "\u3000!"):
+        assert (await http.get("/search", params={"q": wordless})).json()["items"] == []
+    assert (await http.get("/search", params={"q": "bzzgrmpf"})).json()["items"]  # its meaning is close
+
+
 async def test_search_fuses_words_and_meaning_and_remembers_queries(http: httpx.AsyncClient, parts: Parts) -> None:
     release = parts.engine.current
     assert release is not None
@@ -173,6 +201,27 @@ async def test_similar_items(http: httpx.AsyncClient) -> None:
     assert "i-00007" not in ids
     assert not {"i-00003", "i-00008"} & set(ids)
     assert answer["items"][0]["category"] == "kitchen/tea"
+
+
+@pytest.mark.parametrize(
+    "item_id",
+    [
+        "HW/34-NIP", "50% OFF#1", "two words", "..", ".", "Ünïcode-1", "🦊", "007", "7", "1" * 20, "<b>x</b>",
+        "a+b&c=d", "a?b", "//", "%2F", '"quoted"', "x" * 128, "日本語/サイズ", "a\u00a0b", "-", "C:\\parts\\1",
+    ],
+)  # fmt: skip
+async def test_every_identifier_of_the_contract_can_be_asked_for(
+    http: httpx.AsyncClient, parts: Parts, item_id: str
+) -> None:
+    release = parts.engine.current
+    assert release is not None
+    # two more names for two items: what a path loses or changes would find neither, or the other one
+    named = {**release.items.index, item_id: 7, {"007": "7", "7": "007"}.get(item_id, "another"): 9}
+    parts.engine.current = replace(release, items=replace(release.items, index=named))
+    for known, row in ((item_id, "i-00007"), ({"007": "7", "7": "007"}.get(item_id, "another"), "i-00009")):
+        answer = await http.get("/similar", params={"item_id": known, "k": 5})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["items"] == (await http.get(f"/similar/{row}", params={"k": 5})).json()["items"]
 
 
 async def test_metrics_tell_what_happened(http: httpx.AsyncClient, parts: Parts) -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_api_page_has_an_example_for_every_route(http: httpx.AsyncClient) -> None:
     page = (await http.get("/openapi.json")).json()
     assert set(page["paths"]) == {
-        "/recommend", "/search", "/similar/{item_id}", "/events", "/shopper", "/healthz", "/readyz",
+        "/recommend", "/search", "/similar", "/similar/{item_id}", "/events", "/shopper", "/healthz", "/readyz",
     }  # fmt: skip
     for name in ("RecommendRequest", "Answer", "EventsRequest", "EventsAnswer", "Problem", "Readiness"):
         assert page["components"]["schemas"][name]["examples"], name

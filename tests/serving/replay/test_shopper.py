@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from contracts.events import Event
+from ingestion.rules.one_event import judge_event
 from serving.replay.plan import ReplayPlan
 from serving.replay.sessions import Session, Step
 from serving.replay.shopper import Crowd
@@ -44,7 +44,10 @@ def test_a_hit_leads_to_a_click_with_its_position() -> None:
     assert {body["session_id"] for body in asked} == {event["session_id"] for event in edge.events()}
     assert len({event["event_id"] for event in edge.events()}) == 5
     for event in edge.events():
-        assert abs(Event.model_validate(event).event_time - datetime.now(UTC)) < timedelta(minutes=1)
+        judged, reason = judge_event(event, datetime.now(UTC))
+        assert reason == ""
+        assert judged is not None
+        assert abs(judged["event_time"] - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_a_miss_brings_no_click_cart_or_purchase() -> None:

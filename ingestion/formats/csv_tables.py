@@ -1,4 +1,4 @@
-"""Reads CSV and JSON lines. A broken line costs that line, never the file.
+"""Reads CSV. A broken line costs that line, never the file.
 
 CSV goes through pyarrow's parser at full speed when it finds nothing to complain about; otherwise it is read
 again line by line, so that a stray quote or a cut line takes down one record and the next one starts afresh.
@@ -8,46 +8,70 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from contracts.errors import UnreadableFile
-from ingestion.formats.raw_files import Refused
+from ingestion.formats.raw_files import ParsedText, Refused
 
 _DELIMITERS = (",", "\t", ";", "|")
 #: A quoted value may run over this many lines before its opening quote counts as stray.
 _RECORD_MAX_LINES = 500
 _MAX_COLUMNS = 2_000
-#: From here on several whole numbers are the same floating-point number.
-_INEXACT = 2.0**53
-
-Parsed = tuple[pa.Table, pa.Array, list[Refused], tuple[str, ...]]
 
 
-def parse_csv(data: bytes, name: str, columns: Sequence[str] | None, *, multiline: bool, quoted: bool = True) -> Parsed:
+def parse_csv(
+    data: bytes, name: str, columns: Sequence[str] | None, *, multiline: bool, quoted: bool = True
+) -> ParsedText:
     """Read rows as strings.
 
     `columns`: the ones to keep (None: all); `multiline`: values may hold line breaks; `quoted`: a value may stand in
     double quotes (else they are letters like any other).
 
-    Raises UnreadableFile when the first line is no header.
+    Raises UnreadableFile when the first line is no header, or a later one is another header.
     """
     first, _, rest = data.partition(b"\n")
     header, delimiter = _header(first.rstrip(b"\r"), name, columns)
     kept = [c for c in header if columns is None or c in columns]
     dropped = tuple(c for c in header if c not in kept)
     table = _fast_csv(rest, header, kept, delimiter, multiline=multiline, quoted=quoted)
+    refused: list[Refused] = []
     if table is not None:
-        return table, pa.array(range(1, table.num_rows + 1), pa.int64()), [], dropped
-    rows, numbers, refused = _slow_csv(rest, len(header), delimiter, multiline=multiline, quoted=quoted)
-    picks = [header.index(c) for c in kept]
-    arrays = [pa.array([row[i] or None for row in rows], pa.string()) for i in picks]
-    return pa.table(arrays, names=kept), pa.array(numbers, pa.int64()), refused, dropped
+        numbers = pa.array(np.arange(1, table.num_rows + 1, dtype=np.int64))
+    else:
+        rows, listed, refused = _slow_csv(rest, len(header), delimiter, multiline=multiline, quoted=quoted)
+        arrays = [pa.array([row[header.index(c)] or None for row in rows], pa.string()) for c in kept]
+        table, numbers = pa.table(arrays, names=kept), pa.array(listed, pa.int64())
+    again = _repeated_header(table, numbers, name) if columns is not None and kept else None
+    if again is not None:
+        refused += [Refused(n, "repeated_header", 0) for n in numbers.filter(again).to_pylist()]
+        table, numbers = table.filter(pc.invert(again)), numbers.filter(pc.invert(again))
+    return ParsedText(table, numbers, refused, dropped)
+
+
+def _repeated_header(table: pa.Table, numbers: pa.Array, name: str) -> pa.Array | None:
+    """Find lines that say the header again, as files put together with `cat` do; None without any.
+
+    Raises UnreadableFile at one that names the columns in another order: what follows it stands in wrong columns.
+    """
+    names = pa.array(table.column_names)
+    found = pa.array(np.ones(table.num_rows, bool))
+    for column in table.columns:
+        says = pc.is_in(pc.utf8_trim(column, " \ufeff"), names)
+        found = pc.and_(found, says.combine_chunks() if isinstance(says, pa.ChunkedArray) else says)
+        if not pc.any(found).as_py():
+            return None
+    for line, number in zip(table.filter(found).to_pylist(), numbers.filter(found).to_pylist(), strict=True):
+        if [value.strip(" \ufeff") for value in line.values()] != table.column_names:
+            raise UnreadableFile(
+                f"{name} has a second header line (record {number}), with its columns in another order",
+                remedy="give the files that it was put together from one by one",
+            )
+    return found
 
 
 def _header(line: bytes, name: str, columns: Sequence[str] | None) -> tuple[list[str], str]:
@@ -185,79 +209,3 @@ def _joined(lines: list[bytes], at: int, delimiter: str, width: int) -> tuple[in
                 return extra + 1, found
             return 1, "unparseable_line"
     return 1, "unparseable_line"
-
-
-def parse_json_lines(data: bytes, columns: Sequence[str] | None) -> Parsed:
-    """Read one object per line. Values become strings; a nested one is refused, except the column `attributes`."""
-    objects: list[dict[str, object]] = []
-    numbers: list[int] = []
-    refused: list[Refused] = []
-    number = 0
-    for line in data.split(b"\n"):
-        if not line or line.isspace():
-            continue
-        number += 1
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            refused.append(Refused(number, "unparseable_line", len(line)))
-            continue
-        if not isinstance(value, dict):
-            refused.append(Refused(number, "not_an_object", len(line)))
-            continue
-        objects.append(value)
-        numbers.append(number)
-    names: dict[str, None] = {}
-    for value in objects:
-        if not value.keys() <= names.keys():
-            names.update(dict.fromkeys(value))
-    kept = [c for c in names if columns is None or c in columns]
-    nested: set[int] = set()
-    lines: list[bytes] = []
-
-    def written(row: int, column: str) -> str:
-        """Return a number of one row as its line has it; the parser has made an inexact one of it."""
-        if not lines:
-            lines.extend(line for line in data.split(b"\n") if line and not line.isspace())
-        return str(json.loads(lines[numbers[row] - 1], parse_int=str, parse_float=str)[column])
-
-    arrays = [_json_column(objects, c, nested, written) for c in kept]
-    table = pa.table(arrays, names=kept) if kept else pa.table({})
-    row_numbers = pa.array(numbers, pa.int64())
-    if nested:
-        good = pa.array([i not in nested for i in range(len(objects))])
-        refused.extend(Refused(numbers[i], "nested_value", 0) for i in sorted(nested))
-        table, row_numbers = table.filter(good), row_numbers.filter(good)
-    return table, row_numbers, refused, tuple(c for c in names if c not in kept)
-
-
-def _json_column(
-    objects: list[dict[str, object]], name: str, nested: set[int], written: Callable[[int, str], str]
-) -> pa.Array:
-    values = [o.get(name) for o in objects]
-    try:
-        return pa.array(values, pa.string())
-    except (pa.ArrowException, TypeError, ValueError):
-        pass
-    texts: list[str | None] = []
-    for row, value in enumerate(values):
-        if value is None or isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, dict | list) and name != "attributes":
-            nested.add(row)
-            texts.append(None)
-        else:
-            try:
-                inexact = isinstance(value, float) and abs(value) >= _INEXACT
-                texts.append(written(row, name) if inexact else _as_text(value))
-            except (TypeError, RecursionError):  # nested deeper than can be written, or read, once more
-                nested.add(row)
-                texts.append(None)
-    return pa.array(texts, pa.string())
-
-
-def _as_text(value: object) -> str:
-    """Return a value as text; 7.0 and 7 name the same thing, as in Parquet."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return orjson.dumps(value).decode()
