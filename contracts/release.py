@@ -23,8 +23,8 @@ ITEMS = "items/items.parquet"  # CATALOG columns; row r is item index r + 1
 ITEM_VECTORS = "items/vectors.npy"  # float32 [N, D]
 ITEM_BIAS = "items/bias.npy"  # float32 [N], optional
 ITEM_TEXT_VECTORS = "items/text_vectors.npy"  # float32 [N, 384], unit length
-SOURCES = "sources"  # a folder, see retrieval.sources.SourceData
-#: ONNX: `shares` float32 [R, S], `context` float32 [R, K] (retrieval.sources) -> `parts` float32 [R, S].
+SOURCES = "sources"  # a folder, see retrieval.ranking.sources.SourceData
+#: ONNX: `shares` float32 [R, S], `context` float32 [R, K] (retrieval.ranking.sources) -> `parts` float32 [R, S].
 RANKER = "ranker/ranker.onnx"
 RANKER_ABOUT = "ranker/ranker.json"  # which sources and context it reads, and what it was measured to be
 BM25 = "search/bm25"  # a folder, see retrieval.bm25

@@ -30,6 +30,7 @@ class Recipe:
     max_length: int = 50
     dropout: float = 0.3
     cosine: bool = True  # score by cosine times a learned scale, so that popular and cold items compare
+    own_vectors: bool = True  # a query is partly a mean of the history's own vectors
     text: bool = True  # use text vectors where the catalog has text
     id_dropout: float = 0.1  # share of items that a step sees by their text alone (only with text)
 

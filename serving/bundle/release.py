@@ -18,8 +18,8 @@ from contracts import release as files
 from contracts.errors import CaravanError, ReleaseRefused
 from retrieval.bm25 import BM25Index
 from retrieval.encoder import MODEL, QUERY_MODEL, TextEncoder
-from retrieval.ranker import RankerProgram
-from retrieval.sources import SourceData
+from retrieval.ranking.ranker import RankerProgram
+from retrieval.ranking.sources import SourceData
 from serving.bundle.programs import SequenceProgram
 
 if TYPE_CHECKING:
@@ -69,6 +69,11 @@ class Release:
     sources: SourceData | None = None  # with a ranker only: releases of earlier versions have the sequence model alone
     ranker: RankerProgram | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def likeness(self, some: Indexes, others: Indexes) -> Floats:
+        """Return the cosine of the model's vectors of `some` [K] and `others` [R], [K, R]."""
+        found: Floats = (self.vectors[some] @ self.vectors[others].T) / (self.norms[some][:, None] * self.norms[others])
+        return found
 
 
 def load_release(directory: Path, *, digest: str, source: str, meta: dict[str, Any] | None = None) -> Release:

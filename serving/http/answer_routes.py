@@ -87,7 +87,7 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
     if caller.kind != "shop":
         body = body.model_copy(update=DEFAULTS)
     result = await recommend(release, parts.shoppers, user, body, watch)
-    items = describe_chosen(release, result.chosen)
+    items = describe_chosen(release, result, why=caller.is_known)
     watch.lap("answer")
     origin = RequestOrigin.of(request)
     if user is not None and len(items) and not origin.shadow:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import sources as retrieval_sources
+from retrieval.ranking import sources as retrieval_sources
 from serving.bundle.release import Floats, Indexes
 
 
@@ -44,6 +44,7 @@ class Query:
     hide_purchased: bool = True
     hide_seen: bool = False
     max_per_category: int | None = None
+    diversity: float = 0.0
     stale: bool = False
     fallback: Fallback | None = None
 

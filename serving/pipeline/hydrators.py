@@ -44,6 +44,7 @@ async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, 
         hide_purchased=request.hide_purchased,
         hide_seen=request.hide_seen,
         max_per_category=request.max_per_category,
+        diversity=request.diversity,
         stale=stale,
         fallback=fallback,
     )

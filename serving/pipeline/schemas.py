@@ -70,6 +70,18 @@ class RecommendRequest(BaseModel):
     max_per_category: Annotated[int, Field(ge=1, le=MAX_K)] | None = Field(
         default=None, description="At most so many items of one category."
     )
+    diversity: Annotated[float, Field(ge=0, le=0.95)] = Field(
+        default=0.0, description="0: the best items; the higher, the less they resemble one another."
+    )
+
+
+class Because(BaseModel):
+    """What carried an item into an answer."""
+
+    source: str = Field(description="The source that carried it; see docs/models.md for all.")
+    item_id: str | None = Field(default=None, description="The item of the shopper's history that it came from.")
+    category: str | None = Field(default=None, description="The category that it came from.")
+    parts: dict[str, float] = Field(description="What each source added to the score, which is their sum.")
 
 
 class AnswerItem(BaseModel):
@@ -81,7 +93,8 @@ class AnswerItem(BaseModel):
     price: float | None = None
     currency: str | None = None
     score: float
-    source: str | None = Field(default=None, description="Which candidate source found it: sequence or popular.")
+    source: str | None = Field(default=None, description="The source that carried it; see docs/models.md for all.")
+    because: Because | None = Field(default=None, description="For the shop's key, and the shopper's own token.")
 
 
 class Answer(BaseModel):

@@ -41,3 +41,10 @@ async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
 def release(bundle: Path) -> Release:
     """Load the first bundle into memory."""
     return load_release(bundle, digest="0" * 64, source="shop")
+
+
+@pytest.fixture(scope="session")
+def ranked_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """Load a release with sources and a ranker."""
+    folder = tiny_release.build(tmp_path_factory.mktemp("ranked"), 60, unavailable=(3, 8), ranker=True)
+    return load_release(folder, digest="1" * 64, source="shop")

@@ -10,10 +10,13 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
+from scipy import sparse
 
 from contracts import release as files
 from contracts.events import CATALOG
 from retrieval.bm25 import BM25Index
+from retrieval.ranking.item_lists import ItemLists
+from retrieval.ranking.sources import CONTEXT, SOURCES, SourceData
 
 ADJECTIVES = ("walnut", "brushed", "compact", "folding", "soft", "bright", "slim", "sturdy", "quiet", "warm")
 NOUNS = ("lamp", "desk", "chair", "kettle", "blanket", "shelf", "mirror", "clock", "basket", "mug", "rug", "vase")
@@ -34,13 +37,14 @@ def build(
     padded: int | None = None,
     encoder: Path | None = None,
     heavy: bool = False,
+    ranker: bool = False,
 ) -> Path:
     """Write a bundle of `items` products into `directory`.
 
     The program answers the mean of its history's vectors, so a shopper of category c is recommended category c;
     `heavy` makes it as much work as a two-layer Transformer of width 64 over the same history.
     `padded` fixes the program's history length. `encoder` is a folder as retrieval.encoder reads it; without one,
-    items still have (random) text vectors.
+    items still have (random) text vectors. `ranker` adds sources, and a ranker that adds up their shares.
     """
     draw = np.random.default_rng(seed)
     category = np.arange(items) % len(_ROOMS)
@@ -72,9 +76,39 @@ def build(
     for code, room in enumerate(_ROOMS):
         popular[room] = [item for item in order if int(item[2:]) % len(_ROOMS) == code]
     (directory / files.POPULAR).write_text(json.dumps(popular))
+    if ranker:
+        _write_ranker(directory, items, draw)
     for name in (files.FEATURES, files.EVALUATION, files.GATE, files.LINEAGE):
         (directory / name).write_text("{}")
     return directory
+
+
+def _write_ranker(directory: Path, items: int, draw: np.random.Generator) -> None:
+    """Write sources that say of each item that the next three follow it, and a program of parts = 10 x shares."""
+    first = np.repeat(np.arange(items), 3)
+    second = (first + np.tile([1, 2, 3], items)) % items
+    follows = sparse.coo_matrix((np.tile([3.0, 2.0, 1.0], items), (first, second)), shape=(items, items)).tocsr()
+    popularity = draw.dirichlet(np.ones(items)).astype(np.float32)
+    lists = {name: ItemLists.of(follows, 3) for name in ("follows", "neighbours")}
+    SourceData(lists, popularity, (np.arange(items) % len(_ROOMS)).astype(np.int32)).save(directory / files.SOURCES)
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["shares", "ten"], ["parts"]), helper.make_node("Identity", ["context"], ["unused"])],
+        "ranker",
+        [
+            helper.make_tensor_value_info("shares", TensorProto.FLOAT, ["rows", len(SOURCES)]),
+            helper.make_tensor_value_info("context", TensorProto.FLOAT, ["rows", len(CONTEXT)]),
+        ],
+        [
+            helper.make_tensor_value_info("parts", TensorProto.FLOAT, ["rows", len(SOURCES)]),
+            helper.make_tensor_value_info("unused", TensorProto.FLOAT, ["rows", len(CONTEXT)]),
+        ],
+        [numpy_helper.from_array(np.array([10.0], dtype=np.float32), "ten")],
+    )
+    program = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (directory / files.RANKER).parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(program, str(directory / files.RANKER))
+    about = {"sources": SOURCES, "context": CONTEXT, "ranks": "ranker", "best_source": "sequence"}
+    (directory / files.RANKER_ABOUT).write_text(json.dumps(about))
 
 
 def _write_catalog(

@@ -19,8 +19,8 @@ from artifacts.signature import verify
 from contracts import release as files
 from contracts.errors import GateRefused, NotEnoughData, NotFound
 from retrieval.bm25 import BM25Index
-from retrieval.ranker import RankerProgram
-from retrieval.sources import SourceData, name_candidates
+from retrieval.ranking.ranker import RankerProgram
+from retrieval.ranking.sources import SourceData, name_candidates
 from tests.training import builders
 from tests.training.conftest import Night
 from training import recipes

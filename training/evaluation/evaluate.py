@@ -23,6 +23,7 @@ from training.data.datasets import Examples
 from training.data.inputs import Inputs
 from training.evaluation import compare, noise
 from training.evaluation.questions import Activity, Questions
+from training.fitting.first_stage import KnownItems
 from training.fitting.train import INPUTS
 from training.jobs import job
 from training.ranker.pipeline import Pipeline
@@ -205,10 +206,7 @@ def _export(model_folder: Path, out: Path) -> None:
 
 def _add_sources(read: Inputs, model_folder: Path, out: Path) -> None:
     """Learn the sources again, up to the cut-off, and put the ranker beside them."""
-    from training.sources.learn import category_codes, learn, reads_like
-
-    sources = learn(read.train, category_codes(read.items), read.available, reads_like(read.text))
-    sources.save(out / files.SOURCES)
+    KnownItems.of(read).learn(read.train).save(out / files.SOURCES)
     for name in (files.RANKER, files.RANKER_ABOUT):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(model_folder / name, out / name)

@@ -18,11 +18,17 @@ from contracts import release as files
 from contracts.release import HEADLINE
 from contracts.settings import Settings
 from retrieval import metrics
+from retrieval.ranking.ranker import RankerProgram
+from retrieval.ranking.sources import SOURCES
+from training.data.datasets import sampled
 from training.data.texts import texts_of
-from training.data.training_data import TrainingData
 from training.evaluation import splits
 from training.evaluation.splits import DataSplit
+from training.fitting import launch
+from training.fitting.first_stage import KnownItems, Lessons, learn_ranker, open_model
+from training.jobs import job
 from training.recipes import Recipe
+from training.sources.learn import category_codes
 
 if TYPE_CHECKING:
     from training.models.ranking import Ranking
@@ -37,11 +43,12 @@ KS = (5, 10, 20)
 
 @dataclass(frozen=True, kw_only=True)
 class _Trained:
-    """The outcome of a training: figures, curve, answers to the test, and when it ended (monotonic clock)."""
+    """The outcome of a training: figures, curve, what ranks, answers to the test, and when it ended (monotonic)."""
 
     figures: dict[str, float]
     curve: list[dict[str, float]]
-    ranking: Ranking
+    ranker: dict[str, Any]
+    rankings: dict[str, Ranking]
     ended: float
 
 
@@ -78,21 +85,24 @@ def _measure(
 ) -> Report:  # fmt: skip
     """Train the recipe, rank everything for every question, and report on it."""
     text = _text_vectors(catalog, len(split.item_ids), encode) if recipe.text else None
-    data = TrainingData(
-        item_count=len(split.item_ids), items=split.learned.items, offsets=split.learned.offsets,
-        validation=split.validation.sample(recipe.validation_examples, recipe.seed), exclude_seen=split.exclude_seen,
-        text=text,
-    )  # fmt: skip
     prepared = time.monotonic()
-    trained = _train(s, split, data, recipe, say)
-    floor = _baselines(split)
+    trained = _train(s, split, _items_of(split, catalog, text), recipe, say)
+    rankings = {**trained.rankings, **_baselines(split)}
     ended = time.monotonic()
+    whole, others = rankings["ranker"], {name: found for name, found in rankings.items() if name != "ranker"}
     return {
         "protocol": split.protocol,
         "recipe": recipe.to_dict(),
-        "model": _summary(trained.ranking, split, recipe.seed),
-        "baselines": {name: _summary(ranking, split, recipe.seed) for name, ranking in floor.items()},
-        "counts": _counts(split, data, len(catalog)),
+        "model": _summary(whole, split, recipe.seed),
+        "ranker": trained.ranker,
+        "sources": {name: _summary(others.pop(name), split, recipe.seed) for name in SOURCES},
+        "baselines": {name: _summary(ranking, split, recipe.seed) for name, ranking in others.items()},
+        "differences": {
+            name: _difference(whole, ranking, split, recipe.seed)
+            for name, ranking in rankings.items()
+            if name != "ranker"
+        },
+        "counts": _counts(split, recipe, len(catalog)),
         "training": trained.figures,
         "curve": trained.curve,
         "text": text is not None,
@@ -105,25 +115,45 @@ def _measure(
     }
 
 
-def _train(s: Settings, split: DataSplit, data: TrainingData, recipe: Recipe, say: Say | None) -> _Trained:
-    """Train in a process of its own, and answer the test with the exported program."""
-    from training.fitting import launch
-    from training.jobs import job
-    from training.models import export
-    from training.models.ranking import rank, scorer
+def _items_of(split: DataSplit, catalog: pa.Table, text: npt.NDArray[np.float32] | None) -> KnownItems:
+    """Describe the vocabulary: items that only the events know have no category, and all may be shown."""
+    count = len(split.item_ids)
+    category = np.full(count, -1, dtype=np.int32)
+    category[: len(catalog)] = category_codes(catalog)
+    return KnownItems(split.item_ids, category, np.ones(count, dtype=bool), text)
+
+
+def _train(s: Settings, split: DataSplit, items: KnownItems, recipe: Recipe, say: Say | None) -> _Trained:
+    """Train in two stages in processes of their own, and answer the test with the exported programs.
+
+    The first stage sees nothing of the validation's answers, by which the ranker learns; the second goes on with all
+    that came before the test, which every source then learns from too.
+    """
+    from training.ranker.pipeline import Pipeline
 
     with tempfile.TemporaryDirectory(prefix="caravan-protocol-") as name:
         folder = Path(name)
-        result = launch.run(s, job.write_job(folder, recipe, data, key=split.protocol), say=say)
+
+        def run(path: Path) -> Path:
+            return launch.run(s, path, say=say)
+
+        watched = split.validation.sample(recipe.validation_examples, recipe.seed)
+        chosen = sampled(len(split.validation), recipe.ranker_questions, recipe.seed)
+        lessons = Lessons(
+            split.learned, watched, split.validation.take(chosen), split.asked[chosen], split.exclude_seen
+        )
+        first = learn_ranker(items, lessons, recipe, folder / "first", run, folder / "ranker", key=split.protocol)
+        data = items.training_data(split.before, watched, recipe, exclude_seen=split.exclude_seen, start=first.start)
+        result = run(job.write_job(folder / "second", recipe, data, key=split.protocol))
+        first.write_figures(result)
         ended = time.monotonic()
-        export.export(export.load_model(result, data.text), folder / "bundle")
-        program = export.encoder(folder / "bundle" / files.SEQUENCE_PROGRAM)
-        vectors = np.load(folder / "bundle" / files.ITEM_VECTORS, allow_pickle=False)
-        score = scorer(program, vectors, None, recipe.max_length)
+        scored = open_model(result, items, folder / "bundle", recipe)
+        pipeline = Pipeline(items.item_ids, scored, items.learn(split.before), RankerProgram(folder / "ranker"))
         return _Trained(
             figures=json.loads((result / job.METRICS).read_text()),
             curve=json.loads((result / job.CURVE).read_text()),
-            ranking=rank(score, split.test, exclude_seen=split.exclude_seen),
+            ranker=json.loads((folder / "ranker" / files.RANKER_ABOUT).read_text()),
+            rankings=pipeline.rankings(split.test, items.available, top=max(KS), exclude_seen=split.exclude_seen),
             ended=ended,
         )
 
@@ -133,10 +163,10 @@ def _baselines(split: DataSplit) -> dict[str, Ranking]:
     from training.models.ranking import rank
 
     count = len(split.item_ids)
-    popular = baselines.popularity(split.learned.items, count)
+    popular = baselines.popularity(split.before.items, count)
     scores = {
         "popularity": baselines.popularity_score(popular),
-        "last_item_neighbours": baselines.neighbours_score(baselines.neighbours(split.learned, count), popular),
+        "last_item_neighbours": baselines.neighbours_score(baselines.neighbours(split.before, count), popular),
     }
     return {name: rank(score, split.test, exclude_seen=split.exclude_seen) for name, score in scores.items()}
 
@@ -150,7 +180,14 @@ def _summary(ranking: Ranking, split: DataSplit, seed: int) -> Report:
     }
 
 
-def _counts(split: DataSplit, data: TrainingData, catalog_items: int) -> dict[str, int]:
+def _difference(whole: Ranking, other: Ranking, split: DataSplit, seed: int) -> Report:
+    """Compare the whole with `other` on the same questions: mean and 95 % interval of the headline's difference."""
+    lost = metrics.headline(whole.ranks) - metrics.headline(other.ranks)
+    interval = metrics.bootstrap_interval(lost, seed, groups=split.groups)
+    return {"mean": float(lost.mean()), "interval": list(interval)}
+
+
+def _counts(split: DataSplit, recipe: Recipe, catalog_items: int) -> dict[str, int]:
     """Count what was trained on and asked."""
     return {
         "items": len(split.item_ids),
@@ -158,7 +195,7 @@ def _counts(split: DataSplit, data: TrainingData, catalog_items: int) -> dict[st
         "items_trained": len(np.unique(split.learned.items)),
         "sequences": len(split.sequences),
         "train_interactions": len(split.learned.items),
-        "validation_questions": len(data.validation),
+        "validation_questions": min(len(split.validation), recipe.validation_examples),
         "test_questions": len(split.test),
         **({"repeat_questions": int(split.test.repeats().sum())} if split.exclude_seen else {}),
         "dropped_interactions": split.sequences.dropped,

@@ -21,15 +21,19 @@ TEST_SHARE = 0.1
 class DataSplit:
     """Events of one vocabulary, divided by a protocol.
 
-    sequences: all that the protocol counts, with the interactions it dropped; groups int64 [E] names the session of
-    each test question where several belong to one, else None; exclude_seen: items seen before are not ranked.
+    sequences: all that the protocol counts, with the interactions it dropped; learned: without the answers of the
+    validation, before: with them, so all but the tests; asked int64 names the sequence of each validation question;
+    groups int64 [E] names the session of each test question where several belong to one, else None; exclude_seen:
+    items seen before are not ranked.
     """
 
     protocol: str
     item_ids: pa.Array
     sequences: Sequences
     learned: Sequences
+    before: Sequences
     validation: Examples
+    asked: Ints
     test: Examples
     groups: Ints | None
     exclude_seen: bool
@@ -49,11 +53,14 @@ def leave_one_out(events: pa.Table, catalog: pa.Table) -> DataSplit:
         raise NotEnoughData("no shopper has three interactions", remedy="bring more events; see docs/training.md")
     asked, others = shoppers.take(np.flatnonzero(askable)), shoppers.take(np.flatnonzero(~askable))
     learned = _concatenate(asked.head(2), others)
+    before = _concatenate(asked.head(1), others)
     if learned.lengths.max() < 2:
-        learned = _concatenate(asked.head(1), others)
+        learned = before
+    validation = last_items(asked, drop=1)
     return DataSplit(
-        protocol="leave-one-out", item_ids=ids, sequences=shoppers, learned=learned,
-        validation=last_items(asked, drop=1), test=last_items(asked), groups=None, exclude_seen=True,
+        protocol="leave-one-out", item_ids=ids, sequences=shoppers, learned=learned, before=before,
+        validation=validation, asked=np.arange(len(validation)), test=last_items(asked), groups=None,
+        exclude_seen=True,
     )  # fmt: skip
 
 
@@ -72,13 +79,13 @@ def sessions(events: pa.Table, catalog: pa.Table, recipe: Recipe, *, test_events
         test = by_start(from_events(test_events, ids, by="session_id"))
     held = _validation_sessions(train, recipe)
     learned = train.take(np.setdiff1d(np.arange(len(train)), held))
-    questions = every_prefix(test)
+    watched, questions = train.take(held), every_prefix(test)
     if not len(questions) or not len(held) or learned.lengths.max(initial=0) < 2:
         raise NotEnoughData("there are too few sessions of two items", remedy="bring more events, or use leave-one-out")
     return DataSplit(
-        protocol="sessions", item_ids=ids, sequences=learned, learned=learned,
-        validation=every_prefix(train.take(held)), test=questions,
-        groups=np.repeat(np.arange(len(test)), np.maximum(test.lengths - 1, 0)), exclude_seen=False,
+        protocol="sessions", item_ids=ids, sequences=learned, learned=learned, before=train,
+        validation=every_prefix(watched), asked=_of_prefixes(watched), test=questions, groups=_of_prefixes(test),
+        exclude_seen=False,
     )  # fmt: skip
 
 
@@ -103,6 +110,11 @@ def _validation_sessions(train: Sequences, recipe: Recipe) -> Ints:
     mean_questions = float(train.lengths[recent].mean()) - 1 if len(recent) else 1.0
     wanted = min(int(len(train) * VALIDATION_SHARE), int(recipe.validation_examples / max(0.1, mean_questions)))
     return recent[sampled(len(recent), max(1, wanted), recipe.seed)]
+
+
+def _of_prefixes(sequences: Sequences) -> Ints:
+    """Return the sequence of each question of datasets.every_prefix."""
+    return np.repeat(np.arange(len(sequences)), np.maximum(sequences.lengths - 1, 0))
 
 
 def _askable_from(start: int, lengths: Ints) -> int:

@@ -1,28 +1,31 @@
-"""Trains on the days before the last ones, and lets the ranker learn from those last days, which no source has seen."""
+"""Trains on what came before some questions, and lets the ranker learn from these, which no source has seen."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from contracts import release as files
-from retrieval.sources import SOURCES
+from retrieval.ranking.sources import SOURCES, SourceData
 from training.data import inputs
-from training.data.datasets import Examples, Sequences
+from training.data.datasets import Examples, Ints, Sequences
 from training.data.inputs import Inputs
 from training.data.training_data import TrainingData
 from training.jobs import job
 from training.ranker import program
-from training.ranker.pipeline import Pipeline
 from training.recipes import Recipe
 from training.sources.learn import category_codes, learn, reads_like
+
+if TYPE_CHECKING:
+    from training.models.ranking import Score
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,60 @@ log = logging.getLogger(__name__)
 NOT_ASKED: dict[str, Any] = {"ranks": "sequence", "best_source": "sequence", "questions": 0, "figures": {}}
 #: job.json of a training -> the folder of its result
 RunJob = Callable[[Path], Path]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownItems:
+    """The vocabulary of N items: category int32 [N], -1: none; available bool [N]; text float32 [N, E] or None."""
+
+    item_ids: pa.Array
+    category: npt.NDArray[np.int32]
+    available: npt.NDArray[np.bool_]
+    text: npt.NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, read: Inputs) -> KnownItems:
+        return cls(read.items["item_id"].combine_chunks(), category_codes(read.items), read.available, read.text)
+
+    def learn(self, sequences: Sequences) -> SourceData:
+        """Learn every source that needs no network."""
+        return learn(sequences, self.category, self.available, reads_like(self.text))
+
+    def training_data(
+        self, learned: Sequences, questions: Examples, recipe: Recipe, *, exclude_seen: bool = False,
+        start: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    ) -> TrainingData:  # fmt: skip
+        """Put together what a training job learns from; see training.data.training_data.TrainingData."""
+        return TrainingData(
+            item_count=len(self.item_ids), items=learned.items, offsets=learned.offsets,
+            validation=questions.sample(recipe.validation_examples, recipe.seed), exclude_seen=exclude_seen,
+            text=self.text, start=dict(start or {}),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What the first stage learns from, and what is asked then.
+
+    watched: the questions of early stopping; asked, shopper [Q]: those by which the ranker learns; exclude_seen: items
+    of a history are no candidates.
+    """
+
+    learned: Sequences
+    watched: Examples
+    asked: Examples
+    shopper: Ints
+    exclude_seen: bool = False
+
+    @classmethod
+    def of_last_days(cls, read: Inputs, recipe: Recipe) -> Lessons | None:
+        """Take the days before the last ones; the last ones ask. None where they ask too few questions."""
+        split = inputs.ranker_split(read.train, read.available, recipe)
+        if split is None:
+            return None
+        before, asked, shopper = split
+        learned, watched = inputs.validation_split(before, recipe)
+        return cls(learned, watched, asked, shopper)
 
 
 @dataclass(frozen=True)
@@ -51,26 +108,28 @@ class FirstStage:
         (result / job.CURVE).write_bytes(job.to_json(self.curve))
 
 
-def learn_ranker(read: Inputs, recipe: Recipe, folder: Path, run: RunJob, out: Path, *, key: str) -> FirstStage:
+def learn_ranker(
+    items: KnownItems, lessons: Lessons | None, recipe: Recipe, folder: Path, run: RunJob, out: Path, *, key: str
+) -> FirstStage:
     """Train the first stage in `folder`, write the ranker below `out`, and return what the training goes on from.
 
-    Where the last days ask too few questions, the sequence model alone ranks, and there is no first stage.
+    Without lessons the sequence model alone ranks, and there is no first stage.
     """
     from training.ranker.fit import Learned, choose
     from training.ranker.network import OneSource
+    from training.ranker.pipeline import Pipeline
 
-    split = inputs.ranker_split(read.train, read.available, recipe)
-    if split is None:
+    if lessons is None:
         log.info("the last days ask too few questions to learn from: the sequence model alone ranks")
         program.write(OneSource(len(SOURCES), SOURCES.index("sequence")).eval(), dict(NOT_ASKED), out)
         return FirstStage()
-    before, asked, shopper = split
-    learned, questions = inputs.validation_split(before, recipe)
-    data = data_of(read, learned, questions, recipe)
+    data = items.training_data(lessons.learned, lessons.watched, recipe, exclude_seen=lessons.exclude_seen)
     result = run(job.write_job(folder, recipe, data, key=f"{key}-first"))
-    pipeline = _pipeline(read, before, result, data, folder / "bundle", recipe)
-    named = list(pipeline.named(asked, read.available))
-    network, about = choose(Learned.of(named, asked.targets - 1, shopper), steps=recipe.ranker_steps, seed=recipe.seed)
+    score = open_model(result, items, folder / "bundle", recipe)
+    pipeline = Pipeline(items.item_ids, score, items.learn(lessons.learned))
+    named = list(pipeline.named(lessons.asked, items.available, exclude_seen=lessons.exclude_seen))
+    learned = Learned.of(named, lessons.asked.targets - 1, lessons.shopper)
+    network, about = choose(learned, steps=recipe.ranker_steps, seed=recipe.seed)
     program.write(network, about, out)
     log.info(
         "%d questions of the last days before the held-out ones: %s; %s ranks",
@@ -87,23 +146,11 @@ def learn_ranker(read: Inputs, recipe: Recipe, folder: Path, run: RunJob, out: P
     )
 
 
-def _pipeline(
-    read: Inputs, before: Sequences, result: Path, data: TrainingData, bundle: Path, recipe: Recipe
-) -> Pipeline:
-    """Open the first stage's model with the sources that learned from the same days."""
+def open_model(result: Path, items: KnownItems, bundle: Path, recipe: Recipe) -> Score:
+    """Export the model in a job's `result` below `bundle`, and score by the program, as a release does."""
     from training.models import export
     from training.models.ranking import scorer
 
-    export.export(export.load_model(result, data.text), bundle)
+    export.export(export.load_model(result, items.text), bundle)
     vectors = np.load(bundle / files.ITEM_VECTORS, allow_pickle=False)
-    score = scorer(export.encoder(bundle / files.SEQUENCE_PROGRAM), vectors, None, recipe.max_length)
-    sources = learn(before, category_codes(read.items), read.available, reads_like(read.text))
-    return Pipeline(read.items["item_id"].combine_chunks(), score, sources)
-
-
-def data_of(read: Inputs, learned: Sequences, questions: Examples, recipe: Recipe) -> TrainingData:
-    """Put together what a training job learns from; see training.data.training_data.TrainingData."""
-    return TrainingData(
-        item_count=read.item_count, items=learned.items, offsets=learned.offsets,
-        validation=questions.sample(recipe.validation_examples, recipe.seed), exclude_seen=False, text=read.text,
-    )  # fmt: skip
+    return scorer(export.encoder(bundle / files.SEQUENCE_PROGRAM), vectors, None, recipe.max_length)

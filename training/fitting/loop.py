@@ -81,6 +81,7 @@ def build_model(recipe: Recipe, data: TrainingData) -> SequenceModel:
     config = SequenceConfig(
         items=data.item_count, dim=recipe.dim, layers=recipe.layers, heads=recipe.heads,
         feedforward=recipe.feedforward, max_length=recipe.max_length, dropout=recipe.dropout, cosine=recipe.cosine,
+        own_vectors=recipe.own_vectors,
         text_dim=data.text.shape[1] if use_text and data.text is not None else 0, id_dropout=recipe.id_dropout,
     )  # fmt: skip
     torch.manual_seed(recipe.seed)

@@ -22,7 +22,7 @@ from training.data import inputs
 from training.data.inputs import Inputs, Partitions
 from training.data.training_data import TrainingData
 from training.fitting import launch, warm_start
-from training.fitting.first_stage import FirstStage, data_of, learn_ranker
+from training.fitting.first_stage import FirstStage, KnownItems, Lessons, learn_ranker
 from training.fitting.tracking import TrackedRun
 from training.jobs import checkpoint, job
 from training.ranker import program
@@ -88,9 +88,10 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
 
     try:
         if origin["start_from"] is None:
-            first = learn_ranker(read, asked.recipe, folder / FIRST, first_job, ranker, key=asked.key)
+            items, lessons = KnownItems.of(read), Lessons.of_last_days(read, asked.recipe)
+            first = learn_ranker(items, lessons, asked.recipe, folder / FIRST, first_job, ranker, key=asked.key)
             if first.start:  # the last days are learned too, from the weights of the days before
-                data = replace(data_of(read, read.train, data.validation, asked.recipe), start=first.start)
+                data = items.training_data(read.train, data.validation, asked.recipe, start=first.start)
         else:
             _keep_ranker(fetch(lake.store, origin["start_from"], s.cache / "objects"), ranker)
         path = job.write_job(folder, asked.recipe, data, key=asked.key)
@@ -120,7 +121,8 @@ def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData,
         len(read.known.items), len(read.known), len(read.days), len(learned.items), len(questions),
         ", ".join(read.held_out),
     )  # fmt: skip
-    data, from_nothing = data_of(read, learned, questions, recipe), {"start_from": None, "full_training_day": asked.day}
+    data = KnownItems.of(read).training_data(learned, questions, recipe)
+    from_nothing = {"start_from": None, "full_training_day": asked.day}
     if asked.start_from is None:
         return data, from_nothing
     release = fetch(asked.lake.store, asked.start_from, cache)

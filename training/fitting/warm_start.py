@@ -22,7 +22,7 @@ Weights = dict[str, npt.NDArray[np.float32]]
 #: The table of item embeddings, float32 [N + 1, D]: the one weight whose rows follow the catalog.
 ITEM_TABLE = "ids.weight"
 #: Choices that decide the shape of every other weight.
-SHAPE = ("dim", "layers", "heads", "feedforward", "max_length", "cosine")
+SHAPE = ("dim", "layers", "heads", "feedforward", "max_length", "cosine", "own_vectors")
 
 
 def read_weights(release: Path, item_ids: pa.Array, recipe: Recipe, text_dim: int) -> Weights:

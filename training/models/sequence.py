@@ -1,6 +1,9 @@
 """Predicts the next item by a causal Transformer over the recent ones; an item is an id embedding plus its text.
 
-The SASRec family (Kang and McAuley, 2018): tied item embeddings, learned positions, pre-norm blocks.
+The SASRec family (Kang and McAuley, 2018): tied item embeddings, learned positions, pre-norm blocks. The query is made
+of two directions, mixed by a gate: the last hidden state, which knows what follows what, and a mean of the history's
+own vectors, weighed by the blocks, which lies where the items lie, as in CORE (Hou, Hu, Zhang and Zhao, 2022). Models
+of earlier versions answer with the hidden state alone.
 """
 # ruff: noqa: TID253  (torch code)
 
@@ -13,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+#: Dropout of the vectors that a query is the mean of.
+OWN_DROPOUT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,7 @@ class SequenceConfig:
     cosine: bool
     text_dim: int  # 0: no text
     id_dropout: float
+    own_vectors: bool = False  # a weighted mean of the history's own vectors is part of a query
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,6 +85,8 @@ class SequenceModel(nn.Module):
         self.positions = nn.Embedding(config.max_length, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.dim)
+        self.weigh = nn.Linear(config.dim, 2 * config.dim) if config.own_vectors else None
+        self.gate = nn.Linear(config.dim, 1) if config.own_vectors else None
         self.log_scale = nn.Parameter(torch.tensor(math.log(12.0)))
         self.text_projection = nn.Linear(config.text_dim, config.dim, bias=False) if config.text_dim else None
         padded = torch.cat([torch.zeros(1, config.text_dim), text]) if text is not None and config.text_dim else None
@@ -115,12 +124,26 @@ class SequenceModel(nn.Module):
 
     def encode(self, items: Tensor, positions: Tensor, mask: Tensor, keep_id: Tensor | None = None) -> Tensor:
         """Encode items, positions int64 [B, L] under a mask bool [B or 1, 1, L, L] -> hidden [B, L, D]."""
-        x = self.embed(items, keep_id) * math.sqrt(self.config.dim) + self.positions(positions)
+        own = self.embed(items, keep_id)
+        x = own * math.sqrt(self.config.dim) + self.positions(positions)
         x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
             x = block(x, mask)
         hidden: Tensor = self.final_norm(x)
-        return hidden
+        if self.weigh is None:
+            return hidden
+        asks, tells = self.weigh(hidden)[:, None].chunk(2, -1)
+        own = F.dropout(own, OWN_DROPOUT, self.training)
+        mean = F.scaled_dot_product_attention(asks, tells, own[:, None], attn_mask=mask)[:, 0]
+        return self.mix(mean, hidden)
+
+    def mix(self, mean: Tensor, hidden: Tensor) -> Tensor:
+        """Mix the two directions that a query is made of, [..., D] each; their lengths do not matter."""
+        if self.gate is None:
+            return hidden
+        share = torch.sigmoid(self.gate(hidden))
+        mixed: Tensor = (1 - share) * F.normalize(mean, dim=-1) + share * F.normalize(hidden, dim=-1)
+        return mixed
 
     def query(self, hidden: Tensor) -> Tensor:
         """Make queries [..., D] of hidden [..., D], ready to be multiplied with item vectors."""
@@ -155,9 +178,16 @@ class LastQuery(nn.Module):
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         order = torch.arange(items.shape[1], device=items.device)
         positions = order.clamp(max=self.model.config.max_length - 1)
-        x = self.table[items] + self.model.positions(positions)[None]
+        own = self.table[items]
+        x = own + self.model.positions(positions)[None]
         mask = (order[None, :] <= order[:, None])[None, None]  # padding is on the right, so causal is enough
         for block in self.model.blocks:
             x = block(x, mask)
         last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, x.shape[2])
-        return self.model.query(self.model.final_norm(x.gather(1, last)[:, 0]))
+        if self.model.weigh is None:
+            return self.model.query(self.model.final_norm(x.gather(1, last)[:, 0]))
+        hidden = self.model.final_norm(x)
+        asks, tells = self.model.weigh(hidden).chunk(2, -1)
+        there = (order[None, :] < lengths[:, None].clamp(min=1))[:, None]
+        mean = F.scaled_dot_product_attention(asks.gather(1, last), tells, own, attn_mask=there)[:, 0]
+        return self.model.query(self.model.mix(mean, hidden.gather(1, last)[:, 0]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval import metrics
-from retrieval.sources import CONTEXT, SOURCES, Named
+from retrieval.ranking.sources import CONTEXT, SOURCES, Named
 from training.data.datasets import Ints
 from training.ranker.network import OneSource, Ranker
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts import release as files
-from retrieval.item_lists import Floats
-from retrieval.ranker import RankerProgram
-from retrieval.sources import SOURCES, Named, SourceData, name_candidates
+from retrieval.ranking.item_lists import Floats
+from retrieval.ranking.ranker import RankerProgram
+from retrieval.ranking.sources import SOURCES, Named, SourceData, name_candidates
 from training.data.datasets import Examples, Ints
 from training.models.ranking import Ranking, Score
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts import release as files
-from retrieval.sources import CONTEXT, SOURCES
+from retrieval.ranking.sources import CONTEXT, SOURCES
 from training.jobs import job
 from training.models.program import program_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from retrieval.item_lists import ItemLists
+from retrieval.ranking.item_lists import ItemLists
 
 LONGEST = 50
 #: How much more a likeness of 1 counts than one of 0.

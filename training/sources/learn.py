@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.item_lists import ItemLists
-from retrieval.sources import SourceData
+from retrieval.ranking.item_lists import ItemLists
+from retrieval.ranking.sources import SourceData
 from training.data.datasets import Sequences
 from training.sources import neighbours
 from training.sources.content import content

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from retrieval.item_lists import ItemLists
+from retrieval.ranking.item_lists import ItemLists
 from training.data.datasets import Ints, Sequences
 
 DAY_US = 86_400_000_000

@@ -28,7 +28,7 @@ def recommend(
     ] = None,
     recipe: Annotated[str, typer.Option(help="Name of the training recipe.")] = "default",
 ) -> None:
-    """Train a recipe and rank the whole catalog: HR, NDCG, MRR, recall and coverage beside two baselines."""
+    """Train a recipe and rank the whole catalog: HR, NDCG, MRR, recall, coverage, beside every source and floors."""
     from caravan.cli.evaluate.report import demand_writable, write
     from contracts.errors import SettingsError
     from contracts.settings import read_settings
@@ -64,12 +64,25 @@ def recommend(
 def table_of(report: dict[str, Any]) -> str:
     """Return the report's figures as a Markdown table."""
     columns = ("hr_at_10", "hr_at_20", "ndcg_at_10", "ndcg_at_20", "mrr_at_20", "coverage_at_20")
-    rows = {"model": report["model"], **report["baselines"]}
+    rows = {"model": report["model"], **_by_quality(report["sources"]), **report["baselines"]}
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     lines += [f"| {name} | {' | '.join(f'{row[c]:.4f}' for c in columns)} |" for name, row in rows.items()]
+    best = report["ranker"]["best_source"]
+    low, high = report["differences"][best]["interval"]
+    mean, level = report["differences"][best]["mean"], report["sources"][best]["ndcg_at_10"]
+    lines.append(
+        f"ranked by {report['ranker']['ranks']}; against {best}, the best source of the validation: "
+        f"NDCG@10 {mean:+.4f} ({low:+.4f} to {high:+.4f}), {mean / max(level, 1e-12):+.1%}"
+    )
     seconds = report["seconds"]
     lines.append(
         f"{report['counts']['test_questions']:,} questions over {report['counts']['items']:,} items; "
         f"{seconds['total']:.0f} s, of which training {seconds['train']:.0f} s"
     )
     return "\n".join(lines)
+
+
+def _by_quality(rows: dict[str, Any]) -> dict[str, Any]:
+    """Order sources by their figure, those without any left out."""
+    found = {name: row for name, row in rows.items() if row["hr_at_20"] > 0}
+    return dict(sorted(found.items(), key=lambda row: -float(row[1]["ndcg_at_10"])))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serving.bundle.release import Release
 from serving.pipeline.candidates import Candidates, Query
 from serving.pipeline.filters import FILTERS
-from serving.pipeline.pipeline import rank
+from serving.pipeline.pipeline import describe_chosen, rank
 from serving.pipeline.selectors import select
 from serving.pipeline.sources import merge, take_from_popular, take_from_sequence
 from serving.pipeline.stage_timings import StageWatch
@@ -121,3 +121,27 @@ def test_an_answer_is_as_long_as_the_catalog_allows(
     assert len(chosen) == min(k, most)
     assert set(chosen) <= left
     assert len(set(chosen)) == len(chosen)
+
+
+@given(history=indexes, k=st.integers(1, 40), diversity=st.sampled_from([0.0, 0.5, 0.9]))
+def test_a_ranked_answer_says_why_and_its_parts_are_its_score(
+    ranked_release: Release, *, history: np.ndarray, k: int, diversity: float
+) -> None:
+    query = Query(user="u", k=k, history=history, diversity=diversity)
+    result = rank(ranked_release, query, StageWatch())
+    items = describe_chosen(ranked_release, result, why=True)
+    assert len({item["item_id"] for item in items}) == len(items) == k
+    names = {ranked_release.items.ids[row] for row in history.tolist()}
+    for item in items if len(history) else []:
+        because = item["because"]
+        assert because["source"] == item["source"]
+        assert because.get("item_id") in {None, *names}
+        assert abs(sum(because["parts"].values()) - item["score"]) < 1e-4
+    assert all("because" not in item for item in describe_chosen(ranked_release, result))
+
+
+def test_a_release_of_an_earlier_version_is_served_by_its_model_alone(release: Release) -> None:
+    query = Query(user="u", k=5, history=np.array([5, 10]), diversity=0.5)
+    items = describe_chosen(release, rank(release, query, StageWatch()), why=True)
+    assert [set(item) & {"because"} for item in items] == [set()] * 5
+    assert {item["source"] for item in items} <= {"sequence", "popular"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.item_lists import Floats, Indexes, ItemLists
+from retrieval.ranking.item_lists import Floats, Indexes, ItemLists
 from retrieval.topk import top_k
 
 #: Sources, by their column in `Named.shares`.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from contracts import release as files
 from contracts.errors import ReleaseRefused
 from retrieval.onnx_session import open_session
-from retrieval.sources import CONTEXT, SOURCES, Named
+from retrieval.ranking.sources import CONTEXT, SOURCES, Named
 
 
 class RankerProgram:
