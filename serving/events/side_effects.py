@@ -7,33 +7,33 @@ from datetime import UTC, datetime
 
 import orjson
 
-from serving.bundle.release import Release
+from serving.bundle.release import Indexes, Release
 from serving.events.event_log import EventLog
 from serving.events.ingest import format_time
-from serving.pipeline.candidates import Candidates
 
 
 def log_impressions(
-    log: EventLog, release: Release, user: str, session: str | None, chosen: Candidates, request_id: str
-) -> None:
-    """Log one `impression` per item shown, position from 0; identifiers are hashed already.
+    log: EventLog, release: Release, user: str, session: str | None, shown: Indexes, request_id: str,
+    query: str | None = None,
+) -> None:  # fmt: skip
+    """Log one `impression` per item shown, position from 0; identifiers are hashed already. `query`: of a search.
 
     Event ids are new ones, not made from the request's id: a repeated request id cannot make two impressions one.
     """
-    shown = uuid.uuid4().hex
+    answer = uuid.uuid4().hex
     now = format_time(datetime.now(UTC))
     ids = release.items.ids
     log.append(
         b"".join(
             orjson.dumps(
                 {
-                    "event_id": f"{shown}-{position}",
+                    "event_id": f"{answer}-{position}",
                     "event_time": now,
                     "user_id": user,
                     "session_id": session,
                     "kind": "impression",
                     "item_id": ids[row],
-                    "query": None,
+                    "query": query,
                     "position": position,
                     "value": None,
                     "source": release.source,
@@ -42,7 +42,7 @@ def log_impressions(
                 },
                 option=orjson.OPT_APPEND_NEWLINE,
             )
-            for position, row in enumerate(chosen.index.tolist())
+            for position, row in enumerate(shown.tolist())
         ),
         urgent=False,
     )

@@ -11,8 +11,9 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from contracts.events import MAX_ID, MAX_QUERY
+from ingestion.pseudonymize import redact_text
 from ingestion.rules.nobody import is_nobody
-from serving.bundle.release import Release
+from serving.bundle.release import Indexes, Release
 from serving.callers import Caller
 from serving.events.answer_log import AnswerRecord, RequestOrigin, log_answer
 from serving.events.side_effects import log_impressions
@@ -46,8 +47,7 @@ def add_answers(app: FastAPI, parts: Parts) -> None:
         k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
         user_id: Annotated[str | None, Query(min_length=1, max_length=MAX_ID)] = None,
     ) -> Response:
-        del user_id  # part of the contract; this search is the same for everyone
-        return await _answer_search(parts, request, q, k)
+        return await _answer_search(parts, request, q, k, user_id)
 
     @app.get("/similar", tags=ASKED, response_model=Answer, responses=_UNKNOWN_ITEM, summary="Items like any item")
     async def get_similar_by_query(
@@ -56,8 +56,9 @@ def add_answers(app: FastAPI, parts: Parts) -> None:
             str, Query(min_length=1, max_length=MAX_ID, description="Any item_id, percent-encoded.", examples=["HW/34"])
         ],
         k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+        user_id: Annotated[str | None, Query(min_length=1, max_length=MAX_ID)] = None,
     ) -> Response:
-        return await _answer_similar(parts, request, item_id, k)
+        return await _answer_similar(parts, request, item_id, k, user_id)
 
     @app.get(
         "/similar/{item_id}",
@@ -70,29 +71,23 @@ def add_answers(app: FastAPI, parts: Parts) -> None:
         request: Request,
         item_id: Annotated[str, PathParameter(min_length=1, max_length=MAX_ID, examples=["i-0042"])],
         k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+        user_id: Annotated[str | None, Query(min_length=1, max_length=MAX_ID)] = None,
     ) -> Response:
-        return await _answer_similar(parts, request, item_id, k)
+        return await _answer_similar(parts, request, item_id, k, user_id)
 
 
 async def _answer_recommend(parts: Parts, request: Request, body: RecommendRequest) -> Response:
     watch = StageWatch()
     release = parts.serving_release()
     caller = Caller.of(request)
-    if caller.kind == "shopper" and not caller.may_speak_for(body.user_id):
-        raise HTTPException(403, "user_id: not the shopper of the token")
-    # an unknown caller gets what does not depend on any shopper, whichever one the request names; so does a request
-    # for "guest", whose history would be that of thousands
-    named = caller.is_known and not is_nobody(body.user_id)
-    user = parts.identifiers.hash(body.user_id) if named else None
+    user = _who_is_answered(parts, caller, body.user_id)
     if caller.kind != "shop":
         body = body.model_copy(update=DEFAULTS)
     result = await recommend(release, parts.shoppers, user, body, watch)
     items = describe_chosen(release, result, why=caller.is_known)
     watch.lap("answer")
-    origin = RequestOrigin.of(request)
-    if user is not None and len(items) and not origin.shadow:
-        session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
-        log_impressions(parts.log, release, user, session, result.chosen, request.state.request_id)
+    session = None if body.session_id is None else parts.identifiers.hash(body.session_id)
+    origin = _log_shown(parts, request, release, user, result.chosen.index, session=session)
     watch.lap("side_effects")
     record = AnswerRecord(
         route="recommend",
@@ -106,9 +101,10 @@ async def _answer_recommend(parts: Parts, request: Request, body: RecommendReque
     return _deliver(parts, request, origin, record)
 
 
-async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Response:
+async def _answer_search(parts: Parts, request: Request, q: str, k: int, user_id: str | None) -> Response:
     watch = StageWatch()
     release = parts.serving_release()
+    user = _who_is_answered(parts, Caller.of(request), user_id)
     text = q.strip()
     if not text:
         raise HTTPException(422, "q: it is empty")
@@ -116,13 +112,18 @@ async def _answer_search(parts: Parts, request: Request, q: str, k: int) -> Resp
     ranking, fallback = await loop.run_in_executor(parts.search_pool, _search_text, parts, release, text, k, watch)
     items = _describe_items(release, ranking)
     watch.lap("answer")
+    origin = _log_shown(
+        parts, request, release, user, ranking.index, query=redact_text(text) if text.isprintable() else None
+    )
+    watch.lap("side_effects")
     record = AnswerRecord(route="search", release=release, items=items, fallback=fallback, timings=watch.total())
-    return _deliver(parts, request, RequestOrigin.of(request), record)
+    return _deliver(parts, request, origin, record)
 
 
-async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) -> Response:
+async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int, user_id: str | None) -> Response:
     watch = StageWatch()
     release = parts.serving_release()
+    user = _who_is_answered(parts, Caller.of(request), user_id)
     row = release.items.index.get(item_id)
     if row is None:
         raise HTTPException(404, "item_id: no such item in this release")
@@ -131,8 +132,36 @@ async def _answer_similar(parts: Parts, request: Request, item_id: str, k: int) 
     watch.lap("rank")
     items = _describe_items(release, ranking)
     watch.lap("answer")
+    origin = _log_shown(parts, request, release, user, ranking.index)
+    watch.lap("side_effects")
     record = AnswerRecord(route="similar", release=release, items=items, fallback=None, timings=watch.total())
-    return _deliver(parts, request, RequestOrigin.of(request), record)
+    return _deliver(parts, request, origin, record)
+
+
+def _who_is_answered(parts: Parts, caller: Caller, user_id: str | None) -> str | None:
+    """Return the pseudonym of the shopper that an answer is made for and its impressions are of; None for nobody.
+
+    An unknown caller gets what does not depend on any shopper, whichever one the request names; so does a request for
+    "guest", whose history would be that of thousands. Raises HTTPException for another shopper than the token's.
+    """
+    if user_id is None:
+        user_id = caller.user
+    elif caller.kind == "shopper" and not caller.may_speak_for(user_id):
+        raise HTTPException(403, "user_id: not the shopper of the token")
+    if user_id is None or not caller.is_known or is_nobody(user_id):
+        return None
+    return parts.identifiers.hash(user_id)
+
+
+def _log_shown(
+    parts: Parts, request: Request, release: Release, user: str | None, shown: Indexes, *, session: str | None = None,
+    query: str | None = None,
+) -> RequestOrigin:  # fmt: skip
+    """Log the impressions of an answer that a known shopper sees, and return the request's origin."""
+    origin = RequestOrigin.of(request)
+    if user is not None and len(shown) and not origin.shadow:
+        log_impressions(parts.log, release, user, session, shown, request.state.request_id, query)
+    return origin
 
 
 def _search_text(

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from serving.callers import CALLER_HEADER, USER_HEADER
 from serving.http.parts import Parts
 from tests.serving.parts import FakeReader, logged
 
@@ -130,6 +131,40 @@ async def test_impressions_are_logged_without_the_shoppers_name(
     assert {row["request_id"] for row in rows} == {answer["request_id"]}
     assert b"anna" not in b"".join(logged(tmp_path))
     assert b"visit-1" not in b"".join(logged(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "query"),
+    [
+        ("/search", {"q": "walnut lamp for anna@example.com"}, "walnut lamp for [email]"),
+        ("/search", {"q": "walnut\u0007lamp"}, None),
+        ("/similar", {"item_id": "i-00005"}, None),
+        ("/similar/i-00005", {}, None),
+    ],
+)
+async def test_what_a_search_or_a_products_page_showed_is_logged_too(
+    http: httpx.AsyncClient, parts: Parts, tmp_path: Path, path: str, asked: dict[str, str], query: str | None
+) -> None:
+    import orjson
+
+    answer = (await http.get(path, params=asked | {"user_id": "anna", "k": "3"})).json()
+    await http.get(path, params=asked)  # shown to nobody in particular
+    await http.get(path, params=asked | {"user_id": "guest"})
+    await http.get(path, params=asked | {"user_id": "anna"}, headers={CALLER_HEADER: "nobody"})
+    parts.log.append(b"").result(timeout=5)
+    rows = [orjson.loads(line) for line in logged(tmp_path)]
+    assert [row["item_id"] for row in rows] == [item["item_id"] for item in answer["items"]]
+    assert {(row["kind"], row["request_id"], row["query"]) for row in rows} == {
+        ("impression", answer["request_id"], query)
+    }
+    assert b"anna" not in b"".join(logged(tmp_path))
+
+
+async def test_a_shoppers_token_asks_for_nobody_else(http: httpx.AsyncClient) -> None:
+    headers = {CALLER_HEADER: "shopper", USER_HEADER: "anna"}
+    for path in ("/search?q=lamp&user_id=ben", "/similar?item_id=i-00005&user_id=ben"):
+        assert (await http.get(path, headers=headers)).status_code == 403
+    assert (await http.get("/search?q=lamp", headers=headers)).status_code == 200
 
 
 async def test_search_without_an_encoder_is_bm25_and_says_so(http: httpx.AsyncClient) -> None:
