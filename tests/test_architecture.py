@@ -35,6 +35,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"fitting"},
         {"evaluation"},
         {"gate"},
+        {"search_check"},
         {"bundle"},
     ],
     "ingestion": [

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from training.fitting.train import INPUTS
 from training.gate import decide
 from training.jobs import job
 from training.recipes import Recipe
+from training.search_check import check_search
 
 #: Items in each list of what is popular.
 POPULAR_LENGTH = 200
@@ -67,10 +69,16 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
     with tempfile.TemporaryDirectory(prefix="caravan-release-") as name:
         out = Path(name)
         shutil.copytree(evaluated, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(INPUTS))
-        (out / files.GATE).write_bytes(job.to_json(decision.to_dict()))
         texts = item_texts(read.items)
         BM25Index.build(texts).save(out / files.BM25)
         _text_side(s, read, out)
+        search = check_search(out, texts, meaning=read.words, seed=recipe.seed)
+        if not search.passed:
+            raise GateRefused(
+                search.sentence, remedy="build the release again, from the catalog that it was trained on"
+            )
+        decision = replace(decision, checks=(*decision.checks, search))
+        (out / files.GATE).write_bytes(job.to_json(decision.to_dict()))
         _write(out / files.POPULAR, popular(read))
         _write(out / files.FEATURES, _features(lake, made_from["day"]))
         _reference_features(lake, made_from, out)
