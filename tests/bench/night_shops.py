@@ -26,8 +26,8 @@ from training.data.datasets import Examples, Ints
 from training.data.texts import item_texts
 from training.evaluation import baselines, compare
 from training.fitting import warm_start
+from training.fitting.first_stage import KnownItems
 from training.fitting.loop import DistributedRank, Trainer
-from training.fitting.train import data_of
 from training.fitting.validation import encoder_of
 from training.models.ranking import Ranking, Score, rank, scorer
 from training.models.sequence import SequenceModel
@@ -77,11 +77,12 @@ class Shop:
     Seeds also draw the date: holidays and weekdays differ. `changing`: its tastes and fashions turn in the last third.
     """
 
-    def __init__(self, seed: int, nights: int, *, changing: bool = False) -> None:
+    def __init__(self, seed: int, nights: int, *, changing: bool = False, size: float = 1.0) -> None:
         self.end = date(2024, 1, 15) + timedelta(days=37 * seed)
         self.plan = ShopPlan(
-            days=FIRST_DAYS + nights - 1, shoppers=SHOPPERS, items=ITEMS, seed=seed, end=self.end, drift=changing
-        )
+            days=FIRST_DAYS + nights - 1, shoppers=round(SHOPPERS * size), items=round(ITEMS * size), seed=seed,
+            end=self.end, drift=changing,
+        )  # fmt: skip
         self.nights = nights
 
     @cached_property
@@ -109,7 +110,7 @@ def train(read: inputs.Inputs, start: Model | None = None, **changes: Any) -> Mo
     """Train the demo's recipe on a night, from nothing or from another night's model."""
     recipe = replace(recipes.get(RECIPE), **changes)
     learned, asked = inputs.validation_split(read.train, recipe)
-    data = data_of(read, learned, asked, recipe)
+    data = KnownItems.of(read).training_data(learned, asked, recipe)
     items = read.items["item_id"].combine_chunks()
     if start is not None:
         data = replace(data, start=start.start(items))

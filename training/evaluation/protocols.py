@@ -18,14 +18,13 @@ from contracts import release as files
 from contracts.release import HEADLINE
 from contracts.settings import Settings
 from retrieval import metrics
-from retrieval.ranking.ranker import RankerProgram
 from retrieval.ranking.sources import SOURCES
 from training.data.datasets import sampled
 from training.data.texts import texts_of
 from training.evaluation import splits
 from training.evaluation.splits import DataSplit
 from training.fitting import launch
-from training.fitting.first_stage import KnownItems, Lessons, learn_ranker, open_model
+from training.fitting.first_stage import KnownItems, Lessons, fit_pipeline
 from training.jobs import job
 from training.recipes import Recipe
 from training.sources.learn import category_codes
@@ -126,11 +125,8 @@ def _items_of(split: DataSplit, catalog: pa.Table, text: npt.NDArray[np.float32]
 def _train(s: Settings, split: DataSplit, items: KnownItems, recipe: Recipe, say: Say | None) -> _Trained:
     """Train in two stages in processes of their own, and answer the test with the exported programs.
 
-    The first stage sees nothing of the validation's answers, by which the ranker learns; the second goes on with all
-    that came before the test, which every source then learns from too.
+    The first stage sees nothing of the validation's answers, by which the ranker learns.
     """
-    from training.ranker.pipeline import Pipeline
-
     with tempfile.TemporaryDirectory(prefix="caravan-protocol-") as name:
         folder = Path(name)
 
@@ -142,17 +138,12 @@ def _train(s: Settings, split: DataSplit, items: KnownItems, recipe: Recipe, say
         lessons = Lessons(
             split.learned, watched, split.validation.take(chosen), split.asked[chosen], split.exclude_seen
         )
-        first = learn_ranker(items, lessons, recipe, folder / "first", run, folder / "ranker", key=split.protocol)
-        data = items.training_data(split.before, watched, recipe, exclude_seen=split.exclude_seen, start=first.start)
-        result = run(job.write_job(folder / "second", recipe, data, key=split.protocol))
-        first.write_figures(result)
+        pipeline, result = fit_pipeline(items, lessons, split.before, recipe, folder, run, key=split.protocol)
         ended = time.monotonic()
-        scored = open_model(result, items, folder / "bundle", recipe)
-        pipeline = Pipeline(items.item_ids, scored, items.learn(split.before), RankerProgram(folder / "ranker"))
         return _Trained(
             figures=json.loads((result / job.METRICS).read_text()),
             curve=json.loads((result / job.CURVE).read_text()),
-            ranker=json.loads((folder / "ranker" / files.RANKER_ABOUT).read_text()),
+            ranker=json.loads((folder / "bundle" / files.RANKER_ABOUT).read_text()),
             rankings=pipeline.rankings(split.test, items.available, top=max(KS), exclude_seen=split.exclude_seen),
             ended=ended,
         )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from contracts import release as files
+from retrieval.ranking.ranker import RankerProgram
 from retrieval.ranking.sources import SOURCES, SourceData
 from training.data import inputs
 from training.data.datasets import Examples, Ints, Sequences
@@ -26,6 +27,7 @@ from training.sources.learn import category_codes, learn, reads_like
 
 if TYPE_CHECKING:
     from training.models.ranking import Score
+    from training.ranker.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -154,3 +156,30 @@ def open_model(result: Path, items: KnownItems, bundle: Path, recipe: Recipe) ->
     export.export(export.load_model(result, items.text), bundle)
     vectors = np.load(bundle / files.ITEM_VECTORS, allow_pickle=False)
     return scorer(export.encoder(bundle / files.SEQUENCE_PROGRAM), vectors, None, recipe.max_length)
+
+
+def fit_pipeline(
+    items: KnownItems,
+    lessons: Lessons | None,
+    before: Sequences,
+    recipe: Recipe,
+    folder: Path,
+    run: RunJob,
+    *,
+    key: str,
+) -> tuple[Pipeline, Path]:  # fmt: skip
+    """Train in two stages below `folder`, as a night does, and return what ranks then, with the result of its job.
+
+    The first stage learns from the lessons; the second goes on with all of `before`, from which every source learns.
+    """
+    from training.ranker.pipeline import Pipeline
+
+    first = learn_ranker(items, lessons, recipe, folder / "first", run, folder / "bundle", key=key)
+    watched = lessons.watched if lessons is not None else inputs.validation_split(before, recipe)[1]
+    seen = lessons is not None and lessons.exclude_seen
+    data = items.training_data(before, watched, recipe, exclude_seen=seen, start=first.start)
+    result = run(job.write_job(folder / "second", recipe, data, key=key))
+    if first.start:
+        first.write_figures(result)
+    score = open_model(result, items, folder / "bundle", recipe)
+    return Pipeline(items.item_ids, score, items.learn(before), RankerProgram(folder / "bundle")), result
