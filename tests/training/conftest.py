@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from artifacts.lake import Lake
@@ -16,6 +17,7 @@ from contracts.settings import Settings, read_settings
 from tests.fakes import MemoryStore
 from tests.training import builders
 from training import recipes
+from training.data.texts import item_texts
 from training.fitting import tracking
 
 
@@ -56,6 +58,14 @@ class Night:
     run: RememberedRun
 
 
+class KnownTexts:
+    """Encodes the texts of the tests' catalog as the vectors that its lake has of them."""
+
+    def encode(self, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        known = item_texts(builders.catalog())
+        return builders.text_vectors(len(known))[[known.index(text) for text in texts]]
+
+
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     """Shared by a module's tests: what was trained once is found again, as on a rerun."""
@@ -72,6 +82,7 @@ def _night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
     encoder.mkdir()
     (encoder / "config.json").write_text("{}")
     monkeypatch.setattr("training.models.text.encoder_directory", lambda _: encoder)
+    monkeypatch.setattr("training.search_check.TextEncoder.load", lambda *_, **__: KnownTexts())
     # room for texts of the tests' own width, and quick checkpoints
     small = builders.recipe(
         name="small", max_epochs=4, patience=4, learning_rate=0.02, id_dropout=0.2, min_evaluation_examples=10

@@ -21,6 +21,10 @@ from torch.nn import functional as F  # noqa: N812
 OWN_DROPOUT = 0.2
 
 
+#: The gate starts near the mean: a share of sigmoid(-2) = .12 for the hidden state, until it has learned something.
+FIRST_GATE = -2.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class SequenceConfig:
     """The shape of a sequence model; all that is needed beside the weights to build it again."""
@@ -103,6 +107,8 @@ class SequenceModel(nn.Module):
         if self.text_projection is not None:
             # A unit text vector then arrives about as long as an id embedding.
             nn.init.normal_(self.text_projection.weight, std=0.02)
+        if self.gate is not None:
+            nn.init.constant_(self.gate.bias, FIRST_GATE)
         with torch.no_grad():
             self.ids.weight.mul_(self.touched)
 
@@ -187,7 +193,9 @@ class LastQuery(nn.Module):
         if self.model.weigh is None:
             return self.model.query(self.model.final_norm(x.gather(1, last)[:, 0]))
         hidden = self.model.final_norm(x)
-        asks, tells = self.model.weigh(hidden).chunk(2, -1)
-        there = (order[None, :] < lengths[:, None].clamp(min=1))[:, None]
-        mean = F.scaled_dot_product_attention(asks.gather(1, last), tells, own, attn_mask=there)[:, 0]
+        asks, tells = self.model.weigh(hidden)[:, None].chunk(2, -1)
+        there = (order[None, :] < lengths[:, None].clamp(min=1))[:, None, None]
+        mean = F.scaled_dot_product_attention(asks.gather(2, last[:, None]), tells, own[:, None], attn_mask=there)[
+            :, 0, 0
+        ]
         return self.model.query(self.model.mix(mean, hidden.gather(1, last)[:, 0]))
