@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     request_deadline: float = Field(default=1.0, gt=0, description="Longest time one answer may take.")
     online_read_deadline: float = Field(default=0.05, gt=0, description="Longest wait for the online store.")
     feature_age_limit: float = Field(default=3 * 86400.0, gt=0, description="Oldest feature served as fresh.")
+    overlay: bool = Field(default=True, description="Sold out by a newer catalog is gone without a new release.")
     allowed_origins: str = Field(
         default="", description="Origins whose web pages may ask the edge (CORS), by commas; empty: none."
     )

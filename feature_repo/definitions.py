@@ -39,9 +39,11 @@ class Definitions:
     shopper: Entity
     item: Entity
     shopper_actions: PushSource
+    shopper_bought: PushSource
     shopper_activity: FeatureView
     shopper_affinity: FeatureView
     shopper_sequence: FeatureView
+    shopper_purchases: FeatureView
     item_popularity: FeatureView
     item_text: FeatureView
     recommender: FeatureService
@@ -65,7 +67,9 @@ def define(staging: Path) -> Definitions:
     )
     source = partial(_source, staging)
     actions = PushSource(name="shopper_actions", batch_source=source("shopper_sequence"))
+    bought = PushSource(name="shopper_bought", batch_source=source("shopper_purchases"))
     sequence = _view("shopper_sequence", shopper, actions, about="The newest actions, oldest first; also pushed.")
+    purchases = _view("shopper_purchases", shopper, bought, about="What was ever bought; also pushed.")
     affinity = _view("shopper_affinity", shopper, source("shopper_affinity"), about="The best categories.")
     activity = _view("shopper_activity", shopper, source("shopper_activity"), about="Counts by window, and recency.")
     popularity = _view("item_popularity", item, source("item_popularity"), about="Counts, rates and a score.")
@@ -76,15 +80,17 @@ def define(staging: Path) -> Definitions:
         shopper=shopper,
         item=item,
         shopper_actions=actions,
+        shopper_bought=bought,
         shopper_activity=activity,
         shopper_affinity=affinity,
         shopper_sequence=sequence,
+        shopper_purchases=purchases,
         item_popularity=popularity,
         item_text=text,
         recommender=FeatureService(
             name="recommender",
-            features=[sequence, affinity, activity],
-            description="What the recommendation model reads about a shopper.",
+            features=[sequence, purchases, affinity, activity],
+            description="What recommending reads about a shopper.",
         ),
         search=FeatureService(
             name="search", features=[popularity, text], description="What search knows of an item beside its words."
@@ -120,9 +126,11 @@ _default = define(staging_folder(settings(), settings().shop))
 shopper = _default.shopper
 item = _default.item
 shopper_actions = _default.shopper_actions
+shopper_bought = _default.shopper_bought
 shopper_activity = _default.shopper_activity
 shopper_affinity = _default.shopper_affinity
 shopper_sequence = _default.shopper_sequence
+shopper_purchases = _default.shopper_purchases
 item_popularity = _default.item_popularity
 item_text = _default.item_text
 recommender = _default.recommender

@@ -16,10 +16,12 @@ import ibis  # noqa: TID253 - this module is imported only where tables are buil
 
 from contracts.events import INTERACTIONS
 from feature_repo.item_text import PARTS, SEPARATOR, TextPart
+from feature_repo.purchases import MAX_ITEMS
 from feature_repo.schemas import SCHEMAS
 from feature_repo.sequences import MAX_LENGTH
 
-#: Days of events a table may look back on. A shopper without any event in them is left out.
+#: Days of events a table may look back on. A shopper without any event in them is left out. Only what was bought has no
+#: such limit.
 WINDOW_DAYS = 365
 #: Opening a product, from a list (click) or not (view).
 VIEWS = ("view", "click")
@@ -39,8 +41,11 @@ def end_of(day: str) -> datetime:
     return datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
 
 
-def window(events: Any, day: str) -> Any:
-    """Select the window's events with `us` (microseconds since 1970) and `age` (whole days back; 0 is `day` itself)."""
+def window(events: Any, day: str, days: int | None = WINDOW_DAYS) -> Any:
+    """Select the events of the last `days` with `us` (microseconds since 1970) and `age` (whole days back from `day`).
+
+    Without `days`, all of them up to the end of `day`.
+    """
     end = (end_of(day) - _EPOCH) // timedelta(microseconds=1)
     timed = events.select(
         "user_id",
@@ -49,7 +54,9 @@ def window(events: Any, day: str) -> Any:
         # not .microsecond(): DuckDB's includes the seconds and Spark has none
         us=events.event_time.delta(ibis.literal(_EPOCH), unit="microsecond").cast("int64"),
     )
-    timed = timed.filter(timed.us < end, timed.us >= end - WINDOW_DAYS * _DAY_US)
+    timed = timed.filter(timed.us < end)
+    if days is not None:
+        timed = timed.filter(timed.us >= end - days * _DAY_US)
     return timed.mutate(age=((end - 1 - timed.us) // _DAY_US).cast("int64"))
 
 
@@ -88,6 +95,19 @@ def shopper_sequence(events: Any, day: str) -> Any:
         times=table.rows.map(lambda row: row.us),
     )
     return _finish("shopper_sequence", table, day)
+
+
+def shopper_purchases(events: Any, day: str) -> Any:
+    """Collect what each shopper ever bought; the order and the cut are those of feature_repo.purchases."""
+    bought = _interactions(events).filter(lambda t: t.kind == "purchase")
+    bought = bought.group_by("user_id", "item_id").agg(us=bought.us.max())
+    newest = ibis.window(group_by="user_id", order_by=[bought.us.desc(), bought.item_id.desc()])
+    bought = bought.mutate(rank=ibis.row_number().over(newest)).filter(lambda t: t.rank < MAX_ITEMS)
+    table = bought.group_by("user_id").agg(rows=_sorted_rows(us=bought.us, item_id=bought.item_id))
+    table = table.mutate(
+        purchased=table.rows.map(lambda row: row.item_id), purchased_at=table.rows.map(lambda row: row.us)
+    )
+    return _finish("shopper_purchases", table, day)
 
 
 def shopper_affinity(events: Any, catalog: Any, day: str) -> Any:

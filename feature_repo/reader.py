@@ -12,6 +12,7 @@ from artifacts.lake import Lake
 from contracts.errors import FeatureError
 from contracts.settings import Settings
 from feature_repo import online
+from feature_repo.purchases import bought
 from feature_repo.registry import applied_store, quiet
 from feature_repo.schemas import features as features_of
 from feature_repo.staging import stage, staging_folder
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The views of the feature service `recommender`.
-SHOPPER_VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity")
+SHOPPER_VIEWS = ("shopper_sequence", "shopper_purchases", "shopper_affinity", "shopper_activity")
 
 
 def historical(
@@ -72,10 +73,11 @@ class ShopperFeatures:
     items: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     times: list[int] = field(default_factory=list)  # microseconds since 1970
+    purchased: list[str] = field(default_factory=list)  # ever, each item once
     categories: list[str] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     activity: dict[str, float] = field(default_factory=dict)
-    event_timestamp: datetime | None = None  # of the oldest view read
+    event_timestamp: datetime | None = None  # of the oldest view read that ages; a purchase stays one
     stale: bool = False  # older than settings.feature_age_limit
     known: bool = False
 
@@ -132,22 +134,24 @@ class OnlineReader:
     def _decode(self, found: list[bytes | None]) -> ShopperFeatures:
         values = iter(found)
         read: dict[str, dict[str, Any]] = {}
-        oldest: int | None = None
+        times: list[int] = []
+        purchased_at: list[int] = []
         for view, names in self._views.items():
             at = next(values)
             raw = [next(values) for _ in names]
             read[view] = {n: online.unpack(v) if v is not None else None for n, v in zip(names, raw, strict=True)}
             if at is not None:
-                us = online.unpack_time(at)
-                oldest = us if oldest is None else min(oldest, us)
-        if oldest is None:
+                (purchased_at if view == "shopper_purchases" else times).append(online.unpack_time(at))
+        if not times and not purchased_at:
             return ShopperFeatures()
-        at_oldest = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=oldest)
+        at_oldest = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=min(times or purchased_at))
         sequence, affinity = read["shopper_sequence"], read["shopper_affinity"]
+        items, kinds = sequence["items"] or [], sequence["kinds"] or []
         return ShopperFeatures(
-            items=sequence["items"] or [],
-            kinds=sequence["kinds"] or [],
+            items=items,
+            kinds=kinds,
             times=sequence["times"] or [],
+            purchased=bought(read["shopper_purchases"]["purchased"] or [], items, kinds),
             categories=affinity["categories"] or [],
             weights=affinity["weights"] or [],
             activity={n: v for n, v in read["shopper_activity"].items() if v is not None},

@@ -52,6 +52,16 @@ SHOPPER_SEQUENCE = pa.schema(
     ]
 )
 
+#: What a shopper bought, and when last. Feast wants every feature name of a service once.
+SHOPPER_PURCHASES = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("purchased", pa.list_(pa.string()), nullable=False),
+        pa.field("purchased_at", pa.list_(pa.int64()), nullable=False),
+        *TIMES,
+    ]
+)
+
 ITEM_POPULARITY = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -80,6 +90,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "shopper_activity": SHOPPER_ACTIVITY,
     "shopper_affinity": SHOPPER_AFFINITY,
     "shopper_sequence": SHOPPER_SEQUENCE,
+    "shopper_purchases": SHOPPER_PURCHASES,
     "item_popularity": ITEM_POPULARITY,
     "item_text": ITEM_TEXT,
 }

@@ -20,13 +20,15 @@ from contracts.errors import FeatureError
 from contracts.events import CLOCK_SKEW, INTERACTIONS
 from contracts.settings import Settings
 from feature_repo import online
+from feature_repo.pushing import write_actions
 from feature_repo.registry import applied_store, lock, quiet
-from feature_repo.sequences import EMPTY, Action, History, append
+from feature_repo.sequences import Action
 from feature_repo.staging import stage, staging_folder
 
 #: Views that are read online. Text vectors are not: engines have them in memory, from the release.
-ONLINE_VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity", "item_popularity")
-_PUSH_ATTEMPTS = 50
+ONLINE_VIEWS = ("shopper_sequence", "shopper_purchases", "shopper_affinity", "shopper_activity", "item_popularity")
+#: Views that every version has built. A lake made by an older one lacks the others until its next night.
+FIRST_VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity", "item_popularity")
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,7 +43,7 @@ class ViewReport:
 
     day: str | None
     rows: int
-    outcome: str  # written | unchanged | newer online
+    outcome: str  # written | unchanged | newer online | not built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,8 @@ def _materialize_view(s: Settings, store: Any, lake: Lake, view: str, last: str,
     noted = client.hget(notes, view)
     done = json.loads(noted) if noted else None
     days = [d for d in lake.partitions(view) if d <= last]
+    if not days and view not in FIRST_VIEWS:
+        return ViewReport(day=None, rows=0, outcome="not built")
     if not days:
         raise FeatureError(
             f"{lake.source} has no {view} up to {last}",
@@ -124,7 +128,7 @@ def _materialize_view(s: Settings, store: Any, lake: Lake, view: str, last: str,
 def push_events(
     s: Settings, source: str, events: list[dict[str, Any]], *, now: Callable[[], datetime] = utc_now
 ) -> int:
-    """Add accepted events to their shoppers' online sequences; return the number of sequences that changed.
+    """Add accepted events to their shoppers' online sequences and purchases; return the number of shoppers changed.
 
     `events`: hashed `user_id`, `event_time` (datetime or microseconds), `kind`, `item_id`; kinds that are no
     interaction, and times ahead of the clock, are ignored. Safe from any number of threads and processes: the
@@ -145,52 +149,12 @@ def push_events(
     import redis
 
     try:
-        return _push(_redis(s), online.project_name(source), pending, clock)
+        return write_actions(_redis(s), online.project_name(source), pending, clock)
     except redis.RedisError as error:
         raise FeatureError(
             f"the online store did not take {len(events)} events: {type(error).__name__}",
             remedy="they are in the event log; check `caravan status`",
         ) from error
-
-
-def _push(client: Any, project: str, pending: Mapping[str, list[Action]], clock: int) -> int:
-    view = "shopper_sequence"
-    fields = [online.time_field(view), *(online.field(view, name) for name in History._fields)]
-    changed = 0
-    for _ in range(_PUSH_ATTEMPTS):
-        with client.pipeline(transaction=False) as pipe:
-            pipe.script_load(online.IF_UNCHANGED)  # every time: a restarted Redis has forgotten it
-            for user in pending:
-                pipe.hmget(online.shopper_key(project, user), fields)
-            script, *stored = pipe.execute()
-        writing: list[str] = []
-        with client.pipeline(transaction=False) as pipe:
-            for user, found in zip(pending, stored, strict=True):
-                before = History(*(online.unpack(v) or [] for v in found[1:])) if all(found) else EMPTY
-                after = append(before, pending[user])
-                if after == before:
-                    continue
-                previous = online.unpack_time(found[0]) if found[0] else 0
-                at = max(previous + 1, min(after.times[-1], clock))
-                fresh = [
-                    online.pack_time(at),
-                    online.pack_strings(after.items),
-                    online.pack_strings(after.kinds),
-                    online.pack_integers(after.times),
-                ]
-                expected = [x for pair in zip(fields, (v or b"" for v in found), strict=True) for x in pair]
-                values = [x for pair in zip(fields, fresh, strict=True) for x in pair]
-                pipe.evalsha(script, 1, online.shopper_key(project, user), len(fields), *expected, *values)
-                writing.append(user)
-            outcomes = pipe.execute()
-        changed += sum(bool(done) for done in outcomes)
-        pending = {u: pending[u] for u, done in zip(writing, outcomes, strict=True) if not done}
-        if not pending:
-            return changed
-    raise FeatureError(
-        f"{len(pending)} shoppers' sequences changed {_PUSH_ATTEMPTS} times while they were written",
-        remedy="too many writers push events of the same shoppers; their events are in the event log",
-    )
 
 
 def _redis(s: Settings) -> Any:

@@ -46,16 +46,20 @@ def build(lake: Lake, day: str, *, engine: EngineName = "duckdb", encode: Encode
         raise EmptyPartition(
             f"{lake.source} has no clean events from {first} to {day}", remedy="ingest and validate a day first"
         )
+    ever = [d for d in lake.partitions("events") if d <= day]
     catalog_day = _catalog_day(lake, day)
-    inputs = _lineage(lake, days, catalog_day)
+    inputs = _lineage(lake, days, ever, catalog_day)
     with _scratch(lake) as scratch, engines.engine(engine, scratch) as e:
         files = lake.files("events", days[0], days[-1])
         events = expressions.window(e.read("events", files), day)
+        everything = e.read("events_ever", lake.files("events", ever[0], ever[-1]))
+        everything = expressions.window(everything, day, days=None)
         catalog = e.read("catalog", [lake.fetch("catalog", catalog_day) / DATA])
         rows: dict[str, Iterable[pa.RecordBatch]] = {
             "shopper_activity": e.batches(expressions.shopper_activity(events, day)),
             "shopper_affinity": e.batches(expressions.shopper_affinity(events, catalog, day)),
             "shopper_sequence": e.batches(expressions.shopper_sequence(events, day)),
+            "shopper_purchases": e.batches(expressions.shopper_purchases(everything, day)),
             "item_popularity": e.batches(expressions.item_popularity(events, catalog, day)),
             "item_text": _vectors(
                 e.batches(expressions.item_texts(catalog)), _known_vectors(lake, day), encode, expressions.end_of(day)
@@ -151,18 +155,23 @@ def _catalog_day(lake: Lake, day: str) -> str:
     return days[-1]
 
 
-def _lineage(lake: Lake, days: list[str], catalog_day: str) -> dict[str, dict[str, str]]:
+def _lineage(lake: Lake, days: list[str], ever: list[str], catalog_day: str) -> dict[str, dict[str, str]]:
     """Describe what each table is made from; in its manifest, so that a partition's digest covers its inputs."""
-    digests = "\n".join(f"{d} {lake.digest('events', d)}" for d in days)
-    events = {
-        "events": f"{days[0]}..{days[-1]}, {len(days)} partitions",
-        "events_digest": hashlib.sha256(digests.encode()).hexdigest(),
-    }
+
+    def of(days: list[str]) -> dict[str, str]:
+        digests = "\n".join(f"{d} {lake.digest('events', d)}" for d in days)
+        return {
+            "events": f"{days[0]}..{days[-1]}, {len(days)} partitions",
+            "events_digest": hashlib.sha256(digests.encode()).hexdigest(),
+        }
+
+    events = of(days)
     catalog = {"catalog": catalog_day, "catalog_digest": str(lake.digest("catalog", catalog_day))}
     return {
         "shopper_activity": events,
         "shopper_affinity": {**events, **catalog},
         "shopper_sequence": events,
+        "shopper_purchases": of(ever),
         "item_popularity": {**events, **catalog},
         "item_text": catalog,
     }

@@ -13,10 +13,12 @@ import httpx
 
 from artifacts import state_file
 from artifacts.ledger import Ledger
+from artifacts.object_store import ObjectStore
 from contracts.errors import CaravanError
 from contracts.region_paths import CONTROLLER
 from contracts.settings import Settings, settings
 from releases.log_retention import tidy
+from releases.overlay import Keeper
 from releases.rollout.aliases import reconcile
 from releases.rollout.controller import Controller
 from releases.rollout.live import live_controller
@@ -94,7 +96,10 @@ def main() -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    run(settings(), stop)
+    s = settings()
+    if s.overlay:
+        Keeper(s, lambda: ObjectStore.of(s), stop).start()
+    run(s, stop)
 
 
 if __name__ == "__main__":

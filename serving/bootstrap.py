@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.fence import Fence
+from artifacts.publish import Store
 from contracts.settings import Settings, settings
 from serving.engine.engine import Follower
+from serving.engine.overlay_reader import OverlayReader
 from serving.events.answer_log import open_answer_log
 from serving.events.event_log import EventLog
 from serving.http.admission import App, Limits
@@ -37,13 +39,18 @@ def make_application(directory: Path | None = None, source: str = "") -> App:
     from artifacts.object_store import ObjectStore
     from artifacts.signature import verify
 
+    def trust(store: Store, digest: str) -> None:
+        verify(store, digest, s)
+
+    overlays = OverlayReader(trust, s.cache / "releases", s.paths.engine / f"{s.engine_slot}.overlay.json")
     follower = Follower(
         parts.engine,
         lambda: ObjectStore.of(s),
         f"serving/{s.region}/{s.engine_slot}",
-        trust=lambda store, digest: verify(store, digest, s),
+        trust=trust,
         cache=s.cache / "releases",
         memory=s.paths.engine / f"{s.engine_slot}.json",
+        overlays=overlays if s.overlay else None,
     )
     return create_app(parts, start=follower.start, stop=follower.stop)
 

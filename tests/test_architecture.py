@@ -48,7 +48,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"text", "registration"},
         {"approval"},
         {"rollout"},
-        {"rollback", "overview", "log_retention", "progress", "first_release"},
+        {"rollback", "overview", "log_retention", "progress", "first_release", "overlay"},
         {"__main__"},
     ],
     "serving": [

@@ -13,7 +13,7 @@ from caravan.cli.data import data, features
 from caravan.cli.demo import demo
 from caravan.cli.evaluate import recommend, search
 from caravan.cli.recovery import fail_back, forget, recover, region, rehearse, snapshot
-from caravan.cli.release import canary, freeze, release
+from caravan.cli.release import canary, freeze, overlay, release
 from contracts.errors import CaravanError
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ app.command()(forget.forget)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")
+app.add_typer(overlay.app, name="overlay")
 app.add_typer(canary.app, name="canary")
 app.add_typer(snapshot.app, name="snapshot")
 

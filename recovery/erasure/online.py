@@ -22,6 +22,8 @@ from recovery.erasure.rows import NAMES, ErasureSubject, count
 #: Cache folders that are being filled begin with a dot; one older than this many seconds was left by a crash.
 _LEFT_AFTER = 3600.0
 _REWRITE_WAIT = 60.0
+#: Views that hold the times of a shopper's actions, the oldest first.
+_DATED = {"shopper_sequence": "times", "shopper_purchases": "purchased_at"}
 _BYTES = re.compile(NAMES.pattern.encode())
 
 
@@ -85,10 +87,11 @@ def _is_old(client: Any, key: bytes, until: datetime) -> bool:
     times = []
     for view in ONLINE_VIEWS:
         at = fields.get(online.time_field(view))
-        if at is not None and view != "shopper_sequence":  # of the day that ends at this time
+        if at is not None and view not in _DATED:  # of the day that ends at this time
             times.append(_moment(online.unpack_time(at)) - timedelta(days=1))
-    history = fields.get(online.field("shopper_sequence", "times"))
-    times += [_moment(us) for us in (online.unpack(history) or [] if history else [])[:1]]
+    for view, name in _DATED.items():
+        actions = fields.get(online.field(view, name))
+        times += [_moment(us) for us in (online.unpack(actions) or [] if actions else [])[:1]]
     return not times or min(times) <= until
 
 

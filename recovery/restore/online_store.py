@@ -32,7 +32,7 @@ def refill(s: Settings, chosen: Chosen, tell: Callable[[str], None]) -> str:
     rows, days = 0, {}
     for source in _sources(s):
         tell(f"materializing {source}")
-        days[source] = Lake.of(s, source).partitions(store.ONLINE_VIEWS[0])[-1]
+        days[source] = Lake.of(s, source).partitions(store.FIRST_VIEWS[0])[-1]
         rows += store.materialize(s, source, days[source]).rows
     pushed = 0
     for source, events in _events(s.paths.event_log, days, until=chosen.at):
@@ -67,12 +67,12 @@ def _empty(s: Settings) -> None:
 
 
 def _sources(s: Settings) -> list[str]:
-    """Return the shops that have every table that is read online."""
+    """Return the shops that have every table that is read online, as far as every version built it."""
     found: dict[str, set[str]] = {}
     for name in refs(ObjectStore.of(s), "lake"):
         source, table, _ = name.removeprefix("lake/").split("/", 2)
         found.setdefault(source, set()).add(table)
-    return sorted(source for source, tables in found.items() if tables >= set(store.ONLINE_VIEWS))
+    return sorted(source for source, tables in found.items() if tables >= set(store.FIRST_VIEWS))
 
 
 def _events(

@@ -7,7 +7,8 @@ r, which the sequence program knows as r + 1 (0 is padding).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class Items:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def known(self, ids: list[str]) -> Indexes:
+    def known(self, ids: Collection[str]) -> Indexes:
         """Return the indexes of those `ids` that are in the catalog, in order, repeats kept."""
         get = self.index.get
         return np.array([i for i in map(get, ids) if i is not None], dtype=np.int64)
@@ -60,6 +61,7 @@ class Release:
     items: Items
     program: SequenceProgram
     vectors: Floats  # [N, D]
+    bias: Floats  # [N]
     offset: Floats  # [N]: the item's bias, -inf where it is not available
     norms: Floats  # [N]: lengths of `vectors`, at least a tiny number
     text_vectors: Floats | None  # [N, T], unit length
@@ -69,6 +71,18 @@ class Release:
     sources: SourceData | None = None  # with a ranker only: releases of earlier versions have the sequence model alone
     ranker: RankerProgram | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    overlay: str | None = None  # digest of the overlay whose availability it has
+
+    def with_availability(
+        self, unavailable: Collection[str], available: Collection[str], overlay: str | None
+    ) -> Release:
+        """Return this release with what is said of these items; those it does not know are passed over."""
+        changed = self.items.available.copy()
+        changed[self.items.known(unavailable)] = False
+        changed[self.items.known(available)] = True
+        return replace(
+            self, items=replace(self.items, available=changed), offset=_offset(self.bias, changed), overlay=overlay
+        )
 
     def likeness(self, some: Indexes, others: Indexes) -> Floats:
         """Return the cosine of the model's vectors of `some` [K] and `others` [R], [K, R]."""
@@ -133,7 +147,8 @@ def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Re
         items=items,
         program=SequenceProgram(directory / files.SEQUENCE_PROGRAM),
         vectors=vectors,
-        offset=np.where(items.available, bias, np.float32(-np.inf)).astype(np.float32),
+        bias=bias,
+        offset=_offset(bias, items.available),
         norms=np.maximum(np.linalg.norm(vectors, axis=1), 1e-9).astype(np.float32),
         text_vectors=text_vectors,
         popular=popular,
@@ -143,6 +158,10 @@ def _load(directory: Path, digest: str, source: str, meta: dict[str, Any]) -> Re
         ranker=RankerProgram(directory) if ranked else None,
         meta=meta,
     )
+
+
+def _offset(bias: Floats, available: NDArray[np.bool_]) -> Floats:
+    return np.where(available, bias, np.float32(-np.inf)).astype(np.float32)
 
 
 def _make_items(table: pa.Table) -> Items:

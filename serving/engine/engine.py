@@ -23,10 +23,12 @@ import numpy as np
 from artifacts import plain_data
 from artifacts.files import atomic_write
 from artifacts.manifest import Manifest
+from artifacts.overlay import Overlay
 from artifacts.publish import Store, fetch, read_manifest, resolve
 from contracts.errors import ArtifactError, CaravanError, NotFound, ReleaseRefused, Tampered
 from serving.bundle import release as bundle
 from serving.bundle.release import Release
+from serving.engine.overlay_reader import OverlayReader
 from serving.pipeline.candidates import Query
 from serving.pipeline.pipeline import rank
 from serving.pipeline.search import find_similar, search
@@ -60,6 +62,9 @@ class Engine:
     ) -> None:
         self.current: Release | None = None
         self.state = State(stage="starting", reason="no release was looked for yet")
+        self.overlay: Overlay | None = None
+        self.overlay_refused: str | None = None  # why the newest overlay is not in use
+        self._bare: Release | None = None  # the release that serves, as it was published
         self._prepare = prepare  # what a data source needs before its release serves
         self._on_swap = on_swap
         self._swapping = threading.Lock()
@@ -92,11 +97,26 @@ class Engine:
             if first:
                 gc.collect()
             gc.freeze()  # the release is no garbage: the collector need not walk it again and again
-            self.current = release
+            self._bare = release
+            self.current = self._overlaid(release)
             self.state = State(stage="serving")
             self._on_swap(release)
             log.info("serving %s of %s after %.2f s", digest[:12], release.source, perf_counter() - started)
             return release
+
+    def lay_over(self, overlay: Overlay) -> None:
+        """Let the availability of `overlay` hold, over that of this release and of those of the same shop after it."""
+        with self._swapping:
+            self.overlay = overlay
+            if self._bare is not None:
+                self.current = self._overlaid(self._bare)
+            log.info("overlay %s of %s holds, number %d", overlay.digest[:12], overlay.shop, overlay.number)
+
+    def _overlaid(self, release: Release) -> Release:
+        overlay = self.overlay
+        if overlay is None or overlay.shop != release.source:
+            return release
+        return release.with_availability(overlay.unavailable, overlay.available, overlay.digest)
 
     def refuse(self, digest: str, reason: str) -> None:
         """Record why `digest` does not serve."""
@@ -161,6 +181,7 @@ class Follower(threading.Thread):
         trust: Callable[[Store, str], None],
         cache: Path,
         memory: Path,
+        overlays: OverlayReader | None = None,
         poll_s: float = POINTER_POLL_S,
     ) -> None:
         super().__init__(name="follower", daemon=True)
@@ -171,6 +192,7 @@ class Follower(threading.Thread):
         self._trust = trust  # raises Tampered for a digest that no trusted key signed
         self._cache = cache
         self._memory = memory  # the manifest of the release served last, for a start without the object store
+        self._overlays = overlays  # None: availability is the release's own
         self._poll_s = poll_s
         self._ending = threading.Event()
         self._refused: str | None = None
@@ -180,13 +202,19 @@ class Follower(threading.Thread):
 
     def run(self) -> None:
         while not self._ending.is_set():
-            try:
-                self.step()
-            except Exception as error:  # the follower must outlive every failure of the store
-                log.warning("the pointer %s could not be followed: %s", self._ref, error)
-                self._engine.note_waiting(f"the object store does not answer: {error}")
-                self._serve_last()
+            self.look()
             self._ending.wait(self._poll_s)
+
+    def look(self) -> None:
+        """Look once at both pointers, and act on them. Raises nothing: the follower outlives every failure."""
+        try:
+            self.step()
+        except Exception as error:  # any error of the store
+            log.warning("the pointer %s could not be followed: %s", self._ref, error)
+            self._engine.note_waiting(f"the object store does not answer: {error}")
+            self._serve_last()
+        if self._overlays is not None:
+            self._overlays.step(self._engine, self._store)
 
     def step(self) -> None:
         """Look once at the pointer, and act on it. Raises what the store raises."""

@@ -5,9 +5,10 @@ from stale features, and what shoppers did. Lines carry the edge's opaque shoppe
 request id joins a shadow's answers with the champion's. No request waits for it, and a power cut may cost its last
 lines: the event log, not this one, holds what must not be lost.
 
-    {"t", "id", "kind": "recommend" | "search" | "similar", "shopper", "arm", "shadow", "caller", "release", "items",
-     "fallback", "stale", "ms"}
-    {"t", "id", "kind": "events", "shopper", "arm", "shadow", "caller", "release", "actions": {"click": 1, ...}}
+    {"t", "id", "kind": "recommend" | "search" | "similar", "shopper", "arm", "shadow", "caller", "release", "overlay",
+     "items", "fallback", "stale", "ms"}
+    {"t", "id", "kind": "events", "shopper", "arm", "shadow", "caller", "release", "overlay",
+     "actions": {"click": 1, ...}}
 """
 
 from __future__ import annotations
@@ -91,5 +92,6 @@ def _append(log: EventLog, origin: RequestOrigin, kind: str, release: Release, c
         "shadow": origin.shadow,
         "caller": origin.caller,
         "release": release.digest,
+        "overlay": release.overlay,
     }
     log.append(orjson.dumps(line | content, option=orjson.OPT_APPEND_NEWLINE), urgent=False)

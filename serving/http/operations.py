@@ -69,6 +69,8 @@ def add_operations(app: FastAPI, parts: Parts) -> None:
             "reason": state.reason,
             "refused": state.refused,
             "items": release and len(release.items),
+            "overlay": release and release.overlay,
+            "overlay_refused": engine.overlay_refused,
         }
         if Caller.of(request).kind != "shop":
             content = {"ready": engine.ready, "stage": state.stage}

@@ -25,7 +25,7 @@ async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, 
     history, purchased, stale, fallback = _NONE, _NONE, False, None
     if isinstance(found, ShopperHistory):
         history, stale = known(found.items), found.stale
-        purchased = known([item for item, kind in zip(found.items, found.kinds, strict=True) if kind == "purchase"])
+        purchased = known(found.purchased)
     else:
         fallback = found
     if request.context.items:

@@ -241,3 +241,5 @@ class Readiness(BaseModel):
     reason: str | None = Field(default=None, description="Why it is not ready, or why the newest release was refused.")
     refused: str | None = Field(default=None, description="Digest of the release refused last.")
     items: int | None = None
+    overlay: str | None = Field(default=None, description="Digest of the overlay whose availability holds.")
+    overlay_refused: str | None = Field(default=None, description="Why the newest overlay does not hold.")

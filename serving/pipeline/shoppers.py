@@ -16,11 +16,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ShopperHistory:
-    """A known shopper's recent items and kinds of action, oldest first."""
+    """A known shopper's recent items and kinds of action, oldest first, and what was ever `purchased`."""
 
     items: list[str]
     kinds: list[str]
     stale: bool
+    purchased: list[str]
 
 
 class Reader(Protocol):
@@ -96,9 +97,14 @@ class OnlineStoreReader:
             log.warning("the online store failed: %s", error)
             return Fallback.ONLINE_DOWN
         self._breaker.worked()
-        if found is None or not len(found.items):
+        if found is None or not (len(found.items) or len(found.purchased)):
             return Fallback.UNKNOWN_SHOPPER
-        return ShopperHistory(items=_texts(found.items), kinds=_texts(found.kinds), stale=bool(found.stale))
+        return ShopperHistory(
+            items=_texts(found.items),
+            kinds=_texts(found.kinds),
+            stale=bool(found.stale),
+            purchased=_texts(found.purchased),
+        )
 
 
 def _texts(values: Sequence[str]) -> list[str]:

@@ -30,7 +30,7 @@ from tests.feature_repo.builders import day, drop_registry, encode, event, fille
 SHOPPERS = 400
 ITEMS = 20
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
-VIEWS = ("shopper_sequence", "shopper_affinity", "shopper_activity")
+VIEWS = ("shopper_sequence", "shopper_purchases", "shopper_affinity", "shopper_activity")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Rows = dict[str, dict[str, dict[str, Any]]]
 

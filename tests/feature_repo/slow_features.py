@@ -19,11 +19,12 @@ def microseconds(at: datetime) -> int:
 
 
 class Day:
-    """All tables of one day; `events` may reach beyond the window, which is applied here."""
+    """All tables of one day; `events` may reach beyond the window, which is applied here to all except purchases."""
 
     def __init__(self, day: str, events: list[Row], catalog: list[Row]) -> None:
         self.end = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
         self.events = [e for e in events if self.end - timedelta(days=365) <= e["event_time"] < self.end]
+        self.ever = [e for e in events if e["event_time"] < self.end]
         self.category = {c["item_id"]: c["category"] for c in catalog if c["category"]}
         self.items = {c["item_id"] for c in catalog}
 
@@ -63,6 +64,20 @@ class Day:
         for user, mine in self._per("user_id", self._acted()).items():
             history = recent(Action(microseconds(e["event_time"]), e["item_id"], e["kind"]) for e in mine)
             rows.append({"user_id": user, **history._asdict()})
+        return rows
+
+    def purchases(self) -> list[Row]:
+        rows = []
+        for user, mine in self._per("user_id", self.ever).items():
+            times: dict[str, int] = defaultdict(int)
+            for e in mine:
+                if e["kind"] == "purchase" and e["item_id"]:
+                    times[e["item_id"]] = max(times[e["item_id"]], microseconds(e["event_time"]))
+            kept = sorted((us, item) for item, us in times.items())[-2000:]
+            if kept:
+                rows.append(
+                    {"user_id": user, "purchased": [i for _, i in kept], "purchased_at": [us for us, _ in kept]}
+                )
         return rows
 
     def affinity(self) -> list[Row]:

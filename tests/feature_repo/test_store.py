@@ -77,11 +77,12 @@ class Shop:
 
     def assert_online(self, number: int) -> None:
         sequences, activities = self.table("shopper_sequence", number), self.table("shopper_activity", number)
-        affinities = self.table("shopper_affinity", number)
+        affinities, purchases = self.table("shopper_affinity", number), self.table("shopper_purchases", number)
         for user, activity in activities.items():
             found = self.shopper(user)
             assert found.items == sequences[user]["items"]
             assert found.times == sequences[user]["times"]
+            assert found.purchased == purchases.get(user, {}).get("purchased", [])
             assert found.categories == affinities[user]["categories"]
             assert found.weights == affinities[user]["weights"]
             assert found.activity == {n: activity[n] for n in features_of("shopper_activity")}
@@ -177,6 +178,36 @@ def test_a_push_is_not_rolled_back_by_the_night(shop: Shop) -> None:
     assert shop.shopper("u1").items == shop.table("shopper_sequence", 4)["u1"]["items"]
 
 
+def test_what_was_bought_outlives_the_night_and_three_hundred_views(shop: Shop) -> None:
+    shop.materialize(2)
+    at = datetime.fromisoformat(day(3)).replace(tzinfo=UTC) + timedelta(hours=8)
+    later = [at + timedelta(seconds=n) for n in range(301)]
+    acts = [{"user_id": "u1", "event_time": t, "kind": "view", "item_id": f"v{n}"} for n, t in enumerate(later)]
+    acts[0] |= {"kind": "purchase", "item_id": "bought"}
+    push_events(shop.s, shop.source, acts, now=lambda: later[-1])
+    before = shop.table("shopper_purchases", 2)["u1"]["purchased"]
+    assert shop.shopper("u1").purchased == [*before, "bought"]
+    rows = [event(3, 28_800_000_000 + n * 1_000_000, a["user_id"], a["kind"], a["item_id"]) for n, a in enumerate(acts)]
+    publish(shop.lake, "events", day(3), rows)
+    build(shop.lake, day(4), encode=encode)
+    shop.materialize(4)  # ends after the push: the table replaces what was pushed
+    assert shop.shopper("u1").purchased == shop.table("shopper_purchases", 4)["u1"]["purchased"]
+    assert "bought" in shop.shopper("u1").purchased
+
+
+def test_a_lake_of_an_older_version_comes_online_as_it_is(shop: Shop) -> None:
+    store = shop.lake.store
+    assert isinstance(store, MemoryStore)
+    store.objects = {k: v for k, v in store.objects.items() if "/shopper_purchases/" not in k}
+    outcomes = shop.materialize(4)
+    assert outcomes.pop("shopper_purchases") == "not built"
+    assert set(outcomes.values()) == {"written"}
+    assert shop.shopper("u1").purchased  # those in the newest fifty actions
+    build(shop.lake, day(4), encode=encode)
+    shop.materialize(4)
+    shop.assert_online(4)
+
+
 def test_reading_and_pushing_agree_with_feast(shop: Shop) -> None:
     from feast.data_source import PushMode
 
@@ -196,6 +227,7 @@ def test_reading_and_pushing_agree_with_feast(shop: Shop) -> None:
         found = shop.shopper(user)
         for name in ("items", "kinds", "times", "categories", "weights"):
             assert getattr(found, name) == (answer[name][n] or []), (user, name)
+        assert set(found.purchased) == {*(answer["purchased"][n] or []), *(["b"] if user == "u2" else [])}
         activity = {name: answer[name][n] for name in features_of("shopper_activity")}
         assert found.activity == {k: v for k, v in activity.items() if v is not None}
     assert shop.shopper("u2").items == ["a", "b"]

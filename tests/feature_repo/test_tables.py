@@ -32,7 +32,7 @@ from tests.feature_repo.builders import (
     publish,
     random_events,
 )
-from tests.feature_repo.slow_features import Day
+from tests.feature_repo.slow_features import Day, microseconds
 
 
 def read(lake: Lake, table: str, partition: str) -> list[dict[str, Any]]:
@@ -58,6 +58,7 @@ def check(lake: Lake, partition: str, events: list[dict[str, Any]], catalog: lis
     slow = Day(partition, events, catalog)
     assert_rows(read(lake, "shopper_activity", partition), slow.activity())
     assert_rows(read(lake, "shopper_sequence", partition), slow.sequence())
+    assert_rows(read(lake, "shopper_purchases", partition), slow.purchases())
     assert_rows(read(lake, "shopper_affinity", partition), slow.affinity())
     assert_rows(read(lake, "item_popularity", partition), slow.popularity())
 
@@ -217,3 +218,14 @@ def test_the_window_is_a_year(tmp_path: Path) -> None:
     lake = filled(new_lake(tmp_path), {day(0): [old], day(WINDOW_DAYS): [new]}, products(1))
     build(lake, day(WINDOW_DAYS), encode=encode)
     assert [r["user_id"] for r in read(lake, "shopper_sequence", day(WINDOW_DAYS))] == ["new"]
+
+
+@pytest.mark.parametrize("ago", [0, 1, 49, 364, 365, 366, 400, 1000, 3000, 9000])
+def test_bought_has_no_window(tmp_path: Path, ago: int) -> None:
+    last = 9000
+    bought, now = event(last - ago, 0, "u", "purchase", "i0"), event(last, 5, "u", "view", "i1")
+    days = {day(last - ago): [bought], day(last): [now]} if ago else {day(last): [bought, now]}
+    lake = filled(new_lake(tmp_path), days, products(2))
+    build(lake, day(last), encode=encode)
+    (row,) = bare(read(lake, "shopper_purchases", day(last)))
+    assert row == {"user_id": "u", "purchased": ["i0"], "purchased_at": [microseconds(bought["event_time"])]}

@@ -24,7 +24,9 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-TABLES = ("shopper_activity", "shopper_affinity", "shopper_sequence", "item_popularity", "item_text")
+TABLES = (
+    "shopper_activity", "shopper_affinity", "shopper_sequence", "shopper_purchases", "item_popularity", "item_text"
+)  # fmt: skip
 
 
 def test_every_task_of_every_day_is_green(airflow: Airflow, backfilled: list[dict[str, Any]], last: date) -> None:

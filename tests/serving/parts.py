@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from artifacts.manifest import Manifest
+from feature_repo.purchases import bought
 from ingestion.pseudonymize import Pseudonymizer
 from serving.events.answer_log import open_answer_log
 from serving.events.event_log import EventLog
@@ -30,6 +31,7 @@ class FakeHistory:
     items: list[str]
     kinds: list[str]
     stale: bool = False
+    purchased: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -41,8 +43,17 @@ class FakeReader:
     error: Exception | None = None
     reads: int = 0
 
-    def know(self, user: str, items: list[str], kinds: list[str] | None = None, *, stale: bool = False) -> None:
-        found = FakeHistory(items=items, kinds=kinds or ["view"] * len(items), stale=stale)
+    def know(
+        self,
+        user: str,
+        items: list[str],
+        kinds: list[str] | None = None,
+        *,
+        stale: bool = False,
+        purchased: Sequence[str] = (),
+    ) -> None:
+        kinds = kinds or ["view"] * len(items)
+        found = FakeHistory(items=items, kinds=kinds, stale=stale, purchased=bought(purchased, items, kinds))
         self.shoppers[IDENTIFIERS.hash(user)] = found
 
     async def shopper(self, user_id: str, deadline: float) -> FakeHistory:

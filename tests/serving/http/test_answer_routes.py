@@ -79,6 +79,20 @@ async def test_a_history_of_items_that_left_the_catalog(http: httpx.AsyncClient,
     assert (await recommend(http, "old"))["fallback_reason"] == "no-known-item-in-history"
 
 
+@pytest.mark.parametrize("known", [0, 1, 5])
+@pytest.mark.parametrize("bought", [1, 3, 57])
+async def test_what_was_bought_before_the_history_began_is_hidden(
+    http: httpx.AsyncClient, reader: FakeReader, known: int, bought: int
+) -> None:
+    hidden = [f"i-{n:05}" for n in range(bought)]
+    reader.know("buyer", [f"i-{n:05}" for n in range(60 - known, 60)], purchased=hidden)
+    shown = {item["item_id"] for item in (await recommend(http, "buyer", k=100))["items"]}
+    assert not shown & set(hidden)
+    everything = await recommend(http, "buyer", k=100, hide_purchased=False)
+    assert shown | set(hidden) >= {item["item_id"] for item in everything["items"]}
+    assert everything.get("fallback_reason") == (None if known else "no-known-item-in-history")
+
+
 async def test_stale_features_are_labelled(http: httpx.AsyncClient, reader: FakeReader) -> None:
     reader.know("late", ["i-00005"], stale=True)
     assert (await recommend(http, "late"))["stale"] is True
