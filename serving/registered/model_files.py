@@ -8,6 +8,7 @@ says, was put there by somebody else, and is refused.
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ LOADER = "serving.registered.loader"
 MODEL, RELEASE, EXAMPLE, SERVING_EXAMPLE = "MLmodel", "release.json", "input_example.json", "serving_input_example.json"
 FILES = frozenset({MODEL, RELEASE, EXAMPLE, SERVING_EXAMPLE})
 FORMAT = 1
+#: What MLflow adds where it loads a version, the name and the number of it: to its copy, or to files on its own disk.
+_BY_MLFLOW = "registered_model_meta"
 #: No file of a version is larger.
 LIMIT_BYTES = 256 << 10
 #: The whole of what a version says of how it is loaded, beside the version of Python that it was written by.
@@ -42,7 +45,6 @@ class Named:
 
 def write(folder: Path, named: Named, *, run_id: str, history: list[str]) -> None:
     """Write the files of a version; `history` is the example of a question."""
-    import mlflow.pyfunc
     from mlflow.models import Model
 
     from serving.registered.questions import signature
@@ -58,7 +60,7 @@ def write(folder: Path, named: Named, *, run_id: str, history: list[str]) -> Non
         artifact_path=artifact_path(named.digest), run_id=run_id, signature=signature(), saved_input_example_info=about,
         model_uuid=named.digest[:32],
     )  # fmt: skip
-    mlflow.pyfunc.add_to_model(model, **FLAVOR)
+    model.add_flavor("python_function", python_version=platform.python_version(), **FLAVOR)
     model.save(str(folder / MODEL))
 
 
@@ -86,7 +88,7 @@ def check(folder: Path) -> Named:
 
 def refuse_others(sizes: dict[str, int]) -> None:
     """Raise ModelRefused unless these are the files of a version, by their names and sizes, before any is read."""
-    if other := sorted(set(sizes) - FILES):
+    if other := sorted(set(sizes) - FILES - {_BY_MLFLOW}):
         raise refusal(f"{other[0]} is among its files")
     if missing := sorted({MODEL, RELEASE} - set(sizes)):
         raise refusal(f"it has no {missing[0]}")

@@ -82,7 +82,8 @@ def _read(number: int, row: dict[str, Any]) -> Question:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "context")
         raise DataError(
-            f"row {number}, {where}: {first['msg']}", remedy="the model's signature and docs/releases.md say what it takes"
+            f"row {number}, {where}: {first['msg']}",
+            remedy="the model's signature and docs/releases.md say what it takes",
         ) from error
     return Question(history=past.history, purchased=past.purchased, request=asked)
 
