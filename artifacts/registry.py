@@ -108,6 +108,14 @@ class Registry:
         with _speaking():
             self._client.log_artifacts(run_id, str(files), folder)
 
+    def remove_files(self, version: Version) -> None:
+        """Remove all files of a version."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with _speaking():
+            self._folder(version)  # or these would be another's
+            get_artifact_repository(version.uri, tracking_uri=self._client.tracking_uri).delete_artifacts()
+
     def files(self, version: Version) -> dict[str, int]:
         """Return the size in bytes of each file of a version, by its name; a folder is named as one, without a size."""
         with _speaking():
@@ -153,7 +161,7 @@ class Registry:
         if not root or not version.uri.startswith(root):
             raise ModelRefused(
                 f"version {version.number} points to {version.uri or 'nothing'}, not to files of its own training run",
-                remedy="find out who made it; delete it in MLflow and register the release again (docs/releases.md)",
+                remedy="find out who made it, and delete it in MLflow",
             )
         return version.uri.removeprefix(root)
 

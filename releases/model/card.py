@@ -36,13 +36,8 @@ def card(
     digest: str, meta: dict[str, Any], *, evaluation: dict[str, Any], lineage: dict[str, Any], ranker: dict[str, Any]
 ) -> str:
     """Write the card; what the reports do not have is left out."""
-    whole = [
-        _head(digest, meta),
-        _made_from(meta, evaluation, lineage, ranker),
-        quality(evaluation),
-        slices(evaluation),
-    ]
-    text = "\n\n".join(part for part in whole if part)
+    about = [_head(digest, meta), _made_from(meta, evaluation, lineage, ranker)]
+    text = "\n\n".join(part for part in (*about, quality(evaluation), slices(evaluation)) if part)
     if len(text) <= LONGEST:
         return text
     kept = text[: LONGEST - len(_MORE)]
@@ -65,9 +60,8 @@ def _made_from(
     if recipe := meta.get("recipe"):
         lines.append(f"- Recipe: **{plain(recipe)}**")
     days = sorted(lineage.get("partitions", {}).get("events", {}))
-    window = (
-        f"days {plain(days[0])} to {plain(days[-1])}" if days else f"up to {plain(meta.get('day', 'an unknown day'))}"
-    )
+    until = f"up to {plain(meta.get('day', 'an unknown day'))}"
+    window = f"days {plain(days[0])} to {plain(days[-1])}" if days else until
     held_out = f"; held out: {plain(', '.join(lineage['held_out']))}" if lineage.get("held_out") else ""
     count = evaluation.get("train_interactions")
     lines.append(f"- Data: {window}{held_out}" + (f"; {count} interactions learned from" if count else ""))

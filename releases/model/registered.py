@@ -42,12 +42,16 @@ class Moves(Protocol):
 def register(registry: Registry, store: Store, source: str, digest: str, *, tags: dict[str, str]) -> int:
     """Return the version that stands for a published release; make it, a model with its card, unless it is there.
 
-    One that an earlier Caravan made gets its files. Raises ModelRefused for one that somebody else has made.
+    One that an earlier Caravan made gets its files. Raises ModelRefused for one that somebody else has changed.
     """
     manifest = read_manifest(store, digest)
     found = registry.find(source, digest)
     if found is not None:
-        complete(registry, store, source, found)
+        if not registry.files(found):
+            write(registry, store, source, found)
+        elif registry.folder(found) != FORMER_FOLDER:  # that may be another version's by now; a load finds out
+            with tempfile.TemporaryDirectory() as place:
+                fetch(registry, source, found, Path(place))
         return found.number
     run_id, folder = str(manifest.meta["run_id"]), model_files.artifact_path(digest)
     _put(registry, store, source, manifest, run_id, folder)  # first: a version never points to files that are missing
@@ -57,21 +61,13 @@ def register(registry: Registry, store: Store, source: str, digest: str, *, tags
     )  # fmt: skip
 
 
-def complete(registry: Registry, store: Store, source: str, version: Version) -> bool:
-    """Make a model of a version that an earlier Caravan registered; False when it is one already.
-
-    Raises ModelRefused for a version whose files are not Caravan's.
-    """
-    folder = registry.folder(version)
+def write(registry: Registry, store: Store, source: str, version: Version) -> None:
+    """Write a version's files and its card again, in place of whatever is there."""
+    manifest, folder = read_manifest(store, version.digest), registry.folder(version)
     if registry.files(version):
-        if folder != FORMER_FOLDER:  # there another version of the run may have been completed; a load finds out
-            with tempfile.TemporaryDirectory() as place:
-                fetch(registry, source, version, Path(place))
-        return False
-    manifest = read_manifest(store, version.digest)
+        registry.remove_files(version)
     _put(registry, store, source, manifest, version.run_id, folder)
     registry.describe(source, version.number, read_card(store, manifest))
-    return True
 
 
 def fetch(registry: Registry, source: str, version: Version, to: Path) -> Path:
@@ -80,7 +76,7 @@ def fetch(registry: Registry, source: str, version: Version, to: Path) -> Path:
     if not sizes:
         raise ModelRefused(
             f"version {version.number} of {model_name(source)} has no files: an earlier Caravan registered it",
-            remedy=f"`caravan release model {version.number} --source {source} --complete` makes it a model",
+            remedy=f"`caravan release model {version.number} --source {source} --write` makes it a model",
         )
     model_files.refuse_others(sizes)
     folder = registry.download(version, to)
@@ -98,8 +94,9 @@ def check(registry: Registry, ledger: Moves, source: str, version: Version, to: 
     stands_for = {move.version for move in ledger.history(source, version.digest) if move.version is not None}
     if version.number not in stands_for:
         known = ", ".join(map(str, sorted(stands_for))) or "none"
-        raise model_files.refusal(
-            f"by the ledger {known}, and not version {version.number}, stands for release {version.digest[:12]}"
+        raise ModelRefused(
+            f"by the ledger {known}, and not version {version.number}, stands for release {version.digest[:12]}",
+            remedy="find out who made the version, and delete it in MLflow",
         )
     return folder
 

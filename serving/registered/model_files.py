@@ -100,7 +100,7 @@ def refusal(problem: str) -> ModelRefused:
     """Make the error that names what is wrong with the files."""
     return ModelRefused(
         f"this is no model that Caravan registered: {problem}",
-        remedy="find out who changed it; delete the version in MLflow and register the release again (docs/releases.md)",
+        remedy="find out who changed it; then `caravan release model VERSION --write` writes its files again",
     )
 
 

@@ -7,7 +7,7 @@ the others are checked here, as the engine checks them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,9 @@ class Question:
         return replace(query, purchased=release.items.known(self.purchased)) if self.purchased else query
 
 
-def read_questions(rows: list[Mapping[str, Any]]) -> list[Question]:
+def read_questions(rows: Sequence[Mapping[Any, Any]]) -> list[Question]:
     """Read one question a row. Raises DataError, which names the row and the column."""
-    return [_read(number, {name: plain(value) for name, value in row.items()}) for number, row in enumerate(rows)]
+    return [_read(number, {str(name): plain(value) for name, value in row.items()}) for number, row in enumerate(rows)]
 
 
 def plain(value: Any) -> Any:

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 Which = Annotated[str, typer.Argument(help="A version's number, or an alias: champion, canary or challenger.")]
 Source = Annotated[str, typer.Option("--source", help="Data source; default: the setting `shop`.")]
-Complete = Annotated[bool, typer.Option("--complete", help="Make a model of a version of an earlier Caravan first.")]
+Write = Annotated[
+    bool,
+    typer.Option(
+        "--write", help="First write its files again: of a version that an earlier Caravan made, or somebody changed."
+    ),
+]
 
 #: Port in the example of a command that serves the model.
 PORT = 5001
 
 
-def model(which: Which = "champion", source: Source = "", complete: Complete = False) -> None:
+def model(which: Which = "champion", source: Source = "", write: Write = False) -> None:
     """Check that a version in MLflow is as Caravan registered it, and say how to ask and serve it."""
     from artifacts.fence import Fence
     from artifacts.ledger import Ledger
@@ -32,10 +37,9 @@ def model(which: Which = "champion", source: Source = "", complete: Complete = F
     s = settings()
     shop, registry = source or s.shop, Registry.of(s)
     version = registered.find(registry, shop, which)
-    if complete:
+    if write:
         Fence(s).demand()
-        if registered.complete(registry, ObjectStore.of(s), shop, version):
-            typer.echo(f"version {version.number} was registered by an earlier Caravan; it is a model now")
+        registered.write(registry, ObjectStore.of(s), shop, version)
     with tempfile.TemporaryDirectory() as place:
         registered.check(registry, Ledger.of(s), shop, version, Path(place))
     typer.echo(

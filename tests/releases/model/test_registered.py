@@ -1,4 +1,4 @@
-"""A version is a model that answers as the engine does; what Caravan did not write is loaded by nothing of Caravan's."""
+"""A version is a model that answers as the engine does; nothing of Caravan's loads what Caravan did not write."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ def test_a_version_of_an_earlier_caravan_is_read_and_can_be_made_a_model(shop: S
     assert [v.digest for v in shop.registry.versions(SOURCE)] == [digest]
     with pytest.raises(ModelRefused, match="an earlier Caravan") as refused:
         shop.load()
-    assert "--complete" in refused.value.remedy
-    assert registered.complete(shop.registry, shop.store, SOURCE, version)
-    assert not registered.complete(shop.registry, shop.store, SOURCE, version)
+    assert "--write" in refused.value.remedy
+    assert shop.register(digest) == version  # a repeated night
+    assert digest in shop.client.get_model_version(f"recommender-{SOURCE}", "1").description
     assert shop.load().predict([{"history": [item_id(1)]}])["fallback"][0] is None
     assert mlflow.pyfunc.load_model(ADDRESS).predict([{"history": [item_id(1)]}])["fallback"][0] is None
 
@@ -154,7 +154,7 @@ def _with_code(folder: Path) -> None:
 
 PLANTED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another loader": (lambda f: _flavor(f, loader_module="planted"), "loaded by planted"),
-    "a module of ours that is no loader": (lambda f: _flavor(f, loader_module="serving.bootstrap"), "loaded by serving"),
+    "another module of Caravan": (lambda f: _flavor(f, loader_module="serving.bootstrap"), "loaded by serving"),
     "code paths beside our loader": (lambda f: _flavor(f, code="."), "code"),
     "a model's own configuration": (lambda f: _flavor(f, config={"a": 1}), "config"),
     "a pickle": (_pickled, "python_model.pkl"),
@@ -178,7 +178,7 @@ PLANTED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_nothing_of_ours_loads_what_was_planted(shop: Shop, planted: str) -> None:
+def test_nothing_loads_what_was_planted(shop: Shop, planted: str) -> None:
     version = shop.register(shop.publish())
     plant, said = PLANTED[planted]
     plant(shop.files_of(version))
@@ -188,14 +188,17 @@ def test_nothing_of_ours_loads_what_was_planted(shop: Shop, planted: str) -> Non
     assert refused.value.remedy
     with pytest.raises(ModelRefused):  # a repeated night does not take it for the release's version
         shop.register(version.digest)
+    registered.write(shop.registry, shop.store, SOURCE, version)  # the remedy
+    assert {path.name for path in shop.files_of(version).iterdir()} == model_files.FILES
+    assert shop.load().metadata.flavors.keys() == {"python_function"}
     assert not {name for name in set(sys.modules) - before if name.startswith(("planted", "sklearn", "cloudpickle"))}
 
 
-def test_mlflow_itself_unpickles_nothing_in_a_process_of_ours(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_itself_unpickles_nothing_in_our_processes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     from artifacts.registry import mlflow_client
 
     class Planted(mlflow.pyfunc.PythonModel):
-        def predict(self, context: object, model_input: list[str]) -> list[str]:  # noqa: ARG002
+        def predict(self, context: object, model_input: list[str]) -> list[str]:
             return model_input
 
     folder = shop.folder / "pickled"
