@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -116,8 +117,10 @@ def load(
     s: Settings, source: str, which: str = "champion", *, registry: Registry | None = None, ledger: Moves | None = None
 ) -> PyFuncModel:
     """Load the version with this number or alias, checked, as a model of MLflow. Raises ModelRefused."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*Any type hint is inferred")  # of MLflow's own, while it is imported
+        from mlflow.pyfunc import PyFuncModel
     from mlflow.models import Model
-    from mlflow.pyfunc import PyFuncModel
 
     from artifacts.ledger import Ledger
     from serving.registered import loader

@@ -58,7 +58,7 @@ def load(folder: Path, s: Settings) -> RegisteredRelease:
     if manifest.meta.get("source") != named.source:
         raise Tampered(
             f"release {named.digest[:12]} is of {manifest.meta.get('source')}, not of {named.source}",
-            remedy="find out who changed the version's files; write them again: `caravan release model VERSION --write`",
+            remedy="find out who changed its files; `caravan release model VERSION --write` writes them again",
         )
     return RegisteredRelease(load_release(directory, digest=named.digest, source=named.source, meta=manifest.meta))
 
