@@ -116,7 +116,8 @@ def server(stack: Settings, made: Made, tmp_path: Path) -> Iterator[str]:
     log = tmp_path / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], env={**variables, "PATH": path, "PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path,
+            [sys.executable, "-m", *words], cwd=tmp_path,
+            env={**variables, "PATH": path, "PYTHONPATH": str(REPOSITORY)},
             stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
