@@ -19,7 +19,6 @@ from artifacts.object_store import ObjectStore
 from artifacts.publish import publish
 from artifacts.registry import Registry, Version
 from artifacts.signature import new_signing_key, sign
-from contracts import settings as contract
 from contracts.settings import Settings, read_settings
 from releases.model import registered
 from tests.fakes import MemoryStore
@@ -98,4 +97,3 @@ def shop(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) 
     mlflow.set_tracking_uri(address)
     yield Shop(s, store, MlflowClient(address), tmp_path)
     mlflow.set_tracking_uri(before)
-    contract.settings.cache_clear()

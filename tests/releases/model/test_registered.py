@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +25,10 @@ from serving.pipeline.pipeline import describe_chosen, rank
 from serving.pipeline.stage_timings import StageWatch
 from serving.registered import model_files
 from serving.registered.questions import read_questions
+from tests.conftest import REPOSITORY
 from tests.releases.model.conftest import SOURCE, Shop
 from tests.serving.tiny_release import item_id
+from tests.test_architecture import files
 
 ADDRESS = f"models:/recommender-{SOURCE}@champion"
 QUESTIONS = [
@@ -242,6 +247,26 @@ def test_a_release_that_nobody_signed_or_of_another_shop_is_not_loaded(shop: Sho
     shop.register(shop.publish(seed=1, source="other-shop"))
     with pytest.raises(Tampered, match="is of other-shop"):
         shop.load()
+
+
+def test_there_is_one_way_to_load_a_version() -> None:
+    """Of MLflow's own, which import whatever a version names, only the command that a person is shown has one."""
+    ways = ("load_model", "load_context", "spark_udf", "load_pyfunc")
+    pattern = re.compile(rf"mlflow(\.\w+)*\.({'|'.join(ways)})\b|from mlflow(\.\w+)* import .*\b({'|'.join(ways)})\b")
+    found = {str(path.relative_to(REPOSITORY)) for _, path in files() if pattern.search(_code(path))}
+    assert found == {"caravan/cli/release/model.py"}
+
+
+def _code(path: Path) -> str:
+    """A module without its docstring."""
+    tree = ast.parse(path.read_text())
+    documented = bool(tree.body) and ast.get_docstring(tree) is not None
+    return "\n".join(ast.unparse(node) for node in tree.body[documented:])
+
+
+def test_the_loader_that_every_version_names_stays_where_it_is() -> None:
+    assert model_files.LOADER == "serving.registered.loader"
+    assert callable(importlib.import_module(model_files.LOADER)._load_pyfunc)
 
 
 def test_everything_that_reads_versions_goes_through_the_registry(shop: Shop) -> None:
