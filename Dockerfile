@@ -16,6 +16,7 @@ RUN pip install --no-cache-dir --no-deps --editable .
 ENV PYTHONPATH=/opt/caravan:/opt/caravan/plugins \
     PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=1 \
+    MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false \
     AIRFLOW_HOME=/var/lib/airflow
 
 # a named volume takes its mode from here, so that whichever user the compose file names can write to it

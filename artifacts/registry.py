@@ -1,7 +1,8 @@
 """Uses the MLflow registry: one registered model per source, one version per release digest.
 
-A version's files are the release's manifest and reports, proxied by the MLflow server; the bundle's bytes are in
-our own store under the digest, which the tag `caravan.digest` names. Aliases: `challenger`, `canary`, `champion`.
+A version's files, proxied by the MLflow server, are a few kilobytes that make it a model of MLflow's
+(`serving.registered.model_files`); a version of before Caravan 0.2 has none. The bundle's bytes are in our own store
+under the digest, which the tag `caravan.digest` names. Aliases: `challenger`, `canary`, `champion`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contracts.errors import RegistryError
+from contracts.errors import ModelRefused, RegistryError
 from contracts.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DIGEST_TAG = "caravan.digest"
+#: MLflow loads pickles, which are code, unless this is false; `caravan/stack/host/environment.py` says it too.
+ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 ALIASES = ("challenger", "canary", "champion")
 
 
@@ -29,6 +33,7 @@ class Version:
     number: int
     digest: str
     run_id: str
+    uri: str = ""  # of the folder with its files
 
 
 def model_name(source: str) -> str:
@@ -37,11 +42,13 @@ def model_name(source: str) -> str:
 
 def mlflow_client(s: Settings) -> MlflowClient:
     """Return a client that is signed in to the region's MLflow server."""
+    os.environ[ALLOW_PICKLE] = "false"  # also of a process that no stack started: a command, a notebook
     os.environ["MLFLOW_TRACKING_USERNAME"] = s.mlflow_username
     os.environ["MLFLOW_TRACKING_PASSWORD"] = s.secret("mlflow_password")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the steps link to their runs themselves
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # of four small files
     import mlflow
 
     mlflow.set_tracking_uri(s.mlflow_address)
@@ -64,9 +71,13 @@ class Registry:
         return cls(mlflow_client(s))
 
     def register(
-        self, source: str, digest: str, *, run_id: str, metrics: dict[str, float], tags: dict[str, str]
-    ) -> int:
-        """Return the version that stands for `digest`; it is made unless it exists, so a repeated call adds nothing."""
+        self, source: str, digest: str, *, run_id: str, metrics: dict[str, float], tags: dict[str, str],
+        folder: str = "release", description: str = "",
+    ) -> int:  # fmt: skip
+        """Return the version that stands for `digest`; it is made unless it exists, so a repeated call adds nothing.
+
+        `folder`, among the run's artifacts, is where its files are; put them there first.
+        """
         name = model_name(source)
         with _speaking():
             self._ensure_model(name, source)
@@ -75,12 +86,52 @@ class Registry:
                 return found.number
             version = self._client.create_model_version(
                 name,
-                source=f"{self._client.get_run(run_id).info.artifact_uri}/release",
+                source=f"{self._client.get_run(run_id).info.artifact_uri}/{folder}",
                 run_id=run_id,
                 tags={**tags, DIGEST_TAG: digest, **{f"metric.{k}": f"{v:.6g}" for k, v in sorted(metrics.items())}},
-                description=f"Release {digest[:12]}",
+                description=description or f"Release {digest[:12]}",
             )
             return int(version.version)
+
+    def find(self, source: str, digest: str) -> Version | None:
+        """Return the version that stands for `digest`, or None."""
+        with _speaking():
+            return self._find(model_name(source), digest)
+
+    def describe(self, source: str, version: int, text: str) -> None:
+        """Replace the description of a version."""
+        with _speaking():
+            self._client.update_model_version(model_name(source), str(version), description=text)
+
+    def put_files(self, run_id: str, files: Path, folder: str) -> None:
+        """Put `files` into a folder of the run's artifacts."""
+        with _speaking():
+            self._client.log_artifacts(run_id, str(files), folder)
+
+    def remove_files(self, version: Version) -> None:
+        """Remove all files of a version."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with _speaking():
+            self._folder(version)  # or these would be another's
+            get_artifact_repository(version.uri, tracking_uri=self._client.tracking_uri).delete_artifacts()
+
+    def files(self, version: Version) -> dict[str, int]:
+        """Return the size in bytes of each file of a version, by its name; a folder is named as one, without a size."""
+        with _speaking():
+            folder = self._folder(version)
+            found = self._client.list_artifacts(version.run_id, folder)
+        return {f.path.removeprefix(f"{folder}/") + "/" * f.is_dir: int(f.file_size or 0) for f in found}
+
+    def download(self, version: Version, to: Path) -> Path:
+        """Bring the files of a version below `to`; return the folder that holds them."""
+        with _speaking():
+            return Path(self._client.download_artifacts(version.run_id, self._folder(version), str(to)))
+
+    def folder(self, version: Version) -> str:
+        """Return where a version's files are, among those of its run. Raises ModelRefused for one that has none."""
+        with _speaking():
+            return self._folder(version)
 
     def versions(self, source: str) -> list[Version]:
         """List every version, oldest first."""
@@ -104,6 +155,15 @@ class Registry:
             raise RegistryError(f"{name} is not one of our aliases", remedy=f"use one of {', '.join(ALIASES)}")
         with _speaking():
             self._client.set_registered_model_alias(model_name(source), name, str(version))
+
+    def _folder(self, version: Version) -> str:
+        root = f"{self._client.get_run(version.run_id).info.artifact_uri}/" if version.run_id else ""
+        if not root or not version.uri.startswith(root):
+            raise ModelRefused(
+                f"version {version.number} points to {version.uri or 'nothing'}, not to files of its own training run",
+                remedy="find out who made it, and delete it in MLflow",
+            )
+        return version.uri.removeprefix(root)
 
     def _ensure_model(self, name: str, source: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -129,7 +189,10 @@ class Registry:
 
 
 def _version(version: Any) -> Version:
-    return Version(number=int(version.version), digest=version.tags.get(DIGEST_TAG, ""), run_id=version.run_id or "")
+    return Version(
+        number=int(version.version), digest=version.tags.get(DIGEST_TAG, ""), run_id=version.run_id or "",
+        uri=version.source or "",
+    )  # fmt: skip
 
 
 @contextmanager

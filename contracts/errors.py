@@ -22,6 +22,7 @@ CaravanError
 │   └── TakenOver            another process goes on with this training in this one's place
 ├── GateRefused              the challenger may not become a release
 ├── RegistryError            the model registry does not answer or contradicts itself
+│   └── ModelRefused         a registered version is not as Caravan registered it
 ├── ReleaseError             a release may not make this move
 │   ├── IllegalMove          the road of a release has no such step
 │   ├── NotApproved          no approval, or not enough people, for this very digest
@@ -134,6 +135,10 @@ class GateRefused(CaravanError):
 
 class RegistryError(CaravanError):
     """The model registry does not answer or contradicts itself."""
+
+
+class ModelRefused(RegistryError):
+    """A registered version is not as Caravan registered it."""
 
 
 class ReleaseError(CaravanError):

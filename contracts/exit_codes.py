@@ -31,6 +31,7 @@ _CODES: dict[type[CaravanError], int] = {
     errors.Tampered: REFUSED,
     errors.GateRefused: REFUSED,
     errors.RegistryError: UNANSWERED,
+    errors.ModelRefused: REFUSED,
     errors.ReleaseError: REFUSED,
     errors.NoRecoveryPoint: NOTHING,
     errors.RestoreRefused: REFUSED,

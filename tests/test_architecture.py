@@ -47,14 +47,14 @@ FLOORS: dict[str, list[set[str]]] = {
     "releases": [
         {"text", "registration"},
         {"approval"},
-        {"rollout"},
+        {"rollout", "model"},
         {"rollback", "overview", "log_retention", "progress", "first_release", "overlay"},
         {"__main__"},
     ],
     "serving": [
         {"reach", "callers", "bundle"},
         {"pipeline"},
-        {"edge", "engine"},
+        {"edge", "engine", "registered"},
         {"events"},
         {"http", "replay"},
         {"bootstrap"},

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from artifacts import plain_data
 from artifacts.files import atomic_write
 from artifacts.manifest import Manifest
 from artifacts.overlay import Overlay
-from artifacts.publish import Store, fetch, read_manifest, resolve
-from contracts.errors import ArtifactError, CaravanError, NotFound, ReleaseRefused, Tampered
+from artifacts.publish import Store, resolve
+from contracts.errors import CaravanError, NotFound, ReleaseRefused, Tampered
 from serving.bundle import release as bundle
+from serving.bundle.fetching import fetch_release
 from serving.bundle.release import Release
 from serving.engine.overlay_reader import OverlayReader
 from serving.pipeline.candidates import Query
@@ -231,7 +230,7 @@ class Follower(threading.Thread):
         if digest == self._refused or (current is not None and current.digest == digest):
             return
         try:
-            manifest, directory = self._fetch_release(self._store, digest)
+            manifest, directory = fetch_release(self._store, digest, trust=self._trust, cache=self._cache)
             self._engine.load(directory, digest=digest, meta=manifest.meta)
         except ReleaseRefused:
             self._refused = digest
@@ -242,22 +241,6 @@ class Follower(threading.Thread):
             self._refused = None
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(self._memory, manifest.to_bytes())
-
-    def _fetch_release(self, store: Store, digest: str) -> tuple[Manifest, Path]:
-        """Return the manifest and the verified directory of a release; a damaged copy in the cache is fetched again."""
-        manifest = read_manifest(store, digest)
-        if manifest.kind != "release":
-            raise Tampered(f"{digest[:12]} is a {manifest.kind}, not a release", remedy="point at a release")
-        self._trust(store, digest)
-        directory = fetch(store, digest, self._cache)
-        try:
-            manifest.verify(directory)
-        except ArtifactError:
-            shutil.rmtree(directory, ignore_errors=True)
-            directory = fetch(store, digest, self._cache)
-            manifest.verify(directory)
-        plain_data.check(manifest, directory)
-        return manifest, directory
 
     def _serve_last(self) -> None:
         """Serve the release that was served last, from the verified cache: for a start without the object store."""

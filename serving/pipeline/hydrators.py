@@ -21,6 +21,13 @@ class Shoppers(Protocol):
 async def hydrate_query(release: Release, shoppers: Shoppers, user: str | None, request: RecommendRequest) -> Query:
     """Make the query with the shopper's history, or the reason why there is none. No error of the store is raised."""
     found = Fallback.UNKNOWN_SHOPPER if user is None else await shoppers.read(release.source, user)
+    return make_query(release, found, user, request)
+
+
+def make_query(
+    release: Release, found: ShopperHistory | Fallback, user: str | None, request: RecommendRequest
+) -> Query:
+    """Make the query of a request from what was `found` about the shopper."""
     known = release.items.known
     history, purchased, stale, fallback = _NONE, _NONE, False, None
     if isinstance(found, ShopperHistory):

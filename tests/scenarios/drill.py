@@ -29,7 +29,7 @@ from recovery.restore.resume import path_of
 from recovery.snapshots import retention, verify
 from recovery.snapshots.create import create
 from recovery.vault.vault import Vault
-from tests.scenarios.lost_region import Shop, acting, logged, lose, resolved, serves, settled, writing
+from tests.scenarios.lost_region import Shop, acting, logged, lose, model_answers, resolved, serves, settled, writing
 
 REQUESTS = 1000
 PATIENCE = 900
@@ -86,6 +86,8 @@ def drill(
     newest = max((at for at, sequence in acknowledged if sequence <= kept), default=0.0)
     if resolved(standby, shop.source) != names:
         problems.append("versions or aliases of the registry are others than before")
+    if wrong := model_answers(standby, shop.source):
+        problems.append(wrong)
     if retention.proven(vault_of(standby), s)[:1] != [second.snapshot.sequence]:
         problems.append("the snapshot does not count as proven")
     problems += _files(standby, {names["champion"], names["v1"]}, shop.digest)

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import psutil
+from mlflow.exceptions import MlflowException
 
 from artifacts.lake import Lake
 from artifacts.ledger import Ledger
@@ -35,6 +36,7 @@ from ingestion.pseudonymize import Pseudonymizer
 from recovery.drills.probe_queries import answer_of, ask_in_parallel
 from releases import registration
 from releases.approval.approval import ApprovalAnswer, Rules, answer
+from releases.model import registered
 from serving.reach import as_shop, shop_headers
 from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
@@ -62,18 +64,16 @@ class Shop:
     def prepare(self) -> None:
         """Feature tables, online features, a registered and signed champion that serves."""
         self._features()
+        client, store = mlflow_client(self.s), ObjectStore.of(self.s)
+        experiment = client.create_experiment(f"recommender-{self.source}")
+        run = client.create_run(experiment).info.run_id
         with tempfile.TemporaryDirectory() as folder:
             bundle = tiny_release.build(Path(folder), ITEMS)
-            self.digest = publish(
-                ObjectStore.of(self.s), bundle, kind="release", meta={"source": self.source, "salt": self.source}
-            ).digest
-        sign(ObjectStore.of(self.s), self.digest, self.s)
-        client = mlflow_client(self.s)
-        experiment = client.create_experiment(f"recommender-{self.source}")
-        run = client.create_run(experiment)
-        client.log_text(run.info.run_id, json.dumps({"digest": self.digest}), "release.json")
-        client.set_terminated(run.info.run_id)
-        version = Registry(client).register(self.source, self.digest, run_id=run.info.run_id, metrics={}, tags={})
+            meta = {"source": self.source, "run_id": run}
+            self.digest = publish(store, bundle, kind="release", meta=meta).digest
+        sign(store, self.digest, self.s)
+        client.set_terminated(run)
+        version = registered.register(Registry(client), store, self.source, self.digest, tags={})
         Registry(client).set_alias(self.source, "challenger", version)
         ledger = Ledger.of(self.s)
         registration.gated(
@@ -250,3 +250,12 @@ def resolved(s: Settings, source: str) -> dict[str, Any]:
         version = registry.alias(source, alias)
         found[alias] = version.digest if version else None
     return found
+
+
+def model_answers(s: Settings, source: str) -> str:
+    """What is wrong with the champion as a model of the region's MLflow; empty if it answers."""
+    try:
+        answer = registered.load(s, source).predict([{"history": [tiny_release.item_id(0)]}])
+    except (CaravanError, MlflowException) as error:
+        return f"the champion cannot be loaded from MLflow: {error}"
+    return "" if answer["items"][0] else "the champion, loaded from MLflow, answers with nothing"

@@ -15,6 +15,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from artifacts import database
+from artifacts.registry import ALLOW_PICKLE
 from caravan.stack.host import environment
 from caravan.stack.host.program import Program
 from caravan.stack.keys import credentials
@@ -23,6 +24,7 @@ from caravan.stack.supervision import folders, processes, supervisor
 from contracts import sockets
 from contracts.errors import StackError
 from contracts.settings import Settings
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -129,6 +131,7 @@ def test_settings_reach_the_programs_but_other_tools_settings_do_not(
         "PGHOST",
         "AIRFLOW__CORE__EXECUTOR",
         "MLFLOW_TRACKING_URI",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
         "https_proxy",
         "PYTHONPATH",
     ):
@@ -141,6 +144,12 @@ def test_settings_reach_the_programs_but_other_tools_settings_do_not(
     assert variables["CARAVAN_PORT_OFFSET"] == "700"
     assert variables["CARAVAN_REGION"] == "standby"
     assert not any(value == settings.secret("redis_password") for value in variables.values())
+
+
+def test_no_process_of_a_stack_or_of_the_image_lets_mlflow_read_a_pickle(settings: Settings) -> None:
+    assert environment.base(settings)[ALLOW_PICKLE] == "false"
+    assert f"{ALLOW_PICKLE}=false" in (REPOSITORY / "Dockerfile").read_text().split()
+    assert ALLOW_PICKLE not in (REPOSITORY / "docker-compose.yaml").read_text()  # nothing there says otherwise
 
 
 def test_a_folder_on_the_way_that_postgres_can_not_enter_is_found(tmp_path: Path) -> None:

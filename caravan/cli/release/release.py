@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caravan.cli.release import approve, emergency, rollback
+from caravan.cli.release import approve, emergency, model, rollback
 from contracts.dates import read_moment
 from contracts.errors import IllegalMove, NotFound
 from contracts.exit_codes import REFUSED
@@ -159,6 +159,7 @@ app.command()(approve.approve)
 app.command()(approve.reject)
 app.command()(rollback.rollback)
 app.command()(emergency.emergency)
+app.command()(model.model)
 
 
 def _foresee_stop(ledger: Ledger, region: LiveRegion, source: str, digest: str, champion: str | None) -> None:

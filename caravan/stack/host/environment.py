@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from artifacts.registry import ALLOW_PICKLE
 from contracts.settings import Settings
 
 #: Every process of a stack carries this variable; its value is the stack's home.
@@ -23,7 +24,11 @@ def base(s: Settings) -> dict[str, str]:
     """Return what every program inherits: the caller's environment, without other tools' settings."""
     inherited = {name: value for name, value in os.environ.items() if not _OTHERS_BUSINESS.fullmatch(name)}
     # a proxy must not stand between services on loopback, and none of them has business elsewhere
-    return {**inherited, MARKER: str(s.home), "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
+    return {
+        **inherited, MARKER: str(s.home), "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1",
+        # a pickle in MLflow's artifacts is code of whoever put it there; the image says the same (Dockerfile)
+        ALLOW_PICKLE: "false",
+    }  # fmt: skip
 
 
 def of_settings(s: Settings) -> dict[str, str]:

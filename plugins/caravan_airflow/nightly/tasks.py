@@ -163,6 +163,7 @@ def register(run: Run, evaluation: str) -> Outcome:
     from artifacts.ledger import Ledger
     from artifacts.registry import Registry, mlflow_page, model_name
     from releases import registration
+    from releases.model import registered
     from training.bundle import assemble
 
     s = here()
@@ -170,13 +171,8 @@ def register(run: Run, evaluation: str) -> Outcome:
     release = assemble(s, run.source, evaluation)
     about = _manifest(release)
     registry = Registry.of(s)
-    version = registry.register(
-        run.source,
-        release,
-        run_id=str(about.meta["run_id"]),
-        metrics=about.meta.get("metrics", {}),
-        tags={"caravan.day": run.day, "caravan.recipe": run.recipe},
-    )
+    tags = {"caravan.day": run.day, "caravan.recipe": run.recipe}
+    version = registered.register(registry, _store(), run.source, release, tags=tags)
     registration.gated(
         Ledger.of(s), run.source, release, version=version, evidence=about.meta.get("metrics", {}), author=run.author,
         decision=_gate_of(release), policy=run.rollout,

@@ -1,0 +1,1 @@
+"""Tests what a release is in MLflow."""
