@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from contracts import release as files
 from retrieval.sources import SOURCES
-from training.data import inputs
+from training.data import held_out
 from training.data.datasets import Examples, Sequences
 from training.data.inputs import Inputs
 from training.data.training_data import TrainingData
@@ -59,13 +59,13 @@ def learn_ranker(read: Inputs, recipe: Recipe, folder: Path, run: RunJob, out: P
     from training.ranker.fit import Learned, choose
     from training.ranker.network import OneSource
 
-    split = inputs.ranker_split(read.train, read.available, recipe)
+    split = held_out.ranker_split(read.train, read.available, recipe)
     if split is None:
         log.info("the last days ask too few questions to learn from: the sequence model alone ranks")
         program.write(OneSource(len(SOURCES), SOURCES.index("sequence")).eval(), dict(NOT_ASKED), out)
         return FirstStage()
     before, asked, shopper = split
-    learned, questions = inputs.validation_split(before, recipe)
+    learned, questions = held_out.validation_split(before, recipe)
     data = data_of(read, learned, questions, recipe)
     result = run(job.write_job(folder, recipe, data, key=f"{key}-first"))
     pipeline = _pipeline(read, before, result, data, folder / "bundle", recipe)

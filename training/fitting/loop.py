@@ -23,7 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from contracts.errors import TrainingError
 from retrieval.metrics import Values
-from training.data.datasets import Batch, Ints, PackedBatches, segments
+from training.data.datasets import Ints
+from training.data.packing import Batch, PackedBatches, segments
 from training.data.training_data import TrainingData
 from training.fitting import warm_start
 from training.fitting.validation import overfits, validation_ndcg
