@@ -167,7 +167,7 @@ def _push(client: Any, project: str, pending: Mapping[str, list[Action]], clock:
         with client.pipeline(transaction=False) as pipe:
             for user, found in zip(pending, stored, strict=True):
                 before = History(*(online.unpack(v) or [] for v in found[1:])) if all(found) else EMPTY
-                after = append(before, pending[user])
+                after = append(user, before, pending[user])
                 if after == before:
                     continue
                 previous = online.unpack_time(found[0]) if found[0] else 0

@@ -65,6 +65,17 @@ class Sequences:
         )
 
 
+def firsts_of_instants(sequences: Sequences) -> Ints:
+    """Return for each action the place of the first one of its sequence at the same instant, int64 [T].
+
+    What a shopper does at one instant is a set: none of it tells of another, and all of it is told by what is before.
+    """
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    new = np.ones(len(sequences.items), dtype=bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (sequences.times[1:] != sequences.times[:-1])
+    return np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+
+
 def from_events(events: pa.Table, item_ids: pa.Array, *, by: str = "user_id") -> Sequences:
     """Order the interactions in `events`: one sequence per shopper (by="user_id") or session (by="session_id").
 

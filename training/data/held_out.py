@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import NotEnoughData
-from training.data.datasets import DAY_US, Examples, Ints, Sequences, last_items, sampled
+from training.data.datasets import DAY_US, Examples, Ints, Sequences, firsts_of_instants, sampled
 from training.data.inputs import Inputs
 from training.recipes import Recipe
 
@@ -26,8 +26,7 @@ def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDA
     first = firsts_of_instants(known)
     starts = np.repeat(known.offsets[:-1], known.lengths)
     fresh_shopper = np.repeat(inputs.train_stops == known.offsets[:-1], known.lengths)
-    previous = known.items[np.maximum(place - 1, 0)]
-    asked = (known.times >= inputs.cutoff) & (first > starts) & (previous != known.items)
+    asked = (known.times >= inputs.cutoff) & (first > starts) & ~repeats_of_the_last(known)
     asked &= inputs.available[known.items - 1]
     chosen = place[asked]
     chosen = chosen[sampled(len(chosen), recipe.evaluation_examples, recipe.seed)]
@@ -38,28 +37,42 @@ def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDA
     )
 
 
-def firsts_of_instants(sequences: Sequences) -> Ints:
-    """Return for each action the place of the first one of its sequence at the same instant, int64 [T]."""
-    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    new = np.ones(len(sequences.items), dtype=bool)
-    new[1:] = (owner[1:] != owner[:-1]) | (sequences.times[1:] != sequences.times[:-1])
-    return np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+def repeats_of_the_last(sequences: Sequences) -> npt.NDArray[np.bool_]:
+    """Say of each action whether it is the shopper's very last item once more, bool [T]: a page loaded again.
+
+    What comes from a set of several items is a choice among them, and asked: else to leave out the set would be skill.
+    """
+    items, first = sequences.items, firsts_of_instants(sequences)
+    begins = np.unique(first)
+    if not len(begins):
+        return np.zeros(0, dtype=bool)
+    least, most = np.minimum.reduceat(items, begins), np.maximum.reduceat(items, begins)
+    before = np.maximum(np.searchsorted(begins, first) - 1, 0)  # the instant before each action's own
+    only = (least[before] == most[before]) & (least[before] == items)
+    return only & (first > np.repeat(sequences.offsets[:-1], sequences.lengths))
 
 
 def validation_split(train: Sequences, recipe: Recipe) -> tuple[Sequences, Examples]:
     """Split off the questions that watch for overfitting, the last item of the shoppers seen last: (rest, questions).
 
-    At most a tenth of the shoppers with three interactions or more; their last item is not trained on.
+    At most a tenth of the shoppers with three interactions or more, at two instants; of what they did at their last
+    instant one action is asked for and none is trained on.
     """
-    askable = np.flatnonzero(train.lengths >= 3)
+    last = train.offsets[1:] - 1
+    enough = np.flatnonzero(train.lengths >= 3)
+    first = firsts_of_instants(train)
+    askable = enough[first[last[enough]] > train.offsets[enough]]
     if not len(askable):
-        raise NotEnoughData("no shopper has three interactions before the held-out days", remedy="ingest more days")
-    last_seen = train.times[train.offsets[1:][askable] - 1]
+        raise NotEnoughData(
+            "no shopper has three interactions, at two moments, before the held-out days", remedy="ingest more days"
+        )
     count = min(recipe.validation_examples, max(min(len(askable), 50), len(askable) // 10))
-    chosen = np.sort(askable[np.argsort(-last_seen, kind="stable")[:count]])
-    questions = last_items(train.take(chosen))
+    chosen = np.sort(askable[np.argsort(-train.times[last[askable]], kind="stable")[:count]])
+    asked = train.take(chosen)
+    end = asked.offsets[1:] - 1
+    questions = Examples(asked.items, asked.offsets[:-1], firsts_of_instants(asked)[end], asked.items[end])
     stops = train.offsets[1:].copy()
-    stops[chosen] -= 1
+    stops[chosen] = first[last[chosen]]
     keep = np.arange(len(train.items)) < np.repeat(stops, train.lengths)
     offsets = np.concatenate([[0], np.cumsum(stops - train.offsets[:-1])]).astype(np.int64)
     return Sequences(train.items[keep], train.times[keep], offsets, train.keys), questions
@@ -77,8 +90,7 @@ def ranker_split(
     starts = np.repeat(train.offsets[:-1], train.lengths)
     place = np.arange(len(train.items))
     first = firsts_of_instants(train)
-    previous = train.items[np.maximum(place - 1, 0)]
-    askable = (first > starts) & (previous != train.items) & available[train.items - 1]
+    askable = (first > starts) & ~repeats_of_the_last(train) & available[train.items - 1]
     held = 0
     while held + 1 < len(days) and counts[len(days) - held - 1 :].sum() <= 0.2 * counts.sum():
         held += 1

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from artifacts.lake import DATA, Lake
 from contracts.errors import NotEnoughData, NotFound
 from contracts.events import CATALOG, EVENTS, INTERACTIONS
+from feature_repo.sequences import Action, tie_break
 from ingestion.rules.machines import Machines, find_machines
 from training.data.datasets import DAY_US, Ints, Sequences, from_events
 from training.data.texts import texts_of
@@ -134,11 +135,8 @@ def assemble(events: pa.Table, catalog: pa.Table, text: pa.Table | None, recipe:
     events = events.filter(pc.is_in(events["kind"], value_set=pa.array(INTERACTIONS)))
     machines = find_machines(events)
     events = events.filter(pc.invert(machines.of(events["user_id"])))
-    # A history is what feature_repo.sequences says: no action twice; by time, then item, then kind.
-    events = events.group_by(["user_id", "event_time", "item_id", "kind"]).aggregate([]).combine_chunks()
-    events = events.sort_by([("event_time", "ascending"), ("item_id", "ascending"), ("kind", "ascending")])
     catalog = catalog.sort_by("item_id")
-    known = from_events(events, catalog["item_id"].combine_chunks())
+    known = from_events(in_order(events), catalog["item_id"].combine_chunks())
     if len(known.items) < recipe.min_train_interactions:
         raise NotEnoughData(
             f"{about} has {len(known.items)} interactions with items of its catalog, and the recipe {recipe.name} "
@@ -160,6 +158,29 @@ def assemble(events: pa.Table, catalog: pa.Table, text: pa.Table | None, recipe:
         words=texts_of(catalog) is not None,
         machines=machines,
     )
+
+
+def in_order(events: pa.Table) -> pa.Table:
+    """Put interactions into the order of histories that feature_repo.sequences has: no action twice, ties by its hash.
+
+    By shopper first, so that neither the rows' own order nor the names of events show.
+    """
+    events = events.filter(pc.is_valid(events["item_id"]))
+    events = events.group_by(["user_id", "event_time", "item_id", "kind"]).aggregate([]).combine_chunks()
+    events = events.sort_by([("user_id", "ascending"), ("event_time", "ascending")])
+    users = np.asarray(events["user_id"].combine_chunks().dictionary_encode().indices)
+    times = np.asarray(events["event_time"].combine_chunks().cast(pa.int64()), dtype=np.int64)
+    same = np.zeros(len(events) + 1, dtype=bool)
+    same[1:-1] = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    tied = np.flatnonzero(same[1:] | same[:-1])  # only these are hashed
+    columns = (events[name].take(pa.array(tied)).to_pylist() for name in ("user_id", "item_id", "kind"))
+    said = [
+        tie_break(u, Action(t, i, k))
+        for t, (u, i, k) in zip(times[tied].tolist(), zip(*columns, strict=True), strict=True)
+    ]
+    places = np.zeros(len(events), dtype=np.int64)
+    places[tied[np.argsort(np.asarray(said, dtype="S64"))]] = np.arange(len(tied))
+    return events.take(pa.array(np.lexsort((places, times, users))))
 
 
 def cut_off(times: Ints, owner: Ints, recipe: Recipe) -> int:

@@ -13,7 +13,10 @@ from training.data.datasets import Ints
 
 @dataclass(frozen=True)
 class Segments:
-    """Stretches to train on: position p of segment s predicts items[start + p + 1]. int64 [S] each."""
+    """Stretches to train on: position p of segment s predicts items[start + p + 1]. int64 [S] each.
+
+    Where instants are told, that item is predicted by the last position strictly earlier than it instead.
+    """
 
     starts: Ints
     lengths: Ints
@@ -26,19 +29,25 @@ class Segments:
         return Segments(np.tile(self.starts, times), np.tile(self.lengths, times))
 
 
-def segments(offsets: Ints, max_length: int) -> Segments:
+def segments(offsets: Ints, max_length: int, firsts: Ints | None = None) -> Segments:
     """Cut sequences into stretches of at most `max_length` inputs that together predict every item once.
 
-    Cut from the end, so that the newest stretch of a long history is a full one, as at serving.
+    Cut from the end, so that the newest stretch of a long history is a full one, as at serving. `firsts` [T] says where
+    each item's instant begins: the cuts lie between instants, where one is not longer than a stretch, and a stretch
+    that has nothing to predict is left out.
     """
     starts, lengths = [], []
     for start, stop in pairwise(offsets.tolist()):
-        inputs = stop - start - 1
-        while inputs > 0:
-            length = min(inputs, max_length)
-            starts.append(start + inputs - length)
-            lengths.append(length)
-            inputs -= length
+        last = stop - 1  # the newest item that is not predicted yet
+        while last > start:
+            begin = max(start, last - max_length)
+            if firsts is not None and begin > start and firsts[begin + 1] <= begin:
+                between = int(np.searchsorted(firsts[:stop], firsts[begin], side="right")) - 1
+                begin = between if between < last else begin
+            if firsts is None or firsts[last] > begin:
+                starts.append(begin)
+                lengths.append(last - begin)
+            last = begin
     return Segments(np.asarray(starts, dtype=np.int64), np.asarray(lengths, dtype=np.int64))
 
 
@@ -88,10 +97,13 @@ class Batch:
 class PackedBatches:
     """All batches of one epoch, in an order that (seed, epoch) fixes; any one of them by its number."""
 
-    def __init__(self, items: Ints, cut: Segments, *, width: int, batch_tokens: int, seed: int, epoch: int) -> None:
+    def __init__(
+        self, items: Ints, cut: Segments, *, width: int, batch_tokens: int, seed: int, epoch: int,
+        firsts: Ints | None = None,
+    ) -> None:  # fmt: skip
         generator = np.random.default_rng([seed, epoch])
         order = generator.permutation(len(cut))
-        self._items, self._width = items, width
+        self._items, self._width, self._firsts = items, width, firsts
         self._starts, self._lengths = cut.starts[order], cut.lengths[order]
         row, self._column, rows = pack(self._lengths, width)
         place = generator.permutation(rows)  # the first rows are the fullest: spread them
@@ -127,7 +139,12 @@ class PackedBatches:
         items.reshape(-1)[where] = self._items[source]
         positions.reshape(-1)[where] = within
         marks.reshape(-1)[where] = np.repeat(np.arange(1, len(chosen) + 1), lengths)
-        return Batch(items=items, positions=positions, segments=marks, where=where, targets=self._items[source + 1])
+        targets = source + 1
+        if self._firsts is not None:  # a later one of a set is told by what is before the set
+            back = targets - self._firsts[targets]
+            inside = within >= back
+            where, targets = (where - back)[inside], targets[inside]
+        return Batch(items=items, positions=positions, segments=marks, where=where, targets=self._items[targets])
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.batch(number) for number in range(len(self)))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from contracts import release as files
 from retrieval.sources import SOURCES
 from training.data import held_out
-from training.data.datasets import Examples, Sequences
+from training.data.datasets import Examples, Sequences, firsts_of_instants
 from training.data.inputs import Inputs
 from training.data.training_data import TrainingData
 from training.jobs import job
@@ -106,4 +106,5 @@ def data_of(read: Inputs, learned: Sequences, questions: Examples, recipe: Recip
     return TrainingData(
         item_count=read.item_count, items=learned.items, offsets=learned.offsets,
         validation=questions.sample(recipe.validation_examples, recipe.seed), exclude_seen=False, text=read.text,
+        firsts=firsts_of_instants(learned),
     )  # fmt: skip
