@@ -18,7 +18,7 @@ from contracts.events import INTERACTIONS
 from feature_repo.item_text import PARTS, SEPARATOR, TextPart
 from feature_repo.purchases import MAX_ITEMS
 from feature_repo.schemas import SCHEMAS
-from feature_repo.sequences import MAX_LENGTH
+from feature_repo.sequences import MAX_LENGTH, TIE_SEPARATOR
 
 #: Days of events a table may look back on. A shopper without any event in them is left out. Only what was bought has no
 #: such limit.
@@ -84,10 +84,11 @@ def shopper_activity(events: Any, day: str) -> Any:
 def shopper_sequence(events: Any, day: str) -> Any:
     """Collect the newest actions of each shopper; the order and the cut are those of feature_repo.sequences."""
     actions = _interactions(events).select("user_id", "us", "item_id", "kind").distinct()
-    newest = ibis.window(group_by="user_id", order_by=[actions.us.desc(), actions.item_id.desc(), actions.kind.desc()])
+    actions = actions.mutate(tie=_tie_break(actions))
+    newest = ibis.window(group_by="user_id", order_by=[actions.us.desc(), actions.tie.desc()])
     actions = actions.mutate(rank=ibis.row_number().over(newest)).filter(lambda t: t.rank < MAX_LENGTH)
     table = actions.group_by("user_id").agg(
-        rows=_sorted_rows(us=actions.us, item_id=actions.item_id, kind=actions.kind),
+        rows=_sorted_rows(us=actions.us, tie=actions.tie, item_id=actions.item_id, kind=actions.kind),
     )
     table = table.mutate(
         items=table.rows.map(lambda row: row.item_id),
@@ -199,6 +200,12 @@ def item_texts(catalog: Any) -> Any:
 
 def _interactions(events: Any) -> Any:
     return events.filter(events.kind.isin(INTERACTIONS), events.item_id.notnull(), events.item_id != "")
+
+
+def _tie_break(actions: Any) -> Any:
+    """Compute feature_repo.sequences.tie_break."""
+    parts = (actions.user_id, actions.us.cast("string"), actions.item_id, actions.kind)
+    return reduce(lambda said, part: said + TIE_SEPARATOR + part, parts).hexdigest("sha256")
 
 
 def _sorted_rows(**columns: Any) -> Any:

@@ -33,7 +33,7 @@ def write_actions(client: Any, project: str, pending: Mapping[str, list[Action]]
         writing: list[str] = []
         with client.pipeline(transaction=False) as pipe:
             for user, found in zip(pending, stored, strict=True):
-                fresh = _changes(found, pending[user], clock)
+                fresh = _changes(user, found, pending[user], clock)
                 if not fresh:
                     continue
                 expected = [x for pair in zip(_FIELDS, (v or b"" for v in found), strict=True) for x in pair]
@@ -51,11 +51,11 @@ def write_actions(client: Any, project: str, pending: Mapping[str, list[Action]]
     )
 
 
-def _changes(found: _Found, actions: list[Action], clock: int) -> dict[bytes, bytes]:
+def _changes(user: str, found: _Found, actions: list[Action], clock: int) -> dict[bytes, bytes]:
     """Return the fields to write, if any."""
     history, purchases = found[: len(_HISTORY_FIELDS)], found[len(_HISTORY_FIELDS) :]
     before = History(*(online.unpack(v) or [] for v in history[1:])) if _whole(history) else EMPTY  # type: ignore[arg-type]
-    after = append(before, actions)
+    after = append(user, before, actions)
     fresh: dict[bytes, bytes] = {}
     if after != before:
         values = online.pack_strings(after.items), online.pack_strings(after.kinds), online.pack_integers(after.times)

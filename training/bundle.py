@@ -28,6 +28,7 @@ from retrieval.bm25 import BM25Index
 from training.data import inputs
 from training.data.datasets import sampled
 from training.data.inputs import Inputs
+from training.data.popularity import popularity
 from training.data.texts import item_texts
 from training.fitting.train import INPUTS
 from training.gate import decide
@@ -37,8 +38,6 @@ from training.search_check import check_search
 
 #: Items in each list of what is popular.
 POPULAR_LENGTH = 200
-#: Half-life of popularity: what sold last week counts more than what sold last year.
-POPULAR_HALF_LIFE_DAYS = 7.0
 #: Rows of shopper activity that drift is measured against.
 REFERENCE_ROWS = 20_000
 #: Feature tables that serving reads online, with the age in days at which a row stops being fresh.
@@ -102,10 +101,7 @@ def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
 
 def popular(read: Inputs) -> dict[str, list[str]]:
     """List item ids by recent popularity, best first: of all items, and of each category (every level of its path)."""
-    age_days = (read.known.times.max() - read.known.times) / inputs.DAY_US
-    weights = np.bincount(
-        read.known.items - 1, weights=0.5 ** (age_days / POPULAR_HALF_LIFE_DAYS), minlength=read.item_count
-    )
+    weights = popularity(read.known, read.item_count)
     order = np.lexsort((np.arange(read.item_count), -weights))
     order = order[read.available[order]]
     ids, categories = read.items["item_id"].to_pylist(), read.items["category"].to_pylist()

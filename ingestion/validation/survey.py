@@ -34,11 +34,13 @@ class PublishedDay:
     kept: int
     quarantined: dict[str, int]
     undated: dict[str, int] = field(default_factory=dict)  # of its files' records without a usable day, its part
+    machines: dict[str, Any] = field(
+        default_factory=dict
+    )  # as ingestion.rules.machines counts them, where there are any
 
     def to_meta(self) -> dict[str, Any]:
         """Return it under the names that it has at rest."""
-        meta = asdict(self)
-        return meta if self.undated else {name: value for name, value in meta.items() if name != "undated"}
+        return {name: value for name, value in asdict(self).items() if value or name not in ("undated", "machines")}
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> Self:
@@ -51,6 +53,7 @@ class PublishedDay:
             kept=meta["kept"],
             quarantined=meta["quarantined"],
             undated=meta.get("undated") or {},
+            machines=meta.get("machines") or {},
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from artifacts.lake import Lake
 from artifacts.publish import fetch
@@ -22,6 +23,7 @@ from ingestion.landing.event_log import collect
 from ingestion.landing.known_items import KnownItems
 from ingestion.landing.manifests import LandedDay
 from ingestion.landing.pinned_catalog import pin_catalog
+from ingestion.rules import machines as machine_rule
 from ingestion.rules.quarantine import counts
 from ingestion.rules.reasons import EVENT_REASONS, HARMLESS, describe
 from ingestion.validation.merge import merge
@@ -57,6 +59,7 @@ class DayReport:
     quarantined: dict[str, int]
     written: bool
     undated: dict[str, int] = field(default_factory=dict)
+    machines: dict[str, Any] = field(default_factory=dict)
     items: KnownItems = field(default_factory=KnownItems)
     catalog_digest: str = ""
     catalog_items: int = 0
@@ -77,6 +80,8 @@ class DayReport:
                 f"{nobodys} of {self.read} rows ({nobodys / self.read:.0%}) are nobody's (guests, `undefined`): "
                 "no history, no training"
             )
+        if self.machines:
+            lines.append(f"of this day alone, {machine_rule.describe(self.machines)}")
         lines += [f"{n} x {describe(r)}" for r, n in (self.quarantined | self.undated).items() if r not in HARMLESS]
         if self.items.unknown:
             lines.append(str(self.items))
@@ -216,6 +221,7 @@ def _publish_day(
         if kept.column(name).null_count == kept.num_rows:
             raise SchemaChanged(f"{name} is empty in every row of {day}", remedy=_REMEDY.format(day=day))
     undated = dict(sum((Counter(p.undated) for p in parts), Counter[str]()))
+    machines = machine_rule.find_machines(kept)  # of this day; training looks again, over all days
     _refuse_bad_rows(day, kept.num_rows, counts(aside.column("reason")), undated, max_quarantined)
     published = PublishedDay(
         batches=found.landed[day],
@@ -224,6 +230,7 @@ def _publish_day(
         kept=kept.num_rows,
         quarantined=counts(aside.column("reason")),
         undated=undated,
+        machines=machines.to_dict() if len(machines) else {},
     )
     digest = batches.publish_tables(lake, EVENTS_TABLE, day, kept, aside, published.to_meta())
     return _report(day, published, digest, written=found.digests.get(day) != digest)
@@ -257,6 +264,7 @@ def _report(day: str, published: PublishedDay, digest: str, *, written: bool) ->
         kept=published.kept,
         quarantined=published.quarantined,
         undated=published.undated,
+        machines=published.machines,
         written=written,
     )
 

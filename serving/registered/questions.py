@@ -50,7 +50,8 @@ class Question:
 
     def to_query(self, release: Release) -> Query:
         """Return the query that the engine would make for a shopper with this history."""
-        found = ShopperHistory(items=self.history, purchased=self.purchased, stale=False)
+        kinds = ["view"] * len(self.history)
+        found = ShopperHistory(items=self.history, kinds=kinds, purchased=self.purchased, stale=False)
         return make_query(release, found, _NOBODY, self.request)
 
 

@@ -42,7 +42,7 @@ def shop(items: int) -> Sequences:
 def ours(data: TrainingData, recipe: recipes.Recipe) -> float:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(recipe, data, Path(folder), key="bench", place=DistributedRank(torch.device("cpu")))
-        from training.data.datasets import PackedBatches
+        from training.data.packing import PackedBatches
 
         batches = PackedBatches(
             data.items, trainer.cut, width=recipe.max_length, batch_tokens=recipe.batch_tokens, seed=0, epoch=0

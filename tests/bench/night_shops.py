@@ -21,7 +21,7 @@ from ingestion.sources.shop import generate
 from ingestion.sources.shop_world import ShopPlan
 from retrieval.encoder import TextEncoder
 from training import recipes
-from training.data import inputs
+from training.data import held_out, inputs
 from training.data.datasets import Examples, Ints
 from training.data.texts import item_texts
 from training.evaluation import baselines, compare
@@ -109,7 +109,7 @@ class Shop:
 def train(read: inputs.Inputs, start: Model | None = None, **changes: Any) -> Model:
     """Train the demo's recipe on a night, from nothing or from another night's model."""
     recipe = replace(recipes.get(RECIPE), **changes)
-    learned, asked = inputs.validation_split(read.train, recipe)
+    learned, asked = held_out.validation_split(read.train, recipe)
     data = KnownItems.of(read).training_data(learned, asked, recipe)
     items = read.items["item_id"].combine_chunks()
     if start is not None:
@@ -123,7 +123,7 @@ def train(read: inputs.Inputs, start: Model | None = None, **changes: Any) -> Mo
 
 def questions(read: inputs.Inputs) -> Questions:
     """Ask what the chain's evaluation asks."""
-    examples, _, _ = inputs.held_out_examples(read, recipes.get(RECIPE))
+    examples, _, _ = held_out.held_out_examples(read, recipes.get(RECIPE))
     shopper = np.searchsorted(read.known.offsets, examples.stops, side="right") - 1
     available = np.asarray(read.items["available"].combine_chunks().fill_null(True)).astype(bool)
     return Questions(examples, shopper, available, read.items["item_id"].combine_chunks())

@@ -62,7 +62,7 @@ class Day:
     def sequence(self) -> list[Row]:
         rows = []
         for user, mine in self._per("user_id", self._acted()).items():
-            history = recent(Action(microseconds(e["event_time"]), e["item_id"], e["kind"]) for e in mine)
+            history = recent(user, (Action(microseconds(e["event_time"]), e["item_id"], e["kind"]) for e in mine))
             rows.append({"user_id": user, **history._asdict()})
         return rows
 

@@ -79,7 +79,7 @@ def test_any_batches_end_in_the_newest_actions(own_redis: OwnRedis, batches: lis
     for user in "uv":
         mine = [Action(US - us, item, "view") for batch in batches for u, us, item in batch if u == user]
         if mine:
-            assert stored(s, client, user, "any")[1] == recent(mine)
+            assert stored(s, client, user, "any")[1] == recent(user, mine)
 
 
 def test_concurrent_pushes_lose_nothing(own_redis: OwnRedis) -> None:
@@ -90,7 +90,7 @@ def test_concurrent_pushes_lose_nothing(own_redis: OwnRedis) -> None:
             range(40),
         ):
             pass
-    assert stored(s, client, "busy")[1] == recent(Action(US - n, f"i{n}", "view") for n in range(40))
+    assert stored(s, client, "busy")[1] == recent("busy", (Action(US - n, f"i{n}", "view") for n in range(40)))
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_concurrent_processes_lose_nothing(own_redis: OwnRedis) -> None:
     """
     children = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(part)]) for part in range(4)]
     assert [child.wait(60) for child in children] == [0, 0, 0, 0]
-    assert stored(s, client, "p")[1] == recent(Action(US - n, f"i{n}", "view") for n in range(48))
+    assert stored(s, client, "p")[1] == recent("p", (Action(US - n, f"i{n}", "view") for n in range(48)))
 
 
 def test_no_redis_is_an_error_of_ours() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from artifacts.lake import DATA, Lake
 from contracts.errors import EmptyPartition, FeatureError
 from contracts.events import KINDS
 from feature_repo.schemas import SCHEMAS, TEXT_DIMENSIONS
+from feature_repo.sequences import EMPTY, MAX_LENGTH, Action, append
 from feature_repo.tables import ROW_GROUP, build, write
 from tests.feature_repo.builders import (
     CountingEncoder,
@@ -188,6 +189,37 @@ def test_nothing_to_build_from_is_an_error_that_says_so(tmp_path: Path) -> None:
         build(lake, day(0), encode=encode)
 
 
+def tied(number: int) -> list[dict[str, Any]]:
+    """Order lines of one instant, some of them twice, in identifiers of several scripts; more than a history keeps."""
+    draw = random.Random(number)
+    items = ["i1", "I1", "i 1", "i|1", "grün", "椅子", "🪑", *(f"x{n}" for n in range(20))]
+    return [
+        event(number, 3_600_000_000 * hour, user, draw.choice(["view", "purchase", "click"]), item, f"{user}{hour}{n}")
+        for user in ("tie", "Tie-ü")
+        for hour in range(6)
+        for n, item in enumerate(draw.choices(items, k=15))
+    ]
+
+
+def test_ties_have_one_order_in_tables_online_and_in_training(tmp_path: Path) -> None:
+    """What an engine pushes one by one, what DuckDB computes and what is trained on are one history."""
+    from training.data.inputs import in_order
+
+    rows = tied(0)
+    lake = filled(new_lake(tmp_path), {day(0): rows}, products(3))
+    build(lake, day(0), encode=encode)
+    trained = in_order(pq.read_table(lake.fetch("events", day(0)) / DATA)).to_pylist()
+    for stored in read(lake, "shopper_sequence", day(0)):
+        user, online = stored["user_id"], EMPTY
+        for row in (r for r in rows if r["user_id"] == user):
+            us = (row["event_time"] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+            online = append(user, online, [Action(us, row["item_id"], row["kind"])])
+        mine = [(r["item_id"], r["kind"]) for r in trained if r["user_id"] == user]
+        assert len(mine) > len(online.items) == MAX_LENGTH
+        assert (stored["items"], stored["kinds"], stored["times"]) == tuple(online)
+        assert list(zip(online.items, online.kinds, strict=True)) == mine[-MAX_LENGTH:]
+
+
 @pytest.fixture
 def spark_quietly() -> Iterator[None]:
     """Spark leaves sockets and files to its exit; its Python side still uses what pandas and NumPy will drop."""
@@ -202,12 +234,15 @@ def spark_quietly() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore")
 def test_spark_and_duckdb_give_the_same_bytes(tmp_path: Path, spark_quietly: None) -> None:
     events = random_events(7, days=9, per_day=40)
+    events[day(8)] += tied(8)
     last = day(8)
-    lake = filled(new_lake(tmp_path), events, products(10, ("toys", "books/new", "", None, "garden")))
+    items = products(10, ("toys", "books/new", "", None, "garden"))
+    lake = filled(new_lake(tmp_path), events, items)
     by_duckdb = build(lake, last, engine="duckdb", encode=encode)
     by_spark = build(lake, last, engine="spark", encode=encode)
     assert {t: m.digest for t, m in by_duckdb.items()} == {t: m.digest for t, m in by_spark.items()}
     assert all(m.meta["rows"] > 0 for m in by_spark.values())
+    check(lake, last, [e for rows in events.values() for e in rows], items)
 
 
 def test_the_window_is_a_year(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from tests.training import builders
 from tests.training.conftest import Night
 from training import recipes
 from training.bundle import assemble, popular
-from training.data import inputs
+from training.data import held_out, inputs
+from training.data.datasets import DAY_US
 from training.evaluation.evaluate import evaluate, measure
 from training.fitting import warm_start
 from training.fitting.train import train
@@ -89,6 +90,9 @@ def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night
 
     assert lineage["start_from"] is None
     assert lineage["full_training_day"] == day
+    for told in (opened(night, model) / "inputs.json", folder / files.EVALUATION):
+        machines = json.loads(told.read_text())["machines"]
+        assert (machines["shoppers"], machines["of_shoppers"], machines["reasons"]) == (0, 60, {})
 
     again = evaluate(night.s, night.source, model, release, anchors=[release])
     report = json.loads((opened(night, again) / files.EVALUATION).read_text())
@@ -150,9 +154,9 @@ def test_nothing_from_the_held_out_days_is_trained_on(night: Night) -> None:
     assert train_part.times.max() < read.cutoff
     assert len(train_part.items) == int((read.known.times < read.cutoff).sum())
     assert read.held_out == night.days[-3:]  # two fifths of eight days: one alone has too few shoppers for a verdict
-    learned, questions = inputs.validation_split(train_part, recipe)
+    learned, questions = held_out.validation_split(train_part, recipe)
     assert len(learned.items) + len(questions) == len(train_part.items)
-    asked, new, times = inputs.held_out_examples(read, recipe)
+    asked, new, times = held_out.held_out_examples(read, recipe)
     assert (times >= read.cutoff).all()
     assert len(asked) == len(new)
     for e in range(len(asked)):
@@ -222,15 +226,15 @@ def test_other_inputs_have_another_key(night: Night) -> None:
 @pytest.mark.parametrize("days", [1, 2, 3, 10, 40])
 def test_the_cut_leaves_most_to_learn_from_and_something_to_ask(days: int) -> None:
     draw = np.random.default_rng(days)
-    times = np.sort(draw.integers(0, days * inputs.DAY_US, size=500))
+    times = np.sort(draw.integers(0, days * DAY_US, size=500))
     recipe = recipes.get("default")
     cut = inputs.cut_off(times, np.arange(500), replace(recipe, holdout_shoppers=30))
     held = float((times >= cut).mean())
     assert 0 < held <= (0.6 if days == 2 else 0.45)
     if days > 1:
-        assert cut % inputs.DAY_US == 0
+        assert cut % DAY_US == 0
     if days >= 15:
-        assert len(np.unique(times[times >= cut] // inputs.DAY_US)) == recipe.holdout_days
+        assert len(np.unique(times[times >= cut] // DAY_US)) == recipe.holdout_days
     few = inputs.cut_off(times, np.zeros_like(times), recipe)  # one shopper: as many days as allowed
     assert few <= cut
     assert float((times >= few).mean()) <= (0.6 if days == 2 else 0.45)

@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from artifacts.lake import DATA, Lake
 from contracts.errors import NotEnoughData, NotFound
 from contracts.events import CATALOG, EVENTS, INTERACTIONS
-from training.data.datasets import Examples, Ints, Sequences, from_events, last_items, sampled
+from feature_repo.sequences import Action, tie_break
+from ingestion.rules.machines import Machines, find_machines
+from training.data.datasets import DAY_US, Ints, Sequences, from_events
 from training.data.texts import texts_of
 from training.recipes import Recipe
 
 #: Rises when the same inputs would give another model.
 FORMAT = 3
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Inputs:
     """Events and catalog of one day's run, in one vocabulary.
 
     known: every sequence up to the day, for histories; train_stops int64 [S]: where the training part of
-    each ends (exclusive, before `cutoff`); all_text float32 [N, E] unit length, or None; cutoff in microseconds.
+    each ends (exclusive, before `cutoff`); all_text float32 [N, E] unit length, or None; cutoff in microseconds;
+    machines, the shoppers that were set aside before anything else.
     """
 
     items: pa.Table
@@ -87,6 +89,7 @@ class Inputs:
     held_out: list[str]
     all_text: npt.NDArray[np.float32] | None
     words: bool
+    machines: Machines
 
     @property
     def text(self) -> npt.NDArray[np.float32] | None:
@@ -126,14 +129,14 @@ def read_inputs(lake: Lake, day: str, recipe: Recipe, which: Partitions) -> Inpu
 def assemble(events: pa.Table, catalog: pa.Table, text: pa.Table | None, recipe: Recipe, *, about: str) -> Inputs:
     """Put EVENTS, a CATALOG and its text vectors (item_id, vector) into one vocabulary, and cut off the last days.
 
-    The cut-off part is held out. `about` names the data in an error. Raises NotEnoughData.
+    The cut-off part is held out. What machines did is in none of it: no model, no list and no question is about them.
+    `about` names the data in an error. Raises NotEnoughData.
     """
     events = events.filter(pc.is_in(events["kind"], value_set=pa.array(INTERACTIONS)))
-    # A history is what feature_repo.sequences says: no action twice; by time, then item, then kind.
-    events = events.group_by(["user_id", "event_time", "item_id", "kind"]).aggregate([]).combine_chunks()
-    events = events.sort_by([("event_time", "ascending"), ("item_id", "ascending"), ("kind", "ascending")])
+    machines = find_machines(events)
+    events = events.filter(pc.invert(machines.of(events["user_id"])))
     catalog = catalog.sort_by("item_id")
-    known = from_events(events, catalog["item_id"].combine_chunks())
+    known = from_events(in_order(events), catalog["item_id"].combine_chunks())
     if len(known.items) < recipe.min_train_interactions:
         raise NotEnoughData(
             f"{about} has {len(known.items)} interactions with items of its catalog, and the recipe {recipe.name} "
@@ -153,7 +156,31 @@ def assemble(events: pa.Table, catalog: pa.Table, text: pa.Table | None, recipe:
         held_out=[d for d in days if d >= _date(cutoff // DAY_US)],
         all_text=_vectors(text, catalog),
         words=texts_of(catalog) is not None,
+        machines=machines,
     )
+
+
+def in_order(events: pa.Table) -> pa.Table:
+    """Put interactions into the order of histories that feature_repo.sequences has: no action twice, ties by its hash.
+
+    By shopper first, so that neither the rows' own order nor the names of events show.
+    """
+    events = events.filter(pc.is_valid(events["item_id"]))
+    events = events.group_by(["user_id", "event_time", "item_id", "kind"]).aggregate([]).combine_chunks()
+    events = events.sort_by([("user_id", "ascending"), ("event_time", "ascending")])
+    users = np.asarray(events["user_id"].combine_chunks().dictionary_encode().indices)
+    times = np.asarray(events["event_time"].combine_chunks().cast(pa.int64()), dtype=np.int64)
+    same = np.zeros(len(events) + 1, dtype=bool)
+    same[1:-1] = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    tied = np.flatnonzero(same[1:] | same[:-1])  # only these are hashed
+    columns = (events[name].take(pa.array(tied)).to_pylist() for name in ("user_id", "item_id", "kind"))
+    said = [
+        tie_break(u, Action(t, i, k))
+        for t, (u, i, k) in zip(times[tied].tolist(), zip(*columns, strict=True), strict=True)
+    ]
+    places = np.zeros(len(events), dtype=np.int64)
+    places[tied[np.argsort(np.asarray(said, dtype="S64"))]] = np.arange(len(tied))
+    return events.take(pa.array(np.lexsort((places, times, users))))
 
 
 def cut_off(times: Ints, owner: Ints, recipe: Recipe) -> int:
@@ -173,92 +200,6 @@ def cut_off(times: Ints, owner: Ints, recipe: Recipe) -> int:
     while held < most and len(np.unique(owner[times // DAY_US >= days[len(days) - held]])) < recipe.holdout_shoppers:
         held += 1
     return int(days[len(days) - held]) * DAY_US
-
-
-def held_out_examples(inputs: Inputs, recipe: Recipe) -> tuple[Examples, npt.NDArray[np.bool_], Ints]:
-    """Make questions of the held-out days: (examples, shopper is new [E], time [E]).
-
-    The history is all a shopper did strictly before, held-out days included, as the engine would know it: actions at
-    one instant are a set, none of which tells of another. Not asked: the repeat of the very last item, and first
-    actions ever (the engine answers those with what is popular).
-    """
-    known = inputs.known
-    place = np.arange(len(known.items))
-    first = firsts_of_instants(known)
-    starts = np.repeat(known.offsets[:-1], known.lengths)
-    fresh_shopper = np.repeat(inputs.train_stops == known.offsets[:-1], known.lengths)
-    previous = known.items[np.maximum(place - 1, 0)]
-    asked = (known.times >= inputs.cutoff) & (first > starts) & (previous != known.items)
-    asked &= inputs.available[known.items - 1]
-    chosen = place[asked]
-    chosen = chosen[sampled(len(chosen), recipe.evaluation_examples, recipe.seed)]
-    return (
-        Examples(known.items, starts[chosen], first[chosen], known.items[chosen]),
-        fresh_shopper[chosen],
-        known.times[chosen],
-    )
-
-
-def firsts_of_instants(sequences: Sequences) -> Ints:
-    """Return for each action the place of the first one of its sequence at the same instant, int64 [T]."""
-    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    new = np.ones(len(sequences.items), dtype=bool)
-    new[1:] = (owner[1:] != owner[:-1]) | (sequences.times[1:] != sequences.times[:-1])
-    return np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
-
-
-def validation_split(train: Sequences, recipe: Recipe) -> tuple[Sequences, Examples]:
-    """Split off the questions that watch for overfitting, the last item of the shoppers seen last: (rest, questions).
-
-    At most a tenth of the shoppers with three interactions or more; their last item is not trained on.
-    """
-    askable = np.flatnonzero(train.lengths >= 3)
-    if not len(askable):
-        raise NotEnoughData("no shopper has three interactions before the held-out days", remedy="ingest more days")
-    last_seen = train.times[train.offsets[1:][askable] - 1]
-    count = min(recipe.validation_examples, max(min(len(askable), 50), len(askable) // 10))
-    chosen = np.sort(askable[np.argsort(-last_seen, kind="stable")[:count]])
-    questions = last_items(train.take(chosen))
-    stops = train.offsets[1:].copy()
-    stops[chosen] -= 1
-    keep = np.arange(len(train.items)) < np.repeat(stops, train.lengths)
-    offsets = np.concatenate([[0], np.cumsum(stops - train.offsets[:-1])]).astype(np.int64)
-    return Sequences(train.items[keep], train.times[keep], offsets, train.keys), questions
-
-
-def ranker_split(
-    train: Sequences, available: npt.NDArray[np.bool_], recipe: Recipe
-) -> tuple[Sequences, Examples, Ints] | None:
-    """Split off what the ranker learns by: (what the sources learn from, questions, shopper of each question).
-
-    The questions are of the last days of `train`, at most a fifth of its days and interactions; the sources see
-    nothing of those days. None where they ask too few, or leave too little.
-    """
-    days, counts = np.unique(train.times // DAY_US, return_counts=True)
-    starts = np.repeat(train.offsets[:-1], train.lengths)
-    place = np.arange(len(train.items))
-    first = firsts_of_instants(train)
-    previous = train.items[np.maximum(place - 1, 0)]
-    askable = (first > starts) & (previous != train.items) & available[train.items - 1]
-    held = 0
-    while held + 1 < len(days) and counts[len(days) - held - 1 :].sum() <= 0.2 * counts.sum():
-        held += 1
-        begin = int(days[len(days) - held]) * DAY_US
-        if int((askable & (train.times >= begin)).sum()) >= recipe.ranker_questions:
-            break
-    if not held:
-        return None
-    begin = int(days[len(days) - held]) * DAY_US
-    chosen = place[askable & (train.times >= begin)]
-    chosen = chosen[sampled(len(chosen), recipe.ranker_questions, recipe.seed)]
-    owner = np.searchsorted(train.offsets, chosen, side="right") - 1
-    kept = train.times < begin
-    if len(chosen) < recipe.ranker_least or int(kept.sum()) < recipe.min_train_interactions:
-        return None
-    lengths = np.bincount(np.repeat(np.arange(len(train)), train.lengths)[kept], minlength=len(train))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    before = Sequences(train.items[kept], train.times[kept], offsets, train.keys)
-    return before, Examples(train.items, starts[chosen], first[chosen], train.items[chosen]), owner
 
 
 def _vectors(table: pa.Table | None, catalog: pa.Table) -> npt.NDArray[np.float32] | None:

@@ -16,7 +16,8 @@ class TrainingData:
 
     items and offsets are training sequences (as in datasets.Sequences); validation, questions that watch for
     overfitting; text float32 [N, E] or None; start, weights to go on from (see training.fitting.warm_start), empty for
-    a training from nothing.
+    a training from nothing; firsts int64 [T], as datasets.firsts_of_instants returns them, or None where each item
+    follows the one before it, whatever its time: so published protocols have it.
     """
 
     item_count: int
@@ -26,3 +27,4 @@ class TrainingData:
     exclude_seen: bool
     text: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None
     start: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    firsts: Ints | None = None

@@ -119,6 +119,7 @@ def measure(
         "ranker": json.loads((bundle / files.RANKER_ABOUT).read_text()),
         "items_ranked": int(questions.available.sum()),
         "train_interactions": len(read.train.items),
+        "machines": read.machines.to_dict(),
         "rankers": {name: compare.summary(r, counts, recipe.seed, shopper) for name, r in rankings.items()},
         "differences": {
             name: compare.difference(rankings["challenger"], r, recipe.seed, shopper)

@@ -119,7 +119,7 @@ def _items_of(split: DataSplit, catalog: pa.Table, text: npt.NDArray[np.float32]
     count = len(split.item_ids)
     category = np.full(count, -1, dtype=np.int32)
     category[: len(catalog)] = category_codes(catalog)
-    return KnownItems(split.item_ids, category, np.ones(count, dtype=bool), text)
+    return KnownItems(split.item_ids, category, np.ones(count, dtype=bool), text, sets=False)
 
 
 def _train(s: Settings, split: DataSplit, items: KnownItems, recipe: Recipe, say: Say | None) -> _Trained:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from contracts import release as files
 from contracts.errors import NotEnoughData
-from training.data import inputs
+from training.data import held_out
 from training.data.datasets import Examples, Ints
 from training.data.inputs import Inputs
 from training.evaluation import compare
@@ -52,7 +52,7 @@ class Questions:
         """Draw the questions from one day's inputs. Raises NotEnoughData for fewer than the recipe wants."""
         from training.evaluation import baselines
 
-        examples, new_shopper, times = inputs.held_out_examples(read, recipe)
+        examples, new_shopper, times = held_out.held_out_examples(read, recipe)
         if len(examples) < recipe.min_evaluation_examples:
             raise NotEnoughData(
                 f"the held-out days {', '.join(read.held_out)} ask {len(examples)} questions, "

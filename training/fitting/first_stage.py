@@ -16,8 +16,8 @@ import pyarrow as pa
 from contracts import release as files
 from retrieval.ranking.ranker import RankerProgram
 from retrieval.ranking.sources import SOURCES, SourceData
-from training.data import inputs
-from training.data.datasets import Examples, Ints, Sequences
+from training.data import held_out
+from training.data.datasets import Examples, Ints, Sequences, firsts_of_instants
 from training.data.inputs import Inputs
 from training.data.training_data import TrainingData
 from training.jobs import job
@@ -39,12 +39,16 @@ RunJob = Callable[[Path], Path]
 
 @dataclass(frozen=True, eq=False)
 class KnownItems:
-    """The vocabulary of N items: category int32 [N], -1: none; available bool [N]; text float32 [N, E] or None."""
+    """The vocabulary of N items: category int32 [N], -1: none; available bool [N]; text float32 [N, E] or None.
+
+    sets: the actions of one instant are a set; published protocols keep the order of their files instead.
+    """
 
     item_ids: pa.Array
     category: npt.NDArray[np.int32]
     available: npt.NDArray[np.bool_]
     text: npt.NDArray[np.float32] | None
+    sets: bool = True
 
     @classmethod
     def of(cls, read: Inputs) -> KnownItems:
@@ -62,7 +66,7 @@ class KnownItems:
         return TrainingData(
             item_count=len(self.item_ids), items=learned.items, offsets=learned.offsets,
             validation=questions.sample(recipe.validation_examples, recipe.seed), exclude_seen=exclude_seen,
-            text=self.text, start=dict(start or {}),
+            text=self.text, start=dict(start or {}), firsts=firsts_of_instants(learned) if self.sets else None,
         )  # fmt: skip
 
 
@@ -83,11 +87,11 @@ class Lessons:
     @classmethod
     def of_last_days(cls, read: Inputs, recipe: Recipe) -> Lessons | None:
         """Take the days before the last ones; the last ones ask. None where they ask too few questions."""
-        split = inputs.ranker_split(read.train, read.available, recipe)
+        split = held_out.ranker_split(read.train, read.available, recipe)
         if split is None:
             return None
         before, asked, shopper = split
-        learned, watched = inputs.validation_split(before, recipe)
+        learned, watched = held_out.validation_split(before, recipe)
         return cls(learned, watched, asked, shopper)
 
 
@@ -175,7 +179,7 @@ def fit_pipeline(
     from training.ranker.pipeline import Pipeline
 
     first = learn_ranker(items, lessons, recipe, folder / "first", run, folder / "bundle", key=key)
-    watched = lessons.watched if lessons is not None else inputs.validation_split(before, recipe)[1]
+    watched = lessons.watched if lessons is not None else held_out.validation_split(before, recipe)[1]
     seen = lessons is not None and lessons.exclude_seen
     data = items.training_data(before, watched, recipe, exclude_seen=seen, start=first.start)
     result = run(job.write_job(folder / "second", recipe, data, key=key))

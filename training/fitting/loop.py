@@ -23,7 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from contracts.errors import TrainingError
 from retrieval.metrics import Values
-from training.data.datasets import Batch, Ints, PackedBatches, segments
+from training.data.datasets import Ints
+from training.data.packing import Batch, PackedBatches, segments
 from training.data.training_data import TrainingData
 from training.fitting import warm_start
 from training.fitting.validation import overfits, validation_ndcg
@@ -102,9 +103,11 @@ class Trainer:
         self.recipe, self.data, self.place, self.key, self.allowed = recipe, data, place, key, allowed
         self.path = folder / checkpoint.FILE
         self.model = build_model(recipe, data).to(place.device)
-        self.cut = segments(data.offsets, recipe.max_length)
+        self.cut = segments(data.offsets, recipe.max_length, data.firsts)
         if not len(self.cut):
-            raise TrainingError("no shopper has two interactions to learn from", remedy="bring more days of events")
+            raise TrainingError(
+                "no shopper has two interactions, at two moments, to learn from", remedy="bring more days of events"
+            )
         steps = max(1, int(self.cut.lengths.sum()) // (recipe.batch_tokens * place.world))
         self.cut = self.cut.repeated(-(-recipe.epoch_steps // steps))
         planned = min(recipe.max_steps, recipe.max_epochs * len(self._batches(0)))
@@ -147,7 +150,7 @@ class Trainer:
         recipe = self.recipe
         return PackedBatches(
             self.data.items, self.cut, width=recipe.max_length, batch_tokens=recipe.batch_tokens * self.place.world,
-            seed=recipe.seed, epoch=epoch,
+            seed=recipe.seed, epoch=epoch, firsts=self.data.firsts,
         )  # fmt: skip
 
     def _learning_rate(self) -> float:

@@ -18,7 +18,7 @@ from contracts import release as files
 from contracts.errors import TakenOver, TrainingError
 from contracts.settings import Settings
 from training import recipes
-from training.data import inputs
+from training.data import held_out, inputs
 from training.data.inputs import Inputs, Partitions
 from training.data.training_data import TrainingData
 from training.fitting import launch, warm_start
@@ -115,12 +115,13 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
 def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData, dict[str, Any]]:
     """Put together what the job learns from, with the weights it starts from, and say where these come from."""
     recipe = asked.recipe
-    learned, questions = inputs.validation_split(read.train, recipe)
+    learned, questions = held_out.validation_split(read.train, recipe)
     log.info(
         "read %d interactions of %d shoppers on %d days; %d are trained on, %d ask in early stopping; held out: %s",
         len(read.known.items), len(read.known), len(read.days), len(learned.items), len(questions),
         ", ".join(read.held_out),
     )  # fmt: skip
+    log.info("%s", read.machines)
     data = KnownItems.of(read).training_data(learned, questions, recipe)
     from_nothing = {"start_from": None, "full_training_day": asked.day}
     if asked.start_from is None:
@@ -180,6 +181,7 @@ def _publish(asked: _Asked, read: Inputs, result: Path, ranker: Path, origin: di
             "cutoff_us": read.cutoff,
             "days": read.days,
             "partitions": asked.which.to_dict(),
+            "machines": read.machines.to_dict(),
             **origin,
         }
         (out / INPUTS).write_bytes(job.to_json(made_from))

@@ -58,6 +58,8 @@ def write_job(folder: Path, recipe: Recipe, data: TrainingData, *, key: str) -> 
         "validation/stops": data.validation.stops,
         "validation/targets": data.validation.targets,
     }
+    if data.firsts is not None:
+        arrays["firsts"] = data.firsts
     if data.text is not None and recipe.text:
         arrays["text"] = data.text
     arrays |= {START + name: array for name, array in data.start.items()}
@@ -84,6 +86,7 @@ def read_job(path: Path) -> tuple[Recipe, TrainingData, str]:
         data = TrainingData(
             item_count=int(about["item_count"]), items=arrays["items"], offsets=arrays["offsets"],
             validation=validation, exclude_seen=bool(about["exclude_seen"]), text=arrays.get("text"),
+            firsts=arrays.get("firsts"),
             start={name.removeprefix(START): a for name, a in arrays.items() if name.startswith(START)},
         )  # fmt: skip
         return Recipe.from_dict(about["recipe"]), data, str(about["key"])

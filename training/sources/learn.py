@@ -9,11 +9,9 @@ import pyarrow as pa
 from retrieval.ranking.item_lists import ItemLists
 from retrieval.ranking.sources import SourceData
 from training.data.datasets import Sequences
+from training.data.popularity import popularity
 from training.sources import neighbours
 from training.sources.content import content
-
-#: Half-life of popularity: what sold last week counts more than what sold last year.
-HALF_LIFE_DAYS = 7.0
 
 
 def learn(
@@ -30,10 +28,8 @@ def learn(
     }
     if reads_like is not None:
         lists["content"] = reads_like
-    age = (sequences.times.max(initial=0) - sequences.times) / neighbours.DAY_US
-    popularity = np.bincount(sequences.items - 1, weights=0.5 ** (age / HALF_LIFE_DAYS), minlength=count)
-    popularity = np.where(available, popularity, 0.0)
-    return SourceData(lists, (popularity / max(float(popularity.sum()), 1e-12)).astype(np.float32), category)
+    popular = np.where(available, popularity(sequences, count), 0.0)
+    return SourceData(lists, (popular / max(float(popular.sum()), 1e-12)).astype(np.float32), category)
 
 
 def category_codes(items: pa.Table) -> npt.NDArray[np.int32]:

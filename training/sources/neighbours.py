@@ -9,9 +9,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from retrieval.ranking.item_lists import ItemLists
-from training.data.datasets import Ints, Sequences
+from training.data.datasets import DAY_US, Ints, Sequences
 
-DAY_US = 86_400_000_000
 #: How many steps apart two items may be, and how far in time: the next visit tells less than this one.
 WINDOW = 5
 #: Half-life in days of what was seen: shops change.

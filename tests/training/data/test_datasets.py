@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training import builders
-from training.data.datasets import PackedBatches, every_prefix, from_events, last_items, pack, segments
+from training.data.datasets import every_prefix, from_events, last_items
+from training.data.packing import PackedBatches, pack, segments
 
 lengths_lists = st.lists(st.integers(0, 30), min_size=1, max_size=40)
 
