@@ -88,4 +88,9 @@ def _only_pseudonyms(split: QuarantineSplit) -> QuarantineSplit:
     if not (clear & kept).any():
         return split
     reasons = pc.if_else(pa.array(clear & kept), "not_pseudonymous", split.reasons)
-    return QuarantineSplit(kept=split.kept.filter(pa.array(~clear[kept])), reasons=reasons, typed=split.typed)
+    return QuarantineSplit(
+        kept=split.kept.filter(pa.array(~clear[kept])),
+        reasons=reasons,
+        typed=split.typed,
+        ahead=split.ahead.filter(pa.array(~clear).take(split.ahead)),
+    )
