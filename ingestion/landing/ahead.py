@@ -37,11 +37,11 @@ class EarlyRows:
     next_time: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{n} rows of {day} came too early and are taken in now" for day, n in sorted(self.taken.items())]
+        lines = [f"taken in now: {n} that came too early for {day}" for day, n in sorted(self.taken.items())]
         if self.waiting:
             lines.append(
-                f"{self.waiting} rows came too early and wait; they come in by themselves, the first once it is "
-                f"{self.next_time}"
+                f"ahead of the clock: {self.waiting}; what came too early comes in by itself, the first at the next "
+                f"landing or run after {self.next_time}"
             )
         return "\n".join(lines)
 

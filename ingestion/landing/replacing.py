@@ -41,10 +41,10 @@ class ReplacedDay:
 
     def __str__(self) -> str:
         if self.withdrawn:
-            return f"{self.day}: {self.had} rows withdrawn, {self.brought} brought"
+            return f"{self.day}: withdrawn {self.had}, brought {self.brought}"
         return (
-            f"{self.day}: {self.brought} rows added to the {self.had} that stay, since these files are not about that "
-            "day; a file of that day alone replaces it"
+            f"{self.day}: added {self.brought} to the {self.had} that stay, since these files are not about that day; "
+            "a file of that day alone replaces it"
         )
 
 

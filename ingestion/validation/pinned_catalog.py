@@ -90,6 +90,7 @@ def pin_catalog(
     newest, made, table, rows = _newest_catalog(lake, day, accept_changes=accept_changes)
     ids = rows.column("item_id")
     fit = compare_items(lake, events, day, ids)
+    figures = _figures(lake, day, newest, rows, fit, accept_changes=accept_changes)
     later = _known(looked_at, table.column("item_id")) >= least_known * len(looked_at)
     why = "others have a later `created_at`" if later else f"it comes from {newest.file}"
     wrong = _misfit(lake, day, looked_at, ids, fit, why, least_known)
@@ -97,7 +98,7 @@ def pin_catalog(
         if not accept_changes:
             raise wrong
         made[ACCEPTED] = True
-    made |= _figures(lake, day, newest, rows, fit, accept_changes=accept_changes)
+    made |= figures
     if correction is not None and pinned is not None:
         told = asdict(correction) | {"instead_of": pinned.digest}
         made["corrections"] = [*pinned.meta.get("corrections", []), told]
