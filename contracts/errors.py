@@ -10,6 +10,7 @@ CaravanError
 │   ├── EmptyPartition       a day without a single usable row
 │   │   └── NothingLanded    no data of this day has been landed yet
 │   ├── UnknownItems         a catalog that does not know most of a day's items
+│   ├── LargeChange          a day, a catalog or a replacement that is far from what was there
 │   └── NotEnoughData        too few rows for the verdict that was asked for
 ├── ArtifactError            the object store, or what is in it
 │   ├── StoreUnavailable     the object store does not answer
@@ -87,6 +88,10 @@ class NothingLanded(EmptyPartition):
 
 class UnknownItems(DataError):
     """A catalog that does not know most of a day's items: another shop's, as a rule."""
+
+
+class LargeChange(DataError):
+    """A day, a catalog or a replacement that is far from what was there: for a person to let pass."""
 
 
 class NotEnoughData(DataError):

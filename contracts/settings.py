@@ -68,6 +68,25 @@ class Settings(BaseSettings):
     catalog_known: float = Field(
         default=0.5, ge=0, le=1, description="Smallest share of a day's items that its catalog must know."
     )
+    unknown_items: float = Field(
+        default=0.3, ge=0, le=1, description="Largest share of a day's interactions that its catalog may not know."
+    )
+    catalog_least: float = Field(
+        default=0.75, ge=0, le=1, description="Part of the usual items that a catalog must have to pass by itself."
+    )
+    day_least: float = Field(
+        default=0.2, ge=0, le=1, description="Part of the usual events, shoppers, items that a day must have."
+    )
+    day_most: float = Field(
+        default=5.0, ge=1, description="How many times as much as usual a day or a catalog may have."
+    )
+    bad_above: float = Field(
+        default=0.1, ge=0, le=1, description="How much above its usual share what cannot be used may lie."
+    )
+    replace_loss: float = Field(
+        default=0.2, ge=0, le=1, description="Part of a day that `ingest --replace` withdraws without asking."
+    )
+    event_days: int = Field(default=40, ge=1, description="Days that an event sent to `POST /events` may be old.")
     feature_engine: Literal["duckdb", "spark"] = Field(default="duckdb", description="Engine of feature tables.")
     engine_slot: str = Field(default="champion", description="Which pointer this serving engine follows.")
     request_deadline: float = Field(default=1.0, gt=0, description="Longest time one answer may take.")

@@ -90,6 +90,7 @@ def wire_parts(s: Settings) -> Parts:
             answers=open_answer_log(s.paths.home, s.engine_slot),
             online_read_deadline=s.online_read_deadline,
             limits=Limits(deadline=s.request_deadline),
+            event_days=s.event_days,
             token_key=s.secret("token_key") if s.token_key else None,
             fence=Fence(s),
         )

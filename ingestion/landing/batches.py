@@ -32,6 +32,9 @@ EVENTS_TABLE = "landing-events"
 CATALOG_TABLE = "landing-catalog"
 FILES_TABLE = "landing-files"
 REFUSED_TABLE = "landing-refused"
+AHEAD_TABLE = "landing-ahead"
+#: How the name of a batch of a file begins; others are of engines' logs.
+OF_FILES = "events-"
 
 #: An event as landed: the contract and the record it was in its file.
 LANDED = EVENTS.append(pa.field("record", pa.int64(), nullable=False))
@@ -53,6 +56,7 @@ class LandedBatch:
     name: str
     read: int
     dropped: tuple[str, ...] = ()
+    ahead: pa.Table | None = None  # LANDED rows that wait for their time; they are quarantined until then
 
 
 def batch_of(
@@ -83,7 +87,16 @@ def batch_of(
         name=raw.name,
         read=raw.read,
         dropped=raw.dropped,
+        ahead=_waiting(raw, split, hash_column),
     )
+
+
+def _waiting(raw: RawFile, split: QuarantineSplit, hash_column: HashColumn | None) -> pa.Table | None:
+    """Return the rows that only came too early, as the lake may hold them; None of other tables than events."""
+    if "event_time" not in split.typed.column_names:
+        return None
+    rows = split.typed.take(split.ahead).cast(EVENTS)
+    return as_stored(rows, hash_column).append_column(LANDED.field("record"), raw.numbers.take(split.ahead))
 
 
 def as_stored(rows: pa.Table, hash_column: HashColumn | None) -> pa.Table:
@@ -144,6 +157,7 @@ def publish_batch(
 
     with ThreadPoolExecutor(_WRITERS) as pool:
         list(pool.map(write, range(len(days))))
+    _keep_ahead(lake, batch, partition, origin=origin, early=_early(undated))
     entry = LandedFile(
         file=batch.name,
         read=batch.read,
@@ -157,6 +171,23 @@ def publish_batch(
     listed = pa.table({"day": pa.array(entry.days, pa.string())})
     publish_tables(lake, FILES_TABLE, partition, listed, undated, entry.to_meta())
     return entry
+
+
+def _early(undated: pa.Table) -> bool:
+    return bool(pc.any(pc.is_in(undated.column("reason"), pa.array(FOR_LATER))).as_py())
+
+
+def _keep_ahead(lake: Lake, batch: LandedBatch, partition: str, *, origin: str, early: bool) -> None:
+    """Keep the rows that wait for their time, or that there are none any more."""
+    if batch.ahead is not None and (early or lake.digest(AHEAD_TABLE, partition) is not None):
+        rows = batch.ahead.combine_chunks()
+        publish_ahead(lake, partition, rows, {"origin": origin, "file": batch.name, "families": batch.families})
+
+
+def publish_ahead(lake: Lake, partition: str, rows: pa.Table, about: dict[str, Any]) -> None:
+    """Write the rows of a batch that wait, with the time of the first (`first_us`) and their number."""
+    first = pc.min(rows.column("event_time").cast(pa.int64())).as_py() if rows.num_rows else None
+    publish_tables(lake, AHEAD_TABLE, partition, rows, None, {**about, "first_us": first, "rows": rows.num_rows})
 
 
 def _shares(undated: pa.Table, rows: list[int]) -> list[dict[str, int]]:

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.lake import Lake
+from contracts.settings import settings
+from ingestion.formats.columns import Mask, mask
 from ingestion.formats.json_lines import parse_json_lines
 from ingestion.formats.raw_files import RawFile
 from ingestion.landing import batches
@@ -26,6 +28,8 @@ from ingestion.rules.schema import EVENT_SCHEMA
 from ingestion.rules.split import QuarantineSplit, split_rows
 
 _SEGMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.jsonl$")
+#: A segment spans midnights, and the oldest and the newest event that the door takes fall on days of their own.
+_MIDNIGHTS = 3
 _FOLDER = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 
 
@@ -58,7 +62,7 @@ def _segment(lake: Lake, path: Path, now: datetime) -> FileReport | None:
     if not parsed.table.num_rows and not parsed.refused:
         return None
     raw = RawFile.of_text(name, "jsonl", parsed)
-    split = _only_pseudonyms(split_rows(raw, EVENT_SCHEMA, now=now))
+    split = _few_days(_only_pseudonyms(split_rows(raw, EVENT_SCHEMA, now=now)))
     batch = batches.batch_of(raw, split, None, keep_pseudonym)
     entry = batches.publish_batch(lake, batch, partition, origin="log", log_bytes=len(data))
     return report_of(entry, EVENT_SCHEMA.name, name, "landed")
@@ -84,8 +88,23 @@ def _only_pseudonyms(split: QuarantineSplit) -> QuarantineSplit:
     for name in PERSONAL:
         hashed = pc.match_substring_regex(split.typed.column(name), PSEUDONYM.pattern)
         clear |= ~np.asarray(pc.fill_null(hashed, True).to_numpy(), bool)
-    kept = np.asarray(pc.is_null(split.reasons).to_numpy(zero_copy_only=False), bool)
-    if not (clear & kept).any():
-        return split
-    reasons = pc.if_else(pa.array(clear & kept), "not_pseudonymous", split.reasons)
-    return QuarantineSplit(kept=split.kept.filter(pa.array(~clear[kept])), reasons=reasons, typed=split.typed)
+    return _aside(split, clear, "not_pseudonymous")
+
+
+def _few_days(split: QuarantineSplit) -> QuarantineSplit:
+    """Quarantine rows of more days than the door lets through: each day costs a partition in every table."""
+    numbers = batches.day_numbers(split.typed.column("event_time"))
+    kept = mask(pc.is_null(split.reasons))
+    newest = np.unique(numbers[kept])[-(settings().event_days + _MIDNIGHTS) :]
+    return _aside(split, kept & ~np.isin(numbers, newest), "event_time_too_late")
+
+
+def _aside(split: QuarantineSplit, rows: Mask, reason: str) -> QuarantineSplit:
+    """Quarantine those of `rows` that are kept, and let none of them wait for its time."""
+    kept = mask(pc.is_null(split.reasons))
+    return QuarantineSplit(
+        kept=split.kept.filter(pa.array(~rows[kept])),
+        reasons=pc.if_else(pa.array(rows & kept), reason, split.reasons),
+        typed=split.typed,
+        ahead=split.ahead.filter(pa.array(~rows).take(split.ahead)),
+    )

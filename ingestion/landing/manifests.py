@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Final, Self
+
+#: Origin of a partition that another file has replaced.
+WITHDRAWN: Final = "withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ingestion.landing.ahead import EarlyRows
 from ingestion.landing.manifests import LandedFile
+from ingestion.landing.replacing import ReplacedDay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class LandingReport:
 
     source: str
     files: tuple[FileReport, ...]
+    replaced: tuple[ReplacedDay, ...] = ()
+    early: EarlyRows = field(default_factory=lambda: EarlyRows(taken={}))
 
     @property
     def read(self) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias, cast
 
 from contracts.events import CLOCK_SKEW, EARLIEST, EVENTS, KINDS, MAX_ID, MAX_POSITION, MAX_QUERY, MAX_VALUE
 from ingestion.formats.values import (
@@ -32,8 +32,11 @@ _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _Judged: TypeAlias = tuple[Any, str]
 
 
-def judge_event(raw: Any, now: datetime) -> tuple[dict[str, Any] | None, str]:
-    """Return the event in `raw` by the contract's columns, or None and the first reason that applies."""
+def judge_event(raw: Any, now: datetime, *, days: int | None = None) -> tuple[dict[str, Any] | None, str]:
+    """Return the event in `raw` by the contract's columns, or None and the first reason that applies.
+
+    `days`: how old it may be; each day that events are sent for is one more to publish, so HTTP may not reach far.
+    """
     if not isinstance(raw, dict):
         return None, "not_an_object"
     for name, value in raw.items():
@@ -44,6 +47,8 @@ def judge_event(raw: Any, now: datetime) -> tuple[dict[str, Any] | None, str]:
         event[name], reason = judge(raw.get(name), event, now)
         if reason:
             return None, reason
+    if days is not None and cast("datetime", event["event_time"]) < now - timedelta(days=days):
+        return None, "event_time_too_late"
     return event, ""
 
 

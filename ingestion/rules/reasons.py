@@ -36,6 +36,7 @@ EVENT_REASONS: Final[dict[str, str]] = {
     "missing_event_time": "`event_time` is empty",
     "event_time_in_future": "`event_time` is later than the clock at landing (five minutes are allowed)",
     "event_time_too_old": "`event_time` is before 1990",
+    "event_time_too_late": "it came over HTTP and is older than `CARAVAN_EVENT_DAYS`; files may bring it",
     "bad_event_id": _identifier("event_id", "e-1"),
     "missing_event_id": "`event_id` is empty",
     "bad_user_id": _identifier("user_id", "007"),

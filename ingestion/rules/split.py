@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
@@ -28,6 +28,8 @@ class QuarantineSplit:
     kept: pa.Table
     reasons: pa.Array
     typed: pa.Table
+    #: Positions of the rows against which nothing speaks but that their time has not come.
+    ahead: pa.Array = field(default_factory=lambda: pa.array([], pa.int64()))
 
     @property
     def bad(self) -> pa.Array:
@@ -38,20 +40,20 @@ class QuarantineSplit:
 def typed_table(raw: RawFile, schema: TableSchema) -> tuple[pa.Table, dict[str, Mask]]:
     """Return `raw` in the contract's types, and reason -> rows whose value did not convert. Absent columns are null."""
     arrays, failed = [], {}
-    for field in schema.arrow:
-        if field.name not in raw.table.column_names:
-            arrays.append(pa.nulls(raw.table.num_rows, field.type))
+    for wanted in schema.arrow:
+        if wanted.name not in raw.table.column_names:
+            arrays.append(pa.nulls(raw.table.num_rows, wanted.type))
             continue
-        column, meaning = raw.table.column(field.name), meaning_of(field.name)
-        invalid = raw.wrong.get(field.name, np.zeros(raw.table.num_rows, bool))
+        column, meaning = raw.table.column(wanted.name), meaning_of(wanted.name)
+        invalid = raw.wrong.get(wanted.name, np.zeros(raw.table.num_rows, bool))
         if raw.format == "csv" and meaning in ("identifier", "shopper"):
             column, rounded = without_floats(column)
             invalid = invalid | rounded
-        converted = convert(column, field.type, meaning)
+        converted = convert(column, wanted.type, meaning)
         arrays.append(converted.column)
         invalid = invalid | converted.invalid
         if invalid.any():
-            failed[f"bad_{field.name}"] = invalid
+            failed[f"bad_{wanted.name}"] = invalid
     nullable = pa.schema([pa.field(f.name, f.type) for f in schema.arrow])
     table = pa.table(arrays, schema=nullable)
     if "available" in table.column_names:  # a product that says nothing can be bought
@@ -78,9 +80,12 @@ def split_rows(
     table, failed = typed_table(raw, schema)
     for reason, rows in schema.failures(table).items():
         failed[reason] = failed[reason] | rows if reason in failed else rows
+    future = np.zeros(table.num_rows, bool)
     if now is not None and "event_time" in table.column_names:
         limit = pa.scalar(now + CLOCK_SKEW, table.schema.field("event_time").type)
-        failed["event_time_in_future"] = mask(pc.greater(table.column("event_time"), limit))
+        future = mask(pc.greater(table.column("event_time"), limit))
+    ahead = future & ~np.logical_or.reduce([future & ~future, *failed.values()])
+    failed["event_time_in_future"] = future
     names = list(schema.reasons)
     codes = np.full(table.num_rows, -1, np.int16)
     for code in range(len(names) - 1, -1, -1):
@@ -90,7 +95,7 @@ def split_rows(
     codes[duplicates(table, schema, codes < 0, stored)] = duplicate
     reasons = pa.array(names, pa.string()).take(pa.array(codes, pa.int16(), mask=codes < 0))
     kept = table.filter(pa.array(codes < 0)).cast(schema.arrow)
-    return QuarantineSplit(kept=kept, reasons=reasons, typed=table)
+    return QuarantineSplit(kept=kept, reasons=reasons, typed=table, ahead=pa.array(np.flatnonzero(ahead)))
 
 
 def duplicates(table: pa.Table, schema: TableSchema, candidates: Mask, stored: Stored | None = None) -> Mask:

@@ -15,6 +15,8 @@ from artifacts.publish import read_manifest
 from contracts.errors import NothingLanded
 from ingestion.landing import batches
 from ingestion.landing.manifests import LandedDay
+from ingestion.rules.reasons import HARMLESS
+from ingestion.validation.changes import UNREADABLE, DayFigures
 
 EVENTS_TABLE = "events"
 #: How far back a run looks for rows that landed after their day was published; older ones wait for a run of their day.
@@ -34,13 +36,25 @@ class PublishedDay:
     kept: int
     quarantined: dict[str, int]
     undated: dict[str, int] = field(default_factory=dict)  # of its files' records without a usable day, its part
-    machines: dict[str, Any] = field(
-        default_factory=dict
-    )  # as ingestion.rules.machines counts them, where there are any
+    machines: dict[str, Any] = field(default_factory=dict)  # as ingestion.rules.machines counts them, if any
+    figures: dict[str, float] = field(default_factory=dict)  # its numbers, for what is usual; an older day has few
+    changes: list[dict[str, Any]] = field(default_factory=list)  # large changes that a person let pass
+    open: bool = False  # it was not over when it was published, so that nobody could say whether it is whole
 
     def to_meta(self) -> dict[str, Any]:
-        """Return it under the names that it has at rest."""
-        return {name: value for name, value in asdict(self).items() if value or name not in ("undated", "machines")}
+        """Return it under the names that it has at rest; what is not said is left out, as in older manifests."""
+        always = ("batches", "columns", "read", "kept", "quarantined")
+        return {name: value for name, value in asdict(self).items() if value or name in always}
+
+    @property
+    def bad(self) -> int:
+        """Rows that cannot be used, those of its files without a usable day too."""
+        return sum(n for reason, n in self.quarantined.items() if reason not in HARMLESS) + sum(self.undated.values())
+
+    def about(self) -> DayFigures:
+        """Return its numbers; of a day that an older version published, those that its counts tell."""
+        known = {"events": self.kept, UNREADABLE: self.bad / max(self.kept + self.bad, 1)}
+        return DayFigures(numbers=known | self.figures, changes=self.changes)
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> Self:
@@ -54,6 +68,9 @@ class PublishedDay:
             quarantined=meta["quarantined"],
             undated=meta.get("undated") or {},
             machines=meta.get("machines") or {},
+            figures=meta.get("figures") or {},
+            changes=meta.get("changes") or [],
+            open=bool(meta.get("open")),
         )
 
 
@@ -66,13 +83,21 @@ class DaySurvey:
     published: dict[str, PublishedDay]
     digests: dict[str, str]  # of the published days
 
+    today: str
+
     @property
     def changed(self) -> list[str]:
-        """The days that are not published as they landed, the earliest first."""
-        return [d for d in self.days if d not in self.published or self.published[d].batches != self.landed[d]]
+        """The days that are not published as they landed, or were before they were over; the earliest first."""
+        return [
+            d
+            for d in self.days
+            if d not in self.published
+            or self.published[d].batches != self.landed[d]
+            or (self.published[d].open and d < self.today)
+        ]
 
 
-def survey_days(lake: Lake, day: str) -> DaySurvey:
+def survey_days(lake: Lake, day: str, today: str) -> DaySurvey:
     """Look at `day`, every landed day before it that is not published, and the LATE_DAYS last ones.
 
     Raises NothingLanded when there is no event of `day`.
@@ -102,6 +127,7 @@ def survey_days(lake: Lake, day: str) -> DaySurvey:
         landed=landed,
         published={d: PublishedDay.from_manifest(m) for d, m in manifests.items()},
         digests={d: m.digest for d, m in manifests.items()},
+        today=today,
     )
 
 

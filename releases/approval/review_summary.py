@@ -14,6 +14,7 @@ from artifacts.publish import read_file, read_manifest, resolve
 from contracts import release as files
 from contracts.errors import ArtifactError, NotFound
 from monitoring.canary_policy import POLICIES
+from releases.approval import data_changes
 from releases.approval.summary_figures import plain, quality, slices
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Facts:
     gate: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
     drift: str = ""
+    changes: tuple[str, ...] = ()  # large changes of the data that a person let pass
     champion: str | None = None
     serving: str = ""  # the shop whose champion serves the region
     missing: str = ""
@@ -81,7 +83,8 @@ def gather(ledger: Ledger, store: Store, source: str, digest: str) -> Facts:
     except ArtifactError as error:
         return Facts(**about, missing=str(error))
     drift = _drift(store, source, str(manifest.meta.get("day", "")), digest)
-    return Facts(**about, meta=manifest.meta, **parts, drift=drift)
+    changes = data_changes.large_changes(store, parts["lineage"])
+    return Facts(**about, meta=manifest.meta, **parts, drift=drift, changes=changes)
 
 
 def compose(facts: Facts) -> Brief:
@@ -150,7 +153,8 @@ def _data(facts: Facts) -> str:
     count = facts.evaluation.get("train_interactions")
     trained = f", {count} interactions learned from" if count else ""
     code = plain(facts.lineage.get("commit", "unknown"))
-    return f"#### Data\n\n{window}{trained}; code {code[:12]}."
+    told = "".join(f"\n- **{plain(change)}**" for change in facts.changes)
+    return f"#### Data\n\n{window}{trained}; code {code[:12]}." + (f"\n{told}" if told else "")
 
 
 def _road(policy: str, facts: Facts) -> str:

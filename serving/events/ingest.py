@@ -78,8 +78,10 @@ class Intake:
         *,
         may_write: Callable[[], None] = lambda: None,
         known_ids: int = KNOWN_EVENT_IDS,
+        days: int | None = None,
     ) -> None:
-        """Set up; `may_write` raises Fenced in a region that may no longer write."""
+        """Set up; `may_write` raises Fenced in a region that may no longer write. `days`: how old an event may be."""
+        self._days = days
         self._may_write = may_write
         self._log = log
         self._pusher = pusher
@@ -107,7 +109,7 @@ class Intake:
         """Give each event its verdict; the ids of fresh ones are known from now on."""
         delivery, now = _Delivery(), datetime.now(UTC)
         for raw in events:
-            event, reason = judge_event(raw, now)
+            event, reason = judge_event(raw, now, days=self._days)
             problem = describe(reason) if reason else ""
             if event is not None and not by.may_speak_for(event["user_id"]):
                 event, problem = None, "user_id: not the shopper of the token"

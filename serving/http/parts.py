@@ -60,6 +60,7 @@ class Seams:
     answers: EventLog
     online_read_deadline: float
     limits: Limits = field(default_factory=Limits)
+    event_days: int | None = None
     token_key: str | None = None
     fence: Fence | None = None
 
@@ -85,7 +86,7 @@ def assemble(seams: Seams) -> Parts:
         log=seams.log,
         answers=seams.answers,
         pusher=pusher,
-        intake=Intake(seams.log, pusher, seams.identifiers, may_write=may_write),
+        intake=Intake(seams.log, pusher, seams.identifiers, may_write=may_write, days=seams.event_days),
         fence=seams.fence,
         tokens=Tokens(seams.token_key),
         vectors=QueryVectors(),

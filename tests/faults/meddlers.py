@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -40,8 +41,8 @@ class Meddlers:
                     CALLER_HEADER: "shop", USER_HEADER: who, PSEUDONYM_HEADER: who, SHOPPER_HEADER: who,
                     ARM_HEADER: "canary", RELEASE_HEADER: "b" * 64, "cookie": f"{SHOPPER_COOKIE}={who}",
                 }  # fmt: skip
-                event = {"event_id": who, "event_time": "2026-01-01T00:00:00Z", "user_id": who, "kind": "purchase",
-                         "item_id": "i-00001"}  # fmt: skip
+                event = {"event_id": who, "event_time": datetime.now(UTC).isoformat(), "user_id": who,
+                         "kind": "purchase", "item_id": "i-00001"}  # fmt: skip
                 path, body = ("/events", {"events": [event]}) if number % 3 == 0 else ("/recommend", {"user_id": who})
                 with suppress(httpx.TransportError):
                     client.post(path, json=body, headers=claims)

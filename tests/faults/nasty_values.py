@@ -8,6 +8,7 @@ import pickle
 import random
 import string
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def valid_body(draw: random.Random, route: str) -> dict[str, Any]:
     if route == "/events":
         event = {
             "event_id": f"e-{draw.getrandbits(64)}",
-            "event_time": "2026-01-05T12:00:00Z",
+            "event_time": f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT12:00:00Z}",
             "user_id": f"shopper-{draw.randint(0, 50)}",
             "session_id": "s-1",
             "kind": "view",

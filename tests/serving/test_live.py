@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -21,7 +21,7 @@ from tests.waiting import until
 def event(number: int) -> dict[str, object]:
     return {
         "event_id": f"e-{number}",
-        "event_time": "2026-01-05T12:00:00Z",
+        "event_time": f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT12:00:00Z}",
         "user_id": "anna",
         "kind": "view",
         "item_id": "i-00001",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from caravan.cli.console.os_user import os_user
 from contracts.dates import read_day
 from contracts.errors import SettingsError
 from contracts.exit_codes import REFUSED
@@ -33,12 +34,15 @@ def ingest(
     judgments: Annotated[Path | None, typer.Option(help="Relevance judgments: query, item_id, relevance.")] = None,
     source: Annotated[str | None, typer.Option(help="Read a public data set from a folder instead.")] = None,
     shop: Annotated[str | None, typer.Option(help="Name that it has in the lake.")] = None,
-    replace: Annotated[bool, typer.Option(help="Withdraw what other files brought for the days of these.")] = False,
+    replace: Annotated[
+        bool, typer.Option(help="Withdraw what other files brought for the days that these are about.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --replace: also where days lose rows by it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring events, a catalog or a public data set into the lake. A bad file is set aside, the others go in."""
     from artifacts.lake import Lake
-    from ingestion.landing.land import land, land_source
+    from ingestion.landing.land import Replace, land, land_source
     from ingestion.pseudonymize import Pseudonymizer
     from ingestion.sources import get
 
@@ -52,8 +56,9 @@ def ingest(
     name = _shop_name(shop or (adapter.name if adapter else s.shop))
     lake = Lake.of(s, name)
     key = Pseudonymizer(s.secret("pseudonym_key"))
+    how: Replace = "confirmed" if replace and yes else replace
     if adapter is not None:
-        report = land_source(lake, adapter, given[0], pseudonymizer=key, replace=replace, progress=_say)
+        report = land_source(lake, adapter, given[0], pseudonymizer=key, replace=how, progress=_say)
     else:
         report = land(
             lake,
@@ -61,7 +66,7 @@ def ingest(
             catalog,
             judgments,
             pseudonymizer=key,
-            replace=replace,
+            replace=how,
             progress=_say,
         )
     _show(report, as_json=as_json)
@@ -72,14 +77,28 @@ def ingest(
 def validate(
     day: Annotated[str, typer.Argument(help="YYYY-MM-DD (UTC).")],
     source: Annotated[str | None, typer.Option(help="Data source; default: the setting `shop`.")] = None,
-    accept_changes: Annotated[bool, typer.Option(help="Let a changed schema pass.")] = False,
+    accept_changes: Annotated[
+        bool, typer.Option(help="Let changed columns, and numbers far from the usual ones, pass.")
+    ] = False,
+    correct_catalog: Annotated[
+        bool, typer.Option("--correct-catalog", help="Pin the newest catalog for a day that ran; asks for --reason.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why the catalog is corrected; kept with it.")] = "",
     max_quarantined: Annotated[float, typer.Option(min=0, max=1, help="Largest share of bad rows.")] = 0.5,
     as_json: Json = False,
 ) -> None:
     """Publish the clean partition of a day, as the first step of the nightly chain does."""
     from artifacts.lake import Lake
+    from ingestion.validation.pinned_catalog import CatalogCorrection
     from ingestion.validation.validate import validate_day
 
+    why = " ".join(reason.split())[:500]
+    if correct_catalog != bool(why):
+        raise SettingsError(
+            "a catalog is corrected for a reason that is kept, and a reason is for that alone",
+            remedy="`caravan validate DAY --correct-catalog --reason WHY`",
+        )
+    at = datetime.now(UTC).isoformat(timespec="seconds")
     s = settings()
     report = validate_day(
         Lake.of(s, _shop_name(source or s.shop)),
@@ -87,6 +106,7 @@ def validate(
         event_log=s.paths.event_log,
         accept_changes=accept_changes,
         max_quarantined=max_quarantined,
+        correction=CatalogCorrection(by=os_user(), at=at, reason=why) if correct_catalog else None,
     )
     typer.echo(json.dumps(asdict(report), indent=2) if as_json else str(report))
 
@@ -179,6 +199,7 @@ def _show(report: LandingReport, *, as_json: bool) -> None:
         days = list(report.days)
         explained = _explained(report)
         found = {"source": report.source, **total, "explained": explained, "days": days, "files": files}
+        found |= {"replaced": [asdict(d) for d in report.replaced], "early": asdict(report.early)}
         typer.echo(json.dumps(found, indent=2))
         return
     rows = [
@@ -197,6 +218,8 @@ def _show(report: LandingReport, *, as_json: bool) -> None:
     _table(f"{report.source}: {report.read:,} rows read, {report.kept:,} kept", head, rows)
     for reason, meaning in _explained(report).items():
         typer.secho(f"{report.quarantined[reason]:,} x {reason}: {meaning}", err=True)
+    for line in [*map(str, report.replaced), *str(report.early).splitlines()]:
+        typer.secho(line, err=True)
     for file in report.refused:
         typer.secho(f"refused {file.reason}", fg=typer.colors.RED, err=True)
 

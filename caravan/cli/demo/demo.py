@@ -149,7 +149,10 @@ def _land(console: Any, s: Settings, made: MadeShop) -> None:
     from ingestion.pseudonymize import Pseudonymizer
 
     key = Pseudonymizer(s.secret("pseudonym_key"))
-    landed = land(Lake.of(s, s.shop), made.events, made.catalog, made.judgments, pseudonymizer=key, replace=True)
+    landed = land(
+        Lake.of(s, s.shop), made.events, made.catalog, made.judgments,
+        pseudonymizer=key, replace="confirmed",
+    )  # fmt: skip
     if landed.refused:
         raise DataError(f"the shop could not land: {landed.refused[0].reason}", remedy="run `caravan demo` again")
     console.print(f"{landed.read:,} rows read, {landed.kept:,} kept, {sum(landed.quarantined.values()):,} quarantined")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from caravan.cli.console.ending import tell
+from caravan.cli.console.os_user import os_user
 from contracts.errors import ErasureUnfinished, SettingsError
 from contracts.region import RegionName, named
 from contracts.settings import Settings, settings
@@ -67,7 +67,7 @@ def forget(
             s,
             regions,
             shopper,
-            by=_actor(),
+            by=os_user(),
             reason=reason,
             without_vault=without_vault,
             hashed=hashed,
@@ -83,13 +83,6 @@ def _regions(s: Settings, region: str) -> tuple[RegionName, ...]:
         return (s.region,)  # addresses that are set are those of one region
     others = (name for name in get_args(RegionName) if name != s.region and (s.home / "regions" / name).is_dir())
     return (s.region, *others)
-
-
-def _actor() -> str:
-    try:
-        return f"os user {getpass.getuser()[:64]}"
-    except (KeyError, OSError):
-        return "os user unknown"
 
 
 def _board(quiet: bool) -> Any:

@@ -33,7 +33,8 @@ def shops(tmp_path: Path) -> tuple[MadeShop, MadeShop]:
 def viewed(items: int, known: int, tmp_path: Path, where: Lake) -> None:
     """A day on which `items` different items were viewed, of which the catalog knows `known`."""
     view = rows(2)[1] | {"kind": "view", "query": None, "position": None, "value": None}
-    events = [view | {"event_id": f"v{n}", "item_id": f"item-{n}"} for n in range(items)]
+    times = [(n, again) for n in range(items) for again in range(8 if n < known else 1)]
+    events = [view | {"event_id": f"v{n}-{again}", "item_id": f"item-{n}"} for n, again in times]
     titled: list[dict[str, Any]] = [{"item_id": f"item-{n}", "title": f"Item {n}"} for n in range(known)]
     more: list[dict[str, Any]] = [{"item_id": f"other-{n}", "title": f"Other {n}"} for n in range(500)]
     path = catalog(tmp_path / f"{known}.jsonl", titled + more)
