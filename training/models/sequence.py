@@ -21,8 +21,8 @@ from torch.nn import functional as F  # noqa: N812
 OWN_DROPOUT = 0.2
 
 
-#: The gate starts near the mean: a share of sigmoid(-2) = .12 for the hidden state, until it has learned something.
-FIRST_GATE = -2.0
+#: The gate starts near the mean: a share of sigmoid(-1) = .27 for the hidden state, until it has learned something.
+FIRST_GATE = -1.0
 
 
 @dataclass(frozen=True, kw_only=True)
