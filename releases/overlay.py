@@ -165,11 +165,15 @@ class Keeper(threading.Thread):
         self._seen: dict[str, tuple[str | None, ...]] = {}
 
     def run(self) -> None:
+        told = ""
         while not self._stop_event.wait(self._every_s):
             try:
                 self.look()
+                told = ""
             except CaravanError as error:
-                log.warning("no overlay is made: %s", error)
+                if str(error) != told:  # for hours, where this region is not the active one
+                    log.warning("no overlay is made: %s", error)
+                told = str(error)
             except Exception:  # nothing ends it but the controller
                 log.exception("no overlay is made")
 

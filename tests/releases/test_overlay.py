@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +12,17 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from artifacts.lake import DATA, Lake
-from artifacts.overlay import KIND, Overlay, overlay_ref, read_overlay
+from artifacts.lake import DATA
+from artifacts.overlay import KIND, overlay_ref, read_overlay
 from artifacts.publish import manifest_key, point, publish, read_manifest, resolve
 from artifacts.signature import new_signing_key, signature_key, verify
 from contracts.errors import DataError, EmptyPartition, SchemaChanged, UnknownItems
 from contracts.settings import Settings
-from ingestion.landing.land import land
-from ingestion.validation.validate import validate_day
 from recovery.snapshots import verify as snapshot_verify
 from releases.overlay import Keeper, make, newest_trusted, served_shops
 from tests.fakes import MemoryStore
-from tests.ingestion.builders import KEY, NOW, catalog, parquet, rows
 from tests.recovery.vaults import SmallRegion
-
-DAYS = ("2024-03-04", "2024-03-05", "2024-03-06")
-SIGNING = new_signing_key()
-ITEMS = 40
-AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
-
-
-class Shop:
-    """A shop whose first night has run."""
-
-    def __init__(self, folder: Path, *, name: str = "shop", store: MemoryStore | None = None) -> None:
-        self.folder = folder
-        self.s = Settings(signing_key=SIGNING, home=folder / "home")
-        self.store = store or MemoryStore()
-        self.lake = Lake(self.store, name, folder / "cache")
-        self.nights = 0
-
-    def land(self, sold_out: set[int] | None = None, *, items: range | list[int] = range(ITEMS), **more: Any) -> None:
-        """Land a catalog; `more` gives fields to each item, None takes one away."""
-        made = []
-        for n in items:
-            item = {"item_id": f"item-{n}", "title": f"Item {n}", "available": n not in (sold_out or set()), **more}
-            made.append({name: value for name, value in item.items() if value is not None})
-        land(self.lake, [], catalog(self.folder / "catalog.jsonl", made), pseudonymizer=KEY, now=NOW)
-
-    def night(self, **options: Any) -> None:
-        """Land events of the next day, and validate it, which pins the newest catalog."""
-        events = parquet(rows(12, day=self.nights), self.folder / f"events-{self.nights}")
-        land(self.lake, [events], pseudonymizer=KEY, now=NOW)
-        validate_day(self.lake, DAYS[self.nights], least_known=0.5, **options)
-        self.nights += 1
-
-    def make(self, **options: Any) -> Overlay:
-        return make(self.lake, self.s, now=AT, **options).overlay
+from tests.releases.landed_shop import DAYS, ITEMS, Shop
 
 
 @pytest.fixture

@@ -66,6 +66,5 @@ def _tell(told: dict[str, Any], *, as_json: bool) -> None:
     new = "is new" if told["made"] else "holds"
     typer.echo(
         f"overlay {told['digest'][:12]} of {told['shop']} {new}: number {told['number']} of {told['at']}, "
-        f"{told['unavailable']} items cannot be had, {told['available_again']} can be had again (catalog "
-        f"{told['catalog']})"
+        f"sold out: {told['unavailable']}, available again: {told['available_again']} (catalog {told['catalog']})"
     )
