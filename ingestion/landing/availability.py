@@ -9,12 +9,11 @@ import pyarrow.parquet as pq
 
 from artifacts.lake import DATA, Lake
 from contracts.errors import DataError, SchemaChanged, UnknownItems
+from contracts.settings import settings
 from ingestion.landing import batches
 from ingestion.landing.manifests import LandedTable
 
 PINNED_TABLE = "catalog"
-#: Part of the pinned catalog's items, and of those that could be had, that a newer one must have to be taken by itself.
-LEAST_LEFT = 0.75
 #: A catalog of fewer items says nothing when it shrinks.
 FEW_ITEMS = 20
 _REMEDY = "land the whole catalog; or let it pass with `caravan overlay make --source {shop} --accept-changes`"
@@ -66,13 +65,13 @@ def check_landed(lake: Lake, landed: str, found: Availability, day: str) -> None
         raise SchemaChanged(
             f"the catalog {newest.file} has lost the column {', '.join(lost)}, which that of {day} had", remedy=remedy
         )
-    pinned = read_pinned(lake, day)
+    pinned, least = read_pinned(lake, day), settings().catalog_least
     left = len(pinned.items & found.items)
-    if len(pinned.items) >= FEW_ITEMS and left < LEAST_LEFT * len(pinned.items):
+    if len(pinned.items) >= FEW_ITEMS and left < least * len(pinned.items):
         raise UnknownItems(
             f"{left} of the {len(pinned.items)} items of {day} are left in the catalog {newest.file}", remedy=remedy
         )
-    if len(pinned.available) >= FEW_ITEMS and len(found.available) < LEAST_LEFT * len(pinned.available):
+    if len(pinned.available) >= FEW_ITEMS and len(found.available) < least * len(pinned.available):
         raise DataError(
             f"{len(found.available)} items of the catalog {newest.file} can be had; on {day} it was "
             f"{len(pinned.available)}",

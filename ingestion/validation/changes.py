@@ -23,6 +23,8 @@ from ingestion.rules.usual import Change, amount_changed, share_changed
 #: How many days before a day are looked at, and how many must be there for a verdict; of a catalog, which is a state
 #: and not a flow, one is enough to see it shrink.
 WINDOW, LEAST_DAYS, LEAST_CATALOGS = 28, 5, 1
+#: The first Sunday may be this many times further from the usual day, since nobody knows yet what Sundays are like.
+FIRST_OF_ITS_KIND = 2
 UNREADABLE, UNKNOWN = "rows that cannot be used", "interactions with unknown items"
 ITEMS = "items"
 _SHARES = (UNREADABLE, UNKNOWN)
@@ -73,12 +75,12 @@ def large_changes(
     *,
     least: float,
     s: Settings,
-    least_days: int = LEAST_DAYS,
+    state: bool = False,
     today: str = "",
 ) -> list[Change]:
     """Return the numbers of `day` that are far from the usual ones of the days before it in `history`.
 
-    A day that is not over `today` may still grow.
+    A day that is not over `today` may still grow. A `state` (a catalog) has no days of the week.
     """
     before = sorted(d for d in history if d < day)[-WINDOW:]
     over = not today or day < today
@@ -90,10 +92,11 @@ def large_changes(
         if name in _SHARES:
             if len(known) >= LEAST_DAYS:
                 change = share_changed(name, value, list(known.values()), above=s.bad_above)
-        elif len(known) >= least_days:
+        elif len(known) >= (LEAST_CATALOGS if state else LEAST_DAYS):
             alike = [v for d, v in known.items() if _weekday(d) == _weekday(day)]
-            most = s.day_most if len(known) >= LEAST_DAYS else float("inf")
-            change = amount_changed(name, value, list(known.values()), alike, least=least, most=most, over=over)
+            slack = 1 if state or alike else FIRST_OF_ITS_KIND
+            most = slack * s.day_most if len(known) >= LEAST_DAYS else float("inf")
+            change = amount_changed(name, value, list(known.values()), alike, least=least / slack, most=most, over=over)
         if change is not None:
             found.append(change)
     return found

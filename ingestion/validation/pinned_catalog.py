@@ -19,7 +19,6 @@ from ingestion.landing import batches
 from ingestion.landing.manifests import LandedTable
 from ingestion.validation.changes import (
     ITEMS,
-    LEAST_CATALOGS,
     WINDOW,
     DayFigures,
     at_rest,
@@ -112,7 +111,7 @@ def _figures(
     """Return a catalog's numbers and large changes, as its manifest keeps them. Raises LargeChange."""
     numbers = figures_of_catalog(rows, fit.unknown / max(fit.interactions, 1))
     s = settings()
-    large = large_changes(day, numbers, _history(lake, day), least=s.catalog_least, s=s, least_days=LEAST_CATALOGS)
+    large = large_changes(day, numbers, _history(lake, day), least=s.catalog_least, s=s, state=True)
     if large and not accept_changes:
         left = next((c for c in large if c.what == ITEMS and c.value < c.usual), None)
         what = f"{left.value:g} of {left.usual:g} items are left: the catalog" if left else "the catalog"
