@@ -92,10 +92,11 @@ def fetch(store: Store, digest: str, cache: Path) -> Path:
     """Fetch a local, verified copy of the directory `digest`: `<cache>/<digest>`. Raises NotFound or Tampered.
 
     A copy that was verified once is taken as it is: the cache is ours alone and immutable. The copy is built
-    beside its place and renamed, so a crash leaves no half directory.
+    beside its place and renamed, so a crash leaves no half directory. A copy that is there is never taken away from
+    others who read it: several processes fetch one digest at once.
     """
-    target = cache / digest
-    if (cache / f"{digest}{VERIFIED}").exists() and target.is_dir():
+    target, mark = cache / digest, cache / f"{digest}{VERIFIED}"
+    if mark.exists() and target.is_dir():
         return target
     manifest = read_manifest(store, digest)
     cache.mkdir(parents=True, exist_ok=True)
@@ -113,17 +114,25 @@ def fetch(store: Store, digest: str, cache: Path) -> Path:
 
         with ThreadPoolExecutor(_TRANSFERS) as pool:
             list(pool.map(bring, manifest.files))
-        shutil.rmtree(target, ignore_errors=True)
         try:
             staging.rename(target)
-        except OSError:  # another process was faster; its copy is as good as ours
-            if not target.is_dir():
-                raise
-        (cache / f"{digest}{VERIFIED}").touch()
+        except OSError:  # another process was faster, and its copy is as good; or a removal was cut off half-way
+            if not _is_whole(target, manifest):
+                half = Path(tempfile.mkdtemp(dir=cache, prefix=".outgoing-"))
+                target.rename(half / digest)
+                staging.rename(target)
+                shutil.rmtree(half, ignore_errors=True)
+        mark.touch()
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     os.utime(target)
     return target
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Say whether every file of the manifest is in `folder` as it should be."""
+    files = ((folder / checked(entry.path), entry) for entry in manifest.files)
+    return all(p.is_file() and p.stat().st_size == e.size and sha256_of(p) == e.sha256 for p, e in files)
 
 
 def resolve(store: Store, ref: str) -> str | None:

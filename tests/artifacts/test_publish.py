@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from artifacts.lake import Lake
-from artifacts.publish import blob_key, fetch, point, publish, read_manifest, refs, resolve
+from artifacts.publish import VERIFIED, blob_key, fetch, point, publish, read_manifest, refs, resolve
 from contracts.errors import Conflict, NotFound, Tampered
 from tests.fakes import MemoryStore
 
@@ -52,6 +54,31 @@ def test_a_flipped_byte_is_refused_by_name_and_leaves_no_copy(folder: Path, tmp_
     with pytest.raises(Tampered, match="sub/more"):
         fetch(store, manifest.digest, tmp_path / "cache")
     assert not (tmp_path / "cache" / manifest.digest).exists()
+
+
+def test_a_copy_is_never_taken_from_those_who_read_it(folder: Path, tmp_path: Path) -> None:
+    """Many fetch one digest at once; each finds its file there, however the others' renames fall."""
+    store, cache = MemoryStore(), tmp_path / "cache"
+    digest = publish(store, folder, kind="partition").digest
+
+    def fetched(_: int) -> bytes:
+        copy = fetch(store, digest, cache)
+        return b"".join((copy / "data.parquet").read_bytes() for _ in range(50))
+
+    for _ in range(20):
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(fetched, range(8))) == {b"rows" * 50}
+        shutil.rmtree(cache)
+
+
+def test_a_copy_whose_removal_was_cut_off_is_brought_again(folder: Path, tmp_path: Path) -> None:
+    store, cache = MemoryStore(), tmp_path / "cache"
+    digest = publish(store, folder, kind="partition").digest
+    copy = fetch(store, digest, cache)
+    (cache / f"{digest}{VERIFIED}").unlink()
+    (copy / "data.parquet").unlink()
+    assert (fetch(store, digest, cache) / "data.parquet").read_bytes() == b"rows"
+    assert sorted(path.name for path in cache.iterdir()) == sorted([digest, f"{digest}{VERIFIED}"])
 
 
 def test_a_changed_manifest_is_refused(folder: Path) -> None:
