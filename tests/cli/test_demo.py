@@ -138,3 +138,16 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 130
     assert "goes on from here" in result.output
+
+
+def test_the_reason_of_an_item_is_told_in_words() -> None:
+    titles = {"a": "Walnut lamp", "b": "Oak desk"}
+
+    def told(**why: str) -> str:
+        return sample_answers.because({"item_id": "b", "because": why}, titles)
+
+    assert told(source="neighbours", item_id="a") == "often with Walnut lamp"
+    assert told(source="affinity", item_id="a", category="home/lighting") == "popular in home/lighting"
+    assert told(source="popular") == "popular"
+    assert told(source="sequence", item_id="b") == "looked at before"
+    assert sample_answers.because({"item_id": "b"}, titles) == ""  # a release of an earlier version

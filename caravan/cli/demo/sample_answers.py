@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import CaravanError, DataError
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 #: How many interactions of the shopper's history are shown, and how many recommendations.
 SHOWN = 8
+#: What each source that names an action or a category means by it.
+_WORDS = {
+    "sequence": "goes with {action}", "follows": "often next after {action}", "neighbours": "often with {action}",
+    "content": "reads like {action}", "affinity": "popular in {category}", "here": "popular in {category}",
+}  # fmt: skip
 #: Longest wait until the edge answers with the champion, in seconds.
 CHAMPION_ANSWER_TIMEOUT_S = 60.0
 
@@ -36,12 +42,12 @@ def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
         answer = answer_of(lambda: edge.post("/recommend", json={"user_id": shopper, "k": SHOWN}), champion)
         found = answer_of(lambda: edge.get("/search", params={"q": query, "k": SHOWN}), champion)
     belongs([*answer["items"], *found["items"]], titles)
-    table = Table(f"{shopper} looked at", "is shown", "score", title="Recommendations", title_justify="left")
-    for position in range(SHOWN):
-        seen = titles[history[position]] if position < len(history) else ""
-        item = answer["items"][position] if position < len(answer["items"]) else {"title": "", "score": ""}
-        score = f"{item['score']:.2f}" if item["score"] != "" else ""
-        table.add_row(seen, str(item["title"]), score)
+    columns = (f"{shopper} looked at", "is shown", "score", "because")
+    table = Table(*columns, title="Recommendations", title_justify="left")
+    seen = [titles[item] for item in history[:SHOWN]]
+    shown = [(str(i["title"]), f"{i['score']:.2f}", because(i, titles)) for i in answer["items"][:SHOWN]]
+    for looked_at, row in zip_longest(seen, shown):
+        table.add_row(looked_at or "", *(row or ("", "", "")))
     console.print(table)
     table = Table("found", "score", title=f'Search "{query}"', title_justify="left")
     for item in found["items"]:
@@ -51,6 +57,18 @@ def show(console: Any, s: Settings, made: MadeShop, champion: str) -> None:
     timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in answer["timings_ms"].items())
     stale = ", from features past their age limit" if answer.get("stale") else ""
     console.print(f"release {answer['release'][:12]}{fallback}{stale}; milliseconds: {timings}", soft_wrap=True)
+
+
+def because(item: dict[str, Any], titles: dict[str, str]) -> str:
+    """Say in words what carried an item into the answer; nothing of a release without a ranker."""
+    why = item.get("because")
+    if why is None:
+        return ""
+    action = titles.get(str(why.get("item_id")), "")
+    if why["source"] == "repeat" or why.get("item_id") == item["item_id"]:
+        return "looked at before"
+    words = _WORDS.get(why["source"], "popular")
+    return words.format(action=action, category=why.get("category") or "this category")
 
 
 def answer_of(ask: Callable[[], Any], champion: str, *, patience: float | None = None) -> dict[str, Any]:
