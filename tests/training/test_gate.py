@@ -101,6 +101,29 @@ def test_refusals_come_with_their_reason(report: dict[str, Any], words: str) -> 
     assert decision.to_dict()["passed"] is False
 
 
+LOST = [(-0.02, 0.002, False), (-0.004, 0.0001, True), (-0.02, 0.02, True), (0.02, 0.002, True)]
+
+
+@pytest.mark.parametrize("part", ["follows", "last_item_neighbours"])
+@pytest.mark.parametrize(("mean", "error", "passed"), LOST)
+def test_what_is_put_together_may_not_be_worse_than_its_parts(
+    part: str, mean: float, error: float, *, passed: bool
+) -> None:
+    """Worse by more than 2 % of the part's figure and by more than chance."""
+    decision = decide(changed("differences", part, value=against(mean, error)))
+    assert decision.passed == passed, str(decision)
+    if not passed:
+        assert "is worse than" in " ".join(decision.reasons)
+
+
+def test_the_best_part_is_the_one_that_was_best_on_earlier_days() -> None:
+    """One that happens to be best on the test refuses nothing: the pick of many is a winner's curse."""
+    report = changed("ranker", "best_source", value="sequence")
+    report["rankers"]["sequence"], report["differences"]["sequence"] = {NDCG: 0.2}, against(0.09)
+    report["differences"]["follows"] = against(-0.1)
+    assert decide(report).passed
+
+
 @pytest.mark.parametrize(("noise", "anchors"), [(0.0, 1), (0.01, 30), (0.02, 1), (0.023, 30), (0.03, 12), (0.06, 30)])
 def test_margins_let_equally_good_nights_pass_and_stay_below_what_matters(noise: float, anchors: int) -> None:
     """Simulated: the model of the noise that margins() integrates over, drawn."""
