@@ -59,16 +59,28 @@ def validation_split(train: Sequences, recipe: Recipe) -> tuple[Sequences, Examp
     At most a tenth of the shoppers with three interactions or more, at two instants; of what they did at their last
     instant one action is asked for and none is trained on.
     """
-    last = train.offsets[1:] - 1
-    enough = np.flatnonzero(train.lengths >= 3)
-    first = firsts_of_instants(train)
-    askable = enough[first[last[enough]] > train.offsets[enough]]
+    askable = _askable(train)
     if not len(askable):
         raise NotEnoughData(
             "no shopper has three interactions, at two moments, before the held-out days", remedy="ingest more days"
         )
     count = min(recipe.validation_examples, max(min(len(askable), 50), len(askable) // 10))
-    chosen = np.sort(askable[np.argsort(-train.times[last[askable]], kind="stable")[:count]])
+    last = train.offsets[1:] - 1
+    return _without_last_instants(
+        train, np.sort(askable[np.argsort(-train.times[last[askable]], kind="stable")[:count]])
+    )
+
+
+def _askable(train: Sequences) -> Ints:
+    """Find the shoppers with three interactions or more, at two instants."""
+    enough = np.flatnonzero(train.lengths >= 3)
+    last = train.offsets[1:][enough] - 1
+    return enough[firsts_of_instants(train)[last] > train.offsets[enough]]
+
+
+def _without_last_instants(train: Sequences, chosen: Ints) -> tuple[Sequences, Examples]:
+    """Take the last instant off the `chosen` sequences, and ask for its last action: (rest, questions)."""
+    first, last = firsts_of_instants(train), train.offsets[1:] - 1
     asked = train.take(chosen)
     end = asked.offsets[1:] - 1
     questions = Examples(asked.items, asked.offsets[:-1], firsts_of_instants(asked)[end], asked.items[end])
@@ -84,15 +96,36 @@ def ranker_split(
 ) -> tuple[Sequences, Examples, Ints] | None:
     """Split off what the ranker learns by: (what the sources learn from, questions, shopper of each question).
 
-    The questions are of the last days of `train`, at most a fifth of its days and interactions; the sources see
-    nothing of those days. None where they ask too few, or leave too little.
+    The questions are of the last days of `train`, of a fifth of its interactions, at least of one day where there are
+    three; the sources see nothing of those days. Where they ask too few, or leave too little, the last action of every
+    shopper is asked instead. None where that is too little, too.
     """
+    return _of_last_days(train, available, recipe) or _of_last_actions(train, available, recipe)
+
+
+def _of_last_actions(
+    train: Sequences, available: npt.NDArray[np.bool_], recipe: Recipe
+) -> tuple[Sequences, Examples, Ints] | None:
+    """Ask every shopper's last action, as `ranker_split`: without a day to spare, others' later actions are seen."""
+    askable = _askable(train)
+    chosen = askable[available[train.items[train.offsets[1:][askable] - 1] - 1]]
+    chosen = chosen[sampled(len(chosen), recipe.ranker_questions, recipe.seed)]
+    if len(chosen) < recipe.ranker_least:
+        return None
+    before, questions = _without_last_instants(train, chosen)
+    return (before, questions, chosen) if len(before.items) >= recipe.min_train_interactions else None
+
+
+def _of_last_days(
+    train: Sequences, available: npt.NDArray[np.bool_], recipe: Recipe
+) -> tuple[Sequences, Examples, Ints] | None:
+    """Ask what shoppers did on the last days, as `ranker_split`."""
     days, counts = np.unique(train.times // DAY_US, return_counts=True)
     starts = np.repeat(train.offsets[:-1], train.lengths)
     place = np.arange(len(train.items))
     first = firsts_of_instants(train)
     askable = (first > starts) & ~repeats_of_the_last(train) & available[train.items - 1]
-    held = 0
+    held = 1 if len(days) >= 3 and counts[-1] <= 0.5 * counts.sum() else 0
     while held + 1 < len(days) and counts[len(days) - held - 1 :].sum() <= 0.2 * counts.sum():
         held += 1
         begin = int(days[len(days) - held]) * DAY_US

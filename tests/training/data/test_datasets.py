@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training import builders
-from training.data.datasets import every_prefix, from_events, last_items
+from training.data import held_out
+from training.data.datasets import Sequences, every_prefix, from_events, last_items
 from training.data.packing import PackedBatches, pack, segments
 
 lengths_lists = st.lists(st.integers(0, 30), min_size=1, max_size=40)
@@ -121,3 +122,33 @@ def test_padded_histories_keep_the_newest(width: int) -> None:
     items, lengths = examples.padded(np.arange(3), width)
     assert lengths.tolist() == [min(4, width), 1, 0]
     assert [row[:n].tolist() for row, n in zip(items, lengths, strict=True)] == [[1, 2, 3, 4][-width:], [5], []]
+
+
+@pytest.mark.parametrize(
+    ("counts", "asked_days"),
+    [
+        ([30] * 10, 2),  # a fifth of the interactions
+        ([30, 30, 30, 30, 60], 1),  # the last day alone is a third of them
+        ([40, 200], 0),  # no day to spare: the last action of each
+        ([200], 0),
+    ],
+)
+def test_the_ranker_is_asked_whatever_the_days_are_like(counts: list[int], asked_days: int) -> None:
+    draw, day = np.random.default_rng(5), 86_400_000_000
+    times = np.concatenate([number * day + np.sort(draw.integers(0, day, n)) for number, n in enumerate(counts)])
+    owner = draw.integers(0, 40, len(times))
+    order = np.lexsort((times, owner))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=40))]).astype(np.int64)
+    keys = pa.array([f"u{number}" for number in range(40)])
+    train = Sequences(draw.integers(1, 31, len(times)), times[order], offsets, keys)
+    recipe = builders.recipe(min_train_interactions=50, ranker_questions=1_000)
+    split = held_out.ranker_split(train, np.ones(30, dtype=bool), recipe)
+    assert split is not None
+    before, asked, shopper = split
+    assert len(asked) >= recipe.ranker_least
+    np.testing.assert_array_equal(train.offsets[shopper], asked.starts if asked_days else train.offsets[shopper])
+    if asked_days:
+        assert before.times.max() < (len(counts) - asked_days) * day
+    else:
+        assert len(np.unique(shopper)) == len(shopper)
+        assert (before.lengths[shopper] < train.lengths[shopper]).all()
