@@ -16,6 +16,7 @@ from contracts.errors import EmptyPartition, SchemaChanged, UnknownItems
 from contracts.events import CATALOG, INTERACTIONS
 from contracts.settings import settings
 from ingestion.landing import batches
+from ingestion.landing.availability import PINNED_TABLE, newest_landed
 from ingestion.landing.manifests import LandedTable
 from ingestion.validation.changes import (
     ITEMS,
@@ -29,7 +30,7 @@ from ingestion.validation.changes import (
 )
 from ingestion.validation.known_items import KnownItems, compare_items
 
-CATALOG_TABLE = "catalog"
+CATALOG_TABLE = PINNED_TABLE
 #: A day on which fewer different items were looked at says nothing about the catalog.
 FEW_ITEMS = 20
 #: Kept with a pinned catalog that a person let pass, so that the day's later runs take it too.
@@ -147,7 +148,7 @@ def _notes(lake: Lake, day: str, meta: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _newest(lake: Lake) -> str:
-    return next(reversed(lake.partitions(batches.CATALOG_TABLE)), "")
+    return newest_landed(lake) or ""
 
 
 def _newest_catalog(

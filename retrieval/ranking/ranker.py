@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,17 @@ from retrieval.onnx_session import open_session
 from retrieval.ranking.sources import CONTEXT, SOURCES, Named
 
 
+def is_readable(about: dict[str, Any]) -> bool:
+    """Say whether a ranker, as RANKER_ABOUT describes it, reads what the sources of this version say."""
+    return bool(about.get("sources") == list(SOURCES) and about.get("context") == list(CONTEXT))
+
+
 class RankerProgram:
     """The ranker of one release."""
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / files.RANKER_ABOUT).read_text())
-        if about.get("sources") != list(SOURCES) or about.get("context") != list(CONTEXT):
+        if not is_readable(about):
             raise ReleaseRefused(
                 f"its ranker reads {about.get('sources')} and {about.get('context')}, this version other ones",
                 remedy="serve it by the version that made it, or train again",

@@ -112,9 +112,7 @@ async def _answer_search(parts: Parts, request: Request, q: str, k: int, user_id
     ranking, fallback = await loop.run_in_executor(parts.search_pool, _search_text, parts, release, text, k, watch)
     items = _describe_items(release, ranking)
     watch.lap("answer")
-    origin = _log_shown(
-        parts, request, release, user, ranking.index, query=redact_text(text) if text.isprintable() else None
-    )
+    origin = _log_shown(parts, request, release, user, ranking.index, query=text)
     watch.lap("side_effects")
     record = AnswerRecord(route="search", release=release, items=items, fallback=fallback, timings=watch.total())
     return _deliver(parts, request, origin, record)
@@ -157,10 +155,14 @@ def _log_shown(
     parts: Parts, request: Request, release: Release, user: str | None, shown: Indexes, *, session: str | None = None,
     query: str | None = None,
 ) -> RequestOrigin:  # fmt: skip
-    """Log the impressions of an answer that a known shopper sees, and return the request's origin."""
+    """Log the impressions of an answer that a known shopper sees, and return the request's origin.
+
+    query: as it was typed; without addresses in the log, and not at all where the night would quarantine it.
+    """
     origin = RequestOrigin.of(request)
     if user is not None and len(shown) and not origin.shadow:
-        log_impressions(parts.log, release, user, session, shown, request.state.request_id, query)
+        said = redact_text(query) if query is not None and query.isprintable() else None
+        log_impressions(parts.log, release, user, session, shown, request.state.request_id, said)
     return origin
 
 

@@ -109,9 +109,10 @@ def _from_depth(release: Release, query: Query, vector: Floats | None, depth: in
         candidates = score_by_order(candidates) if vector is None else score_by_sequence(release, vector, candidates)
         watch.lap("scorers")
 
-    chosen = select(candidates, query.k, query.max_per_category)
     if query.diversity and ranked is not None:
         chosen = select_diverse(release, candidates, query)
+    else:
+        chosen = select(candidates, query.k, query.max_per_category)
     watch.lap("selector")
     return Recommendation(query=query, chosen=chosen, fallback=None, removed=removed, ranked=ranked)
 

@@ -1,8 +1,8 @@
 """Whether what is served is never worse than the best of its parts: `python -m tests.bench.ranking`, resumable.
 
-Generated shops of many seeds in two sizes, each with a date of its own, cut by time as every night is; and public data
-sets by their published protocols, where they lie beside the checkout. What is done is kept in `.caravan-ranking/`; all
-of it together is written to tests/bench/ranking.json, which docs/models.md shows.
+Generated shops of many seeds in two sizes, each with a date of its own, cut by time as every night is. What is done is
+kept in `.caravan-ranking/`; all of it together is written to tests/bench/ranking.json. Public data sets are measured by
+`caravan evaluate recommend` (docs/training.md).
 """
 
 from __future__ import annotations

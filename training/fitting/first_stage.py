@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from contracts import release as files
+from retrieval.ranking.item_lists import ItemLists
 from retrieval.ranking.ranker import RankerProgram
 from retrieval.ranking.sources import SOURCES, SourceData
 from training.data import held_out
@@ -54,9 +56,14 @@ class KnownItems:
     def of(cls, read: Inputs) -> KnownItems:
         return cls(read.items["item_id"].combine_chunks(), category_codes(read.items), read.available, read.text)
 
+    @cached_property
+    def alike(self) -> ItemLists | None:
+        """The items that read like each item; the same whatever sequences are learned from."""
+        return reads_like(self.text)
+
     def learn(self, sequences: Sequences) -> SourceData:
         """Learn every source that needs no network."""
-        return learn(sequences, self.category, self.available, reads_like(self.text))
+        return learn(sequences, self.category, self.available, self.alike)
 
     def training_data(
         self, learned: Sequences, questions: Examples, recipe: Recipe, *, exclude_seen: bool = False,
@@ -86,7 +93,10 @@ class Lessons:
 
     @classmethod
     def of_last_days(cls, read: Inputs, recipe: Recipe) -> Lessons | None:
-        """Take the days before the last ones; the last ones ask. None where they ask too few questions."""
+        """Take the days before the last ones; the last ones ask, or each shopper's last action (see ranker_split).
+
+        None where that is too little.
+        """
         split = held_out.ranker_split(read.train, read.available, recipe)
         if split is None:
             return None
@@ -126,7 +136,7 @@ def learn_ranker(
     from training.ranker.pipeline import Pipeline
 
     if lessons is None:
-        log.info("the last days ask too few questions to learn from: the sequence model alone ranks")
+        log.info("there are too few questions to learn a ranker from: the sequence model alone ranks")
         program.write(OneSource(len(SOURCES), SOURCES.index("sequence")).eval(), dict(NOT_ASKED), out)
         return FirstStage()
     data = items.training_data(lessons.learned, lessons.watched, recipe, exclude_seen=lessons.exclude_seen)
@@ -138,7 +148,7 @@ def learn_ranker(
     network, about = choose(learned, steps=recipe.ranker_steps, seed=recipe.seed)
     program.write(network, about, out)
     log.info(
-        "%d questions of the last days before the held-out ones: %s; %s ranks",
+        "%d questions that no source has seen: %s; %s ranks",
         about["questions"],
         ", ".join(f"{name} {value:.4f}" for name, value in sorted(about["figures"].items(), key=lambda f: -f[1])),
         "all sources together" if about["ranks"] == "ranker" else f"{about['ranks']} alone",

@@ -73,7 +73,8 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
         log.info("the same inputs were trained before: model %s", done[:12])
         return done
     read = inputs.read_inputs(lake, day, asked.recipe, asked.which)
-    data, origin = _prepare(asked, read, cache=s.cache / "objects")
+    items = KnownItems.of(read)
+    data, origin = _prepare(asked, read, items, cache=s.cache / "objects")
     first = FirstStage()
     folder = s.paths.training / source / asked.key
     for other in _half_done(folder):
@@ -88,7 +89,7 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
 
     try:
         if origin["start_from"] is None:
-            items, lessons = KnownItems.of(read), Lessons.of_last_days(read, asked.recipe)
+            lessons = Lessons.of_last_days(read, asked.recipe)
             first = learn_ranker(items, lessons, asked.recipe, folder / FIRST, first_job, ranker, key=asked.key)
             if first.start:  # the last days are learned too, from the weights of the days before
                 data = items.training_data(read.train, data.validation, asked.recipe, start=first.start)
@@ -112,7 +113,7 @@ def train(s: Settings, source: str, day: str, recipe_name: str, *, start_from: s
     return digest
 
 
-def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData, dict[str, Any]]:
+def _prepare(asked: _Asked, read: Inputs, items: KnownItems, *, cache: Path) -> tuple[TrainingData, dict[str, Any]]:
     """Put together what the job learns from, with the weights it starts from, and say where these come from."""
     recipe = asked.recipe
     learned, questions = held_out.validation_split(read.train, recipe)
@@ -122,7 +123,7 @@ def _prepare(asked: _Asked, read: Inputs, *, cache: Path) -> tuple[TrainingData,
         ", ".join(read.held_out),
     )  # fmt: skip
     log.info("%s", read.machines)
-    data = KnownItems.of(read).training_data(learned, questions, recipe)
+    data = items.training_data(learned, questions, recipe)
     from_nothing = {"start_from": None, "full_training_day": asked.day}
     if asked.start_from is None:
         return data, from_nothing

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts import release as files
+from retrieval.ranking.ranker import is_readable
 from retrieval.ranking.sources import CONTEXT, SOURCES
 from training.jobs import job
 from training.models.program import program_of
@@ -32,7 +33,4 @@ def write(network: nn.Module, about: dict[str, Any], out: Path) -> None:
 
 def fits(about: Path) -> bool:
     """Say whether the ranker described in a release's `about` reads what the sources of this version say."""
-    if not about.exists():
-        return False
-    found = json.loads(about.read_text())
-    return bool(found.get("sources") == list(SOURCES) and found.get("context") == list(CONTEXT))
+    return about.exists() and is_readable(json.loads(about.read_text()))

@@ -5,13 +5,13 @@ In an incident where neither answers, the user of this machine acts, and is reco
 
 from __future__ import annotations
 
-import getpass
 import os
 from pathlib import Path
 
 import httpx
 import typer
 
+from caravan.cli.console.os_user import os_user
 from contracts.errors import NotApproved, SettingsError
 from contracts.settings import Settings
 
@@ -57,11 +57,7 @@ def answering(s: Settings) -> bool:
 
 def unsigned() -> str:
     """Name the user of this machine, as it is recorded when no password can be checked."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"oncall (os user {user[:64]}, not signed in)"
+    return f"oncall ({os_user()}, not signed in)"
 
 
 def person_or_os_user(s: Settings, user: str, *, password_file: Path | None = None) -> tuple[str, bool]:
