@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from artifacts.histograms import clip_extremes, finite_values, numeric_columns, read_distributions
 from artifacts.lake import DATA, Lake, write_table
 from artifacts.publish import fetch
 from contracts import release as files
@@ -100,8 +100,8 @@ def report_drift(s: Settings, source: str, day: str, reference: str, *, run_id: 
         activity = _read(lake.fetch(WATCHED_TABLE, day) / DATA)
         scores = score_champion(bundle, lake.fetch("shopper_sequence", day) / DATA)
         parts = {
-            "features": (activity, _read(bundle / files.REFERENCE_FEATURES)),
-            "scores": (scores, _read(bundle / files.REFERENCE_SCORES)),
+            "features": (activity, read_distributions(bundle / files.REFERENCE_FEATURES)),
+            "scores": (scores, read_distributions(bundle / files.REFERENCE_SCORES)),
         }
         with tempfile.TemporaryDirectory(prefix="caravan-drift-") as folder:
             compare(parts, Path(folder))
@@ -122,8 +122,8 @@ def compare(parts: dict[str, tuple[pa.Table, pa.Table]], out: Path) -> pa.Table:
     rows: list[dict[str, Any]] = []
     enough: dict[str, tuple[pa.Array, pa.Array]] = {}
     for part, (current, reference) in sorted(parts.items()):
-        for name in sorted(set(_numeric_columns(current)) & set(_numeric_columns(reference))):
-            now, before = _finite_values(current[name]), _finite_values(reference[name])
+        for name in sorted(set(numeric_columns(current)) & set(numeric_columns(reference))):
+            now, before = _thinned(current[name]), _thinned(reference[name])
             judged = min(len(now), len(before)) >= MIN_VALUES
             rows.append(
                 {
@@ -219,17 +219,15 @@ def _judge_column(document: dict[str, Any], column: str) -> dict[str, Any]:
     return {"method": method, "threshold": threshold, "value": value, "verdict": "drift" if drifted else "no drift"}
 
 
-def _numeric_columns(table: pa.Table) -> list[str]:
-    return [f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
+def _thinned(column: pa.ChunkedArray) -> pa.Array:
+    """Return the finite values of a column as float64, at most MAX_ROWS, evenly thinned in their order.
 
-
-def _finite_values(column: pa.ChunkedArray) -> pa.Array:
-    """Return the finite values of a column as float64, at most MAX_ROWS, evenly thinned in their order."""
-    values = column.combine_chunks().cast(pa.float64()).drop_null()
-    values = values.filter(pc.is_finite(values))
+    Extremes are clipped as the reference's are, so that one shopper of the day is no drift.
+    """
+    values = finite_values(column)
     if len(values) > MAX_ROWS:
         values = values.take(pa.array([i * len(values) // MAX_ROWS for i in range(MAX_ROWS)]))
-    return values
+    return pa.array(clip_extremes(values.to_numpy(zero_copy_only=False)))
 
 
 def _read(path: Path) -> pa.Table:

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts import plain_data
-from artifacts.lake import DATA, Lake, write_table
+from artifacts.histograms import write_histograms
+from artifacts.lake import DATA, Lake
 from artifacts.manifest import Manifest
 from artifacts.publish import fetch, point, publish, read_manifest, resolve
 from artifacts.signature import sign
 from contracts import release as files
 from contracts.errors import GateRefused
-from contracts.events import TIMESTAMP
 from contracts.settings import Settings
 from retrieval.bm25 import BM25Index
 from training.data import inputs
@@ -43,7 +43,7 @@ REFERENCE_ROWS = 20_000
 #: Feature tables that serving reads online, with the age in days at which a row stops being fresh.
 VIEWS = {"shopper_activity": 3.0, "shopper_affinity": 3.0, "shopper_sequence": 3.0}
 #: Rises when the same evaluation would give another bundle.
-FORMAT = 3
+FORMAT = 4
 
 
 def assemble(s: Settings, source: str, evaluation_digest: str) -> str:
@@ -160,17 +160,15 @@ def _features(lake: Lake, day: str) -> dict[str, Any]:
 def _reference_features(lake: Lake, made_from: dict[str, Any], out: Path) -> None:
     """Write shopper activity as it stood when the training window ended, against which drift is measured.
 
-    Without the shoppers' names: a release is signed and never changed, so no shopper could be erased from it.
+    As counts per bin: a release is signed and never changed, so no shopper could be erased from it.
     """
     first_held_out = made_from["held_out"][0]
     table = "shopper_activity"
     days = [d for d in lake.partitions(table) if d <= made_from["day"]]
     before = [d for d in days if d < first_held_out]
-    if not days:
-        write_table(pa.table({"event_timestamp": pa.array([], TIMESTAMP)}), out / files.REFERENCE_FEATURES)
-        return
-    rows = pq.read_table(lake.fetch(table, (before or days)[-1]) / DATA).drop_columns("user_id")
-    write_table(rows.take(pa.array(sampled(len(rows), REFERENCE_ROWS, 0))), out / files.REFERENCE_FEATURES)
+    rows = pq.read_table(lake.fetch(table, (before or days)[-1]) / DATA) if days else pa.table({})
+    rows = rows.take(pa.array(sampled(len(rows), REFERENCE_ROWS, 0))) if len(rows) else rows
+    write_histograms(rows, out / files.REFERENCE_FEATURES)
 
 
 def _lineage(made_from: dict[str, Any], about: dict[str, Any], evaluation: str) -> dict[str, Any]:

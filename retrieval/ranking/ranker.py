@@ -38,3 +38,8 @@ class RankerProgram:
         context = np.repeat(named.context[None, :], len(named.index), axis=0)
         (parts,) = self._session.run(["parts"], {"shares": named.shares, "context": context})
         return np.asarray(parts, dtype=np.float32)
+
+    def scores(self, named: Named) -> NDArray[np.float32]:
+        """Return each candidate's score, float32 [C]: the sum of its parts."""
+        total: NDArray[np.float32] = self.parts(named).sum(axis=1)
+        return total

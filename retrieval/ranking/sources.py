@@ -96,6 +96,10 @@ class Named:
     shares: Floats
     context: Floats
 
+    def keep(self, kept: NDArray[np.bool_]) -> Named:
+        """Return the candidates where `kept`, bool [C], is true."""
+        return self if kept.all() else Named(self.index[kept], self.shares[kept], self.context)
+
 
 #: What is known of the question itself.
 CONTEXT = ("one", "history", "repeats", "follows support", "sequence peak", "follows peak", "neighbours peak")

@@ -70,7 +70,7 @@ def _knob(pipeline: Pipeline, asked: Any, items: KnownItems) -> list[dict[str, f
     few = asked.examples.take(np.arange(min(1000, len(asked.examples))))
     found: dict[float, list[tuple[float, float]]] = {knob: [] for knob in KNOBS}
     for place, named in enumerate(pipeline.named(few, asked.allowed)):
-        scores = pipeline.ranker.parts(named).sum(axis=1) if pipeline.ranker is not None else named.shares[:, 0]
+        scores = pipeline.ranker.scores(named) if pipeline.ranker is not None else named.shares[:, 0]
         best = np.lexsort((named.index, -scores))[:100]
         vectors = items.text[named.index[best]] if items.text is not None else np.zeros((len(best), 1))
         for knob in KNOBS:

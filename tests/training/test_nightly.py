@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
+from artifacts.histograms import read_distributions
+from artifacts.lake import Lake
 from artifacts.publish import fetch, read_manifest
 from artifacts.signature import verify
 from contracts import release as files
 from contracts.errors import GateRefused, NotEnoughData, NotFound
+from monitoring.scores import score_champion
 from retrieval.bm25 import BM25Index
 from retrieval.ranking.ranker import RankerProgram
 from retrieval.ranking.sources import SourceData, name_candidates
@@ -72,7 +77,7 @@ def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night
     query = export.encoder(folder / files.SEQUENCE_PROGRAM)(np.array([[4, 7, 0]]), np.array([2]))
     sources = SourceData.load(folder / files.SOURCES, len(items))
     named = name_candidates(sources, np.array([3, 6]), (query @ vectors.T)[0])
-    best = named.index[np.argsort(-RankerProgram(folder).parts(named).sum(axis=1))[:8]] + 1
+    best = named.index[np.argsort(-RankerProgram(folder).scores(named))[:8]] + 1
     assert 10 in best  # 4 -> 7 -> 10 is how this shop's shoppers walk
 
     about = read_manifest(night.store, release)
@@ -101,6 +106,30 @@ def test_a_night_ends_in_a_release_and_a_second_one_meets_the_first(night: Night
     assert report["differences"]["champion"]["mean"] == 0.0
     assert report["slices"]["cold item"]["questions"] > 0
     assert gate(night.s, night.source, again).passed
+
+
+@pytest.mark.slow
+def test_drift_scores_a_shopper_as_the_reference_was_scored(night: Night, evaluation: str, tmp_path: Path) -> None:
+    """The same shoppers, asked by the night's report and when the release was measured, have the same scores."""
+    folder = opened(night, assemble(night.s, night.source, evaluation))
+    made = json.loads((opened(night, read_manifest(night.store, evaluation).meta["model"]) / "inputs.json").read_text())
+    partitions = inputs.Partitions.from_dict(made["partitions"])
+    read = inputs.read_inputs(Lake.of(night.s, night.source), made["day"], recipes.get("small"), partitions)
+    train, names = read.train, read.items["item_id"].to_pylist()
+    histories = [train.items[a:b] for a, b in pairwise(train.offsets.tolist())]
+    pq.write_table(
+        pa.table(
+            {
+                "user_id": [f"u_{i:04d}" for i in range(len(histories))],
+                "items": pa.array([[names[i - 1] for i in own] for own in histories], pa.list_(pa.string())),
+            }
+        ),
+        tmp_path / "sequences.parquet",
+    )
+    now = score_champion(folder, tmp_path / "sequences.parquet")["top_score"].to_numpy()
+    before = np.array(read_distributions(folder / files.REFERENCE_SCORES)["top_score"])
+    assert len(now) == len(before)
+    assert stats.wasserstein_distance(now, before) < 0.1 * now.std()
 
 
 @pytest.mark.slow

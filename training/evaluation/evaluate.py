@@ -215,7 +215,7 @@ def _add_sources(read: Inputs, model_folder: Path, out: Path) -> None:
 
 def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
     """Write the score of each shopper's best item by the challenger, as shoppers stood at the cut-off."""
-    from artifacts.lake import write_table
+    from artifacts.histograms import write_histograms
     from training.data.datasets import sampled
 
     train = read.train
@@ -225,11 +225,11 @@ def _reference_scores(read: Inputs, recipe: Recipe, out: Path) -> None:
     bundle = compare.open_bundle(out, recipe.max_length)
     pipeline = Pipeline.open(out, bundle.item_ids, bundle.score)
     best = [
-        float(pipeline.ranker.parts(one).sum(axis=1).max())
+        float(pipeline.ranker.scores(one).max())
         for one in pipeline.named(examples, read.available)
         if pipeline.ranker is not None and len(one.index)
     ]
-    write_table(pa.table({"top_score": pa.array(best, pa.float64())}), out / files.REFERENCE_SCORES)
+    write_histograms(pa.table({"top_score": pa.array(best, pa.float64())}), out / files.REFERENCE_SCORES)
 
 
 def _track(s: Settings, run_id: str, report: dict[str, Any], path: Path) -> None:

@@ -52,7 +52,7 @@ class Pipeline:
                 kept = allowed[one.index]
                 if exclude_seen and examples.targets[example] - 1 not in history:
                     kept = kept & ~np.isin(one.index, history)
-                yield one if kept.all() else Named(one.index[kept], one.shares[kept], one.context)
+                yield one.keep(kept)
 
     def rankings(
         self, examples: Examples, allowed: npt.NDArray[np.bool_], *, top: int, exclude_seen: bool = False
@@ -66,7 +66,7 @@ class Pipeline:
             answer = int(examples.targets[place]) - 1
             columns: list[Floats] = [one.shares[:, column] for column in range(len(SOURCES))]
             if self.ranker is not None and len(one.index):
-                columns.insert(0, self.ranker.parts(one).sum(axis=1))
+                columns.insert(0, self.ranker.scores(one))
             own = int(np.searchsorted(one.index, answer))
             there = own < len(one.index) and one.index[own] == answer
             for name, values in zip(names, columns, strict=bool(len(one.index))):
