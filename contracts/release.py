@@ -24,7 +24,8 @@ ITEM_VECTORS = "items/vectors.npy"  # float32 [N, D]
 ITEM_BIAS = "items/bias.npy"  # float32 [N], optional
 ITEM_TEXT_VECTORS = "items/text_vectors.npy"  # float32 [N, 384], unit length
 SOURCES = "sources"  # a folder, see retrieval.ranking.sources.SourceData
-#: ONNX: `shares` float32 [R, S], `context` float32 [R, K] (retrieval.ranking.sources) -> `parts` float32 [R, S].
+#: ONNX: `shares` float32 [R, S], `context` float32 [R, K] (retrieval.ranking.sources) -> `parts` float32 [R, S]. All
+#: rows are candidates of one question and have one context.
 RANKER = "ranker/ranker.onnx"
 RANKER_ABOUT = "ranker/ranker.json"  # which sources and context it reads, and what it was measured to be
 BM25 = "search/bm25"  # a folder, see retrieval.bm25

@@ -157,7 +157,7 @@ def _read_lists(
         items, values = lists.gather(rows, weights) if lists is not None else (_NOTHING, _NO_SCORES)
         if len(items):
             found[name] = np.bincount(items, weights=values, minlength=len(data)).astype(np.float32)
-            unique = items if len(rows) == 1 else np.flatnonzero(found[name])
+            unique = items if len(rows) == 1 else _unique(items, len(data))
             named.append(_best(unique, found[name], DEPTH[name]))
     return found, named
 
@@ -190,6 +190,15 @@ def recent_items(history: Indexes) -> tuple[Indexes, Floats]:
     """Return the newest different items of a history, newest first, and how much each counts."""
     seen = list(dict.fromkeys(history[::-1][: 4 * RECENT].tolist()))[:RECENT]
     return np.array(seen, dtype=np.int64), (DECAY ** np.arange(len(seen))).astype(np.float32)
+
+
+def _unique(items: Indexes, size: int) -> Indexes:
+    """Return each of `items`, all below `size`, once, where it stands last; faster than sorting them."""
+    order = np.arange(len(items))
+    place = np.empty(size, dtype=np.int64)
+    place[items] = order
+    once: Indexes = items[place[items] == order]
+    return once
 
 
 def _best(items: Indexes, values: Floats, depth: int) -> Indexes:

@@ -38,6 +38,47 @@ class Ranker(nn.Module):
         return parts
 
 
+class AsProducts(nn.Module):
+    """A fitted ranker for export: the same parts by three matrix products, in a fraction of the time.
+
+    All rows are candidates of one question: the weights are computed from the first row of its context.
+    """
+
+    narrow: Tensor
+    bias: Tensor
+    wide: Tensor
+    straight: Tensor
+    taken_off: Tensor
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        with torch.no_grad():
+            # forms stand beside one another, so each is a diagonal block of its own
+            narrow = [_diagonal(ranker.first[:, form]) for form in range(FORMS)]
+            straight = [torch.diag(ranker.straight[:, form]) for form in range(FORMS)]
+            self.register_buffer("narrow", torch.cat(narrow))
+            self.register_buffer("bias", ranker.bias.flatten())
+            self.register_buffer("wide", _diagonal(ranker.second).T.contiguous())
+            self.register_buffer("straight", torch.cat(straight))
+            self.register_buffer("taken_off", -(torch.tanh(ranker.bias) * ranker.second).sum(-1))
+        self.weight = ranker.weight
+
+    def forward(self, shares: Tensor, context: Tensor) -> Tensor:
+        forms = torch.cat([shares, shares.sqrt(), torch.log1p(shares * 1000) / 7], -1)  # [R, FORMS * S]
+        bent = torch.tanh(torch.addmm(self.bias, forms, self.narrow)) @ self.wide
+        parts: Tensor = (bent + torch.addmm(self.taken_off, forms, self.straight)) * F.softplus(
+            self.weight(context[:1])
+        )
+        return parts
+
+
+def _diagonal(rows: Tensor) -> Tensor:
+    """Put each of `rows` [S, H] on a diagonal block of its own, [S, S * H]."""
+    count, width = rows.shape
+    blocks: Tensor = (torch.eye(count)[:, :, None] * rows[:, None]).reshape(count, count * width)
+    return blocks
+
+
 class OneSource(nn.Module):
     """The same program where one source alone ranks better than all together."""
 

@@ -20,6 +20,9 @@ def write(network: nn.Module, about: dict[str, Any], out: Path) -> None:
     """Write the files `contracts.release.RANKER` and RANKER_ABOUT below `out`."""
     import torch
 
+    from training.ranker.network import AsProducts, Ranker
+
+    network = AsProducts(network).eval() if isinstance(network, Ranker) else network
     about = {"sources": list(SOURCES), "context": list(CONTEXT), **about}
     rows = torch.export.Dim("rows", min=1)
     program = program_of(

@@ -12,7 +12,7 @@ from retrieval.ranking.ranker import RankerProgram
 from retrieval.ranking.sources import CONTEXT, SOURCES, Named
 from training.ranker import program
 from training.ranker.fit import Learned, choose, figure
-from training.ranker.network import OneSource, Ranker
+from training.ranker.network import AsProducts, OneSource, Ranker
 
 WIDTH, QUESTIONS = 40, 600
 
@@ -83,3 +83,15 @@ def test_a_source_that_does_not_name_an_item_adds_nothing() -> None:
     with torch.inference_mode():
         parts = network(torch.zeros(3, len(SOURCES)), torch.rand(3, len(CONTEXT)))
     np.testing.assert_allclose(parts.numpy(), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_exported_form_says_what_the_fitted_one_says(seed: int) -> None:
+    torch.manual_seed(seed)
+    ranker = Ranker(len(SOURCES), len(CONTEXT))
+    for parameter in ranker.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    shares = torch.rand(300, len(SOURCES)) * (torch.rand(300, len(SOURCES)) < 0.3)
+    context = torch.rand(1, len(CONTEXT)).expand(300, -1)
+    with torch.inference_mode():
+        torch.testing.assert_close(AsProducts(ranker)(shares, context), ranker(shares, context), atol=1e-5, rtol=1e-4)
