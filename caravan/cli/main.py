@@ -9,6 +9,7 @@ import typer
 
 from caravan.cli import alerts, nightly, replay, stack
 from caravan.cli.console.ending import tell
+from caravan.cli.console.json_answer import answer_in_json
 from caravan.cli.data import data, features
 from caravan.cli.demo import demo
 from caravan.cli.evaluate import recommend, search
@@ -58,6 +59,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(overlay.app, name="overlay")
 app.add_typer(canary.app, name="canary")
 app.add_typer(snapshot.app, name="snapshot")
+answer_in_json(app)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from training.models.ranking import Ranking
 from training.ranker.pipeline import Pipeline
 
 #: Knobs at which quality and diversity of a list are measured.
-KNOBS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
+KNOBS = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
 #: Questions of a night whose answers are asked again without one of the actions.
 ASKED_AGAIN = 150
 
