@@ -26,6 +26,8 @@ DEPTH = {
 RECENT, DECAY = 12, 0.8
 #: Categories of a history that affinity names items of.
 CATEGORIES = 3
+#: Items of a category that are named on its own page.
+CATEGORY_PAGE = 300
 #: Candidates of the model among which its scores are made shares.
 PEAK = 100
 #: Sources that are lists of items.
@@ -70,6 +72,13 @@ class SourceData:
     def __len__(self) -> int:
         return len(self.popularity)
 
+    def most_popular(self, category: int, count: int) -> Indexes:
+        """Return the `count` most popular items of a category; none of one that no item has."""
+        if not 0 <= category < len(self.offsets) - 1:
+            return _NOTHING
+        start, stop = self.offsets[category], self.offsets[category + 1]
+        return self.members[start : min(start + count, stop)]
+
     def save(self, folder: Path) -> None:
         """Write the files of a release's folder `sources`."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,17 +114,22 @@ class Named:
 CONTEXT = ("one", "history", "repeats", "follows support", "sequence peak", "follows peak", "neighbours peak")
 
 
-def name_candidates(data: SourceData, history: Indexes, scores: Floats | None, depth: int = 0) -> Named:
+def name_candidates(
+    data: SourceData, history: Indexes, scores: Floats | None, depth: int = 0, *, within: int | None = None
+) -> Named:
     """Name candidates for a `history` (items, oldest first, may be empty) and give every source's share of them.
 
     scores float32 [N]: of the sequence model, -inf for an item that may not be shown; None without a model's answer.
-    The model names `depth` items where that is more than DEPTH: shares stay the same.
+    The model names `depth` items where that is more than DEPTH: shares stay the same. `within`: items of this category
+    are named too, the popular ones first.
     """
     recent, strength = recent_items(history)
     last = history[-1:]
     mix, here = _mix(data, recent, strength), int(data.category[last[0]]) if len(last) else -1
     lists, named = _read_lists(data, last, recent, strength)
     named += [data.ranked[: DEPTH["popular"]], recent[: DEPTH["repeat"]], *_of_categories(data, mix, here)]
+    if within is not None:
+        named.append(data.most_popular(within, CATEGORY_PAGE))
     best, peak = _NOTHING, _NO_SCORES
     if scores is not None:
         best, peak = top_k(scores, max(DEPTH["sequence"], depth))
@@ -170,8 +184,7 @@ def _of_categories(data: SourceData, mix: Floats | None, here: int) -> list[Inde
         wanted += [(category, DEPTH["affinity"]) for category in top[mix[top] > 0].tolist()]
     if here >= 0:
         wanted.append((here, DEPTH["here"]))
-    bounds = [(data.offsets[category], data.offsets[category + 1], depth) for category, depth in wanted]
-    return [data.members[start : min(start + depth, stop)] for start, stop, depth in bounds]
+    return [data.most_popular(category, depth) for category, depth in wanted]
 
 
 def _context(data: SourceData, history: Indexes, recent: Indexes, column: dict[str, Floats]) -> Floats:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Floats = NDArray[np.float32]
+#: The code of a category that no item has.
+NO_CATEGORY = -2
 Indexes = NDArray[np.int64]
 
 
@@ -50,6 +52,10 @@ class Items:
         """Return the indexes of those `ids` that are in the catalog, in order, repeats kept."""
         get = self.index.get
         return np.array([i for i in map(get, ids) if i is not None], dtype=np.int64)
+
+    def category_code(self, name: str | None) -> int:
+        """Return the code of a category, NO_CATEGORY where no item has it: not -1, which items without one have."""
+        return self.category_names.index(name) if name in self.category_names else NO_CATEGORY
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

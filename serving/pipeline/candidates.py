@@ -41,6 +41,7 @@ class Query:
     purchased: Indexes = field(default_factory=lambda: _NONE)
     excluded: Indexes = field(default_factory=lambda: _NONE)
     category: str | None = None
+    within: int | None = None  # on the page of a category its code; see Items.category_code
     hide_purchased: bool = True
     hide_seen: bool = False
     max_per_category: int | None = None

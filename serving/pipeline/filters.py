@@ -34,6 +34,14 @@ def remove_excluded(candidates: Candidates, query: Query) -> FilterResult:
     return _remove(candidates, query.excluded)
 
 
+def remove_elsewhere(candidates: Candidates, query: Query) -> FilterResult:
+    """Remove what is of another category, on the page of one."""
+    if query.within is None:
+        return _keep_all(candidates)
+    here = candidates.category == query.within
+    return FilterResult(candidates.take(here), candidates.take(~here))
+
+
 def remove_purchased(candidates: Candidates, query: Query) -> FilterResult:
     """Remove items that the shopper bought, unless the caller wants to see them again."""
     return _remove(candidates, query.purchased) if query.hide_purchased else _keep_all(candidates)
@@ -48,6 +56,7 @@ def remove_seen(candidates: Candidates, query: Query) -> FilterResult:
 FILTERS: dict[str, Filter] = {
     "unavailable": remove_unavailable,
     "excluded": remove_excluded,
+    "elsewhere": remove_elsewhere,
     "purchased": remove_purchased,
     "seen": remove_seen,
 }

@@ -41,13 +41,16 @@ def make_query(
             fallback = None  # the items of the session are enough
     if fallback is None and not len(history):
         fallback = Fallback.UNKNOWN_HISTORY
+    shown = {"item": request.context.items[-1:], "cart": request.context.items}.get(request.context.page, [])
+    excluded = [*request.exclude, *shown]
     return Query(
         user=user or "",
         k=request.k,
         history=history,
         purchased=purchased,
-        excluded=known(request.exclude) if request.exclude else _NONE,
+        excluded=known(excluded) if excluded else _NONE,
         category=request.context.category,
+        within=release.items.category_code(request.context.category) if request.context.page == "category" else None,
         hide_purchased=request.hide_purchased,
         hide_seen=request.hide_seen,
         max_per_category=request.max_per_category,

@@ -123,7 +123,7 @@ def _rank_named(
 ) -> Ranked:  # fmt: skip
     """Name candidates by every source, and let the ranker weigh what the sources say of them."""
     scores = release.vectors @ vector + release.offset
-    named = name_candidates(sources, query.history, scores, depth)
+    named = name_candidates(sources, query.history, scores, depth, within=query.within)
     watch.lap("sources")
     parts = ranker.parts(named)
     watch.lap("scorers")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.config import JsonDict
 
 from contracts.events import MAX_QUERY, Identifier
@@ -34,6 +34,10 @@ _EXAMPLE_ANSWER: JsonDict = {
 }
 
 
+#: Where an answer is shown.
+Page = Literal["home", "item", "cart", "category"]
+
+
 class Context(BaseModel):
     """The shop's knowledge of this moment."""
 
@@ -45,6 +49,19 @@ class Context(BaseModel):
     category: Annotated[str, StringConstraints(max_length=MAX_QUERY)] | None = Field(
         default=None, description="Where the shopper is; its popular items come first in a fallback."
     )
+    page: Page = Field(
+        default="home",
+        description="item: what goes with the last of `items`; cart: with all of them, which are its contents; "
+        "category: of `category` alone. What is on the page is not in the answer.",
+    )
+
+    @model_validator(mode="after")
+    def _has_what_its_page_shows(self) -> Context:
+        if self.page in ("item", "cart") and not self.items:
+            raise ValueError(f"a page {self.page!r} needs `items`: what is on it")
+        if self.page == "category" and self.category is None:
+            raise ValueError("a page 'category' needs `category`")
+        return self
 
 
 class RecommendRequest(BaseModel):

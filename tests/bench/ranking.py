@@ -20,7 +20,7 @@ from contracts.settings import settings
 from tests.bench import ranking_table
 from tests.bench.night_shops import Shop, questions, simple
 from tests.bench.ranking_data import noise_night, real_night
-from tests.bench.ranking_figures import deletions, diversity_by_knob, levels
+from tests.bench.ranking_figures import deletions, diversity_by_knob, levels, pages
 from training import recipes
 from training.data.inputs import Inputs
 from training.evaluation import compare
@@ -56,13 +56,14 @@ def night(read: Inputs, recipe_name: str, *, data: str, seed: int) -> dict[str, 
         rankings = pipeline.rankings(asked.examples, asked.allowed, top=20) | simple(read, asked)
         about = json.loads((bundle / files.RANKER_ABOUT).read_text())
         knob = diversity_by_knob(pipeline, asked, items.text) if items.text is not None else []
+        on_pages = pages(pipeline, asked)
         removed = deletions(pipeline, bundle, asked, recipe.max_length)
     whole = rankings.pop("ranker")
     lengths = asked.examples.lengths
     return {
         "data": data, "seed": seed, "questions": len(asked.examples), "ranks": about["ranks"],
         "best_source": about["best_source"], "seconds": time.monotonic() - started, "knob": knob,
-        "deletions": removed,
+        "deletions": removed, "pages": on_pages,
         "level": compare.mean_per_shopper(whole, asked.shopper),
         "levels": {name: compare.mean_per_shopper(other, asked.shopper) for name, other in rankings.items()},
         "differences": {

@@ -44,6 +44,31 @@ def diversity_by_knob(pipeline: Pipeline, asked: Questions, text: npt.NDArray[np
     return [{"knob": knob, "ndcg_at_10": mean[0], "diversity": mean[1]} for knob, mean in means.items()]
 
 
+def pages(pipeline: Pipeline, asked: Questions) -> dict[str, dict[str, float]]:
+    """NDCG@10 of the whole and of each source on two pages, on the first two thousand questions.
+
+    category: only items of the answer's category; item: all but the one that was looked at last.
+    """
+    few = asked.examples.take(np.arange(min(2000, len(asked.examples))))
+    category = pipeline.data.category
+    found: dict[str, dict[str, list[float]]] = {"category": {}, "item": {}}
+    for place, named in enumerate(pipeline.named(few, asked.allowed)):
+        answer, last = int(few.targets[place]) - 1, int(few.history(place)[-1]) - 1
+        columns = {"whole": _scores(pipeline, named)} | {n: named.shares[:, s] for s, n in enumerate(SOURCES)}
+        for page, shown in (
+            ("category", category[named.index] == category[answer]),
+            ("item", named.index != last),
+        ):
+            own = np.flatnonzero(named.index[shown] == answer)
+            for name, values in columns.items():
+                there = values[shown]
+                hit = len(own) and (name == "whole" or there[own[0]] > 0)
+                rank = int((there >= there[own[0]]).sum()) if hit else 0
+                gain = 1 / np.log2(1 + rank) if 0 < rank <= 10 else 0.0
+                found[page].setdefault(name, []).append(gain)
+    return {page: {name: float(np.mean(g)) for name, g in names.items()} for page, names in found.items()}
+
+
 def deletions(pipeline: Pipeline, bundle: Path, asked: Questions, longest: int, seed: int = 0) -> dict[str, float]:
     """Ask again without the action that an item's `because` names, and without another one drawn at random.
 

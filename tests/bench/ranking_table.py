@@ -13,7 +13,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Return all figures as Markdown: levels and gains, histories, the knob, causes, noise."""
     nights = [row for row in rows if row["data"] != "noise"]
     names = sorted({row["data"] for row in nights})
-    parts = [_levels(names, nights), _histories(names, nights), _knob(names, nights), _causes(names, nights)]
+    parts = [make(names, nights) for make in (_levels, _histories, _pages, _knob, _causes)]
     noise = [row for row in rows if row["data"] == "noise"]
     if noise:
         parts.append(f"Shops of pure noise: of {sum(row['passed'] for row in noise)} of {len(noise)} a model passed.")
@@ -53,6 +53,22 @@ def _histories(names: list[str], nights: list[dict[str, Any]]) -> str:
         )
         lines.append(f"| {name} | {short:.4f} | {long:.4f} | {short / long:.0%} | {alone[1]} {alone[0]:.4f} |")
     return "\n".join(lines)
+
+
+def _pages(names: list[str], nights: list[dict[str, Any]]) -> str:
+    lines = ["| data | page | whole | best source there | gain |", "|---|---|---:|---:|---:|"]
+    for name, own in _of(names, [row for row in nights if row.get("pages")]):
+        for page in own[0]["pages"]:
+            means = {who: float(np.mean([r["pages"][page][who] for r in own])) for who in own[0]["pages"][page]}
+            whole = means.pop("whole")
+            best = max(means, key=lambda who: means[who])
+            gain = [r["pages"][page]["whole"] / r["pages"][page][best] - 1 for r in own]
+            wide = 1.96 * np.std(gain, ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else float("nan")
+            lines.append(
+                f"| {name} | {page} | {whole:.4f} | {best} {means[best]:.4f} "
+                f"| {np.mean(gain):+.1%} ({np.mean(gain) - wide:+.1%} to {np.mean(gain) + wide:+.1%}) |"
+            )
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def _knob(names: list[str], nights: list[dict[str, Any]]) -> str:

@@ -62,7 +62,7 @@ def _has_option(command: Callable[..., Any]) -> bool:
 def _with_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap `command`: the same, and with --json a document {outcome, what, remedy, lines} when it has ended.
 
-    `what` is the last line that it printed. An error of ours is told by caravan.cli.main, as it is for all commands.
+    `what` is the last line that it printed. A CaravanError is told by caravan.cli.main, as it is for all commands.
     """
 
     @functools.wraps(command)

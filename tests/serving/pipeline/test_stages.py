@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from serving.bundle.release import Release
-from serving.pipeline.candidates import Candidates, Query
+from serving.pipeline.candidates import Candidates, Fallback, Query
 from serving.pipeline.filters import FILTERS
+from serving.pipeline.hydrators import make_query
 from serving.pipeline.pipeline import describe_chosen, rank
+from serving.pipeline.schemas import RecommendRequest
 from serving.pipeline.selectors import select
+from serving.pipeline.shoppers import ShopperHistory
 from serving.pipeline.sources import merge, take_from_popular, take_from_sequence
 from serving.pipeline.stage_timings import StageWatch
+from tests.serving import tiny_release
 
 indexes = st.lists(st.integers(0, 59), max_size=40).map(lambda found: np.array(found, dtype=np.int64))
 
@@ -145,3 +151,50 @@ def test_a_release_of_an_earlier_version_is_served_by_its_model_alone(release: R
     items = describe_chosen(release, rank(release, query, StageWatch()), why=True)
     assert [set(item) & {"because"} for item in items] == [set()] * 5
     assert {item["source"] for item in items} <= {"sequence", "popular"}
+
+
+def page(release: Release, found: ShopperHistory | Fallback, **context: object) -> tuple[Query, list[int]]:
+    request = RecommendRequest.model_validate({"user_id": "u", "k": 8, "context": context})
+    query = make_query(release, found, "u", request)
+    return query, rank(release, query, StageWatch()).chosen.index.tolist()
+
+
+SEEN = ShopperHistory(
+    items=[tiny_release.item_id(row) for row in (20, 31, 42)], kinds=["view"] * 3, purchased=[], stale=False
+)
+
+
+@pytest.mark.parametrize("found", [SEEN, Fallback.UNKNOWN_SHOPPER], ids=["known", "new"])
+@pytest.mark.parametrize("which", ["release", "ranked_release"])
+def test_a_category_page_shows_nothing_else(
+    found: ShopperHistory | Fallback, which: str, request: pytest.FixtureRequest
+) -> None:
+    release = request.getfixturevalue(which)
+    for name in release.items.category_names:
+        _, chosen = page(release, found, page="category", category=name)
+        assert len(chosen) == 8
+        assert {release.items.category_names[code] for code in release.items.category[chosen]} == {name}
+    assert page(release, found, page="category", category="no such one")[1] == []
+
+
+@pytest.mark.parametrize("which", ["release", "ranked_release"])
+def test_what_is_on_the_page_is_not_in_its_answer(which: str, request: pytest.FixtureRequest) -> None:
+    release = request.getfixturevalue(which)
+    shown = [tiny_release.item_id(row) for row in (10, 11, 12)]
+    for kind, hidden in (("home", set()), ("item", {12}), ("cart", {10, 11, 12})):
+        query, chosen = page(release, SEEN, page=kind, items=shown)
+        assert query.history.tolist() == [20, 31, 42, 10, 11, 12]
+        assert not hidden & set(chosen)
+        assert len(chosen) == 8
+
+
+def test_a_new_shopper_s_cart_is_answered_by_what_goes_with_it(ranked_release: Release) -> None:
+    """The next three of each item follow it in this release."""
+    _, chosen = page(ranked_release, Fallback.UNKNOWN_SHOPPER, page="cart", items=[tiny_release.item_id(30)])
+    assert {31, 32, 33} <= set(chosen)
+
+
+@pytest.mark.parametrize("context", [{"page": "item"}, {"page": "cart"}, {"page": "category"}, {"page": "checkout"}])
+def test_a_page_without_what_it_shows_is_refused(context: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        RecommendRequest.model_validate({"user_id": "u", "context": context})
