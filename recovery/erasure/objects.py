@@ -34,7 +34,7 @@ from recovery.shipping.objects import PASSED_OVER
 
 _TRANSFERS = 8
 #: Objects that hold no row: pointers, signatures, and our own encrypted list.
-_NEVER = (*PASSED_OVER, "refs/", "signatures/", list_of_erased.PREFIX)
+_NEVER = (*PASSED_OVER, "refs/", "signatures/", list_of_erased.PREFIX, list_of_erased.RECEIPTS)
 #: Landed tables are rewritten before what is made from them, so that each day can name its new origin.
 _FIRST = ("landing-events", "events")
 
