@@ -19,7 +19,6 @@ from typing import Any
 
 from contracts.errors import Conflict, RecoveryError
 from contracts.settings import Settings
-from recovery.shipping import log_pieces
 from recovery.vault.encryption import PART
 from recovery.vault.manifest import Segment
 from recovery.vault.names import Kind, of_kind
@@ -92,10 +91,17 @@ def pieces(vault: Vault, system: str) -> list[Piece]:
 def contiguous(
     found: Iterable[Piece], timeline: int, start: int, ours: Callable[[str], bool] = lambda _key: True
 ) -> list[Piece]:
-    """Return the pieces that cover the WAL from `start` on without a gap, as far as those that are `ours` reach."""
-    named = {piece.key: piece for piece in found if piece.timeline == timeline}
-    spans = [(piece.start, piece.end, key) for key, piece in named.items()]
-    return [named[key] for _, _, key in log_pieces.contiguous(spans, ours, start)]
+    """Return the pieces that cover the WAL from `start` on without a gap, as far as those that are `ours` reach.
+
+    Of several, the one that begins first is taken: the server reads the first page of a segment file before the rest.
+    """
+    chosen: list[Piece] = []
+    reached = start
+    for piece in sorted(found, key=lambda one: (one.start, one.end)):
+        if piece.timeline == timeline and piece.start <= reached < piece.end and ours(piece.key):
+            chosen.append(piece)
+            reached = piece.end
+    return chosen
 
 
 def ours(vault: Vault, listed: Iterable[Segment] = ()) -> Callable[[str], bool]:

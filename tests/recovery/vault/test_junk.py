@@ -23,7 +23,7 @@ from recovery.vault.names import Foreign
 from tests.recovery.vaults import AT, SmallRegion
 
 FILE = "2026-03-01/champion-000000.jsonl"
-#: Every prefix of the vault, each with names that fit its pattern, and where nothing of ours lies.
+#: Every prefix of the vault, each with names that fit its pattern, and beside them.
 FITTING = {
     "snapshots/": ["00000009.json", "99999999.json"],
     "proofs/": ["00000001-1772323200000000.json"],
@@ -94,7 +94,7 @@ def test_nothing_that_is_planted_anywhere_stops_or_steers_anything(
         standby, told = region.s.of_region("standby"), list[str]()
         point = Point.parse("newest")
         found = choose(region.vault, standby, point, sound=lambda _one: None, tell=told.append)
-        assert (found.snapshot, found.log_end) == (taken[-1], taken[-1].cut + 4096)  # a restore loses nothing of ours
+        assert (found.snapshot, found.log_end) == (taken[-1], taken[-1].cut + 4096)  # a restore loses nothing
         assert found.at is None or found.at > taken[-1].at + timedelta(seconds=20)
         assert log_end(region.vault, taken[0]) >= taken[0].cut
         assert len(journal.since(region.vault, region.s, "7", taken[-1].at, found.at)) == 2
