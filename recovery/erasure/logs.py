@@ -68,6 +68,16 @@ def find_lines(home: Path, whom: ErasureSubject) -> FoundLines:
     return found
 
 
+def read_lines(found: FoundLines) -> Iterator[tuple[str, Line]]:
+    """Yield the lines that were found, with their kind of log; one that is no JSON as text."""
+    for kind, files in found.spans.items():
+        for path, spans in files.items():
+            with path.open("rb") as file:
+                for start, end in spans:
+                    line = os.pread(file.fileno(), end - start, start)
+                    yield kind, _parsed(line) or {"text": line.decode(errors="replace")}
+
+
 def blank(home: Path, found: FoundLines) -> None:
     """Blank the lines that were found, one kind after the other; all of it is on disk when this returns."""
     for kind in KINDS:
