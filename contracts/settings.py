@@ -106,6 +106,9 @@ class Settings(BaseSettings):
         default=4096, ge=64, description="Most MB that each of those logs may take; the oldest days go first."
     )
     access_log_mb: int = Field(default=256, ge=1, description="MB at which the edge begins a new access log.")
+    sweep_after_days: int = Field(
+        default=14, ge=1, description="Age in days from which `caravan sweep` removes what nobody names."
+    )
     disk_reserve_mb: int = Field(
         default=512, ge=0, description="MB that stay free: below, no event is taken and no impression is logged."
     )

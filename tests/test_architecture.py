@@ -66,6 +66,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"shipping"},
         {"snapshots"},
         {"erasure"},
+        {"sweeping"},
         {"restore"},
         {"failback"},
         {"drills"},
