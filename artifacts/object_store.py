@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ MULTIPART_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """One object as the store sees it; `size` in bytes."""
+    """One object as the store sees it; `size` in bytes; `at`: when it was written, where a listing says so (UTC)."""
 
     key: str
     size: int
     etag: str
+    at: datetime | None = field(default=None, compare=False)
 
 
 class ObjectStore:
@@ -148,7 +150,7 @@ class ObjectStore:
         with self._speaking(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
-                    yield Stored(key=entry["Key"], size=entry["Size"], etag=entry["ETag"])
+                    yield Stored(key=entry["Key"], size=entry["Size"], etag=entry["ETag"], at=entry["LastModified"])
 
     def delete(self, key: str) -> None:
         """Delete one object; deleting what is not there is fine."""

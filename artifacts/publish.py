@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -66,6 +67,8 @@ def publish(store: Store, directory: Path, *, kind: str, meta: dict[str, Any] | 
     with ThreadPoolExecutor(_TRANSFERS) as pool:
         list(pool.map(send, manifest.files))
     store.put(manifest_key(manifest.digest), manifest.to_bytes())
+    with ThreadPoolExecutor(_TRANSFERS) as pool:  # again: what was there already may have been swept meanwhile
+        list(pool.map(send, manifest.files))
     return manifest
 
 
@@ -97,6 +100,8 @@ def fetch(store: Store, digest: str, cache: Path) -> Path:
     """
     target, mark = cache / digest, cache / f"{digest}{VERIFIED}"
     if mark.exists() and target.is_dir():
+        with suppress(OSError):
+            os.utime(target)  # it is in use: who sweeps old copies leaves it
         return target
     manifest = read_manifest(store, digest)
     cache.mkdir(parents=True, exist_ok=True)

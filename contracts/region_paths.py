@@ -7,6 +7,7 @@ from pathlib import Path
 
 #: Names that also stand alone: in a vault, and in the logs of a replay or a test without a region.
 EVENT_LOG, ANSWER_LOG, ACCESS_LOG = "event-log", "answer-log", "edge-access.log"
+IMPRESSION_LOG = "impression-log"
 #: Our services that write a heartbeat.
 CONTROLLER, LEASE_DAEMON, REPLICATOR = "controller", "keeper", "feed"
 
@@ -26,6 +27,11 @@ class RegionPaths:
     def event_log(self) -> Path:
         """What shoppers did, as JSON lines by day."""
         return self.home / EVENT_LOG
+
+    @property
+    def impression_log(self) -> Path:
+        """What shoppers were shown, as JSON lines by day; may be removed once a night has landed it."""
+        return self.home / IMPRESSION_LOG
 
     @property
     def answer_log(self) -> Path:

@@ -101,7 +101,17 @@ class Settings(BaseSettings):
     approval_timeout: float = Field(default=86400.0, gt=0, description="Longest wait for an answer; then: rejected.")
     canary_policy: str = Field(default="default", description="How a canary is judged: default, or demo.")
     latency_budget: float = Field(default=0.15, gt=0, description="An answer that took longer is over budget.")
-    logs_kept_days: int = Field(default=14, ge=7, description="Days that access and answer logs are kept.")
+    logs_kept_days: int = Field(default=14, ge=7, description="Days that access, answer and impression logs are kept.")
+    logs_mb: int = Field(
+        default=4096, ge=64, description="Most MB that each of those logs may take; the oldest days go first."
+    )
+    access_log_mb: int = Field(default=256, ge=1, description="MB at which the edge begins a new access log.")
+    sweep_after_days: int = Field(
+        default=14, ge=1, description="Age in days from which `caravan sweep` removes what nobody names."
+    )
+    disk_reserve_mb: int = Field(
+        default=512, ge=0, description="MB that stay free: below, no event is taken and no impression is logged."
+    )
     lease_seconds: float = Field(default=30.0, ge=3, description="How long a region may write without renewal.")
     gate_margin: float = Field(
         default=DEFAULT_GATE_MARGIN, ge=0, le=0.5, description="Loss against the champion that always passes the gate."

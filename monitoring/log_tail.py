@@ -36,9 +36,18 @@ class Tail:
         self._file: int | None = None
 
     def read(self) -> Iterator[Line]:
-        """Yield the lines since the last call, or since the moment given. None when the file is not there."""
+        """Yield the lines since the last call, or since the moment given. None when the file is not there.
+
+        When another file has the name now, the rest of the one before is read first, under the name it was put aside.
+        """
+        if self._file is not None and self._offset is not None and _number(self.path) != self._file:
+            aside = next((p for p in self.path.parent.glob(f"{self.path.name}.*") if _number(p) == self._file), None)
+            yield from self._read(aside) if aside is not None else ()
+        yield from self._read(self.path)
+
+    def _read(self, path: Path) -> Iterator[Line]:
         try:
-            with self.path.open("rb") as file:
+            with path.open("rb") as file:
                 about = os.fstat(file.fileno())
                 if self._file != about.st_ino or (self._offset or 0) > about.st_size:
                     self._offset, self._file = None, about.st_ino  # another file has its name now
@@ -82,6 +91,14 @@ class Tail:
         if low == 0:
             return 0
         return low + os.pread(file, 65536, low).find(b"\n") + 1
+
+
+def _number(path: Path) -> int | None:
+    """Return what tells a file from others of its name; None when it is not there."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 class TailOfFolder:

@@ -17,6 +17,7 @@ from artifacts.object_store import ObjectStore
 from contracts.errors import CaravanError
 from contracts.region_paths import CONTROLLER
 from contracts.settings import Settings, settings
+from releases.disk_watch import DiskWatch
 from releases.log_retention import tidy
 from releases.overlay import Keeper
 from releases.rollout.aliases import reconcile
@@ -32,13 +33,14 @@ BUSY_EVERY_S, IDLE_EVERY_S = 0.5, 1.0
 ALIASES_EVERY_S = 60.0
 #: Seconds after which a look counts as hanging, and a running canary is judged beside it.
 TICK_TIMEOUT_S = 4.0
-#: Seconds between two looks at logs that are too old.
-TIDY_EVERY_S = 3600.0
+#: Seconds between two looks at logs that are too old or too large, and at the disk.
+TIDY_EVERY_S = 60.0
 
 
 def run(s: Settings, stop: threading.Event) -> None:
     """Tick until `stop`; no failure ends it."""
     controller: Controller | None = None
+    disk = DiskWatch(s)
     seen: object = None
     looked, tidied, pool = -ALIASES_EVERY_S, time.monotonic(), ThreadPoolExecutor(1, "look")
     while not stop.is_set():
@@ -51,9 +53,10 @@ def run(s: Settings, stop: threading.Event) -> None:
             if deployed != seen or time.monotonic() - looked > ALIASES_EVERY_S:
                 seen, looked = deployed, time.monotonic()
                 _aliases(s)
-            if deployed.candidate is None and time.monotonic() - tidied > TIDY_EVERY_S:
+            if time.monotonic() - tidied > TIDY_EVERY_S:
                 tidied = time.monotonic()
-                for done in tidy(s, now=datetime.now(UTC)):
+                disk.look(now=datetime.now(UTC))
+                for done in tidy(s, now=datetime.now(UTC), busy=deployed.candidate is not None):
                     log.info("logs: %s", done)
         except CaravanError as error:
             log.warning("%s", error)

@@ -1,8 +1,8 @@
 """Removes what the edge and the engines log for the judge of a canary, after some days.
 
-The edge's access log is put aside when its first line is a day old, and Envoy begins a new one. That is done only while
-no release is in progress, so that the judge, who reads on in it, never loses a line. The event log is not touched:
-shoppers were promised that it is kept.
+The edge's access log is put aside when its first line is a day old, or when it is large, and Envoy begins a new one;
+while a release is in progress only when it is large: the judge reads the rest of what was put aside first. The event
+log is not touched: shoppers were promised that it is kept.
 """
 
 from __future__ import annotations
@@ -26,31 +26,61 @@ log = logging.getLogger(__name__)
 ACCESS_LOG_TURN = timedelta(days=1)
 
 
-def tidy(s: Settings, *, now: datetime) -> list[str]:
-    """Put the access log aside and remove what is too old; return what was done. No release may be in progress."""
+def tidy(s: Settings, *, now: datetime, busy: bool = False) -> list[str]:
+    """Put the access log aside and remove what is too old or too much; return what was done.
+
+    While a release is in progress (`busy`), nothing of the last two days is removed.
+    """
     done = []
-    oldest = (now - timedelta(days=s.logs_kept_days)).date()
-    if (kept := _turn(s, now)) is not None:
+    if (kept := _turn(s, now, busy=busy)) is not None:
         done.append(f"{ACCESS_LOG} is now {kept.name}")
     aside = {path: path.name.removeprefix(f"{ACCESS_LOG}.") for path in _logs(s).glob(f"{ACCESS_LOG}.*")}
-    days = {path: path.name for path in s.paths.answer_log.glob("*") if path.is_dir()}
-    for path, name in sorted((aside | days).items()):
-        day = _day(name)
-        if day is not None and day < oldest:
+    kinds = [aside, *({p: p.name for p in log.glob("*") if p.is_dir()} for log in _by_day(s))]
+    for paths in kinds:
+        left = sum(_size(path) for path in paths)
+        for path, name in sorted(paths.items(), key=lambda one: (one[1][:10], _written(one[0]))):
+            day = _day(name)
+            if day is None or (busy and day >= (now - timedelta(days=1)).date()):
+                continue
+            if day < (now - timedelta(days=s.logs_kept_days)).date():
+                why = f"was older than {s.logs_kept_days} days"
+            elif left > s.logs_mb << 20 and day < now.date() + timedelta(days=path.is_file()):
+                why = f"is removed for logs of more than {s.logs_mb} MB"
+            else:
+                continue
+            left -= _size(path)
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            done.append(f"{path.name} was older than {s.logs_kept_days} days and is removed")
+            done.append(f"{path.name} {why}" + (" and is removed" if why.startswith("was") else ""))
     return done
 
 
-def _turn(s: Settings, now: datetime) -> Path | None:
-    """Put aside the access log of the last day; None if it is younger or Envoy does not answer."""
+def _by_day(s: Settings) -> tuple[Path, ...]:
+    """Return the logs that have a folder for each day, of which old ones may go."""
+    return s.paths.answer_log, s.paths.impression_log
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def _turn(s: Settings, now: datetime, *, busy: bool) -> Path | None:
+    """Put aside the access log of the last day, or a large one; None if there is none or Envoy does not answer."""
     path = _logs(s) / ACCESS_LOG
     began = _first_line(path)
-    if began is None or now - began < ACCESS_LOG_TURN:
+    if began is None:
         return None
-    aside = path.with_name(f"{ACCESS_LOG}.{now.date()}")
-    if aside.exists():
+    large = path.stat().st_size > s.access_log_mb << 20
+    if not large and (busy or now - began < ACCESS_LOG_TURN):
         return None
+    taken, number = {aside.name for aside in _logs(s).glob(f"{ACCESS_LOG}.*")}, 0
+    while (name := f"{ACCESS_LOG}.{now.date()}" + (f".{number}" if number else "")) in taken:
+        number += 1
+    aside = path.with_name(name)
     path.rename(aside)
     try:
         admin.ask(admin.region_socket(s), "/reopen_logs", "POST", timeout=5.0)
@@ -76,6 +106,6 @@ def _logs(s: Settings) -> Path:
 
 def _day(name: str) -> date | None:
     try:
-        return date.fromisoformat(name)
+        return date.fromisoformat(name[:10])
     except ValueError:
         return None

@@ -15,6 +15,7 @@ from contracts.settings import Settings, settings
 from serving.engine.engine import Follower
 from serving.engine.overlay_reader import OverlayReader
 from serving.events.answer_log import open_answer_log
+from serving.events.disk_room import DiskRoom
 from serving.events.event_log import EventLog
 from serving.http.admission import App, Limits
 from serving.http.app import create_app
@@ -88,6 +89,9 @@ def wire_parts(s: Settings) -> Parts:
             identifiers=Pseudonymizer(s.secret("pseudonym_key")),
             log=EventLog(s.paths.event_log, s.engine_slot),
             answers=open_answer_log(s.paths.home, s.engine_slot),
+            # its segments are landed beside those of the event log, so their names differ
+            impressions=EventLog(s.paths.impression_log, f"{s.engine_slot}-shown", sync=lambda _file: None),
+            room=DiskRoom(s.paths.home, s.disk_reserve_mb),
             online_read_deadline=s.online_read_deadline,
             limits=Limits(deadline=s.request_deadline),
             event_days=s.event_days,

@@ -48,7 +48,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"text", "registration"},
         {"approval"},
         {"rollout", "model"},
-        {"rollback", "overview", "log_retention", "progress", "first_release", "overlay"},
+        {"rollback", "overview", "log_retention", "disk_watch", "progress", "first_release", "overlay"},
         {"__main__"},
     ],
     "serving": [
@@ -66,6 +66,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"shipping"},
         {"snapshots"},
         {"erasure"},
+        {"sweeping"},
         {"restore"},
         {"failback"},
         {"drills"},

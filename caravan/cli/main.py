@@ -13,7 +13,7 @@ from caravan.cli.console.json_answer import answer_in_json
 from caravan.cli.data import data, features
 from caravan.cli.demo import demo
 from caravan.cli.evaluate import recommend, search
-from caravan.cli.recovery import fail_back, forget, recover, region, rehearse, snapshot
+from caravan.cli.recovery import export, fail_back, forget, recover, region, rehearse, snapshot, sweep
 from caravan.cli.release import canary, freeze, overlay, release
 from contracts.errors import CaravanError
 
@@ -53,6 +53,8 @@ app.command()(rehearse.rehearse)
 app.command()(fail_back.fail_back)
 app.command()(region.region)
 app.command()(forget.forget)
+app.command()(export.export)
+app.command()(sweep.sweep)
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.lake import Lake
+from contracts.region_paths import IMPRESSION_LOG
 from contracts.settings import settings
 from ingestion.formats.columns import Mask, mask
 from ingestion.formats.json_lines import parse_json_lines
@@ -34,11 +35,14 @@ _FOLDER = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 
 
 def collect(lake: Lake, event_log: Path, *, now: datetime | None = None) -> list[FileReport]:
-    """Land what engines logged for this lake's source; lines of other sources are left alone."""
-    if not event_log.is_dir():
-        return []
+    """Land what engines logged for this lake's source, the impressions beside `event_log` too.
+
+    Lines of other sources are left alone.
+    """
     reports = []
-    for path in sorted(event_log.glob("*/*.jsonl")):
+    for path in sorted(
+        p for folder in (event_log, event_log.with_name(IMPRESSION_LOG)) for p in folder.glob("*/*.jsonl")
+    ):
         if _FOLDER.match(path.parent.name) and _SEGMENT.match(path.name) and path.is_file():
             report = _segment(lake, path, now or batches.utc_now())
             if report is not None:

@@ -184,6 +184,7 @@ def apply_again(
     listed, vault = open_list(s, without_vault=without_vault)
     with hold_vault_lock(vault, s):
         whom = latest(listed.entries())
+        listed.foreign.alert(s)
         return [
             erase(s.of_region(region), ErasureSubject(whom), progress=_named(progress, region)) for region in regions
         ]

@@ -3,6 +3,10 @@
 An entry is written before anything is removed, into the vault and into the region's own store, as
 `erasures/<microseconds>-<random>`. It is encrypted and bound to its name, so the list names nobody to a reader without
 the snapshot key. The vault's writer cannot delete it. A list that cannot be read whole is an error, never a short list.
+
+Anybody with the writer's credential can put something else there. A receipt beside each entry,
+`erasure-receipts/<name>`, tells the two apart: an entry that cannot be read and has a receipt is ours and damaged; one
+without is foreign, and is passed over.
 """
 
 from __future__ import annotations
@@ -22,8 +26,9 @@ from contracts.settings import Settings
 from ingestion.pseudonymize import PSEUDONYM, Pseudonymizer
 from recovery.vault.bucket import Versioned
 from recovery.vault.encryption import Sealer
+from recovery.vault.names import Foreign, Kind, of_kind
 
-PREFIX = "erasures/"
+PREFIX, RECEIPTS = "erasures/", "erasure-receipts/"
 FORMAT = 1
 #: Events dated up to this long after an erasure count as before it: a shop's clock may run ahead this far.
 AHEAD: timedelta = CLOCK_SKEW
@@ -46,20 +51,29 @@ class Erasure:
 
 
 class ErasureList:
-    """The entries in the vault and in the region's own store; either may be absent."""
+    """The entries in the vault and in the region's own store; either may be absent.
 
-    def __init__(self, sealer: Sealer, *, own: Store | None = None, vault: Versioned | None = None) -> None:
+    `key_is_known` says that the snapshot key was found to be the right one: only then, or when something here can be
+    read with it, can what cannot be read be told from what we wrote. `foreign` collects what is passed over.
+    """
+
+    def __init__(
+        self, sealer: Sealer, *, own: Store | None = None, vault: Versioned | None = None, key_is_known: bool = False
+    ) -> None:
         self._sealer = sealer
         self._own = own
         self._vault = vault
+        self._key_is_known = key_is_known
+        self.foreign = Foreign()
 
     def add(self, erasure: Erasure) -> str:
         """Write one entry, to the vault first; return its name. Raises StoreUnavailable."""
         name = f"{PREFIX}{int(erasure.at.timestamp() * 1e6):016d}-{secrets.token_hex(4)}"
         body = {**asdict(erasure), "at": erasure.at.isoformat(), "format": FORMAT}
         sealed = self._sealer.seal(json.dumps(body, sort_keys=True).encode(), name)
-        for store in filter(None, (self._vault, self._own)):
-            store.put(name, sealed, if_absent=True)
+        for key, data in ((name, sealed), self._receipt(name)):
+            for store in filter(None, (self._vault, self._own)):
+                store.put(key, data, if_absent=True)
         return name
 
     def entries(self) -> list[Erasure]:
@@ -69,18 +83,44 @@ class ErasureList:
         """
         kept: dict[str, bytes] = {}
         found: dict[str, Erasure] = {}
-        for name in self._names():
-            kept[name], found[name] = self._opened(name, self._versions(name))
+        unread: dict[str, Exception] = {}
+        for name in self._names(PREFIX, Kind.ERASURE):
+            try:
+                kept[name], found[name] = self._opened(name, self._versions(name))
+            except (Tampered, NotFound) as error:
+                unread[name] = error
+        receipts = {name: PREFIX + name.removeprefix(RECEIPTS) for name in self._names(RECEIPTS, Kind.RECEIPT)}
+        signed = {entry for name, entry in receipts.items() if entry not in found and self._is_receipt(name)}
+        for name in sorted(signed | unread.keys()):
+            if name in signed or not (self._key_is_known or kept or signed):
+                gone = NotFound(f"{name} has a receipt and is gone", remedy="look at the vault's store")
+                raise unread.get(name, gone)
+            self.foreign[name] = "nothing that we sealed, and without a receipt"
+        kept |= dict(self._receipt(name) for name in list(kept))
         for store in filter(None, (self._vault, self._own)):
-            there = {stored.key for stored in store.list(PREFIX)}
+            there = {stored.key for prefix in (PREFIX, RECEIPTS) for stored in store.list(prefix)}
             for name in kept.keys() - there:
                 with suppress(Conflict):  # a delete marker hides it, or another process brought it just now
                     store.put(name, kept[name], if_absent=True)
         return [found[name] for name in sorted(found)]
 
-    def _names(self) -> list[str]:
-        there = set(self._vault.names(PREFIX)) if self._vault is not None else set()
-        return sorted(there | {stored.key for stored in (self._own.list(PREFIX) if self._own is not None else ())})
+    def _receipt(self, name: str) -> tuple[str, bytes]:
+        """Return the receipt of an entry: its name, and what is in it."""
+        key = RECEIPTS + name.removeprefix(PREFIX)
+        return key, self._sealer.seal(name.encode(), key)
+
+    def _is_receipt(self, key: str) -> bool:
+        for data in self._versions(key):
+            with suppress(Tampered):
+                self._sealer.unseal(data, key)
+                return True
+        self.foreign[key] = "no receipt that we sealed"
+        return False
+
+    def _names(self, prefix: str, kind: Kind) -> list[str]:
+        there = set(self._vault.names(prefix)) if self._vault is not None else set()
+        there |= {stored.key for stored in (self._own.list(prefix) if self._own is not None else ())}
+        return sorted(match[0] for match in of_kind(there, kind, self.foreign))
 
     def _versions(self, name: str) -> Iterator[bytes]:
         """Yield what either store holds of an entry: one that is damaged in one store may be whole in the other."""

@@ -24,16 +24,19 @@ from typing import Any
 import orjson
 
 from artifacts.files import atomic_write, fsync_folder
-from contracts.region_paths import ACCESS_LOG, ANSWER_LOG, EVENT_LOG
+from contracts.region_paths import ACCESS_LOG, ANSWER_LOG, EVENT_LOG, IMPRESSION_LOG
 from recovery.erasure.rows import NAMES, ErasureSubject
 
 JOURNAL = ".erasing.json"
-#: Blanked in this order: the event log links the edge's logs to a shopper, so it is last.
+#: Blanked in this order: impressions and events link the edge's logs to a shopper, so they are last.
 KINDS = {
     "edge log": f"logs/{ACCESS_LOG}*",
     "answer log": f"{ANSWER_LOG}*/*/*.jsonl",
+    "impression log": f"{IMPRESSION_LOG}*/*/*.jsonl",
     "event log": f"{EVENT_LOG}*/*/*.jsonl",
 }
+#: Logs whose lines are events, and name shoppers by pseudonym.
+_EVENTS = ("event log", "impression log")
 #: A last line without a newline may still be being written; after this many seconds it counts as torn.
 _TORN_AFTER = 60.0
 
@@ -59,10 +62,20 @@ def find_lines(home: Path, whom: ErasureSubject) -> FoundLines:
     requests, opaque = _links(home, whom)
     found = FoundLines()
     for kind, pattern in KINDS.items():
-        goes = of_events(whom) if kind == "event log" else _of_edge(requests, opaque)
+        goes = of_events(whom) if kind in _EVENTS else _of_edge(requests, opaque)
         files = {path: spans for path in sorted(home.glob(pattern)) if (spans := list(_spans(path, goes)))}
         found.spans[kind] = files
     return found
+
+
+def read_lines(found: FoundLines) -> Iterator[tuple[str, Line]]:
+    """Yield the lines that were found, with their kind of log; one that is no JSON as text."""
+    for kind, files in found.spans.items():
+        for path, spans in files.items():
+            with path.open("rb") as file:
+                for start, end in spans:
+                    line = os.pread(file.fileno(), end - start, start)
+                    yield kind, _parsed(line) or {"text": line.decode(errors="replace")}
 
 
 def blank(home: Path, found: FoundLines) -> None:
@@ -179,7 +192,7 @@ def _links(home: Path, whom: ErasureSubject) -> tuple[dict[str, datetime], dict[
     """
     opaque = dict(whom.until) | {clear: whom.until[name] for clear, name in whom.clear.items() if name in whom.until}
     requests: dict[str, datetime] = {}
-    for line in _read(home, "event log"):
+    for line in _read(home, *_EVENTS):
         name = line.get("user_id")
         if line.get("request_id") and whom.goes(name, _moment(line.get("event_time"))):
             requests[str(line["request_id"])] = whom.until[str(name)]
@@ -191,14 +204,14 @@ def _links(home: Path, whom: ErasureSubject) -> tuple[dict[str, datetime], dict[
     for line in _read(home, "answer log") if cookies else ():
         if str(line.get("shopper")) in cookies:
             asked[str(line.get("id"))] = str(line["shopper"])
-    for line in _read(home, "event log") if cookies else ():
+    for line in _read(home, *_EVENTS) if cookies else ():
         if line.get("user_id") not in whom.until:
             cookies.pop(asked.get(str(line.get("request_id")), ""), None)
     return requests, cookies | opaque
 
 
-def _read(home: Path, kind: str) -> Iterator[Line]:
-    for path in sorted(home.glob(KINDS[kind])):
+def _read(home: Path, *kinds: str) -> Iterator[Line]:
+    for path in sorted(path for kind in kinds for path in home.glob(KINDS[kind])):
         for _, line in _lines(path):
             read = _parsed(line)
             if read is not None:

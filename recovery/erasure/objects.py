@@ -29,12 +29,12 @@ from feature_repo import tables
 from feature_repo.schemas import SCHEMAS
 from ingestion.rules.quarantine import QUARANTINED, counts
 from recovery.erasure import list_of_erased
-from recovery.erasure.rows import ErasureSubject, count, without
+from recovery.erasure.rows import ErasureSubject, count, rows_of, without
 from recovery.shipping.objects import PASSED_OVER
 
 _TRANSFERS = 8
 #: Objects that hold no row: pointers, signatures, and our own encrypted list.
-_NEVER = (*PASSED_OVER, "refs/", "signatures/", list_of_erased.PREFIX)
+_NEVER = (*PASSED_OVER, "refs/", "signatures/", list_of_erased.PREFIX, list_of_erased.RECEIPTS)
 #: Landed tables are rewritten before what is made from them, so that each day can name its new origin.
 _FIRST = ("landing-events", "events")
 
@@ -61,14 +61,21 @@ class FoundObjects:
         }
         return {digest: rows for digest, rows in found.items() if rows}
 
+    def kinds(self, bucket: str) -> dict[str, str]:
+        """Return the lake table or the kind of artifact to which each file belongs, by the key of the file."""
+        return {
+            blob_key(file.sha256): _kind(self.manifests[digest])
+            for digest in self.held_by(bucket)
+            for file in self.manifests[digest].files
+        }
+
     def by_table(self, bucket: str) -> Counter[str]:
         """Count rows per lake table, kind of artifact, or bucket; files that no manifest names are `unnamed files`."""
         found: Counter[str] = Counter()
         named: set[str] = set()
         for digest, rows in self.held_by(bucket).items():
             manifest = self.manifests[digest]
-            table = str(manifest.meta.get("table", "")) if manifest.kind == "partition" else ""
-            found[f"lake {table}" if table else manifest.kind] += rows
+            found[_kind(manifest)] += rows
             named |= {blob_key(file.sha256) for file in manifest.files}
         for (of, key), rows in self.rows.items():
             if of != bucket or key not in named:
@@ -107,6 +114,15 @@ class Buckets:
                 rows = pool.map(lambda one: self._count(one[0], one[1], whom), chosen)
                 found.rows |= {one: number for one, number in zip(chosen, rows, strict=True) if number}
         return found
+
+    def rows(self, found: FoundObjects, whom: ErasureSubject) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield every row that was found, once per object, with the kind under which `by_table` counts it."""
+        kinds = found.kinds(self.bucket)
+        for bucket, key in sorted(found.rows):
+            other = "unnamed files" if bucket == self.bucket and key.startswith("blobs/") else f"bucket {bucket}"
+            kind = kinds.get(key, other) if bucket == self.bucket else other
+            with suppress(NotFound), self._copy(self._stores[bucket], key) as path:
+                yield from ((kind, {**row, "object": key}) for row in rows_of(path, whom))
 
     def erase(self, found: FoundObjects, whom: ErasureSubject) -> None:
         """Publish again what pointers name, move the pointers, remove what held the rows. Raises StoreUnavailable."""
@@ -210,6 +226,11 @@ class _Copy:
 def sources(store: Store) -> list[str]:
     """Return the shops that have a lake in this store."""
     return sorted({name.split("/")[1] for name in refs(store, "lake")})
+
+
+def _kind(manifest: Manifest) -> str:
+    table = str(manifest.meta.get("table", "")) if manifest.kind == "partition" else ""
+    return f"lake {table}" if table else manifest.kind
 
 
 def _order(manifest: Manifest) -> int:

@@ -16,6 +16,7 @@ from contracts.errors import FeatureError, Tampered
 from contracts.settings import Settings
 from feature_repo import online
 from feature_repo.registry import lock
+from feature_repo.schemas import SCHEMAS
 from feature_repo.store import ONLINE_VIEWS
 from recovery.erasure.rows import NAMES, ErasureSubject, count
 
@@ -34,6 +35,27 @@ def keys(s: Settings, whom: ErasureSubject) -> list[bytes]:
     try:
         with closing(_client(s)) as client:
             return list(_keys(client, whom))
+    except redis.RedisError as error:
+        raise _silent() from error
+
+
+def features(s: Settings, whom: ErasureSubject) -> Iterator[dict[str, Any]]:
+    """Yield what the online store has under each of those keys: features by view. Raises FeatureError."""
+    import redis
+
+    names = {
+        online.field(view, column.name): f"{view}.{column.name}" for view in ONLINE_VIEWS for column in SCHEMAS[view]
+    } | {online.time_field(view): f"{view}.event_timestamp" for view in ONLINE_VIEWS}
+    try:
+        with closing(_client(s)) as client:
+            for key in _keys(client, whom):
+                shopper = next(name.decode() for name in _BYTES.findall(key) if name.decode() in whom.until)
+                row: dict[str, Any] = {"user_id": shopper}
+                for field, value in client.hgetall(key).items() if client.type(key) == b"hash" else ():
+                    name = names.get(field, field.hex())
+                    is_time = field.startswith(b"_ts:")
+                    row[name] = _moment(online.unpack_time(value)) if is_time else online.unpack(value)
+                yield row
     except redis.RedisError as error:
         raise _silent() from error
 

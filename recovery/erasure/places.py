@@ -1,25 +1,35 @@
-"""Lists the places of one region where rows of shoppers are, each with a look and a removal."""
+"""Lists the places of one region where rows of shoppers are, each with a look, its rows and a removal.
+
+One list serves `caravan forget` and `caravan export`, so that neither knows a place that the other does not.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from artifacts.object_store import ObjectStore
 from contracts.settings import Settings
 from recovery.erasure import logs, objects, online
 from recovery.erasure.objects import Buckets
-from recovery.erasure.rows import ErasureSubject
+from recovery.erasure.rows import ErasureSubject, rows_of
+
+#: A row, with its kind before it.
+Row = tuple[str, dict[str, Any]]
 
 
 class ErasurePlace(Protocol):
-    """Somewhere a region keeps rows of shoppers. Both methods may be called any number of times."""
+    """Somewhere a region keeps rows of shoppers. The methods may be called any number of times."""
 
     name: str
 
     def look(self, whom: ErasureSubject) -> Counter[str]:
         """Count rows, lines or keys of the erased, by the kind that people are shown."""
+
+    def rows(self, whom: ErasureSubject) -> Iterator[Row]:
+        """Yield what the last look found: each row with its kind, as the look counts it."""
 
     def erase(self, whom: ErasureSubject) -> None:
         """Remove what the last look found."""
@@ -36,6 +46,10 @@ class Logs:
     def look(self, whom: ErasureSubject) -> Counter[str]:
         self._found = logs.find_lines(self.s.paths.home, whom)
         return self._found.lines
+
+    def rows(self, whom: ErasureSubject) -> Iterator[Row]:
+        del whom
+        yield from logs.read_lines(self._found)
 
     def erase(self, whom: ErasureSubject) -> None:
         del whom  # what the look found is known line by line
@@ -59,6 +73,9 @@ class ObjectPlace:
         self._found = self.buckets.look(whom)
         return self._found.by_table(self.buckets.bucket)
 
+    def rows(self, whom: ErasureSubject) -> Iterator[Row]:
+        yield from self.buckets.rows(self._found, whom)
+
     def erase(self, whom: ErasureSubject) -> None:
         self.buckets.erase(self._found, whom)
 
@@ -73,6 +90,9 @@ class Online:
     def look(self, whom: ErasureSubject) -> Counter[str]:
         return Counter({"online store": len(online.keys(self.s, whom))})
 
+    def rows(self, whom: ErasureSubject) -> Iterator[Row]:
+        yield from (("online store", row) for row in online.features(self.s, whom))
+
     def erase(self, whom: ErasureSubject) -> None:
         online.remove(self.s, objects.sources(ObjectStore.of(self.s)), whom)
 
@@ -86,6 +106,11 @@ class Copies:
 
     def look(self, whom: ErasureSubject) -> Counter[str]:
         return Counter({"local copies": sum(online.copies(self.s.cache, whom).values())})
+
+    def rows(self, whom: ErasureSubject) -> Iterator[Row]:
+        for path in online.copies(self.s.cache, whom):
+            name = path.relative_to(self.s.cache).as_posix()
+            yield from (("local copies", {"file": name, **row}) for row in rows_of(path, whom))
 
     def erase(self, whom: ErasureSubject) -> None:
         online.drop(self.s.cache, online.copies(self.s.cache, whom))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,6 +72,15 @@ def without(path: Path, whom: ErasureSubject) -> tuple[pa.Table, pa.Table]:
     table = pq.read_table(path)
     going = pa.array(rows_to_remove(table, whom))
     return table.filter(pc.invert(going)), table.filter(going)
+
+
+def rows_of(path: Path, whom: ErasureSubject) -> Iterator[dict[str, Any]]:
+    """Yield what a file says of the shoppers: rows of a table, or how often any other file names them."""
+    if is_table(path):
+        for row in without(path, whom)[1].to_pylist():
+            yield dict(row)
+    elif named := _named(path, whom):
+        yield {"named": named}
 
 
 def rows_to_remove(rows: pa.Table | pa.RecordBatch, whom: ErasureSubject) -> Mask:

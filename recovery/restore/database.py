@@ -25,7 +25,7 @@ from artifacts.manifest import checked, sha256_of
 from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.settings import Settings
 from recovery.machine import DatabaseCluster, Machine
-from recovery.restore.recovery_point import Chosen
+from recovery.restore.recovery_point import Chosen, log_after
 from recovery.shipping import base_backup, wal
 from recovery.snapshots import consistency_point
 from recovery.vault.vault import Vault
@@ -100,11 +100,12 @@ def _log(vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> Iterator[
     """
     snapshot = chosen.snapshot
     listed = {segment.part.key: segment.part for segment in snapshot.log}
-    found = wal.contiguous(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
-    wanted = [p for p in found if p.start < chosen.log_end]
-    lacking = listed.keys() - {piece.key for piece in wanted}
-    if lacking:
-        raise NotFound(f"{min(lacking)} is not in the vault", remedy="take the snapshot before it")
+    wanted = [
+        wal.Piece(timeline=snapshot.timeline, start=segment.start, end=segment.end, key=segment.part.key)
+        for segment in snapshot.log
+    ]
+    if not chosen.exact:
+        wanted += [piece for piece in log_after(vault, snapshot) if piece.start < chosen.log_end]
 
     def bring(piece: wal.Piece) -> bytes | Tampered | NotFound:
         if piece.key in listed:
@@ -122,6 +123,9 @@ def _log(vault: Vault, chosen: Chosen, tell: Callable[[str], None]) -> Iterator[
                     tell(f"the log ends at {piece.start:X}: {data.what}")
                     return
                 yield piece.start, data
+    if wanted and not chosen.exact and (end := wanted[-1].end) < chosen.log_end:
+        why = next((why for key, why in vault.foreign.items() if f"/{end:016X}-" in key), "nothing goes on from there")
+        tell(f"the log ends at {end:X}: {why}")
 
 
 def _write_recovery(data: Path, log: Path, chosen: Chosen) -> None:

@@ -30,12 +30,17 @@ def apply(run: Restore) -> str:
     laid_out = f"{online_store.unpack_event_log(s, run.vault, run.choice, tell)} bytes of event log"
     laid_out += f", {len(lost)} pieces of it blank, since they cannot be read" if lost else ""
     try:
-        entries = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store).entries()
+        # the step `keys` has found the snapshot key to be the right one
+        listed = ErasureList(run.vault.sealer, own=ObjectStore.of(s), vault=run.vault.store, key_is_known=True)
+        entries = listed.entries()
     except (Tampered, NotFound) as error:  # no snapshot is to blame, and an older one would not help
         raise RecoveryError(
             f"the list of erased shoppers cannot be read: {error.what}",
             remedy="bring that object back from another copy; a rerun goes on here",
         ) from error
+    if listed.foreign:
+        run.tell(listed.foreign.sentence())
+        listed.foreign.alert(s)
     if not entries:
         return f"{laid_out}; nobody was erased"
     whom = ErasureSubject(latest(entries))

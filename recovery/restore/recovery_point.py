@@ -111,11 +111,7 @@ def choose(
             except (Tampered, NotFound) as error:
                 passed.append(f"{one.id}: {error.what}")
             else:
-                at, why = journal.trusted_until(vault, s, one.system, one.at, point.at)
-                if why:
-                    tell(f"{one.id} and what came after it, up to {at:%H:%M:%S} UTC: {why}")
-                end = log_end(vault, one)
-                return Chosen(snapshot=one, exact=False, at=at, log_end=end, passed_over=tuple(passed), cut_short=why)
+                return _chosen(vault, s, one, point, oldest, passed, tell)
         else:
             passed.append(f"s{one[0]:06d}: {one[1]}")
         tell(f"passed over: {passed[-1]}; going on with an older one")
@@ -132,10 +128,36 @@ def choose(
     )
 
 
+def _chosen(
+    vault: Vault, s: Settings, one: Snapshot, point: Point, later: Snapshot | None, passed: list[str],
+    tell: Callable[[str], None],
+) -> Chosen:  # fmt: skip
+    """Return how far the log after a sound snapshot is replayed; `later` is the next one after the moment asked for."""
+    end, said = log_end(vault, one), tuple(passed)
+    if later is not None and _is_cut_off(one, end, later):
+        why = f"the log between {one.id} and {later.id} is pruned"
+        tell(f"{one.id} exactly, of {one.at:%Y-%m-%d %H:%M:%S} UTC: {why}")
+        return Chosen(snapshot=one, exact=True, at=one.at, log_end=one.cut, passed_over=said, cut_short=why)
+    at, why = journal.trusted_until(vault, s, one.system, one.at, point.at)
+    if why:
+        tell(f"{one.id} and what came after it, up to {at:%H:%M:%S} UTC: {why}")
+    return Chosen(snapshot=one, exact=False, at=at, log_end=end, passed_over=said, cut_short=why)
+
+
+def _is_cut_off(one: Snapshot, end: int, later: Snapshot) -> bool:
+    """Check whether the log after a snapshot no longer leads to the next one there is of the same database."""
+    return (one.system, one.timeline) == (later.system, later.timeline) and end < later.cut
+
+
 def log_end(vault: Vault, snapshot: Snapshot) -> int:
     """Return the position where the log in the vault ends, without a gap after the snapshot."""
-    pieces = wal.contiguous(wal.pieces(vault, snapshot.system), snapshot.timeline, snapshot.backups[-1].start)
-    return max([snapshot.cut, *(piece.end for piece in pieces)])
+    return max([snapshot.cut, *(piece.end for piece in log_after(vault, snapshot))])
+
+
+def log_after(vault: Vault, snapshot: Snapshot) -> list[wal.Piece]:
+    """Return the log that the vault has after what the snapshot lists, without a gap; only what is ours counts."""
+    start = max([snapshot.backups[-1].start, *(segment.end for segment in snapshot.log)])
+    return wal.contiguous(wal.pieces(vault, snapshot.system), snapshot.timeline, start, vault.is_ours)
 
 
 def as_plan(chosen: Chosen) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contracts.errors import NotFound, RestoreRefused, SettingsError, Tampered
+from contracts.errors import NoRecoveryPoint, NotFound, RestoreRefused, SettingsError, Tampered
 from contracts.recovery import RestoreStep
 from contracts.region import other
 from contracts.settings import Settings
@@ -24,6 +25,9 @@ from recovery.restore.options import RestoreOptions
 from recovery.restore.recovery_point import Point, as_plan
 from recovery.restore.resume import RestoreState, StepDone
 from recovery.restore.steps import STEPS, check_keys, decide, look_first
+from recovery.vault import holds
+from recovery.vault.catalog import Catalog
+from recovery.vault.manifest import Snapshot
 from recovery.vault.vault import Vault, with_own_vault
 
 #: Steps that read every byte of the snapshot: damage is found here, and an older snapshot is taken.
@@ -72,6 +76,8 @@ def restore(
                 _choose_again(run, saved, error)
         if set(steps) <= set(saved.steps) and saved.ended_at is None:
             saved.ended_at = resume.now()
+            if run.chosen is not None:
+                holds.give_back(run.vault, s, at=datetime.now(UTC))
         saved.now = ""
         resume.write_state(s, saved)
     return Done(plan=saved.plan or {}, steps=saved.steps, seconds=time.monotonic() - run.began)
@@ -89,11 +95,28 @@ def _go(run: Restore, saved: RestoreState, steps: Mapping[str, Step]) -> None:
         since = time.monotonic()
         run.tell("begins")
         said = step(run)
+        if name == RestoreStep.CHOOSE and run.chosen is not None:
+            hold_chosen(run.vault, run.s, run.chosen.snapshot)
         saved.plan, saved.epoch = run.plan, (run.plan or {}).get("epoch", saved.epoch)
         saved.steps[name] = {"said": said, "seconds": round(time.monotonic() - since, 2), "at": resume.now()}
         run.tell(f"done: {said}")
         saved.now = ""
         resume.write_state(run.s, saved)
+
+
+def hold_chosen(vault: Vault, s: Settings, snapshot: Snapshot) -> None:
+    """Keep a snapshot from being pruned for as long as a restore may resume; refuse one that has just been removed.
+
+    Raises NoRecoveryPoint.
+    """
+    lasts = timedelta(seconds=2 * resume.RESUMED_WITHIN_S)  # who prunes may have a clock that is hours ahead
+    holds.place(vault, s, snapshot.sequence, at=datetime.now(UTC), lasts=lasts)
+    try:
+        Catalog(vault, s).read(snapshot.sequence)
+    except NotFound:
+        raise NoRecoveryPoint(
+            f"{snapshot.id} was pruned just now", remedy="the same command again chooses among those that are left"
+        ) from None
 
 
 def _choose_again(run: Restore, saved: RestoreState, error: Tampered | NotFound) -> None:

@@ -6,7 +6,6 @@ at a line end, so that a line torn by a crash is not shipped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import state_file
-from contracts.errors import Conflict, NotFound, Tampered
+from contracts.errors import NotFound, Tampered
 from contracts.region_paths import EVENT_LOG
+from recovery.shipping.log_pieces import Span, contiguous, pieces
+from recovery.shipping.wal import ours as _ours
 from recovery.vault.encryption import PART
 from recovery.vault.manifest import Part, Segment
 from recovery.vault.vault import Vault
@@ -41,26 +42,15 @@ def events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
                 yield line, json.loads(line)
 
 
-def pieces(vault: Vault, system: str) -> dict[str, list[tuple[int, int, str]]]:
-    """Return (start, end, key) of every piece in the vault, per file of the log, in order.
-
-    Delete markers hide none.
-    """
-    found: dict[str, list[tuple[int, int, str]]] = {}
-    prefix = f"logs/{system}/"
-    for key in vault.store.names(prefix):
-        path, _, span = key.removeprefix(prefix).rpartition("/")
-        start, _, end = span.partition("-")
-        found.setdefault(path, []).append((int(start, 16), int(end, 16), key))
-    return {path: sorted(spans) for path, spans in found.items()}
-
-
-def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None = None) -> dict[str, int]:
+def ship(
+    vault: Vault, system: str, home: Path, reached: dict[str, int] | None = None, *, known: Iterable[Segment] = ()
+) -> dict[str, int]:
     """Upload what was appended; return how far each file is in the vault now, in bytes.
 
-    Passing the last result as `reached` saves listing the vault.
+    Passing the last result as `reached` saves listing the vault. Pieces other than the `known` ones, which a snapshot
+    lists, are read before they count: a name is nobody's word.
     """
-    done = dict(reached) if reached is not None else _reached(pieces(vault, system))
+    done = dict(reached) if reached is not None else _reached(vault, pieces(vault, system), known)
     root = home / EVENT_LOG
     for path in sorted(root.glob("*/*.jsonl")):
         name = path.relative_to(root).as_posix()
@@ -70,14 +60,14 @@ def ship(vault: Vault, system: str, home: Path, reached: dict[str, int] | None =
     return done
 
 
-def merge(vault: Vault, system: str, home: Path, now: datetime | None = None) -> int:
+def merge(vault: Vault, system: str, home: Path, now: datetime | None = None, *, known: Iterable[Segment] = ()) -> int:
     """Upload files that arrived in many small pieces again in large ones, once their day is over.
 
     Returns how many files. Otherwise every manifest would name every few seconds of traffic there ever was.
     """
-    now, merged = now or datetime.now(UTC), 0
+    now, merged, ours = now or datetime.now(UTC), 0, _ours(vault, known)
     for name, spans in pieces(vault, system).items():
-        path, cover = home / EVENT_LOG / name, contiguous(spans)
+        path, cover = home / EVENT_LOG / name, contiguous(spans, ours) if len(spans) > MOST else []
         if not cover or path.parent.name >= now.date().isoformat() or not path.exists():
             continue
         about = path.stat()
@@ -97,34 +87,16 @@ def _send(vault: Vault, prefix: str, path: Path, start: int) -> int:
             if whole == 0:
                 break
             end = start + whole
-            with suppress(Conflict):  # another process sent just this
-                vault.keep_sealed(data[:whole], f"{prefix}/{start:012X}-{end:012X}")
+            vault.keep_piece(data[:whole], f"{prefix}/{start:012X}-{end:012X}")
             start = end
             file.seek(start)
     return start
 
 
-def _reached(found: dict[str, list[tuple[int, int, str]]]) -> dict[str, int]:
-    return {path: contiguous(spans)[-1][1] for path, spans in found.items() if contiguous(spans)}
-
-
-def contiguous(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    """Return the pieces that cover the file from its beginning without a gap.
-
-    Pieces overlap where two processes uploaded the same bytes.
-    """
-    chosen: list[tuple[int, int, str]] = []
-    waiting = sorted(spans, reverse=True)
-    reached, best = 0, (0, 0, "")
-    while waiting or best[1] > reached:
-        if waiting and waiting[-1][0] <= reached:
-            best = max(best, waiting.pop(), key=lambda piece: piece[1])
-        elif best[1] > reached:  # of those that go on from here, the one that leads farthest
-            chosen.append(best)
-            reached = best[1]
-        else:
-            break
-    return chosen
+def _reached(vault: Vault, found: dict[str, list[Span]], known: Iterable[Segment]) -> dict[str, int]:
+    ours = _ours(vault, known)
+    covers = {path: contiguous(spans, ours) for path, spans in found.items()}
+    return {path: cover[-1][1] for path, cover in covers.items() if cover}
 
 
 def list_segments(
@@ -132,31 +104,33 @@ def list_segments(
 ) -> tuple[Segment, ...]:
     """Return all of the log in the vault as segments of a snapshot; `known` ones are not read again.
 
-    A piece that cannot be read raises Tampered or NotFound. With `lenient` it is included all the same, so that what
-    comes after it in its file keeps its place, and so are known segments that the vault no longer has.
+    A file ends before a piece that is not what we wrote, or cannot be read. With `lenient` it does not: known segments
+    count though the vault no longer has them, and a gap before a piece that is ours is included as a segment that
+    cannot be read, so that what comes after it in its file keeps its place.
     """
     known = tuple(known)
     parts = {segment.part.key: segment.part for segment in known}
-    there = pieces(vault, system)
+    there, ours = pieces(vault, system), _ours(vault, known)
     if lenient:
         for segment in known:
             there.setdefault(segment.of, []).append((segment.start, segment.end, segment.part.key))
     found = []
     for path, spans in sorted(there.items()):
-        for start, end, key in contiguous(spans):
-            try:
-                part = parts.get(key) or _listed(vault, key)
-            except (Tampered, NotFound):
-                if not lenient:
-                    raise
-                part = Part(key=key, size=0, sha256="")
+        cover = contiguous(spans, ours)
+        while lenient and (gap := _gap(spans, ours, f"logs/{system}/{path}", cover[-1][1] if cover else 0)):
+            cover += [gap, *contiguous(spans, ours, gap[1])]
+        for start, end, key in cover:
+            nothing = Part(key=key, size=0, sha256="")
+            part = parts.get(key) or (vault.piece(key) if ours(key) else nothing)
             found.append(Segment(of=path, start=start, end=end, part=part))
     return tuple(found)
 
 
-def _listed(vault: Vault, key: str) -> Part:
-    data = vault.unlisted(key)
-    return Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+def _gap(spans: Iterable[Span], ours: Callable[[str], bool], prefix: str, reached: int) -> Span | None:
+    """Return what lacks between `reached` and the next piece that is ours; None when there is none."""
+    later = sorted(span for span in spans if span[0] > reached)
+    start = next((start for start, _, key in later if ours(key)), None)
+    return None if start is None else (reached, start, f"{prefix}/{reached:012X}-{start:012X}")
 
 
 def repair(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], known: Iterable[Segment]) -> set[str]:
@@ -167,19 +141,15 @@ def repair(vault: Vault, system: str, home: Path, damaged: Iterable[Segment], kn
     wrong = {(segment.of, segment.start, segment.end, segment.part.key) for segment in damaged}
     listed = {segment.part.key for segment in known}
     for path, spans in pieces(vault, system).items():
-        for start, end, key in contiguous(spans):
-            if key not in listed:
-                try:
-                    vault.unlisted(key)
-                except (Tampered, NotFound):
-                    wrong.add((path, start, end, key))
+        wrong |= {(path, start, end, key) for start, end, key in spans if key not in listed and not vault.is_ours(key)}
     mended = set()
     for path, start, end, key in sorted(wrong):
         with suppress(FileNotFoundError), (home / EVENT_LOG / path).open("rb") as file:
             file.seek(start)
-            data = file.read(end - start)
+            data = file.read(min(end - start, 2 * PART))
             if len(data) == end - start and data.endswith(b"\n"):
                 vault.keep_sealed(data, key, over=True)
+                vault.foreign.pop(key, None)
                 mended.add(key)
     return mended
 

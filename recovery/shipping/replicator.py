@@ -21,6 +21,7 @@ from contracts.settings import Settings, settings
 from recovery.shipping import event_log, journal, objects, wal
 from recovery.vault import vault_lock
 from recovery.vault.catalog import Catalog
+from recovery.vault.manifest import Segment
 from recovery.vault.vault import Vault
 
 log = logging.getLogger("recovery.shipping.replicator")
@@ -103,7 +104,10 @@ class Feed:
         shipper.run(stop, going=self._active)
 
     def _events(self, _stop: threading.Event) -> None:
-        self._reached = event_log.ship(Vault.of(self._s), self._of(), self._s.paths.home, self._reached)
+        vault, known = Vault.of(self._s), tuple[Segment, ...]()
+        if self._reached is None and (newest := Catalog(vault, self._s).newest(self._of())) is not None:
+            known = newest.events
+        self._reached = event_log.ship(vault, self._of(), self._s.paths.home, self._reached, known=known)
 
     def _of(self) -> str:
         """Return the system identifier of the database that WAL and events belong to.
@@ -126,9 +130,10 @@ class Feed:
         stores = objects.buckets(self._s)
         if not objects.has_changed(stores, self._known):
             return
-        with vault_lock.hold(vault.store, f"feed of {self._s.region}"):
+        with vault_lock.hold(vault.store, f"feed of {self._s.region}") as lock:
             found = objects.list_buckets(stores, vault, self._known, self._s.cache / "snapshots")
             if fresh := objects.changed(self._known, found):
+                lock.demand()  # what the note names may have been removed by who took the lock meanwhile
                 journal.write_journal(vault, self._s, system, datetime.now(UTC), fresh)
                 log.info("%d objects, %.1f MB", len(fresh), vault.moved / 1e6)
         self._known = found

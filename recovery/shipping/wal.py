@@ -8,12 +8,11 @@ such a file before anything else in it.
 
 from __future__ import annotations
 
-import hashlib
 import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from typing import Any
 from contracts.errors import Conflict, RecoveryError
 from contracts.settings import Settings
 from recovery.vault.encryption import PART
-from recovery.vault.manifest import Part, Segment
+from recovery.vault.manifest import Segment
+from recovery.vault.names import Kind, of_kind
 from recovery.vault.vault import Vault
 
 SEGMENT = 16 << 20
@@ -82,22 +82,32 @@ def identify(s: Settings) -> tuple[str, int, int]:
 def pieces(vault: Vault, system: str) -> list[Piece]:
     """Return all WAL of a database in the vault, by timeline and position; delete markers hide none."""
     found = []
-    for key in vault.store.names(f"wal/{system}/"):
-        timeline, _, span = key.removeprefix(f"wal/{system}/").partition("/")
-        start, _, end = span.partition("-")
-        found.append(Piece(timeline=int(timeline, 16), start=int(start, 16), end=int(end, 16), key=key))
+    for match in of_kind(vault.store.names(f"wal/{system}/"), Kind.WAL, vault.foreign):
+        timeline, start, end = (int(text, 16) for text in match.groups()[1:])
+        found.append(Piece(timeline=timeline, start=start, end=end, key=match[0]))
     return sorted(found, key=lambda p: (p.timeline, p.start, p.end))
 
 
-def contiguous(found: Iterable[Piece], timeline: int, start: int) -> list[Piece]:
-    """Return the pieces that cover the WAL from `start` on without a gap, as far as they reach."""
+def contiguous(
+    found: Iterable[Piece], timeline: int, start: int, ours: Callable[[str], bool] = lambda _key: True
+) -> list[Piece]:
+    """Return the pieces that cover the WAL from `start` on without a gap, as far as those that are `ours` reach.
+
+    Of several, the one that begins first is taken: the server reads the first page of a segment file before the rest.
+    """
     chosen: list[Piece] = []
     reached = start
-    for piece in found:
-        if piece.timeline == timeline and piece.start <= reached < piece.end:
+    for piece in sorted(found, key=lambda one: (one.start, one.end)):
+        if piece.timeline == timeline and piece.start <= reached < piece.end and ours(piece.key):
             chosen.append(piece)
             reached = piece.end
     return chosen
+
+
+def ours(vault: Vault, listed: Iterable[Segment] = ()) -> Callable[[str], bool]:
+    """Return whether a piece is ours: a snapshot lists it, or it unseals under its name; a name is nobody's word."""
+    known = {segment.part.key for segment in listed}
+    return lambda key: key in known or vault.is_ours(key)
 
 
 def segment_start(position: int) -> int:
@@ -130,7 +140,7 @@ class Shipper:
                 cursor.execute("SELECT NULL, lsn FROM pg_create_physical_replication_slot(%s, true)", (SLOT,))
                 row = cursor.fetchone()
             kept = segment_start(lsn(row[1]))
-        covering = contiguous(here, self.timeline, kept)
+        covering = contiguous(here, self.timeline, kept, ours(self._vault))
         self.shipped = covering[-1].end if covering else kept
         return self.shipped
 
@@ -192,8 +202,7 @@ class Shipper:
     def _ship(self, data: bytes, start: int) -> int:
         end = start + len(data)
         key = f"wal/{self.system}/{self.timeline:08X}/{start:016X}-{end:016X}"
-        with suppress(Conflict):  # it is there: we died before we could tell the slot
-            self._vault.keep_sealed(data, key)
+        self._vault.keep_piece(data, key)  # it may be there: we died before we could tell the slot
         self.shipped = end
         return end
 
@@ -215,7 +224,7 @@ def await_shipped(
             tell("the running shipper brings the log")
             system, timeline, _ = identify(s)
             here = [p for p in pieces(vault, system) if p.timeline == timeline]
-            if any(p.end >= until for p in here):
+            if any(p.end >= until and vault.is_ours(p.key) for p in here):
                 return
             if time.monotonic() > deadline:
                 raise RecoveryError(
@@ -226,7 +235,7 @@ def await_shipped(
 
 def list_segments(vault: Vault, system: str, timeline: int, start: int, until: int) -> tuple[Segment, ...]:
     """Return the segments that hold the WAL from `start` to `until`. Raises RecoveryError when there is a gap."""
-    chosen = contiguous(pieces(vault, system), timeline, start)
+    chosen = contiguous(pieces(vault, system), timeline, start, ours(vault))
     if not chosen or chosen[-1].end < until:
         reached = chosen[-1].end if chosen else start
         raise RecoveryError(
@@ -235,8 +244,7 @@ def list_segments(vault: Vault, system: str, timeline: int, start: int, until: i
     found = []
     for piece in chosen:
         if piece.start < until:
-            data = vault.unlisted(piece.key)
-            part = Part(key=piece.key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+            part = vault.piece(piece.key)
             found.append(Segment(of=f"wal/{timeline:08X}", start=piece.start, end=piece.end, part=part))
     return tuple(found)
 

@@ -28,6 +28,7 @@ from recovery.vault.catalog import Catalog
 from recovery.vault.encryption import fingerprint
 from recovery.vault.manifest import Backup, Objects, Snapshot, root_of
 from recovery.vault.vault import Vault
+from recovery.vault.vault_lock import Held
 
 #: Called with the step's name and a message about its progress.
 Progress = Callable[[str, str], None]
@@ -65,18 +66,23 @@ def create(
     changed at rest, Conflict when another snapshot was faster, StoreUnavailable, RecoveryError.
     """
     began, vault = time.monotonic(), Vault.of(s)
-    with vault_lock.hold(vault.store, f"snapshot of {s.region}", patience=VAULT_LOCK_TIMEOUT_S):
+    with vault_lock.hold(vault.store, f"snapshot of {s.region}", patience=VAULT_LOCK_TIMEOUT_S) as lock:
         try:
-            snapshot = _create(s, vault, machine, full=full, daily=daily, progress=progress)
+            snapshot = _create(s, vault, machine, lock, full=full, daily=daily, progress=progress)
         except (NotFound, Tampered) as error:
             if not vault.unreadable:
                 raise  # it is not the vault where something is damaged
             progress("vault", f"{error.what}: taking a full one")
-            snapshot = _create(s, vault, machine, full=True, daily=daily, progress=progress)
+            snapshot = _create(s, vault, machine, lock, full=True, daily=daily, progress=progress)
+    if vault.foreign:
+        progress("vault", vault.foreign.sentence())
+        vault.foreign.alert(s)
     return Taken(snapshot=snapshot, moved=vault.moved, seconds=time.monotonic() - began)
 
 
-def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: bool, progress: Progress) -> Snapshot:
+def _create(
+    s: Settings, vault: Vault, machine: Machine, lock: Held, *, full: bool, daily: bool, progress: Progress
+) -> Snapshot:
     catalog = Catalog(vault, s)
     sequences = catalog.sequences()
     system, timeline, _ = wal.identify(s)
@@ -104,8 +110,8 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
     progress("log", f"{(taken.position - max(chain[-1].start, shipper_position)) / 1e6:.1f} MB of log up to the cut")
     # what rows at the cut name was published before them, so a second look has it
     inventory = objects.list_buckets(stores, vault, inventory, staging, progress=copied)
-    event_log.ship(vault, system, s.paths.home)
-    event_log.merge(vault, system, s.paths.home)
+    event_log.ship(vault, system, s.paths.home, known=base.events)
+    event_log.merge(vault, system, s.paths.home, known=base.events)
     events = event_log.list_segments(vault, system, base.events)
     progress("closure", "looking for everything that rows and pointers name")
     references.demand(references.missing(vault, inventory, s.bucket, releases=taken.releases, signed=taken.signed))
@@ -115,7 +121,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
         inventory=objects.keep_inventory(vault, inventory),
     )
     unfinished = Snapshot(
-        sequence=(sequences[0] if sequences else 0) + 1,
+        sequence=catalog.next_free(),
         parent=parent.sequence if parent else None,
         at=at, region=s.region, epoch=taken.epoch, commit=_commit(), system=system, timeline=timeline,
         cut=taken.position, backups=chain, log=log, events=events, tables=taken.tables, objects=listed,
@@ -124,6 +130,7 @@ def _create(s: Settings, vault: Vault, machine: Machine, *, full: bool, daily: b
         versions=_versions(s), full_at=at if full or parent is None else parent.full_at, root="",
     )  # fmt: skip
     snapshot = replace(unfinished, root=root_of(unfinished.parts(), inventory.values()))
+    lock.demand()  # who was suspended may have lost it, and something below may be pruned since
     catalog.add(snapshot)
     progress("manifest", f"snapshot {snapshot.id} is whole")
     return snapshot

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +32,9 @@ _DAMAGED = 500
 _PROBE = "health/probe"
 
 
+#: What stands for a version whose bytes the disk damaged; compared by identity, since anybody can write bytes like it.
+DAMAGED = bytes(bytearray(b"damaged at rest"))
+
 T = TypeVar("T")
 
 
@@ -39,6 +43,8 @@ class Versioned(Store, Protocol):
 
     def versions(self, key: str, *, skip: int = 0) -> Iterator[bytes]: ...
     def names(self, prefix: str) -> Iterator[str]: ...
+    def written(self, prefix: str) -> dict[str, datetime]: ...
+    def latest(self, key: str) -> datetime: ...
     def remove(self, key: str) -> None: ...
 
 
@@ -126,7 +132,7 @@ class LockedBucket(TellingStore):
     def versions(self, key: str, *, skip: int = 0) -> Iterator[bytes]:
         """Yield the content of every version of an object, newest first, except the newest `skip`.
 
-        Delete markers hide none. A damaged version yields empty bytes.
+        Delete markers hide none. A damaged version yields `DAMAGED`.
         """
         found = [version for name, version in self._versions(key) if name == key]
         for version in found[skip:]:
@@ -141,7 +147,7 @@ class LockedBucket(TellingStore):
         try:
             return self._asked(key, ask)
         except Tampered:
-            return b""
+            return DAMAGED
 
     def names(self, prefix: str) -> Iterator[str]:
         """Yield in order every name of which a version still exists; delete markers hide none."""
@@ -150,6 +156,22 @@ class LockedBucket(TellingStore):
             if name != last:
                 yield name
             last = name
+
+    def written(self, prefix: str) -> dict[str, datetime]:
+        """Return when the store took the oldest version of each name, by the store's own clock (UTC).
+
+        A name that was written over keeps its time.
+        """
+        found: dict[str, datetime] = {}
+        for entry in self._listed(prefix):
+            at = entry["LastModified"].astimezone(UTC)
+            found[entry["Key"]] = min(at, found.get(entry["Key"], at))
+        return found
+
+    def latest(self, key: str) -> datetime:
+        """Return when the store took the newest version of an object, by the store's own clock. Raises NotFound."""
+        with self._speaking(key):
+            return self._client.head_object(Bucket=self.bucket, Key=key)["LastModified"].astimezone(UTC)
 
     def remove(self, key: str) -> None:
         """Remove every version of an object, bypassing the object lock. The store refuses this to the writer."""
@@ -161,11 +183,14 @@ class LockedBucket(TellingStore):
                     )
 
     def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        for found in self._listed(prefix):
+            yield found["Key"], found["VersionId"]
+
+    def _listed(self, prefix: str) -> Iterator[Any]:
         with self._speaking(prefix):
             pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
             for page in pages:
-                for found in page.get("Versions", []):
-                    yield found["Key"], found["VersionId"]
+                yield from page.get("Versions", [])
 
 
 def _is_outage(error: StoreUnavailable) -> bool:

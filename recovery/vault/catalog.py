@@ -11,9 +11,8 @@ from contracts.errors import Conflict, NoRecoveryPoint, NotFound, Tampered
 from contracts.settings import Settings
 from recovery.vault import manifest as manifests
 from recovery.vault.manifest import Snapshot
+from recovery.vault.names import Kind, of_kind
 from recovery.vault.vault import Vault
-
-_KEY = re.compile(r"^snapshots/(\d{8})\.json$")
 
 
 def manifest_key(sequence: int) -> str:
@@ -32,8 +31,19 @@ class Catalog:
 
         Raises StoreUnavailable instead of ever returning too few.
         """
-        found = (_KEY.match(name) for name in self._vault.store.names("snapshots/"))
-        return sorted({int(match[1]) for match in found if match}, reverse=True)
+        found = of_kind(self._vault.store.names("snapshots/"), Kind.SNAPSHOT, self._vault.foreign)
+        return sorted({int(match[1]) for match in found}, reverse=True)
+
+    def next_free(self) -> int:
+        """Return the number of the next snapshot: the first free one after the newest valid one.
+
+        Numbers that something invalid has taken are left out, however high they are.
+        """
+        taken, newest = set(self.sequences()), self.newest()
+        number = newest.sequence + 1 if newest else 1
+        while number in taken:
+            number += 1
+        return number
 
     def read(self, sequence: int) -> Snapshot:
         """Return a manifest whose signature is valid.

@@ -19,6 +19,6 @@ def watch(s: Settings, *, now: datetime | None = None) -> None:
         return
     text = (
         f"{disk.free / 1e9:.1f} GB ({disk.free / disk.total:.0%}) of the disk of {s.home} are free; snapshots are "
-        "never removed by themselves: `caravan snapshot prune --keep N` does, with the vault administrator's key"
+        "never removed by themselves: `caravan snapshot prune` does, with the vault administrator's key"
     )
     alerts.tell_once(s, f"little room on {at.date()}", part="recovery", severity="warning", text=text, now=at)

@@ -11,11 +11,12 @@ import tempfile
 from pathlib import Path
 
 from artifacts.object_store import Stored
-from contracts.errors import CaravanError, NotFound, Tampered
+from contracts.errors import CaravanError, Conflict, NotFound, Tampered
 from contracts.settings import Settings
 from recovery.vault.bucket import LockedBucket, Versioned
 from recovery.vault.encryption import Sealer
 from recovery.vault.manifest import Entry, Part
+from recovery.vault.names import Foreign
 
 
 def object_key(sha256: str) -> str:
@@ -34,8 +35,8 @@ class Vault:
     """The files of snapshots, checked when written and when read.
 
     `moved` counts the bytes uploaded. `unreadable` holds the keys that were requested and of which no version was
-    intact. When `checked` is a set, a matching size is not enough to reuse a copy: keys in the set have been read,
-    others will be.
+    intact, `foreign` the names that were passed over because we did not write what they name. When `checked` is a set,
+    a matching size is not enough to reuse a copy: keys in the set have been read, others will be.
     """
 
     def __init__(self, store: Versioned, sealer: Sealer) -> None:
@@ -44,6 +45,8 @@ class Vault:
         self.moved = 0
         self.unreadable: set[str] = set()
         self.checked: set[str] | None = None
+        self.foreign = Foreign()
+        self._pieces: dict[str, Part] = {}
 
     @classmethod
     def of(cls, s: Settings) -> Vault:
@@ -87,6 +90,18 @@ class Vault:
         self.unreadable.discard(key)
         self.moved += len(sealed)
         return part
+
+    def keep_piece(self, data: bytes, key: str) -> None:
+        """Upload a piece of a log under the name that says which, unless it is there.
+
+        What somebody else put under that name is written over.
+        """
+        try:
+            self.keep_sealed(data, key)
+        except Conflict:
+            if not self.is_ours(key):
+                self.keep_sealed(data, key, over=True)
+                self.foreign.pop(key, None)
 
     def read(self, part: Part) -> bytes:
         """Return the bytes of a part as stored, or as they were before somebody wrote over them.
@@ -132,6 +147,22 @@ class Vault:
                 return data
         self.unreadable.add(key)
         raise said or NotFound(f"{key} is not in the vault", remedy="take the snapshot before it")
+
+    def piece(self, key: str) -> Part:
+        """Return the part that `unlisted` reads, and remember it. Raises as `unlisted` does."""
+        if key not in self._pieces:
+            data = self.unlisted(key)
+            self._pieces[key] = Part(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        return self._pieces[key]
+
+    def is_ours(self, key: str) -> bool:
+        """Check whether a version of an encrypted part is what we wrote under this name; a name alone says nothing."""
+        try:
+            self.piece(key)
+        except (NotFound, Tampered) as error:
+            self.foreign[key] = error.what
+            return False
+        return True
 
     def download(self, entry: Entry, folder: Path) -> Path:
         """Download a verified copy of an object into a temporary file in `folder`; memory stays bounded.

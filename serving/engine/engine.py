@@ -8,7 +8,6 @@ that fails, the old release serves on. A refused digest is not tried again until
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -19,14 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.files import atomic_write
-from artifacts.manifest import Manifest
 from artifacts.overlay import Overlay
 from artifacts.publish import Store, resolve
 from contracts.errors import CaravanError, NotFound, ReleaseRefused, Tampered
 from serving.bundle import release as bundle
 from serving.bundle.fetching import fetch_release
 from serving.bundle.release import Release
+from serving.bundle.remembered import Memory
 from serving.engine.overlay_reader import OverlayReader
 from serving.pipeline.candidates import Query
 from serving.pipeline.pipeline import rank
@@ -190,7 +188,7 @@ class Follower(threading.Thread):
         self._ref = ref
         self._trust = trust  # raises Tampered for a digest that no trusted key signed
         self._cache = cache
-        self._memory = memory  # the manifest of the release served last, for a start without the object store
+        self._memory = Memory(memory, cache, trust)  # of the release served last, for a start without the object store
         self._overlays = overlays  # None: availability is the release's own
         self._poll_s = poll_s
         self._ending = threading.Event()
@@ -239,18 +237,18 @@ class Follower(threading.Thread):
             self._engine.refuse(digest, error.what)
         else:
             self._refused = None
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(self._memory, manifest.to_bytes())
+            self._memory.write(self._store, manifest)
 
     def _serve_last(self) -> None:
-        """Serve the release that was served last, from the verified cache: for a start without the object store."""
-        if self._engine.current is not None or not self._memory.exists():
+        """Serve the release that was served last, if it is still trusted: for a start without the object store."""
+        if self._engine.current is not None:
             return
         try:
-            manifest = Manifest.from_bytes(self._memory.read_bytes())
-            directory = self._cache / manifest.digest
-            if directory.is_dir() and manifest.digest != self._refused:
-                manifest.verify(directory)
+            found = self._memory.read()
+            if found is not None and found[0].digest != self._refused:
+                manifest, directory = found
+                if manifest.kind != "release":
+                    raise Tampered(f"{manifest.digest[:12]} is a {manifest.kind}", remedy="point at a release")
                 self._engine.load(directory, digest=manifest.digest, meta=manifest.meta)
-        except (CaravanError, OSError, json.JSONDecodeError) as error:
+        except (CaravanError, OSError) as error:
             log.warning("the release served last cannot be used: %s", error)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from artifacts import plain_data
-from artifacts.files import atomic_write
 from artifacts.manifest import Manifest
 from artifacts.overlay import FILE, KIND, Overlay, overlay_ref
 from artifacts.publish import Store, fetch, read_manifest, resolve
 from contracts.errors import CaravanError, NotFound, Tampered
 from serving.bundle.release import Release
+from serving.bundle.remembered import Memory
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class OverlayReader:
     def __init__(self, trust: Callable[[Store, str], None], cache: Path, memory: Path) -> None:
         self._trust = trust  # raises Tampered for a digest that no trusted key signed
         self._cache = cache
-        self._memory = memory  # the manifest of the overlay that held last
+        self._memory = Memory(memory, cache, trust)  # of the overlay that held last
         self._refused: str | None = None
 
     def step(self, engine: Overlaid, store: Store | None) -> None:
@@ -67,8 +67,7 @@ class OverlayReader:
             return
         self._refused = engine.overlay_refused = None
         engine.lay_over(overlay)
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(self._memory, manifest.to_bytes())
+        self._memory.write(store, manifest)
 
     def _fetch(self, store: Store, digest: str) -> tuple[Manifest, Overlay]:
         """Return a verified overlay. Nothing of what is no overlay, or is not signed, is read."""
@@ -81,15 +80,15 @@ class OverlayReader:
 
     def _take_last(self, engine: Overlaid, shop: str) -> None:
         """Let the overlay hold again that held before this process started."""
-        if not self._memory.exists():
-            return
         try:
-            manifest = Manifest.from_bytes(self._memory.read_bytes())
-            overlay = _read(manifest, self._cache / manifest.digest)
+            found = self._memory.read()
+            if found is None:
+                return
+            overlay = _read(*found)
             overlay.check_follows(shop, None)
         except (CaravanError, OSError) as error:
             log.warning("the overlay that held last cannot be used: %s", error)
-            self._memory.unlink(missing_ok=True)
+            self._memory.forget()
             return
         engine.lay_over(overlay)
 

@@ -77,12 +77,17 @@ class Intake:
         identifiers: Identifiers,
         *,
         may_write: Callable[[], None] = lambda: None,
+        has_room: Callable[[], None] = lambda: None,
         known_ids: int = KNOWN_EVENT_IDS,
         days: int | None = None,
     ) -> None:
-        """Set up; `may_write` raises Fenced in a region that may no longer write. `days`: how old an event may be."""
+        """Set up; `days`: how old an event may be.
+
+        `may_write` raises Fenced in a region that may no longer write, `has_room` DiskFull where the disk is.
+        """
         self._days = days
         self._may_write = may_write
+        self._has_room = has_room
         self._log = log
         self._pusher = pusher
         self._hash = identifiers.hash
@@ -92,10 +97,12 @@ class Intake:
     async def take(self, events: list[Any], source: str, watch: StageWatch, *, by: Caller = SHOP) -> Receipt:
         """Judge and keep `events`, sent by `by`. Raises ServingError when they cannot be written; nothing is lost.
 
-        Raises Fenced where another region is the active one. That is checked again before anything is acknowledged,
-        because a process may sleep in between; events on disk by then are brought over at failback.
+        Raises DiskFull where there is no room, Fenced where another region is the active one. The latter is checked
+        again before anything is acknowledged, because a process may sleep in between; events on disk by then are
+        brought over at failback.
         """
         self._may_write()
+        self._has_room()
         delivery = self._validate(events, by)
         watch.lap("validate")
         await self._write(delivery, source)

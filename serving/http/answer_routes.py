@@ -160,9 +160,9 @@ def _log_shown(
     query: as it was typed; without addresses in the log, and not at all where the night would quarantine it.
     """
     origin = RequestOrigin.of(request)
-    if user is not None and len(shown) and not origin.shadow:
+    if user is not None and len(shown) and not origin.shadow and parts.impressions.allowed():
         said = redact_text(query) if query is not None and query.isprintable() else None
-        log_impressions(parts.log, release, user, session, shown, request.state.request_id, said)
+        log_impressions(parts.impressions.log, release, user, session, shown, request.state.request_id, said)
     return origin
 
 

@@ -60,6 +60,7 @@ def create_app(parts: Parts, *, start: Callable[[], None] = _nothing, stop: Call
         await asyncio.to_thread(parts.pusher.close)
         await asyncio.to_thread(parts.log.close)
         await asyncio.to_thread(parts.answers.close)
+        await asyncio.to_thread(parts.impressions.log.close)
 
     gate = Gate(make_api(parts, lifespan), parts.meters, parts.limits)
     return gate

@@ -14,9 +14,12 @@ from starlette.exceptions import HTTPException
 
 from contracts.errors import Fenced, ServingError
 from serving.callers import HOW_TO_ASK
+from serving.events.disk_room import DiskFull
 from serving.http.responses import json_response
 from serving.http.route_fields import describe_routes
 
+#: Seconds after which events that found no room on the disk should be sent again.
+RETRY_WHEN_FULL_S = "30"
 #: First parts of a field's place that say only where in the request it is.
 _PLACES = ("body", "query", "path", "header")
 
@@ -39,6 +42,7 @@ def add_errors(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(answers.answer_refused)
     app.exception_handler(UnknownCaller)(answers.answer_unknown_caller)
     app.exception_handler(Fenced)(answers.answer_unavailable)
+    app.exception_handler(DiskFull)(answers.answer_full)
     app.exception_handler(ServingError)(answers.answer_unavailable)
 
 
@@ -88,6 +92,10 @@ class _ErrorAnswers:
     async def answer_unavailable(self, request: Request, error: Fenced | ServingError) -> Response:
         """Answer a request that this engine cannot serve now."""
         return _problem(request, 503, error.what, error.remedy or "try again", headers={"retry-after": "1"})
+
+    async def answer_full(self, request: Request, error: DiskFull) -> Response:
+        """Answer a request for whose rows the disk has no room."""
+        return _problem(request, 507, error.what, error.remedy, headers={"retry-after": RETRY_WHEN_FULL_S})
 
     def _remedy(self, request: Request, error: HTTPException, field: str | None) -> str:
         match error.status_code:

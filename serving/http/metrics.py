@@ -35,6 +35,9 @@ class Meters:
         self.release = Gauge(
             "caravan_release", "1 for the release that serves, 0 for those before it.", ["digest", "source"], registry=r
         )
+        self.impressions_shed = Gauge(
+            "caravan_impressions_shed", "Answers whose impressions were not logged.", registry=r
+        )
         self.log_lag = Gauge("caravan_event_log_lag_seconds", "Age of the oldest event not on disk yet.", registry=r)
         self.push_backlog = Gauge("caravan_push_backlog", "Events that wait for the online store.", registry=r)
         self._serving: tuple[str, str] | None = None

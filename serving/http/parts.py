@@ -11,9 +11,11 @@ from serving.bundle.release import Release
 from serving.callers import Tokens
 from serving.engine.engine import Engine
 from serving.engine.query_vectors import QueryVectors
+from serving.events.disk_room import DiskRoom
 from serving.events.event_log import EventLog
 from serving.events.ingest import Identifiers, Intake
 from serving.events.pusher import Push, Pusher
+from serving.events.side_effects import Impressions
 from serving.http.admission import Limits
 from serving.http.errors import NotReady
 from serving.http.metrics import Meters
@@ -29,6 +31,7 @@ class Parts:
     identifiers: Identifiers
     log: EventLog
     answers: EventLog
+    impressions: Impressions
     pusher: Pusher
     intake: Intake
     vectors: QueryVectors
@@ -58,11 +61,13 @@ class Seams:
     identifiers: Identifiers
     log: EventLog
     answers: EventLog
+    impressions: EventLog
     online_read_deadline: float
     limits: Limits = field(default_factory=Limits)
     event_days: int | None = None
     token_key: str | None = None
     fence: Fence | None = None
+    room: DiskRoom | None = None
 
 
 def assemble(seams: Seams) -> Parts:
@@ -79,14 +84,25 @@ def assemble(seams: Seams) -> Parts:
     meters.log_lag.set_function(lambda: seams.log.lag)
     meters.push_backlog.set_function(lambda: float(pusher.backlog))
     may_write = seams.fence.demand if seams.fence else lambda: None
+    has_room = seams.room.demand if seams.room else lambda: None
+
+    def may_log() -> None:
+        may_write()
+        has_room()
+
+    impressions = Impressions(seams.impressions, may_log)
+    meters.impressions_shed.set_function(lambda: float(impressions.shed))
     return Parts(
         engine=engine,
         shoppers=shoppers,
         identifiers=seams.identifiers,
         log=seams.log,
         answers=seams.answers,
+        impressions=impressions,
         pusher=pusher,
-        intake=Intake(seams.log, pusher, seams.identifiers, may_write=may_write, days=seams.event_days),
+        intake=Intake(
+            seams.log, pusher, seams.identifiers, may_write=may_write, has_room=has_room, days=seams.event_days
+        ),
         fence=seams.fence,
         tokens=Tokens(seams.token_key),
         vectors=QueryVectors(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from caravan.cli.recovery.forget import _end, _regions
+from caravan.cli.recovery.forget import _end, regions_of
 from caravan.cli.recovery.forget import forget as command
 from contracts.errors import ErasureUnfinished, SettingsError
 from contracts.settings import Settings
@@ -32,11 +32,11 @@ def test_what_is_not_clear_is_refused(asked: dict[str, object], said: str) -> No
 
 def test_each_region_that_has_a_home_is_meant(tmp_path: object) -> None:
     s = Settings(home=tmp_path)  # type: ignore[arg-type]
-    assert _regions(s, "") == ("primary",)
+    assert regions_of(s, "") == ("primary",)
     (s.home / "regions" / "standby").mkdir(parents=True)
-    assert _regions(s, "") == ("primary", "standby")
-    assert _regions(s, "standby") == ("standby",)
-    assert _regions(s.model_copy(update={"s3_endpoint": "http://store"}), "") == ("primary",)
+    assert regions_of(s, "") == ("primary", "standby")
+    assert regions_of(s, "standby") == ("standby",)
+    assert regions_of(s.model_copy(update={"s3_endpoint": "http://store"}), "") == ("primary",)
 
 
 def test_what_is_left_is_an_error_that_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,8 @@ class Road:
 @pytest.fixture
 def s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(restoring.Vault, "of", lambda _s: SimpleNamespace(unreadable=set()))
+    monkeypatch.setattr(restoring, "hold_chosen", lambda *_: None)
+    monkeypatch.setattr(restoring.holds, "give_back", lambda *_, **__: None)
     return settings().model_copy(update={"home": tmp_path, "region": "standby"})
 
 

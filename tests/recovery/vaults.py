@@ -35,10 +35,13 @@ class MemoryVault(MemoryStore):
         self.history: dict[str, list[bytes]] = {}
         self.removed: list[str] = []
         self.listing_fails = False
+        self.clock = AT
+        self.times: dict[str, list[datetime]] = {}
 
     def put(self, key: str, body: bytes | Path, *, if_absent: bool = False, if_match: str | None = None) -> Stored:
         stored = super().put(key, body, if_absent=if_absent, if_match=if_match)
         self.history.setdefault(key, []).append(self.objects[key])
+        self.times.setdefault(key, []).append(self.clock)
         return stored
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -52,8 +55,15 @@ class MemoryVault(MemoryStore):
     def names(self, prefix: str) -> Iterator[str]:
         yield from sorted(key for key in self.history if key.startswith(prefix))
 
+    def written(self, prefix: str) -> dict[str, datetime]:
+        return {key: min(times) for key, times in self.times.items() if key.startswith(prefix) and key in self.history}
+
+    def latest(self, key: str) -> datetime:
+        return self.times[key][-1]
+
     def remove(self, key: str) -> None:
         self.removed.append(key)
+        self.times.pop(key, None)
         self.history.pop(key, None)
         self.delete(key)
 
@@ -93,10 +103,9 @@ class SmallRegion:
     def look(self, known: objects.Inventory | None = None) -> objects.Inventory:
         return objects.list_buckets({"caravan": self.store}, self.vault, known or {}, self.folder)
 
-    def snapshot(self, database: bytes = b"rows", events: tuple[Segment, ...] = ()) -> Snapshot:
+    def snapshot(self, database: bytes = b"rows", events: tuple[Segment, ...] = (), number: int = 0) -> Snapshot:
         """Take one as recovery.snapshots.create does, except the database."""
-        sequences = self.catalog.sequences()
-        number = (sequences[0] if sequences else 0) + 1
+        number = number or self.catalog.next_free()
         inventory = self.look()
         name = f"database/7/20260301T00000{number}-00000000"
         end = 4096 * (number + 1)
@@ -105,7 +114,9 @@ class SmallRegion:
             manifest=self.vault.keep_sealed(b"{}", f"{name}/backup_manifest"),
             parts=(self.vault.keep_sealed(database * 50, f"{name}/base-000000"),),
         )  # fmt: skip
-        log = self.vault.keep_sealed(b"x" * 4096, f"wal/7/00000001/{4096 * number:016X}-{end:016X}")
+        shipped = f"wal/7/00000001/{4096 * number:016X}-{end:016X}"
+        self.vault.keep_piece(b"x" * 4096, shipped)
+        log = self.vault.piece(shipped)
         references.demand(references.missing(self.vault, inventory, "caravan", releases=(), signed=()))
         listed = Objects(count=len(inventory), size=1, inventory=objects.keep_inventory(self.vault, inventory))
         one = Snapshot(

@@ -65,3 +65,42 @@ def test_an_edge_that_does_not_answer_keeps_its_log(s: Settings) -> None:
     path = access_log(s, NOW - timedelta(days=2))
     assert tidy(s, now=NOW) == []
     assert path.exists()
+
+
+def test_a_large_access_log_is_put_aside_also_while_a_release_is_on_its_way(s: Settings, reopened: list[str]) -> None:
+    small = s.model_copy(update={"access_log_mb": 1})
+    for number in range(2):
+        path = access_log(small, NOW)
+        path.write_text(path.read_text() + "x" * (1 << 20))
+        name = f"{ACCESS_LOG}.2026-03-20" + (".1" if number else "")
+        assert tidy(small, now=NOW, busy=True) == [f"{ACCESS_LOG} is now {name}"]
+    assert reopened == ["POST /reopen_logs"] * 2
+    access_log(small, NOW - timedelta(days=2))
+    assert tidy(small, now=NOW, busy=True) == []
+
+
+def test_logs_that_take_too_much_lose_their_oldest_days_first(s: Settings) -> None:
+    few = s.model_copy(update={"logs_mb": 64})
+    for folder in (s.paths.impression_log, s.paths.event_log):
+        for day in ("2026-03-17", "2026-03-18", "2026-03-19", "2026-03-20"):
+            (folder / day).mkdir(parents=True)
+            with (folder / day / "x.jsonl").open("wb") as file:
+                file.truncate(30 << 20)
+    assert len(tidy(few, now=NOW)) == 2
+    assert sorted(path.name for path in s.paths.impression_log.iterdir()) == ["2026-03-19", "2026-03-20"]
+    assert len(list(s.paths.event_log.iterdir())) == 4  # it is promised that they are kept
+
+
+def test_who_reads_the_access_log_reads_the_rest_of_what_was_put_aside(s: Settings) -> None:
+    from monitoring.log_tail import Tail
+
+    path = s.paths.access_log
+    path.write_text('{"t": 1}\n')
+    tail = Tail(path, lambda line: float(line["t"]), 0.0)
+    assert [line["t"] for line in tail.read()] == [1]
+    with path.open("a") as file:
+        file.write('{"t": 2}\n')
+    path.rename(path.with_name(f"{ACCESS_LOG}.2026-03-20"))
+    path.write_text('{"t": 3}\n')
+    assert [line["t"] for line in tail.read()] == [2, 3]
+    assert list(tail.read()) == []

@@ -50,8 +50,9 @@ class Live:
         return int(psutil.Process(self.process.pid).children()[0].pid)
 
     def event_lines(self) -> list[bytes]:
-        folder = self.home / "regions" / "primary" / "event-log"
-        return [line for path in sorted(folder.rglob("*.jsonl")) for line in path.read_bytes().splitlines()]
+        home = self.home / "regions" / "primary"
+        paths = [path for name in ("event-log", "impression-log") for path in sorted((home / name).rglob("*.jsonl"))]
+        return [line for path in paths for line in path.read_bytes().splitlines()]
 
 
 def environment(home: Path, redis_port: int | None) -> dict[str, str]:

@@ -12,9 +12,11 @@ from typing import Any
 import httpx
 
 from artifacts.manifest import Manifest
+from contracts.region_paths import IMPRESSION_LOG
 from feature_repo.purchases import bought
 from ingestion.pseudonymize import Pseudonymizer
 from serving.events.answer_log import open_answer_log
+from serving.events.disk_room import DiskRoom
 from serving.events.event_log import EventLog
 from serving.http.admission import Limits
 from serving.http.app import create_app
@@ -85,6 +87,7 @@ def parts_of(
     online: FakeOnline | None = None,
     limits: Limits | None = None,
     token_key: str | None = None,
+    room: DiskRoom | None = None,
     **log: Any,
 ) -> Iterator[Parts]:
     """Make parts whose event log is below `folder`; no release yet."""
@@ -95,6 +98,8 @@ def parts_of(
             identifiers=IDENTIFIERS,
             log=EventLog(folder / "event-log", "test", **log),
             answers=open_answer_log(folder, "test"),
+            impressions=EventLog(folder / IMPRESSION_LOG, "test-shown"),
+            room=room,
             online_read_deadline=0.05,
             limits=limits or Limits(),
             token_key=token_key,
@@ -106,6 +111,7 @@ def parts_of(
         parts.pusher.close()
         parts.log.close()
         parts.answers.close()
+        parts.impressions.log.close()
         parts.search_pool.shutdown()
 
 
@@ -126,5 +132,6 @@ async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def logged(folder: Path) -> list[bytes]:
-    """Return all lines of the event log below `folder`."""
-    return [line for path in sorted((folder / "event-log").rglob("*.jsonl")) for line in path.read_bytes().splitlines()]
+    """Return all lines of the event log and of the impression log below `folder`."""
+    paths = [*sorted((folder / "event-log").rglob("*.jsonl")), *sorted((folder / IMPRESSION_LOG).rglob("*.jsonl"))]
+    return [line for path in paths for line in path.read_bytes().splitlines()]

@@ -41,28 +41,28 @@ def forget(
     from recovery.erasure.list_of_erased import checked_reason
 
     s, shopper = settings(), sys.stdin.readline().strip() if user_id == "-" else user_id
-    regions = _regions(s, region)
+    regions = regions_of(s, region)
     if bool(shopper) == again:
         raise SettingsError("name one shopper", remedy="caravan forget USER_ID, or --again for the whole list")
     if as_json and not (again or yes or dry_run):
         raise SettingsError("nobody can be asked beside JSON", remedy="add --yes, or --dry-run to see what would go")
     if again:
-        with _board(as_json) as board:
-            reports = forgetting.apply_again(s, regions, without_vault=without_vault, progress=board)
+        with board(as_json) as progress:
+            reports = forgetting.apply_again(s, regions, without_vault=without_vault, progress=progress)
         _end(reports, as_json=as_json)
         return
     checked_reason(reason, shopper)
     if hashed is None:
-        with _board(as_json) as board:
-            hashed = forgetting.is_pseudonym(s, regions, shopper, progress=board)
+        with board(as_json) as progress:
+            hashed = forgetting.is_pseudonym(s, regions, shopper, progress=progress)
     if dry_run or not yes:
-        with _board(as_json) as board:
-            found = forgetting.plan_erasure(s, regions, shopper, hashed=hashed, progress=board)
+        with board(as_json) as progress:
+            found = forgetting.plan_erasure(s, regions, shopper, hashed=hashed, progress=progress)
         _show(found, as_json=as_json, foreseen=True)
         if dry_run:
             return
         typer.confirm("Erase this shopper? It cannot be undone.", abort=True)
-    with _board(as_json) as board:
+    with board(as_json) as progress:
         reports = forgetting.erase_shopper(
             s,
             regions,
@@ -71,12 +71,13 @@ def forget(
             reason=reason,
             without_vault=without_vault,
             hashed=hashed,
-            progress=board,
+            progress=progress,
         )
     _end(reports, as_json=as_json)
 
 
-def _regions(s: Settings, region: str) -> tuple[RegionName, ...]:
+def regions_of(s: Settings, region: str) -> tuple[RegionName, ...]:
+    """Return the region of this name, or each that has a home on this machine. Raises SettingsError."""
     if region:
         return (named(region),)
     if s.s3_endpoint:
@@ -85,7 +86,8 @@ def _regions(s: Settings, region: str) -> tuple[RegionName, ...]:
     return (s.region, *others)
 
 
-def _board(quiet: bool) -> Any:
+def board(quiet: bool) -> Any:
+    """Return what shows progress: one line per place, or nothing when `quiet`."""
     from contextlib import nullcontext
 
     from caravan.cli.console.step_board import StepBoard

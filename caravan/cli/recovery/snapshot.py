@@ -158,7 +158,10 @@ def verify(
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option(min=2, help="How many of the newest snapshots stay.")] = 48,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=2, help="Keep this many of the newest, instead of going by age."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     region: Region = "",
@@ -166,6 +169,7 @@ def prune(
 ) -> None:
     """Remove older snapshots, and what only they name, passing their lock. A person's act: it asks.
 
+    All of two days stay, then the first of each day for 15 days, then the first of each week for 64.
     It takes the credential of the administrator of the store that keeps them, from the folder of the secrets.
     """
     from recovery.snapshots import retention
@@ -177,6 +181,9 @@ def prune(
         if going:
             typer.confirm(f"remove {going} snapshots of {s.region} for good?", abort=True, err=as_json)
     report = retention.prune(s, vault, keep=keep, dry_run=dry_run)
+    if vault.foreign:
+        vault.foreign.alert(s)
+        typer.echo(vault.foreign.sentence(), err=True)
     if as_json:
         typer.echo(json.dumps(asdict(report)))
         return

@@ -30,6 +30,16 @@ def test_the_door_takes_the_days_that_a_night_looks_back(age: float, reason: str
         assert judge_event(event, NOW)[1] == ""  # a file may bring it
 
 
+def test_impressions_are_landed_from_the_log_beside_the_events(tmp_path: Path) -> None:
+    where = lake(tmp_path)
+    line = rows(2)[1] | {
+        "user_id": KEY.hash("a"), "session_id": None, "event_time": NOW.isoformat(), "source": "shop",
+    }  # fmt: skip
+    write(tmp_path / "event-log" / "2026-11-25" / "champion-0.jsonl", json_bytes([line | {"event_id": "bought"}]))
+    write(tmp_path / "impression-log" / "2026-11-25" / "champion-shown-0.jsonl", json_bytes([line | {"event_id": "s"}]))
+    assert [report.kept for report in collect(where, tmp_path / "event-log", now=NOW)] == [1, 1]
+
+
 def test_a_log_of_many_days_makes_no_more_than_the_door_would(tmp_path: Path) -> None:
     where = lake(tmp_path)
     base = rows(2)[1] | {"user_id": KEY.hash("a"), "session_id": None}

@@ -12,6 +12,7 @@ import time
 import uuid
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -99,7 +100,7 @@ def with_history(s: Settings, shop: Shop, *shoppers: str) -> None:
     materialize(s, shop.source, day)
 
 
-def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> None:
+def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings, tmp_path: Path) -> None:
     s, standby = two_regions, two_regions.of_region("standby")
     # of this test alone: who is erased here must not act in another test of the same stack
     gone, stays = f"gone-{uuid.uuid4().hex[:8]}", f"stays-{uuid.uuid4().hex[:8]}"
@@ -128,6 +129,10 @@ def test_one_shopper_is_gone_here_and_from_a_restore(two_regions: Settings) -> N
 
     assert caravan(s, "forget", gone, "--dry-run", "--json")[0]["found"]["event log"] > 0
     assert traces(s, gone).keys() == before.keys()
+    (kept,) = caravan(s, "export", gone, "--region", "primary", "--out", str(tmp_path / "gone"), "--json")["regions"]
+    assert kept["unreached"] == {}
+    assert kept["rows"].keys() == caravan(s, "forget", gone, "--dry-run", "--json")[0]["found"].keys()
+    assert kept["rows"]["online store"] == 1
     entries = len(list(Vault.of(s).store.list("erasures/")))
     reports = caravan(s, "forget", gone, "--reason", "ticket 7", "--yes", "--json")
     assert all(report["finished"] for report in reports)

@@ -95,6 +95,17 @@ def test_a_line_torn_by_a_crash_goes_once_nobody_writes_it_any_more(tmp_path: Pa
     assert path.read_bytes().startswith(event(BERT, 1))
 
 
+def test_impressions_go_and_so_do_the_edges_lines_of_their_requests(tmp_path: Path) -> None:
+    shown = write(tmp_path, "impression-log/2026-03-01/champion-shown-0.jsonl",
+                  event(ANNA, 1, request="r1"), event(BERT, 2, request="r2"))  # fmt: skip
+    edge = write(tmp_path, "logs/edge-access.log", access("cookie", "r1"), access("other", "r2"))
+    assert erase(tmp_path, ErasureSubject(WHOM)) == {
+        "impression log": 1, "edge log": 1, "answer log": 0, "event log": 0
+    }  # fmt: skip
+    assert shown.read_bytes().split() == event(BERT, 2, request="r2").split()
+    assert edge.read_bytes().split() == access("other", "r2").split()
+
+
 def test_an_engine_that_writes_meanwhile_loses_nothing(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "event-log", "champion")
     written: list[bytes] = []

@@ -15,7 +15,7 @@ from contracts.errors import NotFound, RecoveryError, Tampered
 from contracts.region_paths import EVENT_LOG
 from recovery.restore.database import _log
 from recovery.restore.recovery_point import Chosen, Point, choose
-from recovery.shipping import event_log, journal, objects, wal
+from recovery.shipping import event_log, journal, log_pieces, objects, wal
 from recovery.snapshots import verify
 from recovery.vault.manifest import Entry, Part, Snapshot
 from recovery.vault.vault import object_key
@@ -46,7 +46,7 @@ def tampered(region: SmallRegion, prefix: str, *, hidden: bool) -> str:
 
 def test_pieces_may_overlap_and_the_fewest_are_taken() -> None:
     def chosen(*spans: tuple[int, int]) -> list[tuple[int, int]]:
-        return [(start, end) for start, end, _ in event_log.contiguous([(*span, "") for span in spans])]
+        return [(start, end) for start, end, _ in log_pieces.contiguous([(*span, "") for span in spans])]
 
     assert chosen((0, 4), (4, 6), (3, 9), (6, 12)) == [(0, 4), (3, 9), (6, 12)]
     assert chosen((0, 4), (0, 9), (4, 6)) == [(0, 9)]
@@ -120,11 +120,14 @@ def test_the_log_of_the_database_comes_back(region: SmallRegion, hidden: bool) -
     assert list(_log(region.vault, chosen, print)) == [(one.backups[-1].start, b"x" * 4096)]
 
 
-def test_what_no_version_of_unseals_is_told(region: SmallRegion) -> None:
+def test_what_no_version_of_unseals_is_told_and_sent_again(region: SmallRegion, tmp_path: Path) -> None:
     key = next(key for key in region.memory.objects if key.startswith("logs/"))
     region.memory.rot(key, 40)
-    with pytest.raises(Tampered):
-        event_log.list_segments(region.vault, "7")
+    assert event_log.list_segments(region.vault, "7") == ()
+    assert key in region.vault.foreign
+    event_log.ship(region.vault, "7", tmp_path)
+    assert [segment.end for segment in event_log.list_segments(region.vault, "7")] == [8]
+    assert not region.vault.foreign
 
 
 def test_a_note_that_was_written_over_is_read_as_it_was(region: SmallRegion) -> None:
@@ -207,7 +210,7 @@ def test_a_piece_of_the_event_log_that_is_damaged_or_gone_leaves_its_place_blank
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
     known = event_log.list_segments(region.vault, "7")[:-2]
-    keys = [key for _, _, key in event_log.pieces(region.vault, "7")[FILE]]
+    keys = [key for _, _, key in log_pieces.pieces(region.vault, "7")[FILE]]
     region.memory.rot(keys[-2], 40)  # after the snapshot
     region.memory.remove(keys[-4])  # known to the snapshot
     left, again = event_log.list_segments(region.vault, "7", known, lenient=True), tmp_path / "again"
@@ -224,7 +227,7 @@ def test_what_other_pieces_have_of_a_damaged_one_is_not_lost(region: SmallRegion
     for number in range(3):
         path.write_bytes(path.read_bytes() + b"event %d\n" % number)
         reached = event_log.ship(region.vault, "7", tmp_path, reached)
-    small = event_log.pieces(region.vault, "7")[FILE]
+    small = log_pieces.pieces(region.vault, "7")[FILE]
     event_log._send(region.vault, f"logs/7/{FILE}", path, 0)  # once more in one piece, as of a day that is over
     (whole,) = event_log.list_segments(region.vault, "7")
     region.memory.rot(whole.part.key, 40)

@@ -306,6 +306,9 @@ def test_log_with_a_gap_ends_at_the_gap() -> None:
     found = [piece(0, 10), piece(10, 30), piece(40, 50), piece(5, 12, timeline=2)]
     assert [p.end for p in wal.contiguous(found, 1, 3)] == [10, 30]
     assert wal.contiguous(found, 1, 35) == []
+    # the server needs the first page of a segment file: a piece that begins there comes before one that leads farther
+    both = [piece(4096, 90), piece(0, 4096 + 20), piece(4096, 9000), piece(4096 + 20, 8192)]
+    assert [p.start for p in wal.contiguous(both, 1, 4096 + 4)] == [0, 4096]
 
 
 def test_segments_are_laid_out_as_a_server_reads_them(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Client:
             raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         number = int(VersionId or len(self.kept[Key]) - 1)
         self._well("GetObject", (Key, number))
-        return {"Body": io.BytesIO(self.kept[Key][number]), "ETag": "1"}
+        return {"Body": io.BytesIO(self.kept[Key][number]), "ETag": str(number + 1)}
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         return {"ContentLength": len(self.kept[Key][-1]), "ETag": str(len(self.kept[Key]))}

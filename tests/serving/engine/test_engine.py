@@ -297,3 +297,38 @@ forbidden = {{"torch", "training", "transformers", "mlflow", "airflow", "feast",
 sys.exit(f"imported: {{sorted(forbidden)}}" if forbidden else 0)
 """
     subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("how", ["of nobody", "of a key that was withdrawn", "of another release", "not plain data"])
+def test_what_was_remembered_serves_only_while_its_signature_is_trusted(
+    region: Region, bundle: Path, other_bundle: Path, how: str
+) -> None:
+    from artifacts.manifest import Manifest
+
+    region.release(bundle)
+    region.follower.step()
+    memory = region.folder / "engine" / "champion.json"
+    if how == "of a key that was withdrawn":
+        region.settings = Settings(signing_key=new_signing_key())
+    elif how == "not plain data":
+        planted = region.folder / "planted"
+        shutil.copytree(bundle, planted)
+        pickle_inside(planted)
+        digest = region.release(planted)  # signed, as by a step that did not look
+        shutil.copytree(planted, region.folder / "cache" / digest)
+        memory.write_bytes(Manifest.describe(planted, kind="release", meta={"source": "shop"}).to_bytes())
+        signature = region.store.get(f"signatures/{digest}.json")
+        memory.with_name("champion.json.signature").write_bytes(signature)
+    else:  # another bundle in the cache, with a manifest of its own
+        manifest = Manifest.describe(other_bundle, kind="release", meta={"source": "shop"})
+        shutil.copytree(other_bundle, region.folder / "cache" / manifest.digest)
+        memory.write_bytes(manifest.to_bytes())
+        if how == "of nobody":
+            memory.with_name("champion.json.signature").unlink()
+
+    def gone() -> MemoryStore:
+        raise StoreUnavailable("the object store does not answer", remedy="")
+
+    engine, cache = Engine(), region.folder / "cache"
+    Follower(engine, gone, REF, trust=region.trust, cache=cache, memory=memory).look()
+    assert engine.current is None

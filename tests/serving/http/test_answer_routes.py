@@ -137,7 +137,7 @@ async def test_impressions_are_logged_without_the_shoppers_name(
     import orjson
 
     answer = await recommend(http, "anna", session_id="visit-1", k=4)
-    parts.log.append(b"").result(timeout=5)
+    parts.impressions.log.append(b"").result(timeout=5)
     rows = [orjson.loads(line) for line in logged(tmp_path)]
     assert [row["item_id"] for row in rows] == [item["item_id"] for item in answer["items"]]
     assert [row["position"] for row in rows] == [0, 1, 2, 3]
@@ -165,7 +165,7 @@ async def test_what_a_search_or_a_products_page_showed_is_logged_too(
     await http.get(path, params=asked)  # shown to nobody in particular
     await http.get(path, params=asked | {"user_id": "guest"})
     await http.get(path, params=asked | {"user_id": "anna"}, headers={CALLER_HEADER: "nobody"})
-    parts.log.append(b"").result(timeout=5)
+    parts.impressions.log.append(b"").result(timeout=5)
     rows = [orjson.loads(line) for line in logged(tmp_path)]
     assert [row["item_id"] for row in rows] == [item["item_id"] for item in answer["items"]]
     assert {(row["kind"], row["request_id"], row["query"]) for row in rows} == {

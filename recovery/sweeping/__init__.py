@@ -1,0 +1,1 @@
+"""Removes what nobody names any more: old copies, files and objects of a region."""
