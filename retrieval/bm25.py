@@ -13,6 +13,7 @@ and the same texts give the same bytes:
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +33,9 @@ B = 0.75
 #: How many of a query's first terms count, and of its unknown words are corrected: bounds on the cost of a request.
 MAX_TERMS = 64
 MAX_CORRECTIONS = 8
+#: Of a code that no document has: the share of it that one must have in parts, the characters at its beginning that a
+#: code like it must share, and how many like it are looked at.
+MOST_OF_A_CODE, SHORTEST_BEGINNING, MOST_ALIKE = 2 / 3, 4, 16
 
 
 class BM25Index:
@@ -50,6 +54,7 @@ class BM25Index:
         tokenizer: Tokenizer = CURRENT,
     ) -> None:
         self.vocabulary = vocabulary
+        self._terms = list(vocabulary)  # sorted, as they are numbered
         self.offsets = offsets
         self.documents = documents
         self.weights = weights
@@ -102,6 +107,10 @@ class BM25Index:
         """Tell whether `query` has a word or a number at all, known here or not."""
         return bool(self.tokenizer.document(query))
 
+    def has_meaning(self, query: str) -> bool:
+        """Tell whether `query` can be understood although nothing here has its words: not a number, nor a long code."""
+        return self.tokenizer.has_meaning(query)
+
     def terms(self, query: str) -> list[str]:
         """Return the terms of `query` that the index knows, in order; none says that nothing here fits its words.
 
@@ -122,12 +131,38 @@ class BM25Index:
         return known + [term for term in joined if term in self.vocabulary]
 
     def scores(self, query: str) -> NDArray[np.float32]:
-        """Score every document, float32 [N]; 0 where no term of `query` occurs. A repeated term counts again."""
+        """Score every document, float32 [N]; 0 where no term of `query` occurs. A repeated term counts again.
+
+        Where it is nothing but codes that nothing here has, a document counts that has one which begins alike, or most
+        of its parts: the numbers in a random identifier stand in many titles.
+        """
         total = np.zeros(self.size, dtype=np.float32)
-        for term in self.terms(query):
-            begin, end = self.offsets[self.vocabulary[term] :][:2]
-            total[self.documents[begin:end]] += self.weights[begin:end]  # a document occurs once per term
+        terms, lone = self.terms(query), self.tokenizer.lone_codes(query, self.vocabulary)
+        alike = {term for code in lone for term in self._beginning_alike(code)}
+        for term in (*terms, *sorted(alike - set(terms))):
+            documents, weights = self._postings(term)
+            total[documents] += weights  # a document occurs once per term
+        if lone:
+            covered = np.zeros(self.size, dtype=np.int64)
+            for term in set(terms):
+                covered[self._postings(term)[0]] += len(term)
+            meant = covered >= MOST_OF_A_CODE * min(map(len, lone))
+            for term in alike:
+                meant[self._postings(term)[0]] = True
+            total[~meant] = 0
         return total
+
+    def _postings(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the documents that have a known term, and its weight in each."""
+        begin, end = self.offsets[self.vocabulary[term] :][:2]
+        return self.documents[begin:end], self.weights[begin:end]
+
+    def _beginning_alike(self, code: str) -> list[str]:
+        """Return the first codes of the vocabulary that share the first half of `code`: DCD771C2 for DCD771Z9."""
+        beginning = code[: max(SHORTEST_BEGINNING, (len(code) + 1) // 2)]
+        first = bisect_left(self._terms, beginning)
+        near = self._terms[first : first + MOST_ALIKE]
+        return [term for term in near if term.startswith(beginning) and not self.tokenizer.is_word(term)]
 
     def search(self, query: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return numbers and scores of the `k` best documents that share a term with `query`, best first, or fewer."""

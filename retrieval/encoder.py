@@ -95,6 +95,11 @@ class TextEncoder:
                     progress(len(chosen))
         return vectors
 
+    def broken(self, text: str) -> float:
+        """Return into how many pieces per character `text` is broken: a word is in the vocabulary, a code is not."""
+        pieces = self._tokenizer.encode(text, add_special_tokens=False)
+        return len(pieces.ids) / max(1, sum(not letter.isspace() for letter in text))
+
     def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
         """Return vectors [B, D] of token rows, which are padded on the right here."""
         lengths = np.array([len(row) for row in rows])

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from retrieval.bm25 import BM25Index
+    from retrieval.encoder import TextEncoder
 
 Scores = NDArray[np.float32]
 
 #: Share of the dense score in the sum.
 DENSE_WEIGHT = 0.4
-#: The best cosine that chance gives among N items: a string of random letters, an identifier. Of MiniLM, measured
-#: (docs/search.md); the best of more is higher.
-CHANCE, CHANCE_GROWTH = 0.30, 0.016
+#: The best cosine that chance gives among N items rises with ln N, and with the pieces per character into which the
+#: encoder has to break what is asked: few for a word, many for random letters. Of MiniLM, measured (docs/search.md).
+CHANCE, CHANCE_GROWTH, CHANCE_BROKEN = 0.04, 0.031, 0.3
+#: Pieces per character of what shoppers ask, half of the time.
+USUALLY_BROKEN = 0.22
 
 
 def fuse(lexical: Scores, dense: Scores, weight: float = DENSE_WEIGHT) -> Scores:
@@ -36,25 +39,25 @@ def fuse(lexical: Scores, dense: Scores, weight: float = DENSE_WEIGHT) -> Scores
     return fused
 
 
-def fuse_what_fits(index: BM25Index, query: str, lexical: Scores, dense: Scores) -> Scores | None:
-    """Return the fused scores; None where nothing fits, or `query` has neither a letter nor a digit.
-
-    A query of which a word was found has one: it is not split a second time.
-    """
-    if not fits(lexical, dense) or not (lexical.any() or index.has_words(query)):
-        return None
-    return fuse(lexical, dense)
-
-
-def chance(items: int) -> float:
-    """Return the best cosine that a string without any meaning reaches among so many items, in 19 of 20 cases."""
-    return CHANCE + CHANCE_GROWTH * math.log(max(items, 1))
-
-
-def fits(lexical: Scores, dense: Scores) -> bool:
-    """Tell whether anything fits the query: a word of it is in some text, or a vector is closer than by chance.
+def fuse_what_fits(index: BM25Index, query: str, lexical: Scores, dense: Scores, encoder: TextEncoder) -> Scores | None:
+    """Return the fused scores; None where nothing fits: no word of `query` is in any text, and no vector is close.
 
     Vectors find something for every string. Without a floor a shopper who types nonsense would see a page of it, and
     the shop would never learn what it was asked for and has not.
     """
-    return bool(lexical.max(initial=0.0) > 0 or dense.max(initial=-1.0) >= chance(len(dense)))
+    if not lexical.any() and not (index.has_meaning(query) and is_close(dense, encoder.broken(query))):
+        return None
+    return fuse(lexical, dense)
+
+
+def chance(items: int, broken: float = USUALLY_BROKEN) -> float:
+    """Return the cosine that the best of so many items hardly ever has with a string without any meaning.
+
+    broken: the pieces per character into which the encoder breaks that string.
+    """
+    return CHANCE + CHANCE_GROWTH * math.log(max(items, 1)) + CHANCE_BROKEN * broken
+
+
+def is_close(dense: Scores, broken: float) -> bool:
+    """Tell whether a vector is closer to the query, broken into so many pieces per character, than by chance."""
+    return bool(dense.max(initial=-1.0) >= chance(len(dense), broken))

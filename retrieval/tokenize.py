@@ -17,7 +17,7 @@ class Tokenizer(Protocol):
 
     @property
     def version(self) -> int:
-        """Return a number that rises whenever the same text could give other terms."""
+        """Return a number that rises whenever the same text of an item could give other terms."""
 
     def normalize(self, text: str) -> str:
         """Bring `text` into the spelling in which equal questions are equal."""
@@ -27,6 +27,12 @@ class Tokenizer(Protocol):
 
     def query(self, text: str, known: Container[str]) -> list[str]:
         """Return the terms to ask for, of an index that has those in `known`; others are for the speller."""
+
+    def has_meaning(self, text: str) -> bool:
+        """Tell whether `text` can be understood without any of its terms: numbers and long codes only name things."""
+
+    def lone_codes(self, text: str, known: Container[str]) -> list[str]:
+        """Return the codes, letters and digits alone, if `text` is nothing but codes that are not known; else none."""
 
     def is_word(self, term: str) -> bool:
         """Tell whether `term` is a word that can be misspelled, and not a number, a code or a pair of characters."""

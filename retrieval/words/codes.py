@@ -18,6 +18,8 @@ _SEPARATOR = regex.compile("[-_]")
 LONGEST = 64
 #: Letters beside digits that may be a misspelled word ("contracto0r"); fewer are part of a code.
 SHORTEST_MISSPELLED = 5
+#: Characters of a code that may be a name which people and vectors know: ps5, mp3, wd40.
+LONGEST_NAME = 6
 
 
 def names(word: str) -> list[str]:
@@ -46,9 +48,28 @@ def asked(word: str, parts: Sequence[str], known: Container[str]) -> list[str]:
     return [part for part in parts if part.isalpha() and len(part) >= SHORTEST_MISSPELLED] if few else []
 
 
-def plain(word: str) -> bool:
-    """Tell whether hyphens alone part the letters of `word` from its digits: "2-light", "ab-1234"."""
-    return not any(_mixed(piece) for piece in _SEPARATOR.split(word))
+def is_unknown(word: str, parts: Sequence[str], known: Container[str]) -> bool:
+    """Tell whether `word` is a code, no quantity or hyphenated word, and nothing of it that mixes is known."""
+    if is_plain(word, parts) or _QUANTITY.fullmatch(word):
+        return False
+    return not any(name in known for name in names(word))
+
+
+def has_meaning(word: str, parts: Sequence[str]) -> bool:
+    """Tell whether a word that is not letters alone can mean anything to who has never seen it.
+
+    A quantity, a short name, and a word with a stray digit can; a number and an identifier cannot.
+    """
+    if not any(part.isalpha() for part in parts):
+        return False
+    if _QUANTITY.fullmatch(word) or is_plain(word, parts) or sum(map(len, parts)) <= LONGEST_NAME:
+        return True
+    return len(parts) <= 3 and any(part.isalpha() and len(part) >= SHORTEST_MISSPELLED for part in parts)
+
+
+def is_plain(word: str, parts: Sequence[str]) -> bool:
+    """Tell whether hyphens alone part the letters of `word` from its digits, and few: "2-light", "ab-1234"."""
+    return len(parts) <= 3 and not any(_mixed(piece) for piece in _SEPARATOR.split(word))
 
 
 def _mixed(piece: str) -> bool:

@@ -80,5 +80,11 @@ class Version2:
     def query(self, text: str, known: Container[str]) -> list[str]:  # noqa: ARG002
         return tokens(text)
 
+    def has_meaning(self, text: str) -> bool:
+        return bool(tokens(text))
+
+    def lone_codes(self, text: str, known: Container[str]) -> list[str]:  # noqa: ARG002
+        return []
+
     def is_word(self, term: str) -> bool:
         return term.isalpha()

@@ -47,6 +47,19 @@ class Version3:
             folded = _ELISION.sub(lambda found: _article(found, folded, known), folded)
         return self._terms(spell_numbers(_APOSTROPHE.sub("", folded)), known)
 
+    def has_meaning(self, text: str) -> bool:
+        found = _WORD.finditer(self.normalize(text))
+        return any(word[1] or word[0].isalpha() or codes.has_meaning(word[0], _PART.findall(word[0])) for word in found)
+
+    def lone_codes(self, text: str, known: Container[str]) -> list[str]:
+        lone = []
+        for found in _WORD.finditer(self.normalize(text)):
+            word, parts = found[0], _PART.findall(found[0])
+            if found[1] or len(parts) == 1 or not codes.is_unknown(word, parts, known):
+                return []
+            lone.append("".join(parts))
+        return lone
+
     def is_word(self, term: str) -> bool:
         return _SPELLABLE.fullmatch(term) is not None
 
@@ -80,7 +93,7 @@ def _of_code(word: str, parts: list[str], known: Container[str] | None) -> list[
     names = codes.names(word)
     if known is None:
         return parts + names
-    if codes.plain(word) and len(parts) <= 3:
+    if codes.is_plain(word, parts):
         return parts + [name for name in names if name in known]
     return codes.asked(word, parts, known) + [name for name in names if name in known]
 

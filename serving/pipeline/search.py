@@ -25,13 +25,13 @@ _NOTHING = SearchRanking(index=np.empty(0, dtype=np.int64), score=np.empty(0, dt
 def search(release: Release, query: str, k: int, vector: Floats | None) -> SearchRanking:
     """Return the k items that match `query` best: BM25, fused with text vectors where the query's `vector` is given.
 
-    None where nothing fits, or where `query` has neither a letter nor a digit (an emoji, dashes).
+    None where nothing fits: random letters, an identifier, an emoji, dashes.
     """
     lexical = release.bm25.scores(query)
-    if vector is None or release.text_vectors is None:
+    if vector is None or release.text_vectors is None or release.encoder is None:
         found = np.where(lexical > 0, lexical, -np.inf)
     else:
-        fused = fuse_what_fits(release.bm25, query, lexical, release.text_vectors @ vector)
+        fused = fuse_what_fits(release.bm25, query, lexical, release.text_vectors @ vector, release.encoder)
         if fused is None:
             return _NOTHING
         found = fused

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retrieval.fusion import chance, fits, fuse
+from retrieval.fusion import fuse
 
 LEXICAL = arrays(np.float32, 20, elements=st.floats(0, 30, width=32, allow_subnormal=False))
 DENSE = arrays(np.float32, 20, elements=st.floats(-1, 1, width=32, allow_subnormal=False))
@@ -29,16 +29,3 @@ def test_without_words_the_vectors_decide(dense: np.ndarray) -> None:
 @given(LEXICAL, DENSE, st.sampled_from([0.5, 2.0, 8.0]))
 def test_the_scale_of_word_scores_does_not_matter(lexical: np.ndarray, dense: np.ndarray, factor: float) -> None:
     np.testing.assert_allclose(fuse(lexical * np.float32(factor), dense), fuse(lexical, dense), atol=1e-5)
-
-
-def test_what_is_no_closer_than_by_chance_fits_nothing() -> None:
-    dense = np.full(1000, 0.2, dtype=np.float32)
-    none, one = np.zeros(1000, dtype=np.float32), np.eye(1, 1000, dtype=np.float32)[0]
-    assert not fits(none, dense)
-    assert fits(one, dense)  # a word is enough
-    assert fits(none, dense + np.float32(0.5) * one)  # so is a meaning
-    assert 0.35 < chance(60) < chance(1000) < chance(1_000_000) < 0.55
-
-
-def test_an_empty_catalog_fits_nothing() -> None:
-    assert not fits(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))

@@ -93,7 +93,7 @@ def _search_all(
         dense = vectors @ asked.encode([query])[0]
         _best(lists["dense"], row, dense)
         took["dense"][row] = meaning = stop.lap("meaning")
-        fused = fusion.fuse_what_fits(index, query, lexical, dense)
+        fused = fusion.fuse_what_fits(index, query, lexical, dense, asked)
         if fused is not None:
             _best(lists["fused"], row, fused)
         took["fused"][row] = words + meaning + stop.lap("fuse")
