@@ -182,8 +182,8 @@ def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, stat
     k, n_k = float(tally.control_events or 0), float(tally.control_shoppers or 0)
     c, n_c = float(tally.canary_events or 0), float(tally.canary_shoppers or 0)
     worse, other, settled = (c, k, n_c) if guardrail.harm == "more" else (k, c, n_k)
-    # a process that stalled once makes many events of one cause, which are no independent coin tosses; and one origin
-    # without the shop's key may be one person with many names: with or without it, the evidence must suffice
+    # a process that stalled once makes many events of one cause, which are no independent coin tosses; and an origin
+    # without the shop's key may be one person with many names: without the largest few, the evidence must suffice
     arms = ("canary", "control") if guardrail.harm == "more" else ("control", "canary")
     events_left = tally.canary_stall + getattr(tally, f"{arms[0]}_origin_events")
     other_left, clean_left = getattr(tally, f"{arms[1]}_origin_events"), getattr(tally, f"{arms[0]}_origin_clean")

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from contracts.errors import SettingsError
 
 Arm = Literal["control", "canary"]
+#: So many origins without the shop's key, those with most, are left out of what speaks for a verdict.
+ORIGINS_LEFT_OUT = 5
 GUARDRAIL_NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 #: Shopper -> when the shopper met an arm first, and which.
 _FirstMet = dict[str, tuple[float, Arm, str | None]]
@@ -77,8 +79,8 @@ class Tally:
     """The totals of one guardrail since the release's start. Counts are shoppers; None or NaN is "not known".
 
     `*_shoppers`: settled ones (with an event, or past their follow-up); `*_events`: those with an event;
-    `canary_stall`: the most canary events within `stall_s`; `*_origin_events` and `*_origin_clean`: the most shoppers
-    with an event, and settled ones without, of a single origin without the shop's key;
+    `canary_stall`: the most canary events within `stall_s`; `*_origin_events` and `*_origin_clean`: shoppers with
+    an event, and settled ones without, of the few origins without the shop's key that have most of them;
     `complete_until`: the time, in seconds since 1970, up to which the source's log has been read to the end.
     """
 
@@ -219,9 +221,10 @@ class _Exposed:
             ),
         )
 
-    def most_of_one_origin(self, among: NDArray[np.bool_]) -> int:
-        """Count the shoppers `among` [n] of the origin that has most of them; those who are vouched for have none."""
-        return int(np.bincount(self.origin[among], minlength=2)[1:].max())
+    def most_of_few_origins(self, among: NDArray[np.bool_]) -> int:
+        """Count the shoppers `among` [n] of the origins that have most of them; who is vouched for has none."""
+        found = np.bincount(self.origin[among], minlength=1 + ORIGINS_LEFT_OUT)[1:]
+        return int(np.partition(found, -ORIGINS_LEFT_OUT)[-ORIGINS_LEFT_OUT:].sum())
 
 
 def _tally(guardrail: Guardrail, exposed: _Exposed, with_event: Mapping[str, float], until: float) -> Tally:
@@ -234,8 +237,8 @@ def _tally(guardrail: Guardrail, exposed: _Exposed, with_event: Mapping[str, flo
     for arm, mine in (("control", ~exposed.canary), ("canary", exposed.canary)):
         counts[f"{arm}_events"] = int((event & mine).sum())
         counts[f"{arm}_shoppers"] = counts[f"{arm}_events"] + int((clean & mine).sum())
-        counts[f"{arm}_origin_events"] = exposed.most_of_one_origin(event & mine)
-        counts[f"{arm}_origin_clean"] = exposed.most_of_one_origin(clean & mine)
+        counts[f"{arm}_origin_events"] = exposed.most_of_few_origins(event & mine)
+        counts[f"{arm}_origin_clean"] = exposed.most_of_few_origins(clean & mine)
     canary_times = [at for row, at in zip(rows, with_event.values(), strict=True) if exposed.canary[row]]
     return Tally(**counts, complete_until=until, canary_stall=_count_most_within(guardrail.stall_s, canary_times))
 

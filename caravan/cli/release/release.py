@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caravan.cli.release import approve, emergency, model, rollback
+from caravan.cli.release import approve, emergency, extend, model, rollback
 from contracts.dates import read_moment
 from contracts.errors import IllegalMove, NotFound
 from contracts.exit_codes import REFUSED
@@ -155,6 +155,7 @@ def stop(
         region.close()
 
 
+app.command()(extend.extend)
 app.command()(approve.approve)
 app.command()(approve.reject)
 app.command()(rollback.rollback)
