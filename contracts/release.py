@@ -52,10 +52,10 @@ State = Literal[
     "rolled_back",
 ]
 #: Rows of the ledger that move nothing: a request for approval, an answer to it, a refused one, a freeze and its end;
-#: a step that has had its time without a verdict, and more time for it;
+#: a step that has had its time without a verdict, and more time for it; another shop that the region serves;
 #: a region that took over from another one, and a row of the former one that came too late for the restore.
 Note = Literal[
-    "asked", "approval", "refused", "frozen", "thawed", "overdue", "extended", "took_over", "reconciled"
+    "asked", "approval", "refused", "frozen", "thawed", "overdue", "extended", "serves", "took_over", "reconciled"
 ]  # fmt: skip
 NOTES: frozenset[str] = frozenset(get_args(Note))
 #: Share of shoppers, in percent, that a release gets in each canary state. All else about the steps follows from it.

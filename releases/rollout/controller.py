@@ -37,6 +37,7 @@ from releases.rollout.freeze import frozen
 from releases.rollout.log_readers import Watching
 from releases.rollout.region import Region, follow, unsigned
 from releases.rollout.traffic import Deployed
+from releases.served_shop import serving_source
 
 log = logging.getLogger(__name__)
 
@@ -158,10 +159,10 @@ class Controller:
         said = self._region.readiness()
         if said["canary"].refused == candidate.digest:
             return self._back(candidate, f"warm_up: the engine refuses it: {said['canary'].reason}", {})
-        last = self._ledger.newest("champion")
+        serving = serving_source(self._ledger)
         if said["canary"].serves == candidate.digest:
-            if last is None or last.source != candidate.source:
-                why = reasons.without_canary(candidate.source, last.source if last else None)
+            if serving != candidate.source:
+                why = reasons.without_canary(candidate.source, serving)
                 return self._move(candidate, "champion", why, {"ready": True})
             if said["control"].serves == deployed.champion == said["champion"].serves:
                 why = f"the canary's engine has {candidate.digest[:12]}, that of the control {known.champion[:12]}"

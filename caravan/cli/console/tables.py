@@ -22,7 +22,7 @@ STATES: dict[str, str] = {
     "champion": "bold green", "retired": "dim", "rejected": "red", "rolled_back": "red", "approved": "cyan",
     "shadow": "cyan", **dict.fromkeys(CANARY_STEPS, "magenta"),
     "refused": "yellow italic", "asked": "italic", "approval": "italic", "frozen": "blue italic",
-    "thawed": "blue italic", "overdue": "yellow italic", "extended": "italic",
+    "thawed": "blue italic", "overdue": "yellow italic", "extended": "italic", "serves": "bold blue italic",
 }  # fmt: skip
 SHORT = 12
 
