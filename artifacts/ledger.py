@@ -203,13 +203,6 @@ class Ledger:
         """Return the move that made the champion of the moment `at` (default: now), or None if there was none."""
         return _crowned(self.history(source), at)
 
-    def served(self, at: datetime | None = None) -> Move | None:
-        """Return the move that made the champion, of whichever shop, that the region served at `at` (default: now).
-
-        A region serves one shop at a time: that whose champion came last.
-        """
-        return _crowned(self.history(), at)
-
     def verify(self) -> int:
         """Recompute the whole chain and return its number of rows. Raises ChainBroken, naming the first wrong one."""
         previous, count = GENESIS, 0

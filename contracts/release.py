@@ -53,8 +53,11 @@ State = Literal[
     "rolled_back",
 ]
 #: Rows of the ledger that move nothing: a request for approval, an answer to it, a refused one, a freeze and its end;
+#: a step that has had its time without a verdict, and more time for it; another shop that the region serves;
 #: a region that took over from another one, and a row of the former one that came too late for the restore.
-Note = Literal["asked", "approval", "refused", "frozen", "thawed", "took_over", "reconciled"]
+Note = Literal[
+    "asked", "approval", "refused", "frozen", "thawed", "overdue", "extended", "serves", "took_over", "reconciled"
+]  # fmt: skip
 NOTES: frozenset[str] = frozenset(get_args(Note))
 #: Share of shoppers, in percent, that a release gets in each canary state. All else about the steps follows from it.
 CANARY_SHARE: dict[State, int] = {"canary_1": 1, "canary_5": 5, "canary_25": 25, "canary_50": 50}

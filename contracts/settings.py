@@ -62,7 +62,11 @@ class Settings(BaseSettings):
     bucket: str = Field(default="caravan", description="Bucket of lake and releases.")
     mlflow_bucket: str = Field(default="mlflow", description="Bucket of MLflow's proxied artifacts.")
     snapshot_bucket: str = Field(default="caravan-snapshots", description="Locked bucket of snapshots.")
-    shop: str = Field(default="shop", pattern=SOURCE_NAME.pattern, description="Default data source.")
+    shop: str = Field(
+        default="shop",
+        pattern=SOURCE_NAME.pattern,
+        description="The shop that the region serves, and the default source.",
+    )
 
     # engines and behaviour
     catalog_known: float = Field(

@@ -139,6 +139,8 @@ def judge(
         mismatch = max(mismatch, float(log_e_mismatch(canary, control)))
 
     decision, reasons = _decide(policy, state, outcomes, evidence, mismatch, lost, now)
+    if decision is Decision.HOLD:
+        reasons += outcomes.left_out
     step = policy.steps[state.step]
     verdict = CanaryVerdict(
         decision=decision,
@@ -180,9 +182,14 @@ def _weigh(policy: CanaryPolicy, guardrail: Guardrail, tally: Tally | None, stat
     k, n_k = float(tally.control_events or 0), float(tally.control_shoppers or 0)
     c, n_c = float(tally.canary_events or 0), float(tally.canary_shoppers or 0)
     worse, other, settled = (c, k, n_c) if guardrail.harm == "more" else (k, c, n_k)
-    # a process that stalled once makes many events of one cause, which are no independent coin tosses
-    peak = max(peak, float(log_e_harm(worse - tally.canary_stall, other)))
-    proof = float(log_e_proof(worse, other, settled, ratio=guardrail.ratio, delta=guardrail.delta))
+    # a process that stalled once makes many events of one cause, which are no independent coin tosses; and an origin
+    # without the shop's key may be one person with many names: without the largest few, the evidence must suffice
+    arms = ("canary", "control") if guardrail.harm == "more" else ("control", "canary")
+    events_left = tally.canary_stall + getattr(tally, f"{arms[0]}_origin_events")
+    other_left, clean_left = getattr(tally, f"{arms[1]}_origin_events"), getattr(tally, f"{arms[0]}_origin_clean")
+    peak = max(peak, float(log_e_harm(max(worse - events_left, 0.0), other)))
+    about = {"ratio": guardrail.ratio, "delta": guardrail.delta}
+    proof = float(log_e_proof(worse, other - other_left, settled - clean_left, **about))
     lag = now - tally.complete_until
     late = f"outcomes are {lag:.0f} s late" if lag > policy.maximum_lag_s else None
     return Evidence(
@@ -240,7 +247,7 @@ def _decide(
         return Decision.HOLD, problems
     step = policy.steps[state.step]
     gained, elapsed = _gained_shoppers(state, outcomes), now - state.step_started
-    waiting = []
+    waiting = _say_unseen(policy, evidence)
     if gained < step.minimum_shoppers:
         waiting.append(f"{gained:.0f} of {step.minimum_shoppers} shoppers in this step")
     if elapsed < step.minimum_s:
@@ -250,6 +257,23 @@ def _decide(
     if state.step + 1 < len(policy.steps):
         return Decision.ADVANCE, [f"{gained:.0f} shoppers in this step, {_say_no_harm(policy, evidence)}"]
     return _decide_promotion(policy, evidence)
+
+
+def _say_unseen(policy: CanaryPolicy, evidence: list[Evidence]) -> list[str]:
+    """Name the guardrails that have seen nothing of an arm: what nobody looked at shows no harm, and proves nothing.
+
+    Where no proof is asked for, the times in which carts and purchases are awaited are not waited for.
+    """
+    found = []
+    for guardrail, e in zip(policy.guardrails, evidence, strict=True):
+        if not policy.proof and guardrail.follow_up_s > 0:
+            continue
+        arms = [arm for arm, count in (("control", e.control_shoppers), ("canary", e.canary_shoppers)) if count < 1]
+        if arms:
+            found.append(f"{e.guardrail}: no shopper of the {' and the '.join(arms)} is settled yet")
+        elif policy.proof and guardrail.harm == "less" and guardrail.delta == 0 and e.control_events < 1:
+            found.append(f"{e.guardrail}: none in the control yet, so their log may be broken")
+    return found
 
 
 def _decide_promotion(policy: CanaryPolicy, evidence: list[Evidence]) -> tuple[Decision, list[str]]:

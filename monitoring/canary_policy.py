@@ -7,12 +7,15 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from typing import Literal, get_args
 
 from contracts.errors import SettingsError
 from contracts.release import CANARY_SHARE
 from monitoring.guardrails import GUARDRAILS, Guardrail
 
 MINUTE, HOUR = 60.0, 3600.0
+#: What becomes of a release that has not proven itself in a step's maximum time.
+Overdue = Literal["ask", "rollback", "hold"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,7 @@ class CanaryStep:
     """One share of the traffic. `share` in percent, for the canary and again for the control; times in seconds.
 
     The step is over when the smaller arm has gained `minimum_shoppers` and `minimum_s` have passed; after
-    `maximum_s` without a verdict a person is asked.
+    `maximum_s` without a verdict the policy's `overdue` says what is done.
     """
 
     share: float
@@ -81,6 +84,8 @@ class CanaryPolicy:
     `warm_up_s`: time an engine may take to get ready with the release. `proof` False: the last step promotes without
     proof, when no harm was shown; for emergencies.
     `maximum_lag_s`: a log that is complete only up to a time longer ago than this is late.
+    `overdue`: what is done when a step has had its maximum time without a verdict: people are asked while the release
+    stays where it is, it goes back, or it is held without a word. It changes no evidence, so it is not in the digest.
     """
 
     guardrails: tuple[Guardrail, ...] = GUARDRAILS
@@ -92,6 +97,7 @@ class CanaryPolicy:
     beta: float = 0.01
     mismatch_alpha: float = 0.001
     maximum_lag_s: float = 120.0
+    overdue: Overdue = "ask"
 
     def __post_init__(self) -> None:
         names = [g.name for g in self.guardrails]
@@ -108,6 +114,7 @@ class CanaryPolicy:
             (not 0 < self.beta < 1, "beta: between 0 and 1"),
             (not 0 < self.mismatch_alpha < 1, "mismatch_alpha: between 0 and 1"),
             (not 0 < self.maximum_lag_s < math.inf, "maximum_lag_s: above 0"),
+            (self.overdue not in get_args(Overdue), f"overdue: one of {', '.join(get_args(Overdue))}"),
         ]
         if wrong := [rule for broken, rule in problems if broken]:
             raise SettingsError("the canary policy is not usable", remedy="; ".join(wrong))
@@ -130,7 +137,8 @@ class CanaryPolicy:
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the settings: evidence gathered under one policy is not judged by another."""
-        body = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        judged = {name: value for name, value in asdict(self).items() if name != "overdue"}
+        body = json.dumps(judged, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(body.encode()).hexdigest()
 
 

@@ -12,12 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contracts.errors import SettingsError
 
 Arm = Literal["control", "canary"]
+#: So many origins without the shop's key, those with most, are left out of what speaks for a verdict.
+ORIGINS_LEFT_OUT = 5
 GUARDRAIL_NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 #: Shopper -> when the shopper met an arm first, and which.
-_FirstMet = dict[str, tuple[float, Arm]]
+_FirstMet = dict[str, tuple[float, Arm, str | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,8 @@ class Tally:
     """The totals of one guardrail since the release's start. Counts are shoppers; None or NaN is "not known".
 
     `*_shoppers`: settled ones (with an event, or past their follow-up); `*_events`: those with an event;
-    `canary_stall`: the most canary events within `stall_s`;
+    `canary_stall`: the most canary events within `stall_s`; `*_origin_events` and `*_origin_clean`: shoppers with
+    an event, and settled ones without, of the few origins without the shop's key that have most of them;
     `complete_until`: the time, in seconds since 1970, up to which the source's log has been read to the end.
     """
 
@@ -84,6 +90,10 @@ class Tally:
     canary_events: float | None
     complete_until: float
     canary_stall: float = 0
+    control_origin_events: float = 0
+    canary_origin_events: float = 0
+    control_origin_clean: float = 0
+    canary_origin_clean: float = 0
 
     def problem(self, earlier: Tally | None = None) -> str | None:
         """Say why these counts cannot be judged, or None. `earlier`: the last counts that could; they never go down."""
@@ -97,20 +107,34 @@ class Tally:
         for arm in ("control", "canary"):
             if getattr(self, f"{arm}_events") > getattr(self, f"{arm}_shoppers"):
                 return f"more {arm} shoppers with an event than shoppers"
-        if not 0 <= self.canary_stall <= self.canary_events:  # type: ignore[operator]  # a number: looked at above
-            return f"canary_stall is {self.canary_stall}, not a part of the canary's events"
         if not math.isfinite(self.complete_until):
             return "it is not known up to when the log is complete"
+        return self._parts_problem()
+
+    def _parts_problem(self) -> str | None:
+        """Say which count is not a part of what it is counted in, or None."""
+        if not 0 <= self.canary_stall <= self.canary_events:  # type: ignore[operator]  # a number: looked at above
+            return f"canary_stall is {self.canary_stall}, not a part of the canary's events"
+        for arm in ("control", "canary"):
+            events, shoppers = getattr(self, f"{arm}_events"), getattr(self, f"{arm}_shoppers")
+            if not 0 <= getattr(self, f"{arm}_origin_events") <= events:
+                return f"{arm}_origin_events are not a part of the {arm}'s events"
+            if not 0 <= getattr(self, f"{arm}_origin_clean") <= shoppers - events:
+                return f"{arm}_origin_clean are not a part of the {arm}'s shoppers without an event"
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """The outcomes of a running canary: shoppers exposed per arm so far, and the tally of each guardrail."""
+    """The outcomes of a running canary: shoppers exposed per arm so far, and the tally of each guardrail.
+
+    `left_out`: sentences that say what was not counted, and why.
+    """
 
     control_shoppers: float | None
     canary_shoppers: float | None
     tallies: Mapping[str, Tally]
+    left_out: tuple[str, ...] = ()
 
     def problem(self) -> str | None:
         """Say why the number of exposed shoppers cannot be used, or None."""
@@ -122,11 +146,15 @@ class Outcomes:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The meeting of a shopper and an arm; repeated ones count once. `at` in seconds since 1970."""
+    """The meeting of a shopper and an arm; repeated ones count once. `at` in seconds since 1970.
+
+    `origin`: where a shopper came from whom only a token names; None for one of the shop's own server.
+    """
 
     shopper: str
     arm: Arm
     at: float
+    origin: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,29 +181,65 @@ def count_outcomes(
     """
     first: _FirstMet = {}
     for e in exposures:
-        first[e.shopper] = min(first.get(e.shopper, (e.at, e.arm)), (e.at, e.arm))
+        known = first.get(e.shopper)
+        if known is None or (e.at, e.arm) < known[:2]:
+            first[e.shopper] = (e.at, e.arm, e.origin)
     seen: dict[str, dict[str, float]] = {}
     for event in events:
         met = first.get(event.shopper)
         if met and met[0] <= event.at <= complete_until.get(event.guardrail, -math.inf):
-            known = seen.setdefault(event.guardrail, {})
-            known[event.shopper] = min(known.get(event.shopper, event.at), event.at)
+            times = seen.setdefault(event.guardrail, {})
+            times[event.shopper] = min(times.get(event.shopper, event.at), event.at)
+    exposed = _Exposed.of(first)
     tallies = {
-        guardrail.name: _tally(guardrail, first, seen.get(guardrail.name, {}), complete_until[guardrail.name])
+        guardrail.name: _tally(guardrail, exposed, seen.get(guardrail.name, {}), complete_until[guardrail.name])
         for guardrail in guardrails
         if guardrail.name in complete_until
     }
-    arms = [arm for _, arm in first.values()]
-    return Outcomes(control_shoppers=arms.count("control"), canary_shoppers=arms.count("canary"), tallies=tallies)
+    canary = int(exposed.canary.sum())
+    return Outcomes(control_shoppers=len(first) - canary, canary_shoppers=canary, tallies=tallies)
 
 
-def _tally(guardrail: Guardrail, first: _FirstMet, with_event: Mapping[str, float], until: float) -> Tally:
+@dataclass(frozen=True, kw_only=True)
+class _Exposed:
+    """Exposed shoppers as columns [n]: time, whether of the canary, number of the origin (0: the shop vouches)."""
+
+    row: Mapping[str, int]
+    at: NDArray[np.float64]
+    canary: NDArray[np.bool_]
+    origin: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, first: _FirstMet) -> _Exposed:
+        numbers: dict[str | None, int] = {None: 0}
+        return cls(
+            row={shopper: n for n, shopper in enumerate(first)},
+            at=np.array([at for at, _, _ in first.values()], dtype=np.float64),
+            canary=np.array([arm == "canary" for _, arm, _ in first.values()], dtype=np.bool_),
+            origin=np.array(
+                [numbers.setdefault(origin, len(numbers)) for _, _, origin in first.values()], dtype=np.int64
+            ),
+        )
+
+    def most_of_few_origins(self, among: NDArray[np.bool_]) -> int:
+        """Count the shoppers `among` [n] of the origins that have most of them; who is vouched for has none."""
+        found = np.bincount(self.origin[among], minlength=1 + ORIGINS_LEFT_OUT)[1:]
+        return int(np.partition(found, -ORIGINS_LEFT_OUT)[-ORIGINS_LEFT_OUT:].sum())
+
+
+def _tally(guardrail: Guardrail, exposed: _Exposed, with_event: Mapping[str, float], until: float) -> Tally:
     """Count one guardrail. `with_event`: shopper -> time of the first event; its log is complete `until` then."""
-    counts = {"control_shoppers": 0, "control_events": 0, "canary_shoppers": 0, "canary_events": 0}
-    for shopper, (at, arm) in first.items():
-        counts[f"{arm}_events"] += shopper in with_event
-        counts[f"{arm}_shoppers"] += shopper in with_event or at + guardrail.follow_up_s <= until
-    canary_times = [at for shopper, at in with_event.items() if first[shopper][1] == "canary"]
+    event = np.zeros(len(exposed.at), dtype=np.bool_)
+    rows = [exposed.row[shopper] for shopper in with_event]
+    event[rows] = True
+    clean = ~event & (exposed.at + guardrail.follow_up_s <= until)
+    counts: dict[str, int] = {}
+    for arm, mine in (("control", ~exposed.canary), ("canary", exposed.canary)):
+        counts[f"{arm}_events"] = int((event & mine).sum())
+        counts[f"{arm}_shoppers"] = counts[f"{arm}_events"] + int((clean & mine).sum())
+        counts[f"{arm}_origin_events"] = exposed.most_of_few_origins(event & mine)
+        counts[f"{arm}_origin_clean"] = exposed.most_of_few_origins(clean & mine)
+    canary_times = [at for row, at in zip(rows, with_event.values(), strict=True) if exposed.canary[row]]
     return Tally(**counts, complete_until=until, canary_stall=_count_most_within(guardrail.stall_s, canary_times))
 
 

@@ -10,13 +10,14 @@ A log that is missing, or that lags behind the other one, makes its guardrails i
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from monitoring.canary_policy import CanaryPolicy
-from monitoring.guardrails import Arm, Exposure, Outcomes, ShopperEvent, count_outcomes
+from monitoring.exposures import Exposures, read_origin
+from monitoring.guardrails import Arm, Outcomes, count_outcomes
 from monitoring.log_tail import Line, Tail, TailOfFolder, is_counted
 
 #: Guardrails by the log that feeds them.
@@ -59,8 +60,7 @@ class OutcomeReader:
     watched: Watched
     access_log: Path
     answer_log: Path
-    _first: dict[str, tuple[float, Arm]] = field(default_factory=dict)
-    _events: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    shoppers: Exposures = field(default_factory=Exposures)
     _answered: dict[Arm, float] = field(default_factory=dict)  # newest answer per arm, as the edge saw it
     _logged: dict[Arm, float] = field(default_factory=dict)  # newest line per arm in the engines' log
 
@@ -75,14 +75,12 @@ class OutcomeReader:
             self._take_edge_line(line)
         for line in self._engines.read():
             self._take_engine_line(line)
-        self._prune()
-        exposures = [Exposure(shopper=who, arm=arm, at=at) for who, (at, arm) in self._first.items()]
-        events = [
-            ShopperEvent(shopper=who, guardrail=name, at=at)
-            for (who, name), times in self._events.items()
-            for at in times
-        ]
-        return count_outcomes(policy.guardrails, exposures, events, complete_until=self._complete_until(now))
+        self.shoppers.forget_old()
+        found = count_outcomes(
+            policy.guardrails, self.shoppers.exposures(), self.shoppers.events(),
+            complete_until=self._complete_until(now),
+        )  # fmt: skip
+        return replace(found, left_out=tuple(self.shoppers.left_out.say()))
 
     def _complete_until(self, now: float) -> dict[str, float]:
         until: dict[str, float] = {}
@@ -103,21 +101,21 @@ class OutcomeReader:
         if arm is None or not shopper or not self._is_exposure(line):
             return
         at, code, waited = _edge_time(line), int(line.get("code") or 0), _waited_ms(line)
-        met = self._first.get(shopper)
-        if met is None or at < met[0]:
-            self._first[shopper] = (at, arm)
+        counts = self.shoppers.expose(shopper, arm, at, read_origin(line))
         timed_out = "UT" in str(line.get("flags")) or code == 504 or waited >= LATE_SHARE * self.watched.deadline_ms
         expected = self.watched.canary if arm == "canary" else self.watched.champion
         answered_by = line.get("release")
         stand_in = code == 200 and answered_by not in (None, "", "-", expected)
         if code == 200 and not stand_in:
             self._answered[arm] = max(self._answered.get(arm, 0.0), at)
+        if not counts:
+            return
         if timed_out:
-            self._add_event(shopper, "timeouts", at)
+            self.shoppers.add_event(shopper, "timeouts", at)
         elif code >= 500 or code == 0 or stand_in:
-            self._add_event(shopper, "errors", at)
+            self.shoppers.add_event(shopper, "errors", at)
         if waited > self.watched.budget_ms:
-            self._add_event(shopper, "over_budget", at)
+            self.shoppers.add_event(shopper, "over_budget", at)
 
     def _is_exposure(self, line: Line) -> bool:
         """Say whether a line of the edge is of a known shopper's question that an engine had its time to answer."""
@@ -138,29 +136,18 @@ class OutcomeReader:
         if line.get("kind") == "events":
             for kind, name in ACTIONS.items():
                 if line.get("actions", {}).get(kind):
-                    self._add_event(shopper, name, at)
+                    self.shoppers.add_event(shopper, name, at)
             return
         self._logged[arm] = max(self._logged.get(arm, 0.0), at)
         items, catalog = line.get("items") or [], self.watched.catalog
         if line.get("fallback"):
-            self._add_event(shopper, "fallbacks", at)
+            self.shoppers.add_event(shopper, "fallbacks", at)
         if not items:
-            self._add_event(shopper, "empty_answers", at)
+            self.shoppers.add_event(shopper, "empty_answers", at)
         if line.get("stale"):
-            self._add_event(shopper, "stale_features", at)
+            self.shoppers.add_event(shopper, "stale_features", at)
         if catalog is not None and any(item not in catalog for item in items):
-            self._add_event(shopper, "unknown_items", at)
-
-    def _add_event(self, shopper: str, guardrail: str, at: float) -> None:
-        self._events.setdefault((shopper, guardrail), []).append(at)
-
-    def _prune(self) -> None:
-        """Keep only the first event after a shopper's first exposure, once that is known: no other one matters."""
-        for (shopper, _), times in self._events.items():
-            met = self._first.get(shopper)
-            if met and len(times) > 1:
-                after = [at for at in times if at >= met[0]]
-                times[:] = [min(after)] if after else [times[-1]]
+            self.shoppers.add_event(shopper, "unknown_items", at)
 
 
 def _arm(value: object) -> Arm | None:

@@ -77,8 +77,8 @@ class ShadowReader:
             ):
                 continue
             self._pairs.setdefault(str(line["id"]), {})[side] = line
-        while len(self._pairs) > KEPT_QUESTIONS:
-            self._pairs.popitem(last=False)
+            if len(self._pairs) > KEPT_QUESTIONS:
+                self._pairs.popitem(last=False)
         first = min((float(p["shadow"]["t"]) for p in self._pairs.values() if "shadow" in p), default=math.inf)
         begin, end = min(first, self.since + MIRRORING_S), now - PAIR_SETTLING_S
         settled = [p for p in self._pairs.values() if "champion" in p and begin <= float(p["champion"]["t"]) < end]

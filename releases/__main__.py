@@ -24,6 +24,7 @@ from releases.rollout.aliases import reconcile
 from releases.rollout.controller import Controller
 from releases.rollout.live import live_controller
 from releases.rollout.traffic import Deployed
+from releases.served_shop import serving_source
 
 log = logging.getLogger("releases")
 
@@ -83,11 +84,11 @@ def beat(s: Settings, doing: str) -> None:
 
 def _aliases(s: Settings) -> None:
     ledger = Ledger.of(s)
-    newest = ledger.newest("champion")
-    if newest is None:
+    source = serving_source(ledger)
+    if source is None:
         return
     try:
-        for change in reconcile(s, ledger, newest.source):
+        for change in reconcile(s, ledger, source):
             log.info("MLflow alias %s", change)
     except (httpx.HTTPError, ValueError, KeyError) as error:
         log.warning("MLflow's aliases could not be set: %s", error)

@@ -17,6 +17,7 @@ from artifacts.ledger import PlannedMove
 from contracts.errors import ReleaseError, ServingError
 from contracts.release import NOTES
 from releases.registration import NIGHTLY
+from releases.served_shop import find_foreign
 from serving import reach
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ FIRST_RELEASE_TIMEOUT_S = 180.0
 LOOK_EVERY_S = 0.5
 
 
-def approve_first(ledger: Ledger, source: str, digest: str) -> bool:
-    """Approve a gated release if no release was ever champion in this region; say whether it goes on as the first."""
-    if ledger.newest("champion") is not None:
+def approve_first(ledger: Ledger, source: str, digest: str, *, shop: str) -> bool:
+    """Approve a gated release if no release was ever champion in this region; say whether it goes on as the first.
+
+    `shop`: the setting. Of another shop none is the first: the region is not there for it.
+    """
+    if ledger.newest("champion") is not None or find_foreign(ledger, shop, source) is not None:
         return False
     if ledger.state(source, digest) == "gated":
         reason = why_first(ledger, source, digest)

@@ -21,6 +21,7 @@ from releases.rollout.deployed import release_in_progress
 from releases.rollout.freeze import frozen
 from releases.rollout.region import EngineReadiness, Region
 from releases.rollout.routing_wait import Beat, last_beat
+from releases.served_shop import permitted_shop
 from serving.edge.edge import TrafficSplit
 
 #: A release that came to its end is shown for so long, if no other is in progress.
@@ -81,8 +82,7 @@ def gather_overview(
     at = now or datetime.now(UTC)
     candidate = release_in_progress(ledger, source or None)
     if not source:
-        crowned = ledger.newest("champion")
-        source = candidate.source if candidate else crowned.source if crowned else s.shop
+        source = candidate.source if candidate else permitted_shop(ledger, s.shop)
     releases = ledger.releases(source)
     subject = _subject(ledger, database, candidate or (releases[0] if releases else None), at)
     champion = next((p.digest for p in releases if p.state == "champion"), None)

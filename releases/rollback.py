@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from artifacts.ledger import CurrentRelease, Ledger, Move, PlannedMove
 from contracts.errors import Conflict, IllegalMove, NotFound
 from contracts.release import IN_FLIGHT, State
+from releases.served_shop import find_foreign
 from releases.text import reason_given
 
 #: How often the controller may move a release while we stop it, before we give up.
@@ -32,14 +33,13 @@ class RollbackPlan:
     in_progress: tuple[CurrentRelease, ...] = ()
 
 
-def serving_source(ledger: Ledger) -> str | None:
-    """Return the source whose champion serves the region: the one that was crowned last."""
-    last = ledger.newest("champion")
-    return last.source if last else None
-
-
 def foresee(ledger: Ledger, source: str) -> RollbackPlan:
-    """Plan what `rollback` would do now. Raises NotFound if no former champion is there to come back."""
+    """Plan what `rollback` would do now. Raises NotFound if no former champion is there to come back.
+
+    Raises IllegalMove for another shop than the one that serves: its shoppers would get the other's items.
+    """
+    if (found := find_foreign(ledger, source, source)) is not None:
+        raise IllegalMove(f"not rolled back: {found[0]}", remedy=found[1])
     releases = ledger.releases(source, among=("champion", "retired", *IN_FLIGHT))
     champion = next((p.digest for p in releases if p.state == "champion"), None)
     former = next((p.digest for p in releases if p.state == "retired"), None)

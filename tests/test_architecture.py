@@ -45,10 +45,11 @@ FLOORS: dict[str, list[set[str]]] = {
         {"validation"},
     ],
     "releases": [
-        {"text", "registration"},
+        {"text", "registration", "served_shop"},
         {"approval"},
         {"rollout", "model"},
         {"rollback", "overview", "log_retention", "disk_watch", "progress", "first_release", "overlay"},
+        {"shop_switch"},
         {"__main__"},
     ],
     "serving": [

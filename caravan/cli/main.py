@@ -14,7 +14,7 @@ from caravan.cli.data import data, features
 from caravan.cli.demo import demo
 from caravan.cli.evaluate import recommend, search
 from caravan.cli.recovery import export, fail_back, forget, recover, region, rehearse, snapshot, sweep
-from caravan.cli.release import canary, freeze, overlay, release
+from caravan.cli.release import canary, freeze, overlay, release, shop_switch
 from contracts.errors import CaravanError
 
 app = typer.Typer(
@@ -51,10 +51,11 @@ app.command()(alerts.alerts)
 app.command()(recover.recover)
 app.command()(rehearse.rehearse)
 app.command()(fail_back.fail_back)
-app.command()(region.region)
 app.command()(forget.forget)
 app.command()(export.export)
 app.command()(sweep.sweep)
+region.app.command()(shop_switch.serve)
+app.add_typer(region.app, name="region")
 app.add_typer(data.shop, name="shop")
 app.add_typer(features.app, name="features")
 app.add_typer(release.app, name="release")

@@ -29,6 +29,7 @@ from recovery.snapshots.consistency_point import registered_digests
 from recovery.vault.encryption import fingerprints
 from recovery.vault.manifest import Entry, Snapshot
 from releases.rollout.aliases import reconcile
+from releases.served_shop import serving_source
 from serving import reach
 from serving.edge import edge
 from serving.edge.arm_assignment import SHADOW
@@ -291,8 +292,8 @@ def _inventory(run: Restore) -> objects.Inventory:
 
 
 def _champion(ledger: Ledger) -> str | None:
-    last = ledger.newest("champion")
-    if last is None:
+    source = serving_source(ledger)
+    if source is None:
         return None
-    places = ledger.releases(last.source, among=_SERVING)
+    places = ledger.releases(source, among=_SERVING)
     return places[0].digest if places else None

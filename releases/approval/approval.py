@@ -16,6 +16,7 @@ from contracts.errors import Conflict, NotApproved, NotFound
 from contracts.release import DIGEST, State
 from contracts.settings import Settings
 from contracts.text import one_line
+from releases.served_shop import find_foreign
 from releases.text import LONGEST_REASON
 
 Door = Literal["airflow", "mlflow", "command line"]
@@ -29,16 +30,21 @@ EMERGENCY_APPROVERS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Who may answer, how many must, and how long an answer is awaited."""
+    """Who may answer, how many must, how long an answer is awaited, and the setting of the shop that is served.
+
+    Without a `shop` releases of all shops may be approved: for tests; every door uses `of`.
+    """
 
     reviewers: frozenset[str]
     required: int = 1
     timeout: timedelta = timedelta(days=1)
+    shop: str = ""
 
     @classmethod
     def of(cls, s: Settings) -> Rules:
         names = frozenset(name.strip() for name in s.reviewers.split(",") if name.strip())
-        return cls(reviewers=names, required=s.approvers_required, timeout=timedelta(seconds=s.approval_timeout))
+        timeout = timedelta(seconds=s.approval_timeout)
+        return cls(reviewers=names, required=s.approvers_required, timeout=timeout, shop=s.shop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +178,12 @@ def counted(ledger: Ledger, rules: Rules, source: str, digest: str) -> list[str]
 
 
 def recheck(ledger: Ledger, rules: Rules, source: str, digest: str) -> None:
-    """Raise NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers."""
+    """Raise NotApproved unless enough reviewers approved this very digest. Asked before a release meets shoppers.
+
+    Raises it too for a release of another shop than the region serves.
+    """
+    if rules.shop and (foreign := find_foreign(ledger, rules.shop, source)) is not None:
+        raise NotApproved(foreign[0], remedy=foreign[1])
     moved = ledger.newest("approved", source=source, digest=digest)
     came = ledger.newest(*AWAITING, source=source, digest=digest)
     if moved is not None and came is not None and came.sequence > moved.sequence:
@@ -216,6 +227,8 @@ def objection(
             f"the answer is about {about}, the request about {given.digest[:SHORTEST_DIGEST]}",
             f"name at least {SHORTEST_DIGEST} digits of the digest you looked at",
         )
+    if given.approves and rules.shop and (foreign := find_foreign(ledger, rules.shop, given.source)) is not None:
+        return foreign
     if not one_line(given.reason):
         return "an answer needs a reason", "say in a few words why"
     if state not in AWAITING:

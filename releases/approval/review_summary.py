@@ -16,6 +16,7 @@ from contracts.errors import ArtifactError, NotFound
 from monitoring.canary_policy import POLICIES
 from releases.approval import data_changes
 from releases.approval.summary_figures import plain, quality, slices
+from releases.served_shop import serving_source
 
 if TYPE_CHECKING:
     from artifacts.ledger import Ledger, Move
@@ -69,11 +70,11 @@ def gather(ledger: Ledger, store: Store, source: str, digest: str) -> Facts:
     moves = ledger.history(source, digest)
     if not moves:
         raise NotFound(f"no release {digest[:12]} of {source}", remedy="`caravan release list` shows them")
-    newest = ledger.newest("champion")
+    shop = serving_source(ledger)
     # a region serves one shop: the champion of another is nothing to compare with
-    serving = ledger.champion(source) if newest is not None and newest.source == source else None
+    serving = ledger.champion(source) if shop == source else None
     about: dict[str, Any] = {"source": source, "digest": digest, "moves": moves}
-    about |= {"champion": serving.digest if serving else None, "serving": newest.source if newest else ""}
+    about |= {"champion": serving.digest if serving else None, "serving": shop or ""}
     try:
         manifest = read_manifest(store, digest)
         parts: dict[str, Any] = {

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from artifacts.fence import Fence
 from artifacts.ledger import CurrentRelease, Ledger, PlannedMove
-from contracts.errors import ArtifactError, Conflict, Fenced, NotApproved, StoreUnavailable
+from contracts.errors import Conflict, Fenced, NotApproved, StoreUnavailable
 from contracts.release import CANARY_STEPS, State
 from contracts.settings import Settings
 from monitoring.canary_judge import CanaryState, CanaryVerdict, Decision, advance, begin, judge
@@ -28,14 +28,16 @@ from monitoring.canary_policy import CanaryPolicy, policy_named, without_waiting
 from monitoring.guardrails import Outcomes
 from monitoring.shadow import find_shadow_problem
 from releases.approval.approval import Rules, recheck
+from releases.approval.overdue import Lateness, settle
 from releases.rollout import canary_record, reasons
 from releases.rollout.abort_guard import AWAY, Guard, describe_verdict, reason_and_evidence, remember
 from releases.rollout.canary_record import Memory
 from releases.rollout.deployed import read_deployed, release_in_progress
 from releases.rollout.freeze import frozen
 from releases.rollout.log_readers import Watching
-from releases.rollout.region import Region, follow
+from releases.rollout.region import Region, follow, unsigned
 from releases.rollout.traffic import Deployed
+from releases.served_shop import serving_source
 
 log = logging.getLogger(__name__)
 
@@ -152,15 +154,15 @@ class Controller:
         candidate, deployed, known = trial.candidate, trial.deployed, trial.known
         if self._frozen(trial.now):
             return False
-        if why := self._unsigned(candidate.digest):
+        if why := unsigned(self._region, candidate.digest):
             return self._back(candidate, why, {})
         said = self._region.readiness()
         if said["canary"].refused == candidate.digest:
             return self._back(candidate, f"warm_up: the engine refuses it: {said['canary'].reason}", {})
-        last = self._ledger.newest("champion")
+        serving = serving_source(self._ledger)
         if said["canary"].serves == candidate.digest:
-            if last is None or last.source != candidate.source:
-                why = reasons.without_canary(candidate.source, last.source if last else None)
+            if serving != candidate.source:
+                why = reasons.without_canary(candidate.source, serving)
                 return self._move(candidate, "champion", why, {"ready": True})
             if said["control"].serves == deployed.champion == said["champion"].serves:
                 why = f"the canary's engine has {candidate.digest[:12]}, that of the control {known.champion[:12]}"
@@ -187,8 +189,8 @@ class Controller:
                 return False
             return self._move(candidate, CANARY_STEPS[0], f"{found.answered} answers compared", found.evidence())
         if late:
-            why = f"only {found.asked} of {rules.minimum_questions} questions within {rules.maximum_s:.0f} s"
-            return self._back(candidate, why, found.evidence())
+            lacking = f"only {found.asked} of {rules.minimum_questions} questions within {rules.maximum_s:.0f} s"
+            return self._overdue(trial, entered, lacking, found.evidence())
         return False
 
     def _canary(self, trial: _Trial) -> bool:
@@ -219,7 +221,7 @@ class Controller:
         evidence, known = verdict.as_kept(), remember(trial.known, state, verdict, self.doing, now)
         if verdict.decision in AWAY:
             return self._away(trial, known)
-        if verdict.decision is Decision.PROMOTE and not held and (why := self._unsigned(candidate.digest)):
+        if verdict.decision is Decision.PROMOTE and not held and (why := unsigned(self._region, candidate.digest)):
             return self._back(candidate, why, evidence)
         canary_record.save(self._database, known)
         if self._guard.taken is not None:  # harm showed while that hung
@@ -236,19 +238,14 @@ class Controller:
                 self._uncrown(trial, self._guard.taken)
             return moved
         if verdict.overdue:
-            late = f"after {now - state.step_started:.0f} s in this step there is no verdict"
-            return self._back(candidate, f"{late}: {'; '.join(verdict.reasons)}", evidence)
+            return self._overdue(trial, state.step_started, "; ".join(verdict.reasons), evidence)
         return False
 
-    def _unsigned(self, digest: str) -> str | None:
-        """Say why no shopper may be shown this release, or None."""
-        try:
-            self._region.signed(digest)
-        except StoreUnavailable:
-            raise
-        except ArtifactError as error:
-            return f"signature: {error.what}"
-        return None
+    def _overdue(self, trial: _Trial, entered: float, lacking: str, evidence: dict[str, Any]) -> bool:
+        """Do what the policy says of a step that has had its time; a person may have to be asked."""
+        late = Lateness(release=trial.candidate, entered=entered, now=trial.now, lacking=lacking, evidence=evidence)
+        why = settle(self._s, self._ledger, trial.policy.overdue, late)
+        return why is not None and self._back(trial.candidate, why, evidence)
 
     def _frozen(self, now: float) -> bool:
         held = frozen(self._ledger, now=datetime.fromtimestamp(now, UTC))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from artifacts.ledger import CurrentRelease, Ledger
 from contracts.release import IN_FLIGHT
 from releases.rollout.traffic import Deployed
+from releases.served_shop import serving_source
 
 
 def release_in_progress(ledger: Ledger, source: str | None = None) -> CurrentRelease | None:
@@ -14,11 +15,11 @@ def release_in_progress(ledger: Ledger, source: str | None = None) -> CurrentRel
 
 
 def read_deployed(ledger: Ledger, candidate: CurrentRelease | None) -> Deployed:
-    """Read champion and former champion of the shop that was crowned last; the candidate is added."""
-    last = ledger.newest("champion")
+    """Read champion and former champion of the shop that the region serves; the candidate is added."""
+    source = serving_source(ledger)
     champion = former = None
-    if last is not None:
-        releases = ledger.releases(last.source, among=("champion", "retired"))
+    if source is not None:
+        releases = ledger.releases(source, among=("champion", "retired"))
         champion = next((p.digest for p in releases if p.state == "champion"), None)
         former = next((p.digest for p in releases if p.state == "retired"), None)
     return Deployed(

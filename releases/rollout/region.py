@@ -14,7 +14,7 @@ import httpx
 from artifacts.object_store import ObjectStore
 from artifacts.publish import point, resolve
 from artifacts.signature import verify
-from contracts.errors import CaravanError
+from contracts.errors import ArtifactError, CaravanError, StoreUnavailable
 from contracts.region import SLOTS
 from contracts.settings import Settings
 from releases.rollout.traffic import Deployed, describe, plan
@@ -65,6 +65,17 @@ def follow(region: Region, deployed: Deployed, *, route: Callable[[TrafficSplit]
     if rests and (said["canary"].refused is not None or said["canary"].serves is None):
         # lead the canary's engine away from what it could not load, so that it tries when that is approved again
         region.point("canary", str(deployed.champion))
+
+
+def unsigned(region: Region, digest: str) -> str | None:
+    """Say why no shopper may be shown this release, or None. Raises StoreUnavailable when that cannot be told now."""
+    try:
+        region.signed(digest)
+    except StoreUnavailable:
+        raise
+    except ArtifactError as error:
+        return f"signature: {error.what}"
+    return None
 
 
 class LiveRegion:

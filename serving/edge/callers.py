@@ -20,6 +20,7 @@ from serving.callers import (
     USER_HEADER,
 )
 from serving.edge import envoy
+from serving.edge.client_address import ORIGIN
 from serving.edge.envoy import Yaml
 from serving.edge.replies import NAMESPACE, REMEDY
 
@@ -85,6 +86,7 @@ local function caller_of(handle)
   local headers = handle:headers()
   local given = headers:get("authorization")
   headers:remove("authorization")
+  local origin = origin_of(handle)
   local kind = "nobody"
   if given ~= nil then
     if shop_key == nil or given ~= shop_key then
@@ -95,6 +97,7 @@ local function caller_of(handle)
   elseif headers:get("{USER_HEADER}") ~= nil then
     kind = "shopper"
   end
+  if kind == "shopper" then handle:streamInfo():dynamicMetadata():set("caravan", "{ORIGIN}", origin) end
   headers:replace("{CALLER_HEADER}", kind)
   handle:streamInfo():dynamicMetadata():set("caravan", "caller", kind)
   return kind

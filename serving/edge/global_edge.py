@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from contracts.errors import SettingsError
 from contracts.region import RegionName
 from contracts.settings import Settings
-from serving.edge import admin, envoy, replies
+from serving.edge import admin, client_address, envoy, replies
 from serving.edge.edge import replace_file
 from serving.edge.envoy import Yaml, make_address
 
@@ -40,6 +40,7 @@ def make_global_bootstrap(s: Settings) -> Yaml:
             # nothing was answered yet, so asking again does no harm
             "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2},
         },
+        "request_headers_to_add": client_address.make_origin_header(s),
     }
     manager = {
         "@type": envoy.MANAGER,

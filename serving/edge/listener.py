@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contracts.region_paths import ACCESS_LOG
 from contracts.settings import Settings
-from serving.edge import admin, callers, metrics, origins, replies
+from serving.edge import admin, callers, client_address, metrics, origins, replies
 from serving.edge.arm_assignment import ARM_HEADER, ASSIGN_ARM, MINTED, READ, SHOPPER_HEADER
 from serving.edge.envoy import (
     HTTP_FILTER,
@@ -93,7 +93,7 @@ def _make_manager(directory: Path, s: Settings, logs: Path) -> Yaml:
             ),
             origins.make_origin_filter(),
             *callers.make_caller_filters(s),
-            make_lua_filter("envoy.filters.http.lua", callers.REFUSE + callers.make_caller_script(s) + ASSIGN_ARM),
+            make_lua_filter("envoy.filters.http.lua", _make_script(s)),
             make_extension(
                 "envoy.filters.http.buffer",
                 {"@type": f"{HTTP_FILTER}buffer.v3.Buffer", "max_request_bytes": MAX_BODY},
@@ -101,6 +101,11 @@ def _make_manager(directory: Path, s: Settings, logs: Path) -> Yaml:
             make_router(),
         ],
     }
+
+
+def _make_script(s: Settings) -> str:
+    """Make the Lua that says who asks, from where, and gives every shopper an arm."""
+    return callers.REFUSE + client_address.make_origin_script(s) + callers.make_caller_script(s) + ASSIGN_ARM
 
 
 def _make_access_log(path: Path) -> Yaml:
@@ -116,6 +121,7 @@ def _make_access_log(path: Path) -> Yaml:
                 "arm": f"%REQ({ARM_HEADER.upper()})%",
                 "caller": "%DYNAMIC_METADATA(caravan:caller)%",
                 "minted": f"%DYNAMIC_METADATA(caravan:{MINTED})%",
+                "origin": f"%DYNAMIC_METADATA(caravan:{client_address.ORIGIN})%",
                 "read": f"%DYNAMIC_METADATA(caravan:{READ})%",
                 "release": "%DYNAMIC_METADATA(caravan:release)%",
                 "method": "%REQ(:METHOD)%",

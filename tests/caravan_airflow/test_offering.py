@@ -22,17 +22,22 @@ def test_a_gated_release_is_offered_and_nothing_else() -> None:
     def day_of(_: str) -> str:
         return "2026-02-28"
 
-    assert offering.why_not(RUN, ledger("built", "gated"), DIGEST, day_of) is None
-    assert "caravan release approve" in str(offering.why_not(BACKFILL, ledger("built", "gated"), DIGEST, day_of))
+    assert offering.why_not(RUN, ledger("built", "gated"), DIGEST, day_of, shop="shop") is None
+    assert "caravan release approve" in str(
+        offering.why_not(BACKFILL, ledger("built", "gated"), DIGEST, day_of, shop="shop")
+    )
+    foreign = str(offering.why_not(RUN, ledger("built", "gated"), DIGEST, day_of, shop="office"))
+    assert "this region serves office" in foreign
+    assert f"caravan region serve {RUN.source}" in foreign
     for road in (("approved",), ("rejected",), ("approved", "champion"), ("approved", "rolled_back")):
-        assert "already" in str(offering.why_not(RUN, ledger("built", "gated", *road), DIGEST, day_of))
+        assert "already" in str(offering.why_not(RUN, ledger("built", "gated", *road), DIGEST, day_of, shop="shop"))
 
 
 def test_an_older_day_is_not_offered_over_a_newer_champion() -> None:
     known = RowLedger("built", "gated")
     known.champion = lambda *_: known.moves[0]  # type: ignore[method-assign,assignment]
     for day, asked in (("2026-03-02", False), ("2026-03-01", True), ("2026-02-01", True)):
-        found = offering.why_not(RUN, cast("Ledger", known), DIGEST, lambda _, day=day: day)  # type: ignore[misc]
+        found = offering.why_not(RUN, cast("Ledger", known), DIGEST, lambda _, day=day: day, shop="shop")  # type: ignore[misc]
         assert (found is None) is asked, day
 
 

@@ -110,7 +110,7 @@ def test_who_approves_is_told_what_follows(s: Settings, ledger: Ledger) -> None:
     case(ledger, SECOND)
     assert "next: shadow, then the canary's steps" in told(SECOND)
     case(ledger, "3" * 64, source="office")
-    assert "next: all shoppers at once, in place of shop's" in told("3" * 64)
+    assert "it would be refused, and the refusal recorded: this region serves shop" in told("3" * 64)
 
 
 def test_what_served_is_told_of_the_region_whichever_shop_it_served(s: Settings, ledger: Ledger) -> None:

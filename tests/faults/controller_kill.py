@@ -24,6 +24,7 @@ from serving.edge import edge
 from tests.faults.outcome import Outcome
 from tests.faults.regions import region
 from tests.releases.fake_region import FolderRegion, approved, own_database
+from tests.releases.own_ledger import let_serve
 
 #: Longest life of a controller at first, in seconds: some looks at a release, or a part of one.
 LIFE = 0.6
@@ -38,6 +39,7 @@ def run(seed: int, count: int, s: Settings | None = None) -> Outcome:
     with own_database(s, f"kills_{uuid.uuid4().hex[:8]}") as engine, tempfile.TemporaryDirectory() as folder:
         it = FolderRegion(Path(folder), s)
         ledger, source = Ledger(engine, "primary"), f"shop-{seed}"
+        let_serve(ledger, source)
         champion = approved(ledger, source, f"{seed:064x}")
         for _ in range(4):
             it.controller(ledger, engine).tick()

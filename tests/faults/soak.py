@@ -31,6 +31,7 @@ SUBJECTS = {
     "materializer_kill": (100, 2),
     "promotion_race": (1_000, 100),
     "unknown_callers": (10_000, 500),
+    "canary_attackers": (10_000, 1_000),
     "event_doors": (100_000, 5_000),
     "bad_releases": (90, 9),
     "controller_kill": (200, 20),

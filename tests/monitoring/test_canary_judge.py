@@ -100,7 +100,44 @@ def test_lost_clicks_abort() -> None:
 def test_without_a_click_in_either_arm_nothing_is_proven() -> None:
     verdict = look(outcomes(5000, until=100, clicks=(0, 0)))
     assert verdict.decision is Decision.HOLD
-    assert [reason.partition(",")[0] for reason in verdict.reasons] == ["clicks: not proven yet"]
+    assert [reason.partition(",")[0] for reason in verdict.reasons] == ["clicks: none in the control yet"]
+
+
+@pytest.mark.parametrize("arm", ["control", "canary"])
+def test_no_step_is_left_while_a_guardrail_has_seen_nobody_of_an_arm(arm: str) -> None:
+    """With a minimum of one shopper and no time, as a demonstration has: nothing counted is no proof of anything."""
+    steps = tuple(replace(step, minimum_shoppers=1, minimum_s=0.0) for step in STEPS)
+    policy = replace(POLICY, steps=steps)
+    seen = outcomes(1, until=100, clicks=(1, 1))
+    assert judge(policy, state_at(0, policy), seen, now=100.0)[1].decision is Decision.ADVANCE
+    unseen = change(seen, "timeouts", **{f"{arm}_shoppers": 0})
+    verdict = judge(policy, state_at(0, policy), unseen, now=100.0)[1]
+    assert (verdict.decision, verdict.reasons) == (
+        Decision.HOLD, (f"timeouts: no shopper of the {arm} is settled yet",)
+    )  # fmt: skip
+
+
+def test_no_step_is_left_without_a_single_event_where_events_are_frequent() -> None:
+    assert look(outcomes(500, until=100, clicks=(0, 0)), step=0).decision is Decision.HOLD
+    assert look(outcomes(500, until=100, clicks=(1, 1)), step=0).decision is Decision.ADVANCE
+
+
+def test_one_origin_without_the_shops_key_neither_aborts_nor_proves() -> None:
+    """One person with many names: whatever they do in whichever arm, the verdict is as without them, or HOLD."""
+    failing = change(outcomes(500, until=100, errors=(0, 20)), "errors", canary_origin_events=20)
+    assert look(failing, step=0).decision is Decision.ADVANCE
+    enough = change(outcomes(500, until=100, errors=(0, 33)), "errors", canary_origin_events=20)
+    assert look(enough, step=0).decision is Decision.ABORT
+    clicking = change(outcomes(2000, until=100, clicks=(400, 250)), "clicks", control_origin_events=150)
+    assert look(clicking, step=0).decision is Decision.ADVANCE
+    proven = outcomes(1000, until=100, clicks=(500, 500))
+    assert look(proven).decision is Decision.PROMOTE
+    for part, count in (("canary_origin_clean", 100), ("control_origin_clean", 100)):
+        padded = change(proven, "errors", **{part: count})
+        assert look(padded).decision is (Decision.HOLD if part.startswith("canary") else Decision.PROMOTE)
+    masked = change(outcomes(3000, until=100, errors=(60, 40)), "errors", control_origin_events=60)
+    assert look(outcomes(3000, until=100, errors=(60, 40))).decision is Decision.PROMOTE
+    assert look(masked).decision is Decision.HOLD
 
 
 def test_the_last_step_needs_proof_and_says_for_what() -> None:

@@ -62,6 +62,20 @@ def test_a_shopper_is_clean_only_when_the_time_to_click_is_over() -> None:
     assert found.canary_shoppers == 3
 
 
+def test_of_the_origins_with_most_the_largest_few_are_known_and_who_is_vouched_for_is_in_none() -> None:
+    """Seven addresses with 1 to 7 failing shoppers each, and as many well ones; thirty whom the key names."""
+    exposures, events = [seen(f"vouched-{n}") for n in range(30)], [event(f"vouched-{n}") for n in range(30)]
+    for size in range(1, 8):
+        exposures += [
+            replace(seen(f"{kind}-{size}-{n}"), origin=f"o{size}") for n in range(size) for kind in ("bad", "well")
+        ]
+        events += [event(f"bad-{size}-{n}") for n in range(size)]
+    tally = count_outcomes([ERRORS], exposures, events, complete_until=UNTIL).tallies["errors"]
+    assert (tally.canary_events, tally.canary_origin_events, tally.canary_origin_clean) == (30 + 28, 25, 25)
+    assert (tally.control_origin_events, tally.control_origin_clean) == (0, 0)
+    assert tally.problem() is None
+
+
 def test_the_busiest_stretch_of_the_canary_is_known() -> None:
     slow = Guardrail(name="errors", stall_s=5)
     exposures = [*(seen(f"u{n}") for n in range(9)), *(seen(f"v{n}", "control") for n in range(9))]

@@ -47,6 +47,13 @@ def own_ledger(s: Settings) -> Iterator[Ledger]:
             engine.dispose()
 
 
+def let_serve(ledger: Ledger, source: str) -> None:
+    """Let the region serve this shop from now on, as `caravan region serve` would: tests have many in one region."""
+    last = ledger.newest("serves")
+    if last is None or last.source != source:
+        ledger.note(source, "", "serves", actor="test", reason="a shop of its own")
+
+
 def move_release(ledger: Ledger, source: str, digest: str, **about: Any) -> Move:
     """Move one release, as a `PlannedMove` of `about` says."""
     return ledger.move(PlannedMove(source=source, digest=digest, **about))

@@ -17,7 +17,7 @@ from releases import registration
 from releases.approval import approval
 from releases.approval.approval import ApprovalAnswer, ApprovalOutcome, Door, Rules
 from tests.fakes import GATE
-from tests.releases.own_ledger import move_release
+from tests.releases.own_ledger import let_serve, move_release
 
 RULES = Rules(reviewers=frozenset({"reviewer", "admin", "oncall"}))
 TWO = Rules(reviewers=RULES.reviewers, required=2)
@@ -89,6 +89,7 @@ def gated(s: Settings, *, author: str = "schedule", source: str = "", register: 
     registration.gated(
         ledger, source, digest, version=version, evidence={"ndcg_at_10": 0.2}, decision=GATE, author=author
     )
+    let_serve(ledger, source)
     case = Case(ledger=ledger, source=source, digest=digest, version=version)
     _made.append(case)
     return case

@@ -21,13 +21,15 @@ def ledger(*road: str) -> Ledger:
 def test_the_first_release_is_approved_once_and_says_so() -> None:
     known = RowLedger("built", "gated")
     for _ in range(2):
-        assert first_release.approve_first(cast("Ledger", known), "shop", DIGEST)
+        assert first_release.approve_first(cast("Ledger", known), "shop", DIGEST, shop="shop")
     assert [m.to_state for m in known.moves] == ["built", "gated", "approved"]
     assert known.moves[-1].evidence == {"first_release": True}
     assert known.moves[-1].actor == "nightly"
     assert "others in the ledger: none" in known.moves[-1].reason
-    assert not first_release.approve_first(ledger("built", "gated", "approved", "champion"), "shop", DIGEST)
-    assert not first_release.approve_first(ledger("built", "gated", "rejected"), "shop", DIGEST)
+    assert not first_release.approve_first(
+        ledger("built", "gated", "approved", "champion"), "shop", DIGEST, shop="shop"
+    )
+    assert not first_release.approve_first(ledger("built", "gated", "rejected"), "shop", DIGEST, shop="shop")
 
 
 def test_a_release_after_one_that_did_not_get_there_is_not_called_the_first() -> None:

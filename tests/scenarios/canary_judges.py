@@ -50,12 +50,26 @@ class Weighed:
     proven: Mask
 
 
-def weigh(policy: CanaryPolicy, shoppers: Traffic, guardrail: Guardrail, s: Stream) -> Weighed:
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What the origin with most has, without the shop's key, and is left out: events of the arm that may be worse, of
+    the other, and clean shoppers of the first; [T, n]. 0: all come with the shop's key."""
+
+    worse: Counts | int = 0
+    other: Counts | int = 0
+    clean: Counts | int = 0
+
+
+def weigh(
+    policy: CanaryPolicy, shoppers: Traffic, guardrail: Guardrail, s: Stream, *, left: Left | None = None
+) -> Weighed:
     """What one guardrail says at each window whose log arrived."""
     worse, other, settled = sides(guardrail, s)
-    abort_at = first(shoppers.delivered & crossed(worse, other, policy.log_abort))
+    left = left or Left()
+    abort_at = first(shoppers.delivered & crossed(np.maximum(worse - left.worse, 0), other, policy.log_abort))
     looks = np.nonzero(shoppers.last)
-    e = log_e_proof(worse[looks], other[looks], settled[looks], ratio=guardrail.ratio, delta=guardrail.delta)
+    others, clean = np.maximum(other - left.other, 0)[looks], np.maximum(settled - left.clean, 0)[looks]
+    e = log_e_proof(worse[looks], others, clean, ratio=guardrail.ratio, delta=guardrail.delta)
     proven = np.zeros_like(shoppers.last)
     proven[looks] = e >= policy.log_proof
     return Weighed(abort_at=abort_at, proven=proven)

@@ -17,6 +17,7 @@ from contracts.settings import Settings
 from ingestion.landing.land import land
 from ingestion.pseudonymize import Pseudonymizer
 from ingestion.sources.shop import MadeShop, ShopPlan, generate
+from tests.releases.own_ledger import let_serve
 from tests.scenarios.nights import PATIENCE
 from tests.waiting import until
 
@@ -55,6 +56,7 @@ def source(stack: Settings, shop: MadeShop) -> str:
         Lake.of(stack, name), shop.events, shop.catalog, shop.judgments,
         pseudonymizer=Pseudonymizer(stack.secret("pseudonym_key")),
     )  # fmt: skip
+    let_serve(Ledger.of(stack), name)
     return name
 
 

@@ -39,7 +39,7 @@ from serving.replay.report import ReplayReport
 from serving.replay.sessions import Session, Step
 from tests.conftest import REPOSITORY
 from tests.fakes import GATE
-from tests.releases.own_ledger import move_release
+from tests.releases.own_ledger import let_serve, move_release
 from tests.serving import tiny_release
 from tests.serving.live import free_port
 from tests.waiting import until
@@ -113,6 +113,7 @@ class LiveCanary:
             decision=GATE,
             author=author,
         )
+        let_serve(self.ledger, self.source)
         return digest
 
     def approve(self, digest: str) -> None:

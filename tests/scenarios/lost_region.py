@@ -40,6 +40,7 @@ from releases.model import registered
 from serving.reach import as_shop, shop_headers
 from tests.fakes import GATE
 from tests.feature_repo.builders import encode, filled
+from tests.releases.own_ledger import let_serve
 from tests.serving import tiny_release
 from tests.waiting import until
 
@@ -83,6 +84,7 @@ class Shop:
             source=self.source, digest=self.digest, named=self.digest[:12], person="reviewer", door="command line",
             approves=True, reason="a test",
         )  # fmt: skip
+        let_serve(ledger, self.source)
         answer(ledger, Rules.of(self.s), given)
         until(
             lambda: serves(self.s) == self.digest,

@@ -18,7 +18,7 @@ from contracts import release as files
 from contracts.release import IN_FLIGHT, State
 from contracts.settings import Settings
 from releases import registration
-from tests.releases.own_ledger import move_release
+from tests.releases.own_ledger import let_serve, move_release
 from training.gate import decide
 
 
@@ -83,6 +83,7 @@ def make(
             (Path(folder) / name).write_text(json.dumps(report))
         meta = {"source": source, "day": day, "recipe": recipe, "champion": champion, "made_by": uuid.uuid4().hex}
         digest = publish(store, Path(folder), kind="release", meta=meta).digest
+    let_serve(Ledger.of(s), source)
     registration.gated(
         Ledger.of(s), source, digest, version=1, evidence={}, decision=made[files.GATE], author=author,
         policy=policy,

@@ -24,6 +24,7 @@ from caravan.cli.airflow_api import Airflow
 from contracts import release as files
 from contracts.settings import Settings
 from monitoring import alerts
+from releases.served_shop import find_served
 from training.jobs import job
 from training.ranker import program
 
@@ -101,7 +102,7 @@ def test_a_night_refused_by_right_is_a_success_and_says_what_serves(
     assert (found["register"], found["offer"]) == ("skipped", "skipped")
     assert found.pop("report") in ("success", "skipped")  # where nothing serves, there is nothing to compare with
     assert {state for name, state in found.items() if name not in ("register", "offer")} == {"success"}
-    served = Ledger.of(stack).served()
+    served = find_served(Ledger.of(stack))
     if served is None:
         serves = "nothing serves yet"
     else:

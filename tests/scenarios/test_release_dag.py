@@ -90,8 +90,8 @@ def release_dag(stack: Settings, airflow: Airflow) -> Iterator[Airflow]:
 def cases(stack: Settings, release_dag: Airflow) -> dict[str, Case]:
     """All runs, started together: they wait without holding a worker."""
     made: dict[str, Case] = {}
+    source = f"dag-{uuid.uuid4().hex[:6]}"
     for name in ("approve", "reject", "elsewhere", "rolled_back", "late"):
-        source = f"dag-{name.replace('_', '-')}-{uuid.uuid4().hex[:6]}"
         digest = made_release.make(stack, source, author="{{ 1234567*9 }} <b>*me*</b>")
         if name == "late":
             ask(Ledger.of(stack), Rules(reviewers=frozenset({"reviewer"}), timeout=SHORT), source, digest, actor="test")

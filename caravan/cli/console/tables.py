@@ -22,7 +22,7 @@ STATES: dict[str, str] = {
     "champion": "bold green", "retired": "dim", "rejected": "red", "rolled_back": "red", "approved": "cyan",
     "shadow": "cyan", **dict.fromkeys(CANARY_STEPS, "magenta"),
     "refused": "yellow italic", "asked": "italic", "approval": "italic", "frozen": "blue italic",
-    "thawed": "blue italic",
+    "thawed": "blue italic", "overdue": "yellow italic", "extended": "italic", "serves": "bold blue italic",
 }  # fmt: skip
 SHORT = 12
 
@@ -61,7 +61,7 @@ def said(move: Move) -> str:
     reason = escape(move.reason)
     if move.to_state == "approval":
         return f"{'yes' if move.evidence.get('approval') else 'no'}: {reason}"
-    if move.to_state in ("frozen", "asked") and move.evidence.get("until"):
+    if move.to_state in ("frozen", "asked", "extended") and move.evidence.get("until"):
         return f"{reason}; until {when(datetime.fromisoformat(move.evidence['until']))}"
     return reason
 

@@ -13,9 +13,19 @@ from contracts.errors import StoreUnavailable
 from contracts.region import RegionName
 from contracts.settings import settings
 
+app = typer.Typer(help="The active region, and the shop that it serves.", invoke_without_command=True)
 
-def region(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+
+@app.callback()
+def region(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
     """Show the active region, its lease, and every change of it."""
+    if context.invoked_subcommand is None:
+        _show(as_json=as_json)
+
+
+def _show(*, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -45,7 +45,7 @@ def _answer(digest: str, reason: str, user: str, password_file: Path | None, *, 
     from caravan.cli.release import sign_in
     from releases.approval import approval
     from releases.approval.approval import ApprovalAnswer, Rules
-    from releases.rollback import serving_source
+    from releases.served_shop import serving_source
 
     s = settings()
     ledger, rules = Ledger.of(s), Rules.of(s)
@@ -84,7 +84,7 @@ def resolve(ledger: Ledger, beginning: str) -> tuple[str, str]:
 def _foresee(ledger: Ledger, rules: Rules, given: ApprovalAnswer) -> None:
     """Print what would happen; nothing is written, and no password is asked for."""
     from releases.approval.preview import preview
-    from releases.rollback import serving_source
+    from releases.served_shop import serving_source
 
     found = preview(ledger, rules, given)
     typer.echo(f"dry run: release {given.digest[:12]} of {given.source} is {found.before}")

@@ -37,8 +37,8 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     from releases.approval import emergency as rules_of
     from releases.approval.approval import Rules
     from releases.approval.emergency import EmergencyRequest
-    from releases.rollback import serving_source
     from releases.rollout.freeze import frozen
+    from releases.served_shop import serving_source
     from releases.text import reason_given
 
     s, reason, named = settings(), reason_given(reason), digest.strip().lower()
@@ -51,7 +51,7 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
         return
     if first == second:
         raise SettingsError(f"{first} is one person", remedy="an emergency release takes two different reviewers")
-    people = (sign_in.person(s, first), _second(s, second))
+    people = (sign_in.person(s, first), sign_in_another(s, second))
     rules_of.approve(s, ledger, rules, replace(wanted, people=people))
     typer.echo(f"{people[0]} and {people[1]} let release {found[:12]} of {source} go on at once; an alert says so")
     if (held := frozen(ledger)) is not None:
@@ -60,8 +60,8 @@ def emergency(digest: Digest, reason: Reason, first: First, second: Other, dry_r
     typer.echo(f"next: warm-up, then {road}; `caravan canary watch` shows it")
 
 
-def _second(s: Settings, user: str) -> str:
-    """Sign the second person in, never with the first one's password."""
+def sign_in_another(s: Settings, user: str) -> str:
+    """Sign a second person in, never with the first one's password."""
     from caravan.cli.release import sign_in
 
     path = Path(os.environ[SECOND_FILE]) if os.environ.get(SECOND_FILE) else None
@@ -88,10 +88,10 @@ def _foresee(s: Settings, ledger: Ledger, rules: Rules, wanted: EmergencyRequest
     """Print what would happen; no password is asked for. Exit code 3 when it would be refused."""
     from caravan.cli.release.approve import at_once
     from releases.approval import emergency as rules_of
-    from releases.rollback import serving_source
     from releases.rollout.freeze import frozen
     from releases.rollout.region import LiveRegion
     from releases.rollout.traffic import describe
+    from releases.served_shop import serving_source
 
     source, digest, people = wanted.source, wanted.digest, wanted.people
     region = LiveRegion(s)

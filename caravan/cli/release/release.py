@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caravan.cli.release import approve, emergency, model, rollback
+from caravan.cli.release import approve, emergency, extend, model, rollback
 from contracts.dates import read_moment
 from contracts.errors import IllegalMove, NotFound
 from contracts.exit_codes import REFUSED
@@ -93,6 +93,8 @@ def history(
     """Show every move of every release of a shop; with --at, what served then, of whichever shop, and who let it."""
     from rich.console import Console
 
+    from releases.served_shop import find_served
+
     shop, ledger = source or settings().shop, _ledger()
     if not at:
         moves = ledger.history(shop)
@@ -102,7 +104,7 @@ def history(
             _story(Console(), moves, title=f"Moves of {shop}", releases=True)
         return
     moment = read_moment(at)
-    move = ledger.served(moment)
+    move = find_served(ledger, moment)
     if move is None or source not in ("", move.source):
         served = f", but {move.digest[:12]} of {move.source}" if move else ""
         whose = f" of {source}" if source else ""
@@ -131,11 +133,12 @@ def stop(
     from monitoring import alerts
     from releases import rollback as back
     from releases.rollout.region import LiveRegion
+    from releases.served_shop import find_served
     from releases.text import reason_given
 
     s, ledger, reason = settings(), _ledger(), reason_given(reason)
     source, found = approve.resolve(ledger, digest)
-    serving = ledger.served()
+    serving = find_served(ledger)
     region = LiveRegion(s)
     try:
         if dry_run:
@@ -155,6 +158,7 @@ def stop(
         region.close()
 
 
+app.command()(extend.extend)
 app.command()(approve.approve)
 app.command()(approve.reject)
 app.command()(rollback.rollback)
@@ -225,7 +229,7 @@ def _ended(ledger: Ledger, crowned: Move) -> Move | None:
     """Find the move by which a champion served no more: its own, or another shop's release became champion."""
     for move in ledger.history():
         own = (move.source, move.digest) == (crowned.source, crowned.digest) and move.from_state == "champion"
-        other = move.source != crowned.source and move.to_state == "champion"
+        other = move.source != crowned.source and move.to_state in ("champion", "serves")
         if move.sequence > crowned.sequence and (own or other):
             return move
     return None

@@ -13,7 +13,6 @@ from contracts.exit_codes import REFUSED
 from contracts.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from artifacts.ledger import Ledger
     from releases.rollback import RollbackPlan
     from releases.rollout.region import LiveRegion
 
@@ -41,11 +40,12 @@ def rollback(
     from monitoring import alerts
     from releases import rollback as back
     from releases.rollout.region import LiveRegion
+    from releases.served_shop import permitted_shop
     from releases.text import reason_given
 
     s, reason = settings(), reason_given(reason)
     ledger = Ledger.of(s)
-    shop = source or back.serving_source(ledger) or s.shop
+    shop = source or permitted_shop(ledger, s.shop)
     done = None if further else back.just_now(ledger, shop)
     region = LiveRegion(s)
     try:
@@ -57,7 +57,7 @@ def rollback(
             return
         plan = back.foresee(ledger, shop)
         if dry_run:
-            _foresee(s, ledger, region, plan)
+            _foresee(s, region, plan)
             return
         person, signed_in = person_or_os_user(s, user, password_file=password_file)
         move = back.rollback(ledger, shop, person=person, reason=reason, plan=plan)
@@ -90,9 +90,8 @@ def arrive(s: Settings, region: LiveRegion, digest: str) -> None:
         typer.echo(f"the controller had not done it ({silent}), so this command did; see `caravan logs controller`")
 
 
-def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, plan: RollbackPlan) -> None:
+def _foresee(s: Settings, region: LiveRegion, plan: RollbackPlan) -> None:
     """Print what would happen; exit code 3 when it would be refused."""
-    from releases import rollback as back
     from releases.rollout import traffic
 
     said = region.readiness()
@@ -110,8 +109,6 @@ def _foresee(s: Settings, ledger: Ledger, region: LiveRegion, plan: RollbackPlan
     slow = f"loaded by no engine: it is loaded first; {(plan.champion or 'nothing')[:12]} serves meanwhile"
     typer.echo(f"  {plan.former[:12]} {has if loaded else slow}")
     typer.echo(f"  ledger       {1 + bool(plan.champion) + len(plan.in_progress)} rows")
-    if (serving := back.serving_source(ledger)) not in (None, plan.source):
-        typer.echo(f"  attention    {serving} serves now, not {plan.source}: shoppers would change shops")
     try:
         region.signed(plan.former)
     except CaravanError as error:

@@ -22,8 +22,15 @@ def run_name(source: str, digest: str) -> str:
     return f"{source}-{digest[:12]}"
 
 
-def why_not(run: Run, ledger: Ledger, digest: str, day_of: Callable[[str], str]) -> str | None:
-    """Say why nobody is asked about this release, or None. `day_of` gives the day that a release was made for."""
+def why_not(run: Run, ledger: Ledger, digest: str, day_of: Callable[[str], str], *, shop: str) -> str | None:
+    """Say why nobody is asked about this release, or None.
+
+    `day_of` gives the day that a release was made for; `shop` is the setting of the shop that the region serves.
+    """
+    from releases.served_shop import find_foreign
+
+    if (foreign := find_foreign(ledger, shop, run.source)) is not None:
+        return f"{foreign[0]}; {foreign[1]}"
     state = ledger.state(run.source, digest)
     if state != "gated":
         return f"the release is {state} already"

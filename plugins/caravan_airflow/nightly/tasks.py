@@ -150,10 +150,11 @@ def champion_stays(run: Run, verdict: str) -> Outcome:
     from artifacts.ledger import Ledger
     from caravan_airflow.nightly import night_ending
     from monitoring import nights
+    from releases.served_shop import find_served
 
     s = here()
     refused = nights.read_verdict(_store(), verdict)
-    return Outcome(made=verdict, says=night_ending.nothing_new(run.source, Ledger.of(s).served(), refused.says))
+    return Outcome(made=verdict, says=night_ending.nothing_new(run.source, find_served(Ledger.of(s)), refused.says))
 
 
 @step
@@ -196,11 +197,11 @@ def offer(run: Run, release: str) -> Outcome:
     s = here()
     ledger = Ledger.of(s)
     page = f"{s.airflow_address}/dags/release/runs/{offering.run_name(run.source, release)}"
-    if first_release.approve_first(ledger, run.source, release):
+    if first_release.approve_first(ledger, run.source, release, shop=s.shop):
         first_release.await_first(ledger, run.source, release, lambda: first_release.engine_readiness(s))
         says = f"release {release[:12]} is champion; shoppers reach it at {s.edge_address}"
         return Outcome(made=release, says=says)
-    if (reason := offering.why_not(run, ledger, release, _day)) is not None:
+    if (reason := offering.why_not(run, ledger, release, _day, shop=s.shop)) is not None:
         return Outcome(made=release, says=f"release {release[:12]}; nobody is asked: {reason}")
     with Service.of(s) as service:
         asked = offering.ask_people(service, run, release)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from contracts.errors import SettingsError
 from contracts.settings import Settings, read_settings
-from serving.edge import edge, global_edge
+from serving.edge import client_address, edge, global_edge
 from tests.serving.edge.running_edge import Reply, envoy, start_server
 from tests.waiting import until
 
@@ -23,10 +24,12 @@ class Region:
 
     def __init__(self, name: str) -> None:
         self.name, self.active = name, False
+        self.origins: list[str] = []
         self.server = start_server(self.reply)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def reply(self, request: BaseHTTPRequestHandler) -> Reply:
+        self.origins += request.headers.get_all(client_address.ORIGIN_HEADER) or []
         return 200 if request.path != "/active" or self.active else 503, {"name": self.name}, {}
 
     def close(self) -> None:
@@ -39,7 +42,7 @@ class Running:
         self.primary, self.standby = Region("primary"), Region("standby")
         self.s = read_settings(
             home=folder, primary_edge_url=self.primary.url, standby_edge_url=self.standby.url,
-            port_offset=random.randint(100, 8000),
+            port_offset=random.randint(100, 8000), token_key=SecretStr("t" * 43),
         )  # fmt: skip
         command = edge.make_command(global_edge.write_global_edge(folder, self.s))
         command[0] = envoy()
@@ -82,6 +85,15 @@ def test_shoppers_follow_the_active_region(running: Running) -> None:
     running.wait(lambda: running.asked() == "primary")
     running.primary.active = False
     running.wait(lambda: running.asked() == "standby")
+
+
+def test_the_global_edge_says_which_address_it_saw_and_not_what_a_client_says(running: Running) -> None:
+    running.standby.active = True
+    running.wait(lambda: running.asked() == "standby")
+    running.standby.origins.clear()
+    claims = {client_address.ORIGIN_HEADER: "x 203.0.113.7", "x-forwarded-for": "203.0.113.7"}
+    httpx.post(f"{running.s.global_edge_address}/recommend", json={}, headers=claims, timeout=5)
+    assert running.standby.origins == [f"{client_address.edge_word(running.s)} 127.0.0.1"]
 
 
 def test_an_address_without_a_port_is_refused(tmp_path: Path) -> None:
