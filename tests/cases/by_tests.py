@@ -1,4 +1,4 @@
-"""Cases that tests of ours prove already and that take minutes, or engines of their own: run by their names."""
+"""Cases that our tests prove already and that take minutes, or engines of their own: run by their names."""
 
 from __future__ import annotations
 
