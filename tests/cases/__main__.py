@@ -1,6 +1,6 @@
 """Run the everyday oddities from end to end: `python -m tests.cases [--only 22,26] [--seed 7] [--json]`.
 
-Inputs are made anew from the clock and the seed. Cases that need a stack ask the one that CARAVAN_HOME and
+Inputs are made from the clock and the seed. Cases that need a stack ask the one that CARAVAN_HOME and
 CARAVAN_PORT_OFFSET name, which must be up and have served no shop before; without CARAVAN_HOME they start one in a
 temporary home, land a small shop and run one small night. The exit code is 1 when a case fails.
 """

@@ -70,7 +70,7 @@ class Given:
         return path
 
 
-#: `nothing`: runs in seconds in this process. `stack`: asks a running shop. `tests`: tests of ours prove it.
+#: `nothing`: runs in seconds in this process. `stack`: asks a running shop. `tests`: our tests prove it.
 Needs = Literal["nothing", "stack", "tests"]
 
 
