@@ -22,7 +22,7 @@ Scores = NDArray[np.float32]
 DENSE_WEIGHT = 0.4
 #: The best cosine that chance gives among N items rises with ln N, and with the pieces per character into which the
 #: encoder has to break what is asked: few for a word, many for random letters. Of MiniLM, measured (docs/search.md).
-CHANCE, CHANCE_GROWTH, CHANCE_BROKEN = 0.04, 0.031, 0.3
+CHANCE, CHANCE_GROWTH, CHANCE_BROKEN = 0.1, 0.0235, 0.3
 #: Pieces per character of what shoppers ask, half of the time.
 USUALLY_BROKEN = 0.22
 

@@ -1,4 +1,4 @@
-"""A small shop of our own, with odd item ids among its own: catalog, shoppers' days, and what cases plant in them."""
+"""A small shop, with odd item ids among its own: catalog, shoppers' days, and what cases plant in them."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class RunningShop:
 
 
 def environment(s: Settings) -> dict[str, str]:
-    """Return what tells our command which stack is meant."""
+    """Return what tells a command of Caravan which stack is meant."""
     return {
         "CARAVAN_HOME": str(s.home), "CARAVAN_PORT_OFFSET": str(s.port_offset), "CARAVAN_SHOP": s.shop,
         "CARAVAN_ALLOWED_ORIGINS": s.allowed_origins,

@@ -66,7 +66,8 @@ def check_pseudonyms(looks: Looks, given: Given, shop: RunningShop) -> None:
     found = shop.caravan("forget", name, "--dry-run", "--json")
     rows = json.loads(found.out[found.out.find("[") :])[0]["found"] if "[" in found.out else {}
     looks.equal("forget exits", 0, found.code)
-    looks.equal("landed rows found", 10, rows.get("landing-events"))
+    found_rows = rows.get("lake landing-events", 0)
+    looks.holds("landed rows found, 10 at least:", found_rows >= 10, found_rows)
     shown = shop.caravan("features", "show", name, "--source", shop.s.shop)
     looks.holds("features show knows it", shown.code == 0 and "nothing" not in shown.said, shown.said)
     looks.equal("fallback online", False, shop.recommend(name, k=3).get("fallback"))
@@ -75,10 +76,12 @@ def check_pseudonyms(looks: Looks, given: Given, shop: RunningShop) -> None:
 def check_nonsense(looks: Looks, given: Given, shop: RunningShop) -> None:
     """Nonsense has no items; words, typos and model numbers have."""
     draw = random.Random(given.draw.random())
-    asked = {kind: make(draw) for kind, make in nonsense.KINDS.items() if kind != "signs"}
-    asked |= {sign: sign for sign in given.draw.sample(nonsense.SIGNS, 4)}
-    answered = {text: len(items) for text in asked.values() if (items := shop.search(text).get("items", []))}
-    looks.equal(f"of {len(asked)} answered:", {}, answered)
+    made = [make for kind, make in nonsense.KINDS.items() if kind != "signs"]
+    asked = [make(draw) for make in made for _ in range(3)]
+    answered = [text for text in asked if shop.search(text).get("items")]
+    looks.holds(f"of {len(asked)} strings answered, 1 at most by chance:", len(answered) <= 1, answered)
+    signs = given.draw.sample(nonsense.SIGNS, 6)
+    looks.equal("of signs answered", [], [sign for sign in signs if shop.search(sign).get("items")])
     for real in ("copper kettle", "kettel", "blankets", "teak stoool"):
         looks.holds(f"{real!r} answered", shop.search(real).get("items"))
 

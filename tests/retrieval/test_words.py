@@ -94,12 +94,17 @@ MEETING = {
 }
 #: What a title has, and a query that must not find it.
 PARTING = {
-    "numbers": [("5 in", ".5 in"), (".5 in", "5 in"), ("22", ".22"), (".25", "25"), ("No.5", ".5"), ("1000", "1,0")],
+    "numbers": [
+        *[("10 mm", "1.0 mm"), ("3.5 in", "35 in"), ("1/2 in", "12 in"), ("2,5 l", "25 l"), ("0.75", "75")],
+        *[("5 in", ".5 in"), (".5 in", "5 in"), ("22", ".22"), (".25", "25"), ("No.5", ".5"), ("1000", "1,0")],
+    ],
     "markup": [
         ("Salt &amp; pepper", "amp"),
         ("A &quot;B&quot;", "quot"),
         ("Tea&nbsp;cup", "nbsp"),
         ("Oak<br>bed", "br"),
+        *[("Men&#39;s belt", "39"), ("A &lt; B", "lt"), ("<b>Oak</b> bed", "b"), ("<p class='x'>Oak</p>", "class")],
+        *[("Caf&eacute; chair", "eacute"), ("Cup&#xE9;", "xe9")],
     ],
     "letters": [
         *[
@@ -151,4 +156,4 @@ def test_a_query_does_not_find_what_only_looks_alike(title: str, query: str) -> 
 
 
 def test_every_kind_has_siblings() -> None:
-    assert min(map(len, MEETING.values())) >= 10
+    assert min(map(len, [*MEETING.values(), *PARTING.values()])) >= 10
