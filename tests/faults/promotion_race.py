@@ -22,7 +22,7 @@ from contracts.settings import Settings
 from releases.rollback import rollback
 from tests.faults.materializer_kill import region
 from tests.faults.outcome import Outcome
-from tests.releases.own_ledger import move_release, own_database, walk
+from tests.releases.own_ledger import let_serve, move_release, own_database, walk
 
 #: Processes that race, and how many moves each of them tries.
 RACERS, TRIES = 4, 3
@@ -64,6 +64,7 @@ def one(seed: int, ledger: Ledger, url: str, pool: ProcessPoolExecutor) -> list[
     """One race; the sentences that say what was wrong afterwards."""
     draw = random.Random(seed)
     source = f"race-{seed}"
+    let_serve(ledger, source)
     digests = [f"{draw.getrandbits(256):064x}" for _ in range(draw.randint(1, 3))]
     for digest in digests[1:]:  # the first is new; the others have served or wait for it
         walk(
