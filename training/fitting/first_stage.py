@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -141,11 +142,12 @@ def learn_ranker(
         return FirstStage()
     data = items.training_data(lessons.learned, lessons.watched, recipe, exclude_seen=lessons.exclude_seen)
     result = run(job.write_job(folder, recipe, data, key=f"{key}-first"))
-    score = open_model(result, items, folder / "bundle", recipe)
-    pipeline = Pipeline(items.item_ids, score, items.learn(lessons.learned))
-    named = list(pipeline.named(lessons.asked, items.available, exclude_seen=lessons.exclude_seen))
-    learned = Learned.of(named, lessons.asked.targets - 1, lessons.shopper)
-    network, about = choose(learned, steps=recipe.ranker_steps, seed=recipe.seed)
+    with one_thread():
+        score = open_model(result, items, folder / "bundle", recipe)
+        pipeline = Pipeline(items.item_ids, score, items.learn(lessons.learned))
+        named = list(pipeline.named(lessons.asked, items.available, exclude_seen=lessons.exclude_seen))
+        learned = Learned.of(named, lessons.asked.targets - 1, lessons.shopper)
+        network, about = choose(learned, steps=recipe.ranker_steps, seed=recipe.seed)
     program.write(network, about, out)
     log.info(
         "%d questions that no source has seen: %s; %s ranks",
@@ -160,6 +162,19 @@ def learn_ranker(
         figures=json.loads((result / job.METRICS).read_text()),
         curve=json.loads((result / job.CURVE).read_text()),
     )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: the ranker is small, and on a busy machine threads mostly wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def open_model(result: Path, items: KnownItems, bundle: Path, recipe: Recipe) -> Score:
