@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts import release as files
+from retrieval.onnx_session import open_session
 from retrieval.ranking.ranker import RankerProgram
 from retrieval.ranking.sources import SourceData, name_candidates
 
@@ -88,11 +89,6 @@ def _open_program(path: Path) -> tuple[InferenceSession, int | None]:
 
     One thread: the night shares the machine.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     width = next(value.shape[1] for value in session.get_inputs() if value.name == "items")
     return session, width if isinstance(width, int) else None
